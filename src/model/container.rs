@@ -1,0 +1,218 @@
+//! What a container was asked to be: the request after defaults and the image's values are in.
+//!
+//! Fixed at create. What changes afterwards is [`crate::ContainerState`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mount::Mount;
+use crate::resources::{Device, Resources, Ulimit};
+use crate::signal::Signal;
+
+/// Everything the engine needs to start this container, again and again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Command line prefix; `None` shows as `null` in inspect.
+    pub entrypoint: Option<Vec<String>>,
+    /// Command, appended to the entrypoint; `None` shows as `null`.
+    pub cmd: Option<Vec<String>>,
+    /// `KEY=value`: the image's, overridden by the request's.
+    pub env: Vec<String>,
+    /// `user[:group]`, names or numbers, resolved inside the rootfs at start; empty is root.
+    pub user: String,
+    /// Additional groups, names or numbers.
+    pub group_add: Vec<String>,
+    /// Working directory inside; empty is `/`.
+    pub working_dir: String,
+    /// The container's hostname; empty means the default (short id, or the host's on host net).
+    pub hostname: String,
+    /// The container's NIS domain name.
+    pub domainname: String,
+    /// Labels: the image's, overridden by the request's.
+    pub labels: BTreeMap<String, String>,
+    /// Declared ports, `80/tcp`: the image's and the request's. Publishing is another matter.
+    pub exposed_ports: Vec<String>,
+    /// A terminal for the first process.
+    pub tty: bool,
+    /// The terminal's first size, rows and columns, when the client told it.
+    pub console_size: Option<(u16, u16)>,
+    /// Keep stdin open for clients.
+    pub open_stdin: bool,
+    /// Close stdin when the first client that wrote to it leaves.
+    pub stdin_once: bool,
+    /// What `stop` sends first.
+    pub stop_signal: Signal,
+    /// How long `stop` waits; -1 waits forever, `None` is Docker's ten seconds.
+    pub stop_timeout_s: Option<i64>,
+
+    /// The configured runtime asked for by name; `None` is the daemon's default.
+    pub runtime: Option<String>,
+    /// The network.
+    pub network: NetworkMode,
+    /// The pid namespace.
+    pub pid_mode: NamespaceMode,
+    /// The ipc namespace.
+    pub ipc_mode: NamespaceMode,
+    /// The uts namespace.
+    pub uts_mode: NamespaceMode,
+    /// The cgroup namespace; `None` is the host's on v1 and a private one on v2, as in Docker.
+    pub cgroupns_mode: Option<NamespaceMode>,
+    /// The mounts: binds, volumes, tmpfs. The image's volumes are among them.
+    pub mounts: Vec<Mount>,
+    /// Mount the root read-only.
+    pub read_only_rootfs: bool,
+    /// Size of /dev/shm; `None` is 64 MiB.
+    pub shm_size_bytes: Option<u64>,
+    /// All capabilities and devices (within the daemon's own bounding set), nothing masked.
+    pub privileged: bool,
+    /// Capabilities on top of the default, upper case without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away, upper case without `CAP_`, or `ALL`.
+    pub cap_drop: Vec<String>,
+    /// The seccomp choice.
+    pub seccomp: Seccomp,
+    /// `no_new_privs` of the first process.
+    pub no_new_privileges: bool,
+    /// Paths masked inside; `None` is Docker's default list.
+    pub masked_paths: Option<Vec<String>>,
+    /// Paths made read-only inside; `None` is Docker's default list.
+    pub readonly_paths: Option<Vec<String>>,
+    /// Kernel parameters set inside.
+    pub sysctls: BTreeMap<String, String>,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Process limits.
+    pub ulimits: Vec<Ulimit>,
+    /// Cgroup limits.
+    pub resources: Resources,
+    /// Parent cgroup; `None` is the daemon's.
+    pub cgroup_parent: Option<String>,
+    /// Run a small init as pid 1.
+    pub init: bool,
+    /// Lines for /etc/hosts, `name:ip`.
+    pub extra_hosts: Vec<String>,
+    /// Name servers in place of the host's.
+    pub dns: Vec<String>,
+    /// Search domains in place of the host's.
+    pub dns_search: Vec<String>,
+    /// Resolver options in place of the host's.
+    pub dns_options: Vec<String>,
+    /// Where output goes.
+    pub log: LogConfig,
+    /// Remove the container when it exits.
+    pub auto_remove: bool,
+    /// What to do when it exits. Only `No` is acted on yet; `api` refuses the others.
+    pub restart_policy: RestartPolicy,
+    /// OCI annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl ContainerSpec {
+    /// The whole command line: entrypoint, then command. Never empty in a created container.
+    pub fn args(&self) -> Vec<String> {
+        self.entrypoint
+            .iter()
+            .chain(&self.cmd)
+            .flatten()
+            .cloned()
+            .collect()
+    }
+}
+
+/// The seccomp profile of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// The daemon's default profile.
+    #[default]
+    Default,
+    /// No filter.
+    Unconfined,
+}
+
+/// How a namespace is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceMode {
+    /// One of its own.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
+}
+
+/// The network a container is on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkMode {
+    /// `default` or `bridge`: until networks are built, a private namespace with loopback.
+    #[default]
+    Default,
+    /// A private namespace with loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+impl NetworkMode {
+    /// Docker's word for it in `HostConfig.NetworkMode` and as a key of `Networks`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "bridge",
+            Self::None => "none",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// Where a container's output is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogConfig {
+    /// The driver.
+    pub driver: LogDriver,
+    /// The driver's options as given, for inspect.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The log drivers that are built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogDriver {
+    /// Docker's default name; kept as a k8s-file by conmon.
+    #[default]
+    JsonFile,
+    /// Docker's `local`; kept as a k8s-file too.
+    Local,
+    /// Nothing is kept.
+    None,
+}
+
+impl LogDriver {
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonFile => "json-file",
+            Self::Local => "local",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether output can be read back.
+    pub fn is_readable(self) -> bool {
+        self != Self::None
+    }
+}
+
+/// What to do when a container exits by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// Start it again, whatever happened.
+    Always,
+    /// Start it again unless a client stopped it.
+    UnlessStopped,
+    /// Start it again when its code was not zero.
+    OnFailure {
+        /// At most this often; `None` is forever.
+        max_retries: Option<u32>,
+    },
+}

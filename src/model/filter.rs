@@ -1,0 +1,102 @@
+//! Filters of list and prune requests: a map from key to the set of values asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Error;
+
+/// The `filters` parameter of a request, decoded. `api` parses Docker's two JSON spellings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filters(BTreeMap<String, BTreeSet<String>>);
+
+impl Filters {
+    /// Adds one value for one key.
+    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.0.entry(key.into()).or_default().insert(value.into());
+    }
+
+    /// Refuses keys outside `known`, in Docker's words.
+    pub fn check_keys(&self, known: &[&str]) -> Result<(), Error> {
+        match self.0.keys().find(|k| !known.contains(&k.as_str())) {
+            Some(key) => Err(Error::invalid(format!("invalid filter '{key}'"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The values of one key; empty when it was not asked for.
+    pub fn values(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.get(key).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Whether `key` was asked for at all.
+    pub fn contains(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|values| !values.is_empty())
+    }
+
+    /// True when `key` was not asked for, or one of its values satisfies `test`.
+    pub fn any(&self, key: &str, test: impl FnMut(&str) -> bool) -> bool {
+        !self.contains(key) || self.values(key).any(test)
+    }
+
+    /// Whether all asked-for `label` values (`key` or `key=value`) hold for `labels`, and none
+    /// of the `label!` ones.
+    pub fn match_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let holds = |wanted: &str| match wanted.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
+            None => labels.contains_key(wanted),
+        };
+        self.values("label").all(holds) && !self.values("label!").any(holds)
+    }
+
+    /// A boolean filter such as `dangling`: `None` when not asked for.
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
+        let mut values = self.values(key);
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        match (value, values.next()) {
+            ("1" | "true", None) => Ok(Some(true)),
+            ("0" | "false", None) => Ok(Some(false)),
+            _ => Err(Error::invalid(format!("invalid filter '{key}={value}'"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_refused_in_dockers_words() {
+        let mut f = Filters::default();
+        f.insert("nosuch", "x");
+        assert_eq!(
+            f.check_keys(&["name"]).unwrap_err().message(),
+            "invalid filter 'nosuch'"
+        );
+    }
+
+    #[test]
+    fn all_labels_must_hold_and_no_negated_one() {
+        let labels = BTreeMap::from([
+            ("a".to_owned(), "1".to_owned()),
+            ("b".to_owned(), String::new()),
+        ]);
+        let mut f = Filters::default();
+        assert!(f.match_labels(&labels));
+        f.insert("label", "a=1");
+        f.insert("label", "b");
+        assert!(f.match_labels(&labels));
+        f.insert("label!", "a");
+        assert!(!f.match_labels(&labels));
+    }
+
+    #[test]
+    fn flags_are_one_boolean_or_an_error() {
+        let mut f = Filters::default();
+        assert_eq!(f.flag("dangling").unwrap(), None);
+        f.insert("dangling", "true");
+        assert_eq!(f.flag("dangling").unwrap(), Some(true));
+        f.insert("dangling", "maybe");
+        assert!(f.flag("dangling").is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! What an image says about the containers made from it, and what the ledger keeps about it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// The ledger's row about one image. Its tags are rows of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The image id: the digest of its configuration blob.
+    pub id: Digest,
+    /// The layers from the bottom up.
+    pub layers: Vec<Layer>,
+    /// The sum of the layers' unpacked sizes.
+    pub size_bytes: u64,
+    /// What its configuration says.
+    pub config: ImageConfig,
+}
+
+/// One layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Digest of the uncompressed tar (OCI image spec, config.md `rootfs.diff_ids`): the name of
+    /// the unpacked tree, which does not depend on what lies below it.
+    pub diff_id: Digest,
+    /// Digest over this layer and all below it (OCI image spec, "Layer ChainID").
+    pub chain_id: Digest,
+    /// Sum of the sizes of its regular files.
+    pub size_bytes: u64,
+}
+
+/// The parts of the OCI image configuration that the engine acts on or shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// When it was built; `None` where the configuration does not say.
+    pub created: Option<Timestamp>,
+    /// Who built it.
+    pub author: String,
+    /// `amd64`, `arm64`, ...
+    pub architecture: String,
+    /// `v8` and the like.
+    pub variant: String,
+    /// `linux`.
+    pub os: String,
+    /// Default command line prefix; `None` when absent, which Docker shows as `null`.
+    pub entrypoint: Option<Vec<String>>,
+    /// Default command; `None` when absent.
+    pub cmd: Option<Vec<String>>,
+    /// `KEY=value` in order.
+    pub env: Vec<String>,
+    /// `user[:group]`.
+    pub user: String,
+    /// Working directory; empty is `/`.
+    pub working_dir: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Declared ports, `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// Declared volumes: absolute paths.
+    pub volumes: Vec<String>,
+    /// Signal for `stop`; empty is SIGTERM.
+    pub stop_signal: String,
+    /// Build steps, newest last.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// One build step (OCI image spec, config.md `history`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When.
+    pub created: Option<Timestamp>,
+    /// The command.
+    pub created_by: String,
+    /// A comment.
+    pub comment: String,
+    /// The step made no layer.
+    pub empty_layer: bool,
+}

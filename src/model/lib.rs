@@ -1,0 +1,43 @@
+//! The words every room shares, and the only way to make them valid.
+//!
+//! Parse once, at the door: an id, a name, a reference, a digest or a signal that exists as a
+//! value of these types is well formed, and no room below checks it again. This room is pure
+//! vocabulary. It never sees the clock, a file, the environment or an async runtime; decisions
+//! live in `rules`, effects in the rooms that own them.
+//!
+//! The serde derives here are the *ledger's* encoding (what `state` writes), never the wire:
+//! what Docker's clients see is spelled by the wire types of `api`.
+
+pub mod container;
+pub mod digest;
+pub mod error;
+pub mod exit;
+pub mod filter;
+pub mod id;
+pub mod image;
+pub mod limits;
+pub mod mount;
+pub mod process;
+pub mod reference;
+pub mod resources;
+pub mod signal;
+pub mod state;
+pub mod volume;
+
+pub use container::{
+    ContainerSpec, LogConfig, LogDriver, NamespaceMode, NetworkMode, RestartPolicy,
+};
+pub use digest::Digest;
+pub use error::{Context, Error, Kind, Result};
+pub use exit::{ExitReason, ExitStatus};
+pub use filter::Filters;
+pub use id::{ContainerId, ContainerName, VolumeName};
+pub use image::{ImageConfig, ImageRecord, Layer};
+pub use jiff::Timestamp;
+pub use mount::{Mount, MountSource};
+pub use process::{Pid, ProcessRef};
+pub use reference::Reference;
+pub use resources::{Device, Resources, Ulimit};
+pub use signal::Signal;
+pub use state::{ContainerState, Exited, Intent, Running, StartFailure};
+pub use volume::VolumeRecord;

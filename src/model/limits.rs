@@ -1,0 +1,87 @@
+//! Every limit in one list. A queue, buffer, body, name, depth or count without a line here is
+//! a defect.
+
+use std::time::Duration;
+
+/// Longest container or volume name, in bytes (a file name on every file system in use).
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest `domain/path` of an image (`distribution/reference` NameTotalLengthMax).
+pub const REPOSITORY_BYTES_MAX: usize = 255;
+/// Longest tag (`distribution/reference`).
+pub const TAG_BYTES_MAX: usize = 128;
+
+/// Largest JSON request body.
+pub const JSON_BODY_BYTES_MAX: usize = 4 << 20;
+/// Deepest JSON nesting (serde_json's own recursion limit).
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Largest request head.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long a client may take to send its request head; also closes idle connections.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// Connections served at once; further ones wait in the listen queue.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Longest wait for a client to read the response head of a hijacked stream before data follow.
+pub const HIJACK_HEAD_DRAIN: Duration = Duration::from_millis(250);
+
+/// Containers the daemon keeps.
+pub const CONTAINERS_MAX: usize = 100_000;
+/// Operations that may wait for one container's task.
+pub const CONTAINER_QUEUE_MAX: usize = 64;
+/// Environment variables, labels, mounts, arguments: entries of one list of a create request.
+pub const SPEC_LIST_MAX: usize = 16_384;
+/// Attach clients of one container.
+pub const ATTACH_CLIENTS_MAX: usize = 1024;
+/// Bytes buffered in memory for one attach client.
+pub const CLIENT_RING_BYTES: usize = 1 << 20;
+/// Largest stdin packet conmon takes whole (conmon CONN_SOCK_BUF_SIZE).
+pub const STDIN_PACKET_BYTES_MAX: usize = 32_768;
+/// Largest packet conmon sends: one type byte and its STDIO_BUF_SIZE.
+pub const ATTACH_PACKET_BYTES_MAX: usize = 8193;
+/// Longest joined log line handed out in one piece; longer ones come in pieces.
+pub const LOG_LINE_BYTES_MAX: usize = 1 << 20;
+
+/// How long conmon and the OCI runtime may take to create a container (libpod's 240 s).
+pub const CREATE_TIMEOUT: Duration = Duration::from_secs(240);
+/// How long one call of the OCI runtime (start, kill, delete, state, pause) may take.
+pub const RUNTIME_CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a killed process may take to be gone before `stop` reports it.
+pub const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Docker's default grace of `stop`.
+pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// Output of a helper program (runtime, conmon) kept for an error message.
+pub const PROGRAM_OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Programs (runtime, conmon) running at once on behalf of requests.
+pub const RUNTIME_CALLS_MAX: usize = 64;
+
+/// Entries of one layer.
+pub const LAYER_ENTRIES_MAX: u64 = 4_000_000;
+/// Longest path of a layer entry.
+pub const LAYER_PATH_BYTES_MAX: usize = 4096;
+/// Unpacked bytes of one layer.
+pub const LAYER_BYTES_MAX: u64 = 1 << 40;
+/// Extended header (PAX) of one archive entry: its long names and attributes.
+pub const PAX_BYTES_MAX: u64 = 1 << 20;
+/// Pieces of one sparse file in an archive; 16 bytes of memory each.
+pub const SPARSE_SEGMENTS_MAX: usize = 1 << 18;
+/// How many times its compressed size a stream may grow to, once it has passed
+/// [`EXPANSION_FREE_BYTES`].
+pub const EXPANSION_RATIO_MAX: u64 = 1000;
+/// Unpacked bytes of a stream whose ratio is not looked at: zeros compress well in all honesty.
+pub const EXPANSION_FREE_BYTES: u64 = 1 << 30;
+/// Layers of one image (overlayfs OVL_MAX_STACK).
+pub const IMAGE_LAYERS_MAX: usize = 500;
+/// Manifest, index or configuration blob.
+pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+/// Images in one archive.
+pub const ARCHIVE_IMAGES_MAX: usize = 1024;
+/// Entries of an archive of images.
+pub const ARCHIVE_ENTRIES_MAX: usize = 65_536;
+/// Manifests, indexes and configurations of one archive together; they are held in memory.
+pub const ARCHIVE_JSON_BYTES_MAX: u64 = 32 << 20;
+/// Largest window of a zstd stream, as a power of two (8 MiB).
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Longest /etc/passwd or /etc/group read from a rootfs.
+pub const PASSWD_BYTES_MAX: u64 = 4 << 20;
+
+/// How long the daemon may take to end after SIGTERM.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);

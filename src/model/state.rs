@@ -1,0 +1,120 @@
+//! A container's state: an enum with its data inside.
+//!
+//! ```text
+//!   create            start              exit
+//!  --------> Created -------> Running ----------> Exited --+
+//!               ^  |            |  ^ pause/unpause   |      | start
+//!               |  +-- failed --+  +--> (paused)     |      +--> Running
+//!               |      start: stays Created, with the failure
+//!               +-- any of them: remove --> Removing --> (row deleted)
+//!                                           Dead: removal or recovery failed, reason kept
+//! ```
+//!
+//! Docker's `Running`, `Paused`, `Restarting`, `Dead` booleans are derived from this by `api`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::ExitStatus;
+use crate::process::ProcessRef;
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ContainerState {
+    /// Made, never started successfully.
+    Created {
+        /// The last start that failed, if one did.
+        failure: Option<StartFailure>,
+    },
+    /// Its first process lives.
+    Running(Running),
+    /// Its first process has ended.
+    Exited(Exited),
+    /// Being removed: no operation but another remove is legal.
+    Removing,
+    /// Removal or recovery failed; only a forced remove is legal.
+    Dead {
+        /// What failed, for `State.Error`.
+        reason: String,
+    },
+}
+
+/// A container whose first process lives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// The container's first process.
+    pub init: ProcessRef,
+    /// Its conmon; `None` once conmon is known to be gone while init lives.
+    pub monitor: Option<ProcessRef>,
+    /// When the runtime was told to start it.
+    pub started_at: Timestamp,
+    /// Frozen by `pause`.
+    pub paused: bool,
+}
+
+/// A container whose first process has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exited {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// When it had been started.
+    pub started_at: Timestamp,
+    /// When it ended: the time of conmon's exit file, or when the kernel told us.
+    pub finished_at: Timestamp,
+    /// The kernel's out-of-memory killer ended something in its cgroup.
+    pub oom_killed: bool,
+    /// For `State.Error`; empty when there is nothing to say.
+    pub error: String,
+}
+
+/// What had been begun on a container: written before the first effect on the host, cleared with
+/// the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Intent {
+    /// Mounting, creating and starting it.
+    Starting,
+    /// Removing it.
+    Removing {
+        /// Its anonymous volumes too.
+        volumes: bool,
+    },
+}
+
+/// A start that failed before the container's process ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartFailure {
+    /// 125, 126 or 127, by Docker's rules.
+    pub exit_code: u8,
+    /// The message the client got.
+    pub error: String,
+}
+
+impl ContainerState {
+    /// Docker's word for it: the `State.Status` of inspect, the `State` of the list.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Running(r) if r.paused => "paused",
+            Self::Running(_) => "running",
+            Self::Exited(_) => "exited",
+            Self::Removing => "removing",
+            Self::Dead { .. } => "dead",
+        }
+    }
+
+    /// The running data, paused or not.
+    pub fn running(&self) -> Option<&Running> {
+        match self {
+            Self::Running(r) => Some(r),
+            _ => None,
+        }
+    }
+
+    /// The exit data.
+    pub fn exited(&self) -> Option<&Exited> {
+        match self {
+            Self::Exited(e) => Some(e),
+            _ => None,
+        }
+    }
+}
