@@ -1,0 +1,13 @@
+//! Pure decisions: may this happen now, and what must be done about what was found.
+//!
+//! Sees `model` and nothing else: no clock, no files, no tasks. Every function here is total and
+//! has its cases as tests beside it.
+
+pub mod legality;
+pub mod list;
+pub mod merge;
+pub mod recovery;
+
+pub use legality::{Operation, Refusal, may};
+pub use list::{Candidate, Selection};
+pub use recovery::{Recovery, plan_recovery};
