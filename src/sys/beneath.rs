@@ -1,0 +1,393 @@
+//! Paths resolved beneath a root (openat2), for everything that touches a rootfs or applies an
+//! archive.
+//!
+//! A [`Dir`] is an open directory. Whatever is done inside it names either one component, which
+//! is never followed when it is a link, or a path that the kernel resolves without leaving the
+//! directory. A path is never checked first and used later, so a link that is swapped in between
+//! changes nothing. Nothing here knows what the names mean.
+
+mod attributes;
+mod copy;
+mod remove;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+pub use attributes::{set_file_mode, set_file_owner, set_file_times, set_file_xattr};
+pub use copy::copy_content;
+pub use remove::remove_tree;
+
+/// openat2 answers EAGAIN when a rename anywhere on the host races with `..`; a second try
+/// nearly always succeeds (openat2(2)).
+const RESOLVE_TRIES_MAX: usize = 128;
+
+const DIR_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK);
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A socket.
+    Socket,
+}
+
+/// A device's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceNumber {
+    /// Major.
+    pub major: u32,
+    /// Minor.
+    pub minor: u32,
+}
+
+/// What [`Dir::mknod`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Node {
+    /// A named pipe.
+    Fifo,
+    /// A character device; 0:0 is overlayfs' whiteout.
+    CharDevice(DeviceNumber),
+    /// A block device.
+    BlockDevice(DeviceNumber),
+}
+
+/// A point in time: seconds and nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub struct FileTime {
+    /// Seconds; negative before 1970.
+    pub secs: i64,
+    /// Nanoseconds, below 1e9.
+    pub nanos: u32,
+}
+
+/// What lstat(2) tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits with set-id and sticky.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Number of names.
+    pub links: u64,
+    /// The device's numbers when it is one.
+    pub device: DeviceNumber,
+    /// File system and inode: the same pair is the same file.
+    pub inode: (u64, u64),
+    /// Last access.
+    pub accessed: FileTime,
+    /// Last change of the content.
+    pub modified: FileTime,
+}
+
+/// An open directory; see the module head.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+}
+
+impl Dir {
+    /// Opens a directory of the host. Links in `path` are followed: it is ours, not an image's.
+    ///
+    /// # Errors
+    /// Whatever open(2) says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let fd = rustix::fs::openat(CWD, path, DIR_FLAGS, Mode::empty())?;
+        Ok(Self { fd })
+    }
+
+    /// The directory at `path`, resolved as if this directory were `/`: links are followed, `..`
+    /// and absolute targets stop here. For paths that an image may shape.
+    ///
+    /// # Errors
+    /// Whatever openat2(2) says; magic links of proc are refused.
+    pub fn in_root(&self, path: &Path) -> io::Result<Self> {
+        self.resolve(path, ResolveFlags::IN_ROOT)
+    }
+
+    /// The directory at the relative `path` with no link on the way, not even a harmless one.
+    ///
+    /// # Errors
+    /// Whatever openat2(2) says; `ELOOP` for a link.
+    pub fn beneath(&self, path: &Path) -> io::Result<Self> {
+        self.resolve(path, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn resolve(&self, path: &Path, how: ResolveFlags) -> io::Result<Self> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let how = how | ResolveFlags::NO_MAGICLINKS;
+        for _ in 0..RESOLVE_TRIES_MAX {
+            match rustix::fs::openat2(&self.fd, path, DIR_FLAGS, Mode::empty(), how) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return Ok(Self { fd: other? }),
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    /// The directory `name` in this one; a link is refused.
+    ///
+    /// # Errors
+    /// Whatever openat(2) says; `ENOTDIR` for a link.
+    pub fn child(&self, name: &OsStr) -> io::Result<Self> {
+        let flags = DIR_FLAGS | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?;
+        Ok(Self { fd })
+    }
+
+    /// Opens the file `name` for reading; a link is refused, a fifo does not block.
+    ///
+    /// # Errors
+    /// Whatever openat(2) says.
+    pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?.into())
+    }
+
+    /// Makes the new file `name`, mode 0600, open for writing.
+    ///
+    /// # Errors
+    /// `EEXIST` when anything has that name, a dangling link included.
+    pub fn create_file(&self, name: &OsStr) -> io::Result<File> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::openat(&self.fd, one(name)?, flags, mode)?.into())
+    }
+
+    /// Makes the directory `name`, mode 0700.
+    ///
+    /// # Errors
+    /// `EEXIST` when anything has that name.
+    pub fn mkdir(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.fd, one(name)?, Mode::RWXU)?)
+    }
+
+    /// Makes the link `name`, whose text is `target`.
+    ///
+    /// # Errors
+    /// `EEXIST` when anything has that name.
+    pub fn symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, &self.fd, one(name)?)?)
+    }
+
+    /// Gives what `name` in this directory names (itself, when it is a link) the further name
+    /// `new_name` in `new_dir`.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENOENT`, and `EPERM` for a directory.
+    pub fn link(&self, name: &OsStr, new_dir: &Dir, new_name: &OsStr) -> io::Result<()> {
+        let (old, new) = (one(name)?, one(new_name)?);
+        Ok(rustix::fs::linkat(
+            &self.fd,
+            old,
+            &new_dir.fd,
+            new,
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Makes the special file `name`, mode 0600.
+    ///
+    /// # Errors
+    /// `EEXIST` when anything has that name; `EPERM` without the capability.
+    pub fn mknod(&self, name: &OsStr, node: Node) -> io::Result<()> {
+        let (kind, device) = match node {
+            Node::Fifo => (FileType::Fifo, DeviceNumber::default()),
+            Node::CharDevice(device) => (FileType::CharacterDevice, device),
+            Node::BlockDevice(device) => (FileType::BlockDevice, device),
+        };
+        let number = rustix::fs::makedev(device.major, device.minor);
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::mknodat(
+            &self.fd,
+            one(name)?,
+            kind,
+            mode,
+            number,
+        )?)
+    }
+
+    /// What `name` is, not following a link; `None` when it is absent.
+    ///
+    /// # Errors
+    /// Whatever fstatat(2) says otherwise.
+    pub fn metadata(&self, name: &OsStr) -> io::Result<Option<Metadata>> {
+        match rustix::fs::statat(&self.fd, one(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(metadata_of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// What this directory is.
+    ///
+    /// # Errors
+    /// Whatever fstat(2) says.
+    pub fn own_metadata(&self) -> io::Result<Metadata> {
+        Ok(metadata_of(&rustix::fs::fstat(&self.fd)?))
+    }
+
+    /// The text of the link `name`.
+    ///
+    /// # Errors
+    /// `EINVAL` when it is none.
+    pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
+        let text = rustix::fs::readlinkat(&self.fd, one(name)?, Vec::new())?;
+        Ok(OsString::from_vec(text.into_bytes()).into())
+    }
+
+    /// Removes the name of anything but a directory.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`.
+    pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.fd,
+            one(name)?,
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ENOTEMPTY`.
+    pub fn rmdir(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.fd,
+            one(name)?,
+            AtFlags::REMOVEDIR,
+        )?)
+    }
+
+    /// Moves `name` to `new_name` in `new_dir`, on the same file system.
+    ///
+    /// # Errors
+    /// Whatever renameat(2) says.
+    pub fn rename(&self, name: &OsStr, new_dir: &Dir, new_name: &OsStr) -> io::Result<()> {
+        let (old, new) = (one(name)?, one(new_name)?);
+        Ok(rustix::fs::renameat(&self.fd, old, &new_dir.fd, new)?)
+    }
+
+    /// The names in this directory, in the file system's order, without `.` and `..`.
+    ///
+    /// # Errors
+    /// Whatever getdents64(2) says.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        self.first_names(usize::MAX)
+    }
+
+    /// At most `limit` of [`Dir::names`].
+    fn first_names(&self, limit: usize) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+            if names.len() >= limit {
+                break;
+            }
+        }
+        Ok(names)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether it is the path that is impossible (too long, through a file, links in a circle),
+/// rather than the host that failed.
+pub fn is_bad_path(e: &io::Error) -> bool {
+    let bad = [Errno::NAMETOOLONG, Errno::NOTDIR, Errno::LOOP];
+    Errno::from_io_error(e).is_some_and(|e| bad.contains(&e))
+        || e.kind() == io::ErrorKind::NotADirectory
+}
+
+/// One component: anything else would let a caller's mistake walk the tree.
+fn one(name: &OsStr) -> io::Result<&OsStr> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.contains(&b'/') {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("not a single file name: {name:?}"),
+        ));
+    }
+    Ok(name)
+}
+
+#[expect(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    reason = "sizes and nanoseconds of struct stat are never negative and fit"
+)]
+fn metadata_of(stat: &Stat) -> Metadata {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::CharacterDevice => Kind::CharDevice,
+        FileType::BlockDevice => Kind::BlockDevice,
+        FileType::Socket => Kind::Socket,
+        FileType::RegularFile | FileType::Unknown => Kind::File,
+    };
+    Metadata {
+        kind,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: stat.st_size as u64,
+        links: stat.st_nlink,
+        device: DeviceNumber {
+            major: rustix::fs::major(stat.st_rdev),
+            minor: rustix::fs::minor(stat.st_rdev),
+        },
+        inode: (stat.st_dev, stat.st_ino),
+        accessed: FileTime {
+            secs: stat.st_atime,
+            nanos: stat.st_atime_nsec as u32,
+        },
+        modified: FileTime {
+            secs: stat.st_mtime,
+            nanos: stat.st_mtime_nsec as u32,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

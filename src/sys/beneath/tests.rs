@@ -1,0 +1,158 @@
+//! What a [`Dir`] must refuse, and that removal reaches everything but what links point at.
+
+use super::*;
+
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+fn os(text: &str) -> &OsStr {
+    OsStr::new(text)
+}
+
+#[test]
+fn links_in_a_path_end_at_the_root() {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(temp.path().join("root/etc")).unwrap();
+    std::fs::create_dir(temp.path().join("outside")).unwrap();
+    symlink("/etc", temp.path().join("root/absolute")).unwrap();
+    symlink("../../../etc", temp.path().join("root/dots")).unwrap();
+    symlink("/proc/self/root", temp.path().join("root/magic")).unwrap();
+    let root = Dir::open(&temp.path().join("root")).unwrap();
+    let inode = |d: &Dir| d.own_metadata().unwrap().inode;
+    let etc = inode(&root.child(os("etc")).unwrap());
+    for path in [
+        "etc",
+        "/etc",
+        "absolute",
+        "dots",
+        "../../etc",
+        "dots/../etc",
+    ] {
+        assert_eq!(
+            inode(&root.in_root(Path::new(path)).unwrap()),
+            etc,
+            "{path}"
+        );
+    }
+    assert_eq!(inode(&root.in_root(Path::new("")).unwrap()), inode(&root));
+    assert!(root.in_root(Path::new("magic")).is_err());
+    for path in ["absolute", "dots", "../outside", "/etc"] {
+        assert!(root.beneath(Path::new(path)).is_err(), "{path}");
+    }
+    assert!(root.child(os("absolute")).is_err());
+}
+
+#[test]
+fn a_name_is_one_component() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = Dir::open(temp.path()).unwrap();
+    for name in ["", ".", "..", "a/b", "/a", "../a"] {
+        assert!(dir.mkdir(os(name)).is_err(), "{name:?}");
+        assert!(dir.create_file(os(name)).is_err(), "{name:?}");
+        assert!(dir.unlink(os(name)).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn nothing_is_created_or_changed_through_a_link() {
+    let temp = tempfile::tempdir().unwrap();
+    let victim = temp.path().join("victim");
+    std::fs::write(&victim, "safe").unwrap();
+    std::fs::create_dir(temp.path().join("d")).unwrap();
+    symlink(&victim, temp.path().join("d/link")).unwrap();
+    let dir = Dir::open(&temp.path().join("d")).unwrap();
+    let before = std::fs::metadata(&victim).unwrap();
+    let exists = dir.create_file(os("link")).unwrap_err();
+    assert_eq!(exists.kind(), io::ErrorKind::AlreadyExists);
+    assert!(dir.open_file(os("link")).is_err());
+    dir.set_owner(os("link"), 7, 8).unwrap();
+    let long_ago = FileTime { secs: 1, nanos: 2 };
+    dir.set_times(os("link"), long_ago, long_ago).unwrap();
+    dir.set_xattr(os("link"), os("trusted.x"), b"1").unwrap();
+    assert_eq!(
+        dir.xattrs(os("link")).unwrap(),
+        [("trusted.x".into(), b"1".to_vec())]
+    );
+    let link = dir.metadata(os("link")).unwrap().unwrap();
+    assert_eq!((link.kind, link.uid, link.gid), (Kind::Symlink, 7, 8));
+    assert_eq!(link.modified, long_ago);
+    assert_eq!(dir.read_link(os("link")).unwrap(), victim);
+    let after = std::fs::metadata(&victim).unwrap();
+    assert_eq!((after.uid(), after.mtime()), (before.uid(), before.mtime()));
+    assert!(dir.set_owner(os("link"), u32::MAX, 0).is_err());
+}
+
+#[test]
+fn special_files_keep_their_numbers() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = Dir::open(temp.path()).unwrap();
+    let device = DeviceNumber {
+        major: 300,
+        minor: 70_000,
+    };
+    dir.mknod(os("c"), Node::CharDevice(device)).unwrap();
+    dir.mknod(os("p"), Node::Fifo).unwrap();
+    dir.set_mode(os("p"), 0o6751).unwrap();
+    let found = dir.metadata(os("c")).unwrap().unwrap();
+    assert_eq!((found.kind, found.device), (Kind::CharDevice, device));
+    let fifo = dir.metadata(os("p")).unwrap().unwrap();
+    assert_eq!((fifo.kind, fifo.mode), (Kind::Fifo, 0o6751));
+    assert_eq!(dir.metadata(os("absent")).unwrap(), None);
+}
+
+#[test]
+fn removal_takes_depth_breadth_and_links_but_not_their_targets() {
+    let temp = tempfile::tempdir().unwrap();
+    let outside = temp.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("f"), "keep").unwrap();
+    let parent = Dir::open(temp.path()).unwrap();
+    parent.mkdir(os("scratch")).unwrap();
+    let scratch = parent.child(os("scratch")).unwrap();
+    parent.mkdir(os("tree")).unwrap();
+    let top = parent.child(os("tree")).unwrap();
+    for n in 0..5000 {
+        top.create_file(os(&format!("f{n}"))).unwrap();
+    }
+    let mut file = top.create_file(os("big")).unwrap();
+    file.write_all(&[1; 1000]).unwrap();
+    top.link(os("big"), &top, os("big2")).unwrap();
+    // Deeper than any path can name and than descriptors could be held.
+    let mut deepest = parent.child(os("tree")).unwrap();
+    for _ in 0..3000 {
+        deepest.mkdir(os("dd")).unwrap();
+        deepest = deepest.child(os("dd")).unwrap();
+    }
+    deepest.symlink(outside.as_os_str(), os("out")).unwrap();
+    drop(deepest);
+    assert_eq!(remove_tree(&parent, os("tree"), &scratch).unwrap(), 1000);
+    assert_eq!(scratch.names().unwrap().len(), 0);
+    assert_eq!(parent.metadata(os("tree")).unwrap(), None);
+    assert_eq!(std::fs::read(outside.join("f")).unwrap(), b"keep");
+    assert_eq!(remove_tree(&parent, os("tree"), &scratch).unwrap(), 0);
+}
+
+#[test]
+fn a_copy_keeps_holes() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = Dir::open(temp.path()).unwrap();
+    let mut from = dir.create_file(os("from")).unwrap();
+    let hole = 64_u64 << 20;
+    from.write_all(b"start").unwrap();
+    rustix::fs::seek(&from, rustix::fs::SeekFrom::Start(hole)).unwrap();
+    from.write_all(b"end").unwrap();
+    from.set_len(2 * hole).unwrap();
+    let to = dir.create_file(os("to")).unwrap();
+    copy_content(&dir.open_file(os("from")).unwrap(), &to, 2 * hole).unwrap();
+    let copied = std::fs::metadata(temp.path().join("to")).unwrap();
+    assert_eq!(copied.len(), 2 * hole);
+    assert!(
+        copied.blocks() * 512 < 1 << 20,
+        "{} blocks",
+        copied.blocks()
+    );
+    let content = std::fs::read(temp.path().join("to")).unwrap();
+    let at = usize::try_from(hole).unwrap();
+    assert_eq!(&content[..6], b"start\0");
+    assert_eq!(&content[at..at + 3], b"end");
+}

@@ -1,0 +1,21 @@
+//! Every system call, spawned process, mount, namespace, cgroup and raw descriptor.
+//!
+//! With `socket` the only room that may use `unsafe`. One file per subject of the kernel; each
+//! gives the rooms above a small, typed and safe function, and none of them decides anything.
+
+pub mod abi;
+pub mod attach_socket;
+pub mod beneath;
+pub mod cgroup;
+pub mod dir_watch;
+pub mod durable;
+pub mod features;
+pub mod fifo;
+pub mod host;
+pub mod mount;
+pub mod own;
+pub mod pidfd;
+pub mod proc;
+pub mod rootfs;
+pub mod seqpacket;
+pub mod spawn;

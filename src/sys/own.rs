@@ -1,0 +1,288 @@
+//! This process itself: its limits, its capabilities, its umask, and the lock that says that a
+//! directory is its own.
+//!
+//! For start-up and for what a container may inherit; nothing here changes while serving.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{FlockOperation, Mode};
+use rustix::process::{Resource, Rlimit};
+
+/// New files are ours to write and anyone's to read, whoever started us.
+pub fn set_umask() {
+    rustix::process::umask(Mode::from_bits_truncate(0o022));
+}
+
+/// A resource limit; `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// What is enforced.
+    pub soft: Option<u64>,
+    /// How far the soft limit may be raised.
+    pub hard: Option<u64>,
+}
+
+impl From<Rlimit> for Limit {
+    fn from(limit: Rlimit) -> Self {
+        Self {
+            soft: limit.current,
+            hard: limit.maximum,
+        }
+    }
+}
+
+const RESOURCES: [(&str, Resource); 16] = [
+    ("as", Resource::As),
+    ("core", Resource::Core),
+    ("cpu", Resource::Cpu),
+    ("data", Resource::Data),
+    ("fsize", Resource::Fsize),
+    ("locks", Resource::Locks),
+    ("memlock", Resource::Memlock),
+    ("msgqueue", Resource::Msgqueue),
+    ("nice", Resource::Nice),
+    ("nofile", Resource::Nofile),
+    ("nproc", Resource::Nproc),
+    ("rss", Resource::Rss),
+    ("rtprio", Resource::Rtprio),
+    ("rttime", Resource::Rttime),
+    ("sigpending", Resource::Sigpending),
+    ("stack", Resource::Stack),
+];
+
+/// This process's limit called `name` (Docker's spelling: `nofile`, `nproc`); `None` for a name
+/// the kernel does not have.
+pub fn limit(name: &str) -> Option<Limit> {
+    let (_, resource) = RESOURCES.iter().find(|(n, _)| *n == name)?;
+    Some(rustix::process::getrlimit(*resource).into())
+}
+
+static OPEN_FILES_AT_START: OnceLock<Limit> = OnceLock::new();
+
+/// The limit of open files this process was started with: what containers should get, whatever
+/// [`raise_open_files`] did for ourselves.
+pub fn open_files_at_start() -> Limit {
+    *OPEN_FILES_AT_START.get_or_init(|| rustix::process::getrlimit(Resource::Nofile).into())
+}
+
+/// Raises our own soft limit of open files to the hard one: a connection takes two, an attached
+/// container some more. Children inherit it; see [`open_files_at_start`]. Returns what holds now.
+pub fn raise_open_files() -> Limit {
+    let started_with = open_files_at_start();
+    let raised = Rlimit {
+        current: started_with.hard,
+        maximum: started_with.hard,
+    };
+    if let Err(e) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %e, "cannot raise the limit of open files");
+    }
+    rustix::process::getrlimit(Resource::Nofile).into()
+}
+
+/// The kernel's capabilities, by number (`linux/capability.h`, up to 40).
+const CAPABILITIES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+/// The capabilities this process may give to a container (its bounding set), by name, in the
+/// kernel's order.
+///
+/// # Errors
+/// When /proc is not mounted.
+pub fn bounding_capabilities() -> io::Result<Vec<&'static str>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let mask = status
+        .lines()
+        .find_map(|l| l.strip_prefix("CapBnd:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .ok_or_else(|| io::Error::other("/proc/self/status has no CapBnd"))?;
+    Ok(named(mask))
+}
+
+fn named(mask: u64) -> Vec<&'static str> {
+    let names = CAPABILITIES.iter().enumerate();
+    names
+        .filter(|(bit, _)| mask & (1 << bit) != 0)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+/// Whether this process is root, in its user namespace.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A held lock; dropping it, or dying, releases it.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process holds it; its pid, when the file tells.
+    Held {
+        /// The lock's file.
+        path: PathBuf,
+        /// Who holds it.
+        pid: Option<u32>,
+    },
+    /// The file cannot be opened or locked.
+    Io {
+        /// The lock's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { path, pid } => {
+                write!(f, "{} is held by ", path.display())?;
+                match pid {
+                    Some(pid) => write!(f, "process {pid}"),
+                    None => f.write_str("another process"),
+                }
+            }
+            Self::Io { path, .. } => write!(f, "cannot lock {}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for LockError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Held { .. } => None,
+            Self::Io { source, .. } => Some(source),
+        }
+    }
+}
+
+impl Lock {
+    /// Takes the lock at `path` for this process and writes its pid into the file. Does not wait.
+    /// The file is made if it is missing and never removed: removing it would let two processes
+    /// lock two files of one name.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        let io = |source: io::Error| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)
+            .map_err(io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let pid = fs::read_to_string(path).ok();
+                return Err(LockError::Held {
+                    path: path.to_owned(),
+                    pid: pid.and_then(|p| p.trim().parse().ok()),
+                });
+            }
+            Err(e) => return Err(io(e.into())),
+        }
+        file.set_len(0).map_err(io)?;
+        fs::write(path, format!("{}\n", std::process::id())).map_err(io)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::take(&path).unwrap();
+        let e = Lock::take(&path).unwrap_err();
+        let said = e.to_string();
+        assert!(
+            said.ends_with(&format!("held by process {}", std::process::id())),
+            "{said}"
+        );
+        drop(held);
+        Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_in_a_missing_directory_is_an_io_error() {
+        let e = Lock::take(Path::new("/does/not/exist/lock")).unwrap_err();
+        assert!(matches!(e, LockError::Io { .. }), "{e}");
+    }
+
+    #[test]
+    fn limits_are_found_by_dockers_names() {
+        let files = limit("nofile").unwrap();
+        assert!(files.soft.unwrap_or(u64::MAX) <= files.hard.unwrap_or(u64::MAX));
+        assert_eq!(limit("NOFILE"), None);
+        for (name, _) in RESOURCES {
+            assert!(limit(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_named_by_their_bit() {
+        assert_eq!(named(0), Vec::<&str>::new());
+        assert_eq!(named(1 | 1 << 21), ["CAP_CHOWN", "CAP_SYS_ADMIN"]);
+        assert_eq!(named(u64::MAX).len(), 41, "unknown bits are left out");
+        bounding_capabilities().unwrap();
+    }
+}

@@ -1,0 +1,471 @@
+//! The one place that starts programs: explicit environment, explicit descriptors, bounded output.
+//!
+//! A program gets exactly the environment and the descriptors it is given, `/dev/null` as its
+//! input and a process group of its own, so that it can be killed with all it started. What it
+//! prints is kept up to a limit and the rest is drained. Nothing here retries or interprets.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use model::{Error, Pid, limits};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+
+/// Marks every descriptor from 3 up close-on-exec, those this process inherited included, so
+/// that none reaches a program by accident and stays open for a container's whole life.
+/// To be called once at start, after descriptors handed over by systemd were taken.
+pub fn seal_descriptors() {
+    // Best effort: a kernel older than 5.11 does not know the flag, and then only descriptors
+    // that our own parent left open can leak.
+    // SAFETY: close_range with this flag only sets a flag on descriptors.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
+}
+
+/// A program to be started.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    dir: Option<PathBuf>,
+    fds: Vec<FdMapping>,
+}
+
+impl Program {
+    /// The program at `path`, absolute, with an empty environment.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            dir: None,
+            fds: Vec::new(),
+        }
+    }
+
+    /// Appends arguments.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds environment variables.
+    #[must_use]
+    pub fn env<K, V>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let pairs = variables.into_iter().map(|(k, v)| (k.into(), v.into()));
+        self.env.extend(pairs);
+        self
+    }
+
+    /// Sets the working directory; without it the daemon's own.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Gives the program `fd` as its descriptor `number`, 3 or above.
+    #[must_use]
+    pub fn fd(mut self, number: i32, fd: OwnedFd) -> Self {
+        self.fds.push(FdMapping {
+            parent_fd: fd,
+            child_fd: number,
+        });
+        self
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its arguments, for messages.
+    pub fn command_line(&self) -> String {
+        let mut line = self.path.display().to_string();
+        for arg in &self.args {
+            line.push(' ');
+            line.push_str(&arg.to_string_lossy());
+        }
+        line
+    }
+
+    /// Starts it and waits for its end, at most `deadline`; then it and its group are killed.
+    ///
+    /// # Errors
+    /// [`RunError::Start`] when it cannot be started, [`RunError::TimedOut`] at the deadline. A
+    /// program that fails is no error here: see [`Finished::status`].
+    pub async fn run(self, deadline: Duration) -> Result<Finished, RunError> {
+        self.start()?.finish(deadline).await
+    }
+
+    /// Starts it. All descriptors given to it are closed on our side, whether this works or not.
+    ///
+    /// # Errors
+    /// [`RunError::Start`].
+    pub fn start(self) -> Result<Started, RunError> {
+        let Self {
+            path,
+            args,
+            env,
+            dir,
+            fds,
+        } = self;
+        let fail = |path: &Path, source| RunError::Start {
+            program: path.to_owned(),
+            source,
+        };
+        let (stdout, stdout_end) = capture().map_err(|e| fail(&path, e))?;
+        let (stderr, stderr_end) = capture().map_err(|e| fail(&path, e))?;
+        let mut command = Command::new(&path);
+        command
+            .args(args)
+            .env_clear()
+            .envs(env)
+            .stdin(Stdio::null())
+            .stdout(stdout_end)
+            .stderr(stderr_end)
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(dir) = dir {
+            command.current_dir(dir);
+        }
+        // Without a mapping no code runs between fork and exec, and the cheaper posix_spawn does.
+        if !fds.is_empty() {
+            command
+                .fd_mappings(fds)
+                .map_err(|e| fail(&path, io::Error::other(e)))?;
+        }
+        let child = command.spawn().map_err(|e| fail(&path, e))?;
+        let pid = child
+            .id()
+            .and_then(|raw| Pid::new(i64::from(raw)))
+            .expect("a child that was not waited for has a pid");
+        Ok(Started {
+            child,
+            pid,
+            program: path,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+/// A running program. Dropping it kills its whole group.
+#[derive(Debug)]
+pub struct Started {
+    child: Child,
+    pid: Pid,
+    program: PathBuf,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Started {
+    /// Its pid, which is also its group's; it stays its own until [`Started::finish`] returns.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Waits for its end, at most `deadline`; then it and its group are killed. Output that was
+    /// written before its end is complete; what its own children write later is not waited for.
+    ///
+    /// # Errors
+    /// [`RunError::TimedOut`] with what it had printed.
+    pub async fn finish(mut self, deadline: Duration) -> Result<Finished, RunError> {
+        let limit = tokio::time::sleep(deadline);
+        tokio::pin!(limit);
+        let waited = loop {
+            tokio::select! {
+                status = self.child.wait() => break status,
+                () = self.stdout.fill() => {}
+                () = self.stderr.fill() => {}
+                () = &mut limit => {
+                    self.stdout.drain();
+                    self.stderr.drain();
+                    return Err(RunError::TimedOut {
+                        program: self.program.clone(),
+                        after: deadline,
+                        stderr: std::mem::take(&mut self.stderr.kept),
+                    });
+                }
+            }
+        };
+        let status = waited.map_err(|source| RunError::Start {
+            program: self.program.clone(),
+            source,
+        })?;
+        self.stdout.drain();
+        self.stderr.drain();
+        Ok(Finished {
+            status,
+            stdout: std::mem::take(&mut self.stdout.kept),
+            stderr: std::mem::take(&mut self.stderr.kept),
+        })
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // `id` is None once the child was waited for; until then the group's number is ours.
+        if self.child.id().is_some() {
+            let group = nix::unistd::Pid::from_raw(self.pid.as_raw());
+            let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub status: ExitStatus,
+    /// What it printed, at most [`limits::PROGRAM_OUTPUT_BYTES_MAX`] bytes.
+    pub stdout: Vec<u8>,
+    /// What it complained of, likewise.
+    pub stderr: Vec<u8>,
+}
+
+impl Finished {
+    /// Its complaint as text: trimmed, and its output instead where it complained of nothing.
+    pub fn message(&self) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        let stderr = text(&self.stderr);
+        if stderr.is_empty() {
+            text(&self.stdout)
+        } else {
+            stderr
+        }
+    }
+}
+
+/// Why a program gave no result at all.
+#[derive(Debug)]
+pub enum RunError {
+    /// It could not be started.
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It did not end in time and was killed.
+    TimedOut {
+        /// The program.
+        program: PathBuf,
+        /// How long it had.
+        after: Duration,
+        /// What it had complained of by then.
+        stderr: Vec<u8>,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { program, source } => {
+                write!(f, "cannot run {}: {source}", program.display())
+            }
+            Self::TimedOut {
+                program,
+                after,
+                stderr,
+            } => {
+                let name = program.file_name().unwrap_or_else(|| OsStr::new("program"));
+                write!(
+                    f,
+                    "{} did not answer within {} s and was killed",
+                    name.to_string_lossy(),
+                    after.as_secs_f32()
+                )?;
+                let stderr = String::from_utf8_lossy(stderr);
+                match stderr.trim() {
+                    "" => Ok(()),
+                    said => write!(f, ": {said}"),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl From<RunError> for Error {
+    fn from(e: RunError) -> Self {
+        Self::system(e.to_string())
+    }
+}
+
+/// The reading end of an output pipe and what came through it.
+#[derive(Debug)]
+struct Capture {
+    pipe: Option<Receiver>,
+    kept: Vec<u8>,
+}
+
+fn capture() -> io::Result<(Capture, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let capture = Capture {
+        pipe: Some(Receiver::from_owned_fd(read)?),
+        kept: Vec::new(),
+    };
+    Ok((capture, write))
+}
+
+impl Capture {
+    /// Waits for output and takes it; never resolves again after the end. Cancel-safe.
+    async fn fill(&mut self) {
+        let Some(pipe) = &self.pipe else {
+            return std::future::pending().await;
+        };
+        let mut buffer = [0; 4096];
+        match pipe
+            .readable()
+            .await
+            .and_then(|()| pipe.try_read(&mut buffer))
+        {
+            Ok(0) => self.pipe = None,
+            Ok(n) => self.keep(n, &buffer),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.pipe = None,
+        }
+    }
+
+    /// Takes what is in the pipe now without waiting, readiness announced or not.
+    fn drain(&mut self) {
+        let Some(pipe) = self.pipe.take() else { return };
+        let mut buffer = [0; 4096];
+        // A child left behind may write faster than we read: two pipes full are enough.
+        for _ in 0..32 {
+            match rustix::io::read(pipe.as_fd(), &mut buffer) {
+                Ok(0) => return,
+                Ok(n) => self.keep(n, &buffer),
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn keep(&mut self, n: usize, buffer: &[u8]) {
+        let room = limits::PROGRAM_OUTPUT_BYTES_MAX.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&buffer[..n.min(room)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn sh(script: &str) -> Program {
+        Program::new("/bin/sh").args(["-c", script])
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn output_and_status_come_back() {
+        let done = sh("echo out; echo err >&2; exit 3")
+            .run(LONG)
+            .await
+            .unwrap();
+        assert_eq!(done.status.code(), Some(3));
+        assert_eq!((text(&done.stdout), text(&done.stderr)), ("out\n", "err\n"));
+        assert_eq!(done.message(), "err");
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_what_was_given() {
+        let env = Program::new("/usr/bin/env").env([("A", "1")]);
+        let done = env.run(LONG).await.unwrap();
+        assert_eq!(text(&done.stdout), "A=1\n");
+    }
+
+    #[tokio::test]
+    async fn descriptors_are_what_was_given_even_when_swapped() {
+        // Cargo leaves two of its own open to us.
+        seal_descriptors();
+        let (a_read, a_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (b_read, b_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let done = sh("printf a >&3; printf b >&4; ls /proc/self/fd | wc -l")
+            .fd(4, b_write)
+            .fd(3, a_write)
+            .run(LONG)
+            .await
+            .unwrap();
+        // 0, 1, 2, 3, 4 and the directory ls reads.
+        assert_eq!(text(&done.stdout).trim(), "6", "{}", done.message());
+        let mut got = [0; 8];
+        assert_eq!(rustix::io::read(&a_read, &mut got).unwrap(), 1);
+        assert_eq!(got[0], b'a');
+        assert_eq!(rustix::io::read(&b_read, &mut got).unwrap(), 1);
+        assert_eq!(got[0], b'b');
+        // Our copies of the writing ends are closed: this is the end, not a wait.
+        assert_eq!(rustix::io::read(&a_read, &mut got).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_hanging_program_is_killed_with_its_children() {
+        let began = Instant::now();
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let hanging = sh("echo why >&2; sleep 300 & wait").fd(3, write);
+        let e = hanging.run(Duration::from_millis(300)).await.unwrap_err();
+        assert!(began.elapsed() < LONG);
+        assert!(e.to_string().ends_with("killed: why"), "{e}");
+        // Descriptor 3 is closed everywhere once the sleep is dead too.
+        assert_eq!(rustix::io::read(&read, &mut [0; 1]).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_child_left_behind_does_not_hold_the_result() {
+        let began = Instant::now();
+        let started = sh("echo said; sleep 30 & echo $!").start().unwrap();
+        let done = started.finish(LONG).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10));
+        let said = text(&done.stdout);
+        assert!(said.starts_with("said\n"));
+        let left: i32 = said.lines().nth(1).unwrap().parse().unwrap();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(left),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn endless_output_is_drained_and_bounded() {
+        let much = sh("head -c 3000000 /dev/zero; echo end >&2");
+        let done = much.run(LONG).await.unwrap();
+        assert!(done.status.success());
+        assert_eq!(done.stdout.len(), limits::PROGRAM_OUTPUT_BYTES_MAX);
+        assert_eq!(text(&done.stderr), "end\n");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let e = Program::new("/no/such/program")
+            .run(LONG)
+            .await
+            .unwrap_err();
+        assert!(
+            e.to_string()
+                .starts_with("cannot run /no/such/program: No such file")
+        );
+    }
+}
