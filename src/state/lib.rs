@@ -1,0 +1,256 @@
+//! The ledger: what the daemon promised, in one SQLite file that survives `kill -9` and power
+//! loss. A call that returned `Ok` is on the disk.
+//!
+//! It keeps values and gives them back; what they mean, and whether they are still true of the
+//! host, is the engine's to find out. This room never sees the host (no process, mount or cgroup)
+//! and none of its peers. Reads are not its business either: [`Ledger::open`] hands out
+//! everything once, and the engine answers from memory.
+//!
+//! ```text
+//!  meta(key, value)                       boot_id, daemon id, ...
+//!  containers(id, name UNIQUE, created_at, image_id, image_name, runtime, spec, echo)
+//!      |                                  fixed at create, but for the name
+//!      +--< container_states(id, state, intent, restart_count)
+//!                                         small, rewritten at each change; gone with its container
+//!  images(id, record)
+//!      +--< tags(reference, image_id)     gone with their image
+//!  volumes(name, record)
+//! ```
+//!
+//! `spec`, `state`, `intent` and `record` are JSON in the encoding of `model`'s serde derives;
+//! `echo` is the client's own bytes. Dates are RFC 3339. An operator reads the file with
+//! `sqlite3 -readonly`; only the daemon writes it.
+//!
+//! **Intents.** An operation that touches the host writes its [`Intent`] before the first effect
+//! and clears it together with the outcome, so that after a crash the next start knows what was
+//! half done.
+//!
+//! **Damage.** A row that cannot be read costs only itself: it is listed in [`Contents::damaged`]
+//! and stays in the file. A file whose pages are damaged is not opened at all.
+
+mod load;
+mod row;
+mod schema;
+mod writer;
+
+use std::path::Path;
+
+use model::{
+    ContainerId, ContainerName, ContainerState, Context, Digest, Error, ImageRecord, Intent,
+    Reference, Result, VolumeName, VolumeRecord,
+};
+use rusqlite::{Connection, params};
+
+pub use row::{ContainerRow, Contents, Damaged, Table};
+
+use writer::{Writer, check_one};
+
+/// A handle to the ledger; clones share its one writer.
+///
+/// Each method resolves once its change is durable. Dropping the future does not take the change
+/// back: once queued it is made. Where the order of two changes matters, await the first before
+/// making the second. Errors: [`model::Kind::Conflict`] for a clash of names or ids,
+/// [`model::Kind::NotFound`] for a change of a row that is not there, [`model::Kind::System`] when
+/// the file cannot be written (nothing of that call was kept then).
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    writer: Writer,
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, or makes it, brings its schema up to date and reads all of it.
+    /// Blocking: call it from a thread that may wait.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is damaged, is no ledger, or was written by a newer
+    /// version. The message names the file and what can be done.
+    pub fn open(path: &Path) -> Result<(Self, Contents)> {
+        let mut connection = schema::open(path)?;
+        let contents = load::contents(&mut connection)
+            .context(format_args!("reading the ledger {}", path.display()))?;
+        let writer = Writer::start(connection, path)?;
+        Ok((Self { writer }, contents))
+    }
+
+    /// Keeps a new container together with the volumes made for it. A volume that is already
+    /// known stays as it is.
+    ///
+    /// # Errors
+    /// A name or id that is taken, also by a damaged row: `Conflict`.
+    pub async fn insert_container(
+        &self,
+        row: ContainerRow,
+        new_volumes: Vec<VolumeRecord>,
+    ) -> Result<()> {
+        let stored = row::encode_container(&row)?;
+        let volumes = new_volumes
+            .iter()
+            .map(row::encode_volume)
+            .collect::<Result<Vec<_>>>()?;
+        self.writer
+            .write(move |db| {
+                stored.insert(db)?;
+                volumes.iter().try_for_each(|v| v.insert(db))
+            })
+            .await
+            .context(format_args!("keeping container {}", row.id))
+    }
+
+    /// Replaces a container's state and intent: the frequent write, small whatever the container.
+    pub async fn update_container_state(
+        &self,
+        id: &ContainerId,
+        state: &ContainerState,
+        intent: Option<Intent>,
+    ) -> Result<()> {
+        let key = id.as_str().to_owned();
+        let state = row::to_json(state)?;
+        let intent = intent.as_ref().map(row::to_json).transpose()?;
+        self.writer
+            .write(move |db| {
+                let changed = db
+                    .prepare_cached(
+                        "UPDATE container_states SET state = ?2, intent = ?3 WHERE id = ?1",
+                    )?
+                    .execute(params![key, state, intent])?;
+                check_one(changed)
+            })
+            .await
+            .context(format_args!("keeping the state of container {id}"))
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// A name that is taken: `Conflict`.
+    pub async fn rename_container(&self, id: &ContainerId, name: &ContainerName) -> Result<()> {
+        let (key, new) = (id.as_str().to_owned(), name.as_str().to_owned());
+        self.writer
+            .write(move |db| {
+                let changed = db
+                    .prepare_cached("UPDATE containers SET name = ?2 WHERE id = ?1")?
+                    .execute(params![key, new])?;
+                check_one(changed)
+            })
+            .await
+            .context(format_args!("renaming container {id} to {name}"))
+    }
+
+    /// Forgets a container and the given volumes, in one step. What is not there is no error: a
+    /// removal may be finished twice.
+    pub async fn delete_container(&self, id: &ContainerId, volumes: Vec<VolumeName>) -> Result<()> {
+        let key = id.as_str().to_owned();
+        self.writer
+            .write(move |db| {
+                delete(db, "DELETE FROM containers WHERE id = ?1", &key)?;
+                volumes
+                    .iter()
+                    .try_for_each(|v| delete(db, "DELETE FROM volumes WHERE name = ?1", v.as_str()))
+            })
+            .await
+            .context(format_args!("forgetting container {id}"))
+    }
+
+    /// Keeps an image, in place of one of the same id, and points `tags` at it.
+    pub async fn put_image(&self, record: &ImageRecord, tags: Vec<Reference>) -> Result<()> {
+        let key = record.id.as_str().to_owned();
+        let json = row::to_json(record)?;
+        self.writer
+            .write(move |db| {
+                db.prepare_cached(
+                    "INSERT INTO images (id, record) VALUES (?1, ?2)
+                     ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+                )?
+                .execute(params![key, json])?;
+                tags.iter().try_for_each(|t| point_tag(db, t, &key))
+            })
+            .await
+            .context(format_args!("keeping image {}", record.id))
+    }
+
+    /// Points a name at an image, wherever it pointed before.
+    ///
+    /// # Errors
+    /// An image that is not there: `NotFound`.
+    pub async fn tag(&self, reference: &Reference, image: &Digest) -> Result<()> {
+        let (name, id) = (reference.clone(), image.as_str().to_owned());
+        self.writer
+            .write(move |db| point_tag(db, &name, &id))
+            .await
+            .context(format_args!("tagging image {image} as {reference}"))
+    }
+
+    /// Forgets a name. One that is not there is no error.
+    pub async fn untag(&self, reference: &Reference) -> Result<()> {
+        let key = reference.to_string();
+        self.writer
+            .write(move |db| delete(db, "DELETE FROM tags WHERE reference = ?1", &key))
+            .await
+            .context(format_args!("untagging {reference}"))
+    }
+
+    /// Forgets an image and its names. One that is not there is no error.
+    pub async fn delete_image(&self, id: &Digest) -> Result<()> {
+        let key = id.as_str().to_owned();
+        self.writer
+            .write(move |db| delete(db, "DELETE FROM images WHERE id = ?1", &key))
+            .await
+            .context(format_args!("forgetting image {id}"))
+    }
+
+    /// Keeps a new volume. One that is already known stays as it is.
+    pub async fn put_volume(&self, record: &VolumeRecord) -> Result<()> {
+        let stored = row::encode_volume(record)?;
+        self.writer
+            .write(move |db| stored.insert(db))
+            .await
+            .context(format_args!("keeping volume {}", record.name))
+    }
+
+    /// Forgets a volume. One that is not there is no error.
+    pub async fn delete_volume(&self, name: &VolumeName) -> Result<()> {
+        let key = name.as_str().to_owned();
+        self.writer
+            .write(move |db| delete(db, "DELETE FROM volumes WHERE name = ?1", &key))
+            .await
+            .context(format_args!("forgetting volume {name}"))
+    }
+
+    /// Keeps a fact about the daemon itself; [`Contents::meta`] has it at the next start.
+    pub async fn set_meta(&self, key: &str, value: &str) -> Result<()> {
+        let (k, v) = (key.to_owned(), value.to_owned());
+        self.writer
+            .write(move |db| {
+                db.prepare_cached(
+                    "INSERT INTO meta (key, value) VALUES (?1, ?2)
+                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                )?
+                .execute(params![k, v])?;
+                Ok(())
+            })
+            .await
+            .context(format_args!("keeping {key}"))
+    }
+}
+
+fn delete(db: &Connection, sql: &str, key: &str) -> Result<(), writer::WriteError> {
+    db.prepare_cached(sql)?.execute([key])?;
+    Ok(())
+}
+
+fn point_tag(db: &Connection, name: &Reference, image: &str) -> Result<(), writer::WriteError> {
+    db.prepare_cached(
+        "INSERT INTO tags (reference, image_id) VALUES (?1, ?2)
+         ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id",
+    )?
+    .execute(params![name.to_string(), image])?;
+    Ok(())
+}
+
+/// What `model::Error` says when a value of ours does not serialise: a defect, not a bad input.
+fn unencodable(e: &serde_json::Error) -> Error {
+    Error::system(format!("encoding a ledger row: {e}"))
+}
+
+#[cfg(test)]
+mod suite;
