@@ -1,0 +1,253 @@
+//! Streams unpacked in process, whatever they were packed with.
+//!
+//! Decided by magic, never by a name or media type, and never by an external program: one found
+//! in a container's PATH runs as root on the host (CVE-2026-41567).
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use model::{Error, Result, limits};
+use sha2::{Digest as _, Sha256};
+
+use crate::failure;
+
+/// How much is read at once; large enough that system calls do not show.
+const BUFFER_BYTES: usize = 128 << 10;
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// Formats Docker knows and this does not: told by name instead of "not a tar".
+const FOREIGN: [(&[u8], &str); 3] = [
+    (b"BZh", "bzip2"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+    (&[0x04, 0x22, 0x4d, 0x18], "lz4"),
+];
+
+/// An unpacked stream that refuses to grow beyond reason.
+pub(crate) struct Unpacked<R: Read> {
+    inner: Format<R>,
+    out_bytes: u64,
+}
+
+type Input<R> = BufReader<Counted<R>>;
+
+enum Format<R: Read> {
+    Plain(Input<R>),
+    Gzip(Box<MultiGzDecoder<Input<R>>>),
+    Zstd(Box<zstd::Decoder<'static, Input<R>>>),
+}
+
+impl<R: Read> Unpacked<R> {
+    /// Looks at the first bytes of `source` and unpacks it accordingly; anything unknown is
+    /// passed as it is.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for a compression that is known but not built.
+    pub(crate) fn new(source: R) -> Result<Self> {
+        let counted = Counted { source, bytes: 0 };
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
+        let head = input.fill_buf().map_err(failure::reading)?;
+        let inner = if head.starts_with(GZIP) {
+            Format::Gzip(Box::new(MultiGzDecoder::new(input)))
+        } else if head.starts_with(ZSTD) || is_skippable_frame(head) {
+            let mut decoder = zstd::Decoder::with_buffer(input).map_err(failure::reading)?;
+            decoder
+                .window_log_max(limits::ZSTD_WINDOW_LOG_MAX)
+                .map_err(failure::reading)?;
+            Format::Zstd(Box::new(decoder))
+        } else if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return Err(Error::invalid(format!(
+                "the archive is compressed with {name}, which is not supported: \
+                 compress it with gzip or zstd"
+            )));
+        } else {
+            Format::Plain(input)
+        };
+        Ok(Self {
+            inner,
+            out_bytes: 0,
+        })
+    }
+
+    /// Whether packed and unpacked bytes differ.
+    pub(crate) fn is_compressed(&self) -> bool {
+        !matches!(self.inner, Format::Plain(_))
+    }
+
+    fn in_bytes(&self) -> u64 {
+        match &self.inner {
+            Format::Plain(r) => r.get_ref().bytes,
+            Format::Gzip(r) => r.get_ref().get_ref().bytes,
+            Format::Zstd(r) => r.get_ref().get_ref().bytes,
+        }
+    }
+
+    /// The source, with whatever follows the unpacked stream read and thrown away, so that
+    /// digests over it are complete.
+    pub(crate) fn finish(self) -> Result<R> {
+        let mut input = match self.inner {
+            Format::Plain(r) => r,
+            Format::Gzip(r) => r.into_inner(),
+            Format::Zstd(r) => r.finish(),
+        };
+        io::copy(&mut input, &mut io::sink()).map_err(failure::reading)?;
+        Ok(input.into_inner().source)
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = match &mut self.inner {
+            Format::Plain(r) => r.read(buf),
+            Format::Gzip(r) => r.read(buf),
+            Format::Zstd(r) => r.read(buf),
+        }?;
+        self.out_bytes += n as u64;
+        if self.out_bytes > limits::EXPANSION_FREE_BYTES
+            && self.out_bytes / limits::EXPANSION_RATIO_MAX > self.in_bytes()
+        {
+            return Err(failure::carried(Error::invalid(format!(
+                "the archive unpacks to more than {} times its size",
+                limits::EXPANSION_RATIO_MAX
+            ))));
+        }
+        Ok(n)
+    }
+}
+
+/// zstd streams may begin with frames that hold no data (RFC 8878, 3.1.2).
+fn is_skippable_frame(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+struct Counted<R> {
+    source: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buf)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+/// Takes the sha256 and the length of what is read through it.
+pub(crate) struct Hashed<R> {
+    source: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Hashed<R> {
+    pub(crate) fn new(source: R) -> Self {
+        Self {
+            source,
+            hash: Sha256::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The digest and the number of bytes read so far, and the source.
+    pub(crate) fn finish(self) -> (model::Digest, u64, R) {
+        let digest = model::Digest::from_sha256(self.hash.finalize().into());
+        (digest, self.bytes, self.source)
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buf)?;
+        self.hash.update(&buf[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+/// The digest of bytes in memory.
+pub(crate) fn digest_of(bytes: &[u8]) -> model::Digest {
+    model::Digest::from_sha256(Sha256::digest(bytes).into())
+}
+
+/// `source` behind a buffer of the size used everywhere here.
+pub(crate) fn buffered<R: Read>(source: R) -> BufReader<R> {
+    BufReader::with_capacity(BUFFER_BYTES, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut w = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        w.write_all(bytes).unwrap();
+        w.finish().unwrap()
+    }
+
+    fn unpack(bytes: &[u8]) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut unpacked = Unpacked::new(bytes)?;
+        unpacked.read_to_end(&mut out).map_err(failure::reading)?;
+        assert!(unpacked.finish()?.is_empty());
+        Ok(out)
+    }
+
+    #[test]
+    fn each_format_is_seen_by_its_magic() {
+        let plain = b"hello ".repeat(1000);
+        let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9][..], &zstd].concat();
+        for packed in [plain.clone(), gzip(&plain), zstd, skippable] {
+            assert_eq!(unpack(&packed).unwrap(), plain);
+        }
+        let two = [gzip(b"one"), gzip(b"two")].concat();
+        assert_eq!(unpack(&two).unwrap(), b"onetwo");
+        assert_eq!(unpack(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_is_the_clients_fault() {
+        let packed = gzip(&b"x".repeat(100_000));
+        let mut flipped = packed.clone();
+        let last = flipped.len() - 6;
+        flipped[last] ^= 1;
+        let zstd = zstd::encode_all(&b"y".repeat(100_000)[..], 1).unwrap();
+        for bad in [
+            &packed[..packed.len() - 20],
+            &flipped,
+            &zstd[..zstd.len() - 3],
+            b"\xfd7zXZ\0..",
+            b"BZh9",
+        ] {
+            let e = unpack(bad).unwrap_err();
+            assert_eq!(e.kind(), model::Kind::InvalidParameter, "{e}");
+        }
+    }
+
+    #[test]
+    fn a_window_larger_than_allowed_is_refused() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(limits::ZSTD_WINDOW_LOG_MAX + 1).unwrap();
+        // More than one window, or the encoder shrinks it.
+        encoder.write_all(&vec![7; 20 << 20]).unwrap();
+        let e = unpack(&encoder.finish().unwrap()).unwrap_err();
+        assert_eq!(e.kind(), model::Kind::InvalidParameter, "{e}");
+    }
+
+    #[test]
+    fn a_bomb_is_refused_after_the_free_part() {
+        let mut one = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..1100 {
+            one.write_all(&zeros).unwrap();
+        }
+        let packed = one.finish().unwrap();
+        let mut bomb = Unpacked::new(&packed[..]).unwrap();
+        let e = io::copy(&mut bomb, &mut io::sink())
+            .map_err(failure::reading)
+            .unwrap_err();
+        assert!(e.message().contains("more than 1000 times"), "{e}");
+    }
+}

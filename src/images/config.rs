@@ -1,0 +1,346 @@
+//! The image configuration: read leniently from what others wrote, and written for an import.
+//!
+//! Field names are Docker's and the OCI image spec's (config.md); nothing that the file does not
+//! say is made up. Only what decides content is strict: the list of layers.
+
+use std::collections::BTreeMap;
+
+use model::image::HistoryEntry;
+use model::{Digest, Error, ImageConfig, Result, Timestamp, limits};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A configuration and the layers it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parsed {
+    pub(crate) config: ImageConfig,
+    pub(crate) diff_ids: Vec<Digest>,
+}
+
+/// Reads a configuration blob.
+///
+/// # Errors
+/// `InvalidParameter` when it is not one, is for another operating system, or names too many
+/// layers.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed> {
+    let raw: Raw = serde_json::from_slice(bytes)
+        .map_err(|e| Error::invalid(format!("bad image configuration: {e}")))?;
+    if !matches!(raw.os.as_str(), "" | "linux") {
+        return Err(Error::invalid(format!(
+            "image operating system {:?} cannot be used on this platform",
+            raw.os
+        )));
+    }
+    if !matches!(raw.rootfs.kind.as_str(), "" | "layers") {
+        return Err(Error::invalid(format!(
+            "bad image configuration: rootfs of type {:?}",
+            raw.rootfs.kind
+        )));
+    }
+    let diff_ids = raw.rootfs.diff_ids;
+    if diff_ids.len() > limits::IMAGE_LAYERS_MAX {
+        return Err(Error::invalid(format!(
+            "image of {} layers, the most allowed are {}",
+            diff_ids.len(),
+            limits::IMAGE_LAYERS_MAX
+        )));
+    }
+    let run = raw.config;
+    let config = ImageConfig {
+        created: raw.created,
+        author: raw.author,
+        architecture: raw.architecture,
+        variant: raw.variant,
+        os: raw.os,
+        entrypoint: run.entrypoint,
+        cmd: run.cmd,
+        env: run.env,
+        user: run.user,
+        working_dir: run.working_dir,
+        labels: run.labels,
+        exposed_ports: run.exposed_ports.into_keys().collect(),
+        volumes: run.volumes.into_keys().collect(),
+        stop_signal: run.stop_signal,
+        history: raw.history.into_iter().map(HistoryEntry::from).collect(),
+    };
+    Ok(Parsed { config, diff_ids })
+}
+
+/// The configuration blob of an image with `config` and these layers.
+pub(crate) fn write(config: &ImageConfig, diff_ids: &[Digest]) -> Result<Vec<u8>> {
+    let present = |names: &[String]| names.iter().map(|n| (n.clone(), Present {})).collect();
+    let raw = Raw {
+        created: config.created,
+        author: config.author.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+        os: config.os.clone(),
+        config: RawRun {
+            user: config.user.clone(),
+            exposed_ports: present(&config.exposed_ports),
+            env: config.env.clone(),
+            entrypoint: config.entrypoint.clone(),
+            cmd: config.cmd.clone(),
+            volumes: present(&config.volumes),
+            working_dir: config.working_dir.clone(),
+            labels: config.labels.clone(),
+            stop_signal: config.stop_signal.clone(),
+        },
+        rootfs: RawRootfs {
+            kind: "layers".to_owned(),
+            diff_ids: diff_ids.to_vec(),
+        },
+        history: config
+            .history
+            .iter()
+            .cloned()
+            .map(RawHistory::from)
+            .collect(),
+    };
+    serde_json::to_vec(&raw).map_err(|e| Error::system(format!("image configuration: {e}")))
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Raw {
+    #[serde(
+        default,
+        deserialize_with = "time_or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
+    created: Option<Timestamp>,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    author: String,
+    #[serde(default, deserialize_with = "or_default")]
+    architecture: String,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    variant: String,
+    #[serde(default, deserialize_with = "or_default")]
+    os: String,
+    #[serde(default, deserialize_with = "or_default")]
+    config: RawRun,
+    rootfs: RawRootfs,
+    #[serde(default, deserialize_with = "or_default")]
+    history: Vec<RawHistory>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct RawRootfs {
+    #[serde(default, rename = "type", deserialize_with = "or_default")]
+    kind: String,
+    /// An image without layers has `null` here in some archives.
+    #[serde(default, deserialize_with = "or_default")]
+    diff_ids: Vec<Digest>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RawRun {
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    user: String,
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    exposed_ports: BTreeMap<String, Present>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    env: Vec<String>,
+    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
+    entrypoint: Option<Vec<String>>,
+    #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
+    cmd: Option<Vec<String>>,
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    volumes: BTreeMap<String, Present>,
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    working_dir: String,
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    labels: BTreeMap<String, String>,
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    stop_signal: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct RawHistory {
+    #[serde(
+        default,
+        deserialize_with = "time_or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
+    created: Option<Timestamp>,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    created_by: String,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    comment: String,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    empty_layer: bool,
+}
+
+/// The value of a set spelled as a map: `{}`, whatever else somebody put there.
+#[derive(Debug)]
+struct Present {}
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self {})
+    }
+}
+
+impl Serialize for Present {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde::ser::SerializeMap::end(serializer.serialize_map(Some(0))?)
+    }
+}
+
+impl From<RawHistory> for HistoryEntry {
+    fn from(raw: RawHistory) -> Self {
+        Self {
+            created: raw.created,
+            created_by: raw.created_by,
+            comment: raw.comment,
+            empty_layer: raw.empty_layer,
+        }
+    }
+}
+
+impl From<HistoryEntry> for RawHistory {
+    fn from(entry: HistoryEntry) -> Self {
+        Self {
+            created: entry.created,
+            created_by: entry.created_by,
+            comment: entry.comment,
+            empty_layer: entry.empty_layer,
+        }
+    }
+}
+
+/// `null` is as good as absent: Go writes it for nil maps and slices.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A time that cannot be read is a time that is not known.
+fn time_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    Ok(text.and_then(|t| t.parse().ok()))
+}
+
+/// Docker's `StrSlice`: a list, or one word.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        List(Vec<String>),
+        One(String),
+    }
+    let words: Option<Words> = Option::deserialize(deserializer)?;
+    Ok(words.map(|w| match w {
+        Words::List(list) => list,
+        Words::One(word) => vec![word],
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nulls_absences_and_odd_forms_are_read() {
+        let text = r#"{"architecture":"amd64","os":"linux","created":"not a time","config":{
+            "Env":null,"Cmd":"sh","Entrypoint":["a","b"],"Labels":null,"Volumes":{"/v":{},"/w":null},
+            "ExposedPorts":{"80/tcp":{}},"Unknown":[1],"User":null,"StopSignal":"SIGINT"},
+            "rootfs":{"type":"layers","diff_ids":null},"history":[{"created":"2024-01-01T00:00:00Z",
+            "created_by":"x","empty_layer":true},{}],"container_config":{"Cmd":null}}"#;
+        let parsed = parse(text.as_bytes()).unwrap();
+        let c = parsed.config;
+        assert_eq!(c.cmd.as_deref(), Some(&["sh".to_owned()][..]));
+        assert_eq!(c.entrypoint.map(|e| e.len()), Some(2));
+        assert_eq!(c.volumes, ["/v", "/w"]);
+        assert_eq!(c.exposed_ports, ["80/tcp"]);
+        assert_eq!((c.created, c.stop_signal.as_str()), (None, "SIGINT"));
+        assert_eq!(c.history.len(), 2);
+        assert!(c.history[0].created.is_some() && c.history[0].empty_layer);
+        let least = parse(br#"{"rootfs":{"diff_ids":[]},"config":null,"history":null}"#).unwrap();
+        assert_eq!(least.config, ImageConfig::default());
+    }
+
+    #[test]
+    fn what_decides_content_is_strict() {
+        let many = format!(
+            r#"{{"rootfs":{{"diff_ids":[{}]}}}}"#,
+            vec![format!("\"{}\"", Digest::from_sha256([0; 32])); limits::IMAGE_LAYERS_MAX + 1]
+                .join(",")
+        );
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"os":"windows","rootfs":{"diff_ids":[]}}"#,
+            r#"{"rootfs":{"type":"base","diff_ids":[]}}"#,
+            r#"{"rootfs":{"diff_ids":["sha512:00"]}}"#,
+            r#"{"rootfs":{"diff_ids":["sha256:../../etc/passwd"]}}"#,
+            &many,
+        ] {
+            let e = parse(bad.as_bytes()).unwrap_err();
+            assert_eq!(e.kind(), model::Kind::InvalidParameter, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = ImageConfig {
+            created: Some("2024-01-02T03:04:05Z".parse().unwrap()),
+            architecture: "amd64".into(),
+            os: "linux".into(),
+            cmd: Some(vec!["sh".into()]),
+            env: vec!["A=b".into()],
+            labels: [("k".to_owned(), "v".to_owned())].into(),
+            exposed_ports: vec!["80/tcp".into()],
+            volumes: vec!["/data".into()],
+            history: vec![HistoryEntry {
+                comment: "Imported from -".into(),
+                ..HistoryEntry::default()
+            }],
+            ..ImageConfig::default()
+        };
+        let diff_ids = vec![Digest::from_sha256([3; 32])];
+        let bytes = write(&config, &diff_ids).unwrap();
+        assert_eq!(parse(&bytes).unwrap(), Parsed { config, diff_ids });
+    }
+}

@@ -1,0 +1,169 @@
+//! The content of a directory of a mounted tree put into an empty volume.
+//!
+//! Docker's copy-up: what an image has at a volume's place is what the new volume starts with.
+//! The source may be hostile (an image's links and depths), so every step goes through open
+//! directories.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use model::{Context, Result};
+use sys::beneath::{self, Dir, Kind, Metadata, Node};
+
+use crate::failure::At;
+
+/// Copies what is in the directory `inside` of the tree at `tree` into the directory
+/// `destination`, which also gets its owner, mode, attributes and times.
+///
+/// Returns whether anything was copied: nothing is when `destination` is not empty, or there is
+/// no such directory in the tree.
+pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result<bool> {
+    let to = Dir::open(destination).at("open", destination)?;
+    if !to.names().at("read", destination)?.is_empty() {
+        return Ok(false);
+    }
+    let root = Dir::open(tree).at("open", tree)?;
+    let from = match root.in_root(inside) {
+        Ok(from) => from,
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(false);
+        }
+        Err(e) => {
+            return Err(e).context(format_args!(
+                "open {} in {}",
+                inside.display(),
+                tree.display()
+            ));
+        }
+    };
+    let mut copy = Copy {
+        from,
+        to,
+        links: HashMap::new(),
+    };
+    copy.all().context(format_args!(
+        "cannot copy the image's {} to {}",
+        inside.display(),
+        destination.display()
+    ))?;
+    Ok(true)
+}
+
+struct Copy {
+    from: Dir,
+    to: Dir,
+    /// Where the first name of a file with several was put.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Copy {
+    /// Directory after directory, each opened by its path without following links. Their times
+    /// come last, for everything made inside changes them.
+    fn all(&mut self) -> Result<()> {
+        let mut waiting = vec![PathBuf::new()];
+        let mut done = Vec::new();
+        while let Some(path) = waiting.pop() {
+            let from = self.from.beneath(&path).at("open", &path)?;
+            let to = self.to.beneath(&path).at("open", &path)?;
+            for name in from.names().at("read", &path)? {
+                let entry = path.join(&name);
+                // Gone since it was listed: nothing to copy.
+                let Some(found) = from.metadata(&name).at("read", &entry)? else {
+                    continue;
+                };
+                if self
+                    .one(&from, &to, &name, &entry, &found)
+                    .at("copy", &entry)?
+                {
+                    waiting.push(entry);
+                }
+            }
+            set_dir_attributes(&from, &to).at("set attributes of", &path)?;
+            done.push(path);
+        }
+        for path in done.iter().rev() {
+            let found = self
+                .from
+                .beneath(path)
+                .and_then(|d| d.own_metadata())
+                .at("read", path)?;
+            self.to
+                .beneath(path)
+                .and_then(|d| d.set_own_times(found.accessed, found.modified))
+                .at("set times of", path)?;
+        }
+        Ok(())
+    }
+
+    /// Copies one entry; `true` for a directory whose content is still to come.
+    fn one(
+        &mut self,
+        from: &Dir,
+        to: &Dir,
+        name: &OsStr,
+        path: &Path,
+        found: &Metadata,
+    ) -> io::Result<bool> {
+        // A socket lives with the process that listens on it.
+        if found.kind == Kind::Socket {
+            return Ok(false);
+        }
+        if found.kind != Kind::Dir && found.links > 1 {
+            if let Some(first) = self.links.get(&found.inode) {
+                let first_dir = self
+                    .to
+                    .beneath(first.parent().unwrap_or_else(|| Path::new("")))?;
+                let first_name = first.file_name().unwrap_or_default();
+                return first_dir.link(first_name, to, name).map(|()| false);
+            }
+            self.links.insert(found.inode, path.to_owned());
+        }
+        match found.kind {
+            Kind::Dir => return to.mkdir(name).map(|()| true),
+            Kind::File => return copy_file(from, to, name, found).map(|()| false),
+            Kind::Socket => return Ok(false),
+            Kind::Symlink => to.symlink(from.read_link(name)?.as_os_str(), name)?,
+            Kind::Fifo => to.mknod(name, Node::Fifo)?,
+            Kind::CharDevice => to.mknod(name, Node::CharDevice(found.device))?,
+            Kind::BlockDevice => to.mknod(name, Node::BlockDevice(found.device))?,
+        }
+        to.set_owner(name, found.uid, found.gid)?;
+        for (attribute, value) in from.xattrs(name)? {
+            to.set_xattr(name, &attribute, &value)?;
+        }
+        if found.kind != Kind::Symlink {
+            to.set_mode(name, found.mode)?;
+        }
+        to.set_times(name, found.accessed, found.modified)?;
+        Ok(false)
+    }
+}
+
+fn copy_file(from: &Dir, to: &Dir, name: &OsStr, found: &Metadata) -> io::Result<()> {
+    let source = from.open_file(name)?;
+    let target = to.create_file(name)?;
+    beneath::copy_content(&source, &target, found.size)?;
+    beneath::set_file_owner(target.as_fd(), found.uid, found.gid)?;
+    for (attribute, value) in from.xattrs(name)? {
+        beneath::set_file_xattr(target.as_fd(), &attribute, &value)?;
+    }
+    beneath::set_file_mode(target.as_fd(), found.mode)?;
+    beneath::set_file_times(target.as_fd(), found.accessed, found.modified)
+}
+
+fn set_dir_attributes(from: &Dir, to: &Dir) -> io::Result<()> {
+    let found = from.own_metadata()?;
+    to.set_own_owner(found.uid, found.gid)?;
+    for (attribute, value) in from.own_xattrs()? {
+        to.set_own_xattr(&attribute, &value)?;
+    }
+    to.set_own_mode(found.mode)
+}

@@ -1,0 +1,344 @@
+//! Entry after entry put into a tree, none of them outside it.
+//!
+//! Every name is looked up from the tree's root by the kernel, as in a chroot: a link among the
+//! parents is followed as Docker follows it, and ends at the root whatever it says. Nobody else
+//! writes to the tree while it is in staging; still no path is checked first and used later.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use model::{Error, Result, limits};
+use sys::beneath::{Dir, FileTime, Kind, Metadata, Node};
+
+use super::Place;
+use super::entry::{self, Target, WHITEOUT_DEVICE};
+use crate::failure::At;
+use crate::path::{CleanPath, shown};
+use crate::tar::{Entry, EntryKind, Reader};
+
+/// What a directory that hides the same directory of lower layers carries (kernel,
+/// Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
+const OPAQUE: (&str, &[u8]) = ("trusted.overlay.opaque", b"y");
+
+/// OCI image spec, layer.md, "Whiteouts".
+const WHITEOUT_PREFIX: &[u8] = b".wh.";
+const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+/// Other files of aufs, which Docker skips too.
+const AUFS_PREFIX: &[u8] = b".wh..wh.";
+
+/// Memory for directory times that are set at the end; when it is used up they are set at once.
+const PENDING_TIMES_BYTES_MAX: usize = 8 << 20;
+
+/// Applies every entry of `reader` to the empty directory `place.tree`; returns the sum of the
+/// sizes of regular files.
+///
+/// # Errors
+/// As [`super::unpack`].
+pub(super) fn apply<R: Read>(reader: &mut Reader<R>, place: &Place) -> Result<u64> {
+    let root = Dir::open(&place.tree).at("open", &place.tree)?;
+    let mut applier = Applier {
+        place,
+        root,
+        parent: None,
+        entries: 0,
+        size_bytes: 0,
+        times: Vec::new(),
+        times_bytes: 0,
+    };
+    while let Some(entry) = reader.next()? {
+        applier.entry(reader, &entry)?;
+    }
+    applier.set_pending_times()?;
+    Ok(applier.size_bytes)
+}
+
+struct Applier<'a> {
+    place: &'a Place,
+    root: Dir,
+    /// The directory of the last entry: the next one is nearly always in the same.
+    parent: Option<(CleanPath, Dir)>,
+    entries: u64,
+    size_bytes: u64,
+    /// Directory times, set at the end because every entry made inside changes them.
+    times: Vec<(CleanPath, FileTime)>,
+    times_bytes: usize,
+}
+
+impl Applier<'_> {
+    fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
+        self.entries += 1;
+        if self.entries > limits::LAYER_ENTRIES_MAX {
+            return Err(Error::invalid(format!(
+                "more than {} entries in one layer",
+                limits::LAYER_ENTRIES_MAX
+            )));
+        }
+        if entry.kind == EntryKind::File {
+            self.size_bytes = self.size_bytes.saturating_add(entry.size_bytes);
+        }
+        if self.size_bytes > limits::LAYER_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "layer of more than {} bytes",
+                limits::LAYER_BYTES_MAX
+            )));
+        }
+        let path = CleanPath::parse(&entry.path)?;
+        let Some((parent, name)) = path.split() else {
+            return self.root_entry(entry);
+        };
+        let name = OsStr::from_bytes(name);
+        if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+            return self.whiteout(parent, name);
+        }
+        self.enter(parent)?;
+        match &entry.kind {
+            EntryKind::Dir => self.dir(&path, name, entry),
+            EntryKind::HardLink(target) => self.hard_link(&path, name, target),
+            _ => {
+                self.make_room(&path, name)?;
+                let target = self.target(&path, name);
+                entry::create(&target, entry, reader)
+            }
+        }
+    }
+
+    /// `.`: the owner, mode and times of the tree's root itself.
+    fn root_entry(&mut self, entry: &Entry) -> Result<()> {
+        if entry.kind != EntryKind::Dir {
+            return Err(Error::invalid(format!(
+                "entry {} of the archive stands for the root but is not a directory",
+                shown(&entry.path)
+            )));
+        }
+        entry::set_dir_attributes(&self.root, entry, &self.place.tree)?;
+        self.remember_times(CleanPath::default(), entry.modified)
+    }
+
+    fn dir(&mut self, path: &CleanPath, name: &OsStr, entry: &Entry) -> Result<()> {
+        let existing = self.existing(path, name)?;
+        // A directory is merged with the one that is there; anything else makes room.
+        let opaque = match existing {
+            Some(found) if found.kind == Kind::Dir => false,
+            Some(found) => {
+                self.remove(path, name, &found)?;
+                is_whiteout(&found)
+            }
+            None => false,
+        };
+        let target = self.target(path, name);
+        if existing.is_none_or(|found| found.kind != Kind::Dir) {
+            target.dir.mkdir(name).map_err(|e| target.failed(&e))?;
+        }
+        let dir = target.dir.child(name).map_err(|e| target.failed(&e))?;
+        if opaque {
+            // The layer removes the lower directory and brings a new one.
+            set_opaque(&dir).map_err(|e| target.failed(&e))?;
+        }
+        entry::set_dir_attributes(&dir, entry, &self.place.tree.join(path.as_path()))?;
+        self.remember_times(path.clone(), entry.modified)
+    }
+
+    /// A further name for a file of this layer. Its owner, mode and times are the file's.
+    fn hard_link(&mut self, path: &CleanPath, name: &OsStr, target: &[u8]) -> Result<()> {
+        let dangling = || {
+            Error::invalid(format!(
+                "hard link {} to {}, which is not a file of the same layer",
+                shown(path.as_bytes()),
+                shown(target)
+            ))
+        };
+        let target_path = CleanPath::parse(target)?;
+        let (target_parent, target_name) = target_path.split().ok_or_else(dangling)?;
+        let target_name = OsStr::from_bytes(target_name);
+        let target_dir = self
+            .root
+            .in_root(target_parent.as_path())
+            .map_err(|_| dangling())?;
+        let found = target_dir
+            .metadata(target_name)
+            .map_err(|_| dangling())?
+            .filter(|found| found.kind != Kind::Dir && !is_whiteout(found))
+            .ok_or_else(dangling)?;
+        if self
+            .existing(path, name)?
+            .is_some_and(|e| e.inode == found.inode)
+        {
+            return Ok(());
+        }
+        self.make_room(path, name)?;
+        let here = self.target(path, name);
+        match target_dir.link(target_name, here.dir, name) {
+            // It was in the directory that made room.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(dangling()),
+            other => other.map_err(|e| here.failed(&e)),
+        }
+    }
+
+    fn whiteout(&mut self, parent: CleanPath, name: &OsStr) -> Result<()> {
+        let bytes = name.as_bytes();
+        if bytes == OPAQUE_WHITEOUT {
+            self.enter(parent)?;
+            let (path, dir) = self.here();
+            return set_opaque(dir).at("mark opaque", &self.place.tree.join(path.as_path()));
+        }
+        if bytes.starts_with(AUFS_PREFIX) {
+            return Ok(());
+        }
+        let hidden = &bytes[WHITEOUT_PREFIX.len()..];
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(Error::invalid(format!(
+                "whiteout of {} in the archive",
+                shown(hidden)
+            )));
+        }
+        self.enter(parent.clone())?;
+        let hidden = OsStr::from_bytes(hidden);
+        let hidden_path = joined(&parent, hidden)?;
+        let existing = self.existing(&hidden_path, hidden)?;
+        let target = self.target(&hidden_path, hidden);
+        let done = match existing {
+            None => target.dir.mknod(hidden, Node::CharDevice(WHITEOUT_DEVICE)),
+            // Whiteouts hide lower layers only, in whatever order they come (layer.md): a
+            // directory of this layer stays and hides its lower namesake, all else does anyway.
+            Some(found) if found.kind == Kind::Dir => {
+                target.dir.child(hidden).and_then(|dir| set_opaque(&dir))
+            }
+            Some(_) => Ok(()),
+        };
+        done.map_err(|e| target.failed(&e))
+    }
+
+    /// Removes whatever has the entry's name: the last entry of a name counts.
+    fn make_room(&mut self, path: &CleanPath, name: &OsStr) -> Result<()> {
+        match self.existing(path, name)? {
+            Some(found) => self.remove(path, name, &found),
+            None => Ok(()),
+        }
+    }
+
+    fn existing(&self, path: &CleanPath, name: &OsStr) -> Result<Option<Metadata>> {
+        let target = self.target(path, name);
+        target.dir.metadata(name).map_err(|e| target.failed(&e))
+    }
+
+    fn remove(&mut self, path: &CleanPath, name: &OsStr, found: &Metadata) -> Result<()> {
+        let target = self.target(path, name);
+        if found.kind != Kind::Dir {
+            return target.dir.unlink(name).map_err(|e| target.failed(&e));
+        }
+        let scratch = &self.place.scratch;
+        std::fs::create_dir(scratch).at("create", scratch)?;
+        let removed = Dir::open(scratch)
+            .and_then(|scratch| sys::beneath::remove_tree(target.dir, name, &scratch));
+        removed.map_err(|e| target.failed(&e))?;
+        std::fs::remove_dir(scratch).at("remove", scratch)
+    }
+
+    /// Makes `path` the directory of the next operations, with whatever is missing on the way.
+    fn enter(&mut self, path: CleanPath) -> Result<()> {
+        if self.parent.as_ref().is_some_and(|(open, _)| *open == path) {
+            return Ok(());
+        }
+        let dir = match self.root.in_root(path.as_path()) {
+            Ok(dir) => dir,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                self.make_dirs(&path)?
+            }
+            Err(e) => return Err(entry::failed(&e, &path, &self.place.tree)),
+        };
+        self.parent = Some((path, dir));
+        Ok(())
+    }
+
+    /// Opens `path` one component after the other and makes the missing ones, mode 0755, root's.
+    fn make_dirs(&self, path: &CleanPath) -> Result<Dir> {
+        let failed = |e: &io::Error| entry::failed(e, path, &self.place.tree);
+        let mut dir = self.root.in_root(Path::new("")).map_err(|e| failed(&e))?;
+        let mut walked = CleanPath::default();
+        for name in path.components() {
+            let name = OsStr::from_bytes(name);
+            walked = joined(&walked, name)?;
+            let found = dir.metadata(name).map_err(|e| failed(&e))?;
+            dir = match found {
+                Some(found) if found.kind == Kind::Dir => dir.child(name),
+                Some(found) if found.kind == Kind::Symlink => self.root.in_root(walked.as_path()),
+                Some(found) if is_whiteout(&found) => dir
+                    .unlink(name)
+                    .and_then(|()| make_dir(&dir, name))
+                    .and_then(|new| set_opaque(&new).map(|()| new)),
+                Some(_) => Err(io::ErrorKind::NotADirectory.into()),
+                None => make_dir(&dir, name),
+            }
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::invalid(format!(
+                    "{} in the archive is in {}, which is not a directory",
+                    shown(path.as_bytes()),
+                    shown(walked.as_bytes())
+                )),
+                _ => failed(&e),
+            })?;
+        }
+        Ok(dir)
+    }
+
+    fn here(&self) -> (&CleanPath, &Dir) {
+        let (path, dir) = self.parent.as_ref().expect("entered before use");
+        (path, dir)
+    }
+
+    fn target<'b>(&'b self, path: &'b CleanPath, name: &'b OsStr) -> Target<'b> {
+        Target {
+            dir: self.here().1,
+            name,
+            path,
+            tree: &self.place.tree,
+        }
+    }
+
+    fn remember_times(&mut self, path: CleanPath, modified: FileTime) -> Result<()> {
+        self.times_bytes += path.as_bytes().len() + size_of::<(CleanPath, FileTime)>();
+        self.times.push((path, modified));
+        if self.times_bytes > PENDING_TIMES_BYTES_MAX {
+            self.set_pending_times()?;
+        }
+        Ok(())
+    }
+
+    fn set_pending_times(&mut self) -> Result<()> {
+        for (path, modified) in self.times.drain(..) {
+            // A later entry may have replaced the directory or one above it.
+            if let Ok(dir) = self.root.beneath(path.as_path()) {
+                dir.set_own_times(modified, modified)
+                    .at("set times of", &self.place.tree.join(path.as_path()))?;
+            }
+        }
+        self.times_bytes = 0;
+        Ok(())
+    }
+}
+
+fn make_dir(parent: &Dir, name: &OsStr) -> io::Result<Dir> {
+    parent.mkdir(name)?;
+    let dir = parent.child(name)?;
+    dir.set_own_mode(0o755)?;
+    Ok(dir)
+}
+
+fn set_opaque(dir: &Dir) -> io::Result<()> {
+    dir.set_own_xattr(OsStr::new(OPAQUE.0), OPAQUE.1)
+}
+
+fn is_whiteout(found: &Metadata) -> bool {
+    found.kind == Kind::CharDevice && found.device == WHITEOUT_DEVICE
+}
+
+fn joined(parent: &CleanPath, name: &OsStr) -> Result<CleanPath> {
+    CleanPath::parse(&[parent.as_bytes(), b"/", name.as_bytes()].concat())
+}

@@ -1,0 +1,271 @@
+//! One entry made: content, owner, attributes, mode and times, in the order that keeps them.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use model::{Context, Error, Result};
+use sys::beneath::{self, DeviceNumber, Dir, Node};
+
+use crate::failure::{self, At};
+use crate::path::{CleanPath, shown};
+use crate::tar::{Entry, EntryKind, Reader};
+
+/// Overlayfs' mark for "removed".
+pub(super) const WHITEOUT_DEVICE: DeviceNumber = DeviceNumber { major: 0, minor: 0 };
+
+/// How much content is moved at once.
+const COPY_BYTES: usize = 128 << 10;
+
+/// Where an entry goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) dir: &'a Dir,
+    pub(super) name: &'a OsStr,
+    /// For messages.
+    pub(super) path: &'a CleanPath,
+    pub(super) tree: &'a Path,
+}
+
+impl Target<'_> {
+    pub(super) fn failed(&self, e: &io::Error) -> Error {
+        failed(e, self.path, self.tree)
+    }
+}
+
+/// Tells of a failure with one name of a layer: the archive's fault when the name is impossible,
+/// the host's otherwise.
+pub(super) fn failed(e: &io::Error, path: &CleanPath, tree: &Path) -> Error {
+    if beneath::is_bad_path(e) {
+        return Error::invalid(format!(
+            "bad path {} in the archive: {e}",
+            shown(path.as_bytes())
+        ));
+    }
+    Error::system(format!(
+        "cannot write {}: {e}",
+        tree.join(path.as_path()).display()
+    ))
+}
+
+/// Makes an entry that is neither a directory nor a hard link at a free name.
+pub(super) fn create<R: Read>(
+    target: &Target<'_>,
+    entry: &Entry,
+    reader: &mut Reader<R>,
+) -> Result<()> {
+    let node = match &entry.kind {
+        EntryKind::File => return create_file(target, entry, reader),
+        EntryKind::Symlink(text) => return create_symlink(target, entry, text),
+        EntryKind::CharDevice(device) => Node::CharDevice(*device),
+        EntryKind::BlockDevice(device) => Node::BlockDevice(*device),
+        EntryKind::Fifo => Node::Fifo,
+        EntryKind::Unknown(flag) => {
+            return Err(Error::invalid(format!(
+                "entry {} of the archive is of the unknown type {}",
+                shown(&entry.path),
+                shown(&[*flag])
+            )));
+        }
+        EntryKind::Dir | EntryKind::HardLink(_) => return Ok(()),
+    };
+    let made = target
+        .dir
+        .mknod(target.name, node)
+        .and_then(|()| target.dir.set_owner(target.name, entry.uid, entry.gid));
+    made.map_err(|e| target.failed(&e))?;
+    set_named_xattrs(target, entry)?;
+    target
+        .dir
+        .set_mode(target.name, entry.mode)
+        .and_then(|()| {
+            target
+                .dir
+                .set_times(target.name, entry.modified, entry.modified)
+        })
+        .map_err(|e| target.failed(&e))
+}
+
+fn create_file<R: Read>(target: &Target<'_>, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
+    let mut file = target
+        .dir
+        .create_file(target.name)
+        .map_err(|e| target.failed(&e))?;
+    write_content(target, &mut file, entry, reader)?;
+    // chown(2) clears set-id bits and file capabilities, so it comes first.
+    beneath::set_file_owner(file.as_fd(), entry.uid, entry.gid).map_err(|e| target.failed(&e))?;
+    for (name, value) in kept_xattrs(entry) {
+        let set = beneath::set_file_xattr(file.as_fd(), name, value);
+        check_xattr(set, name, target)?;
+    }
+    beneath::set_file_mode(file.as_fd(), entry.mode)
+        .and_then(|()| beneath::set_file_times(file.as_fd(), entry.modified, entry.modified))
+        .map_err(|e| target.failed(&e))
+}
+
+fn write_content<R: Read>(
+    target: &Target<'_>,
+    file: &mut File,
+    entry: &Entry,
+    reader: &mut Reader<R>,
+) -> Result<()> {
+    let mut buffer =
+        vec![0; COPY_BYTES.min(usize::try_from(entry.size_bytes).unwrap_or(COPY_BYTES))];
+    let Some(segments) = &entry.segments else {
+        return copy(target, file, entry.size_bytes, reader, &mut buffer);
+    };
+    for segment in segments {
+        file.seek(SeekFrom::Start(segment.offset))
+            .map_err(|e| target.failed(&e))?;
+        copy(target, file, segment.length, reader, &mut buffer)?;
+    }
+    file.set_len(entry.size_bytes)
+        .map_err(|e| target.failed(&e))
+}
+
+fn copy<R: Read>(
+    target: &Target<'_>,
+    file: &mut File,
+    bytes: u64,
+    reader: &mut Reader<R>,
+    buffer: &mut [u8],
+) -> Result<()> {
+    let mut left = bytes;
+    while left > 0 {
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = match reader.read(&mut buffer[..wanted]) {
+            Ok(0) => return Err(failure::reading(io::ErrorKind::UnexpectedEof.into())),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(failure::reading(e)),
+        };
+        file.write_all(&buffer[..n])
+            .map_err(|e| target.failed(&e))?;
+        left -= n as u64;
+    }
+    Ok(())
+}
+
+fn create_symlink(target: &Target<'_>, entry: &Entry, text: &[u8]) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::invalid(format!(
+            "link {} to nothing in the archive",
+            shown(&entry.path)
+        )));
+    }
+    let made = target
+        .dir
+        .symlink(OsStr::from_bytes(text), target.name)
+        .and_then(|()| target.dir.set_owner(target.name, entry.uid, entry.gid));
+    made.map_err(|e| target.failed(&e))?;
+    set_named_xattrs(target, entry)?;
+    target
+        .dir
+        .set_times(target.name, entry.modified, entry.modified)
+        .map_err(|e| target.failed(&e))
+}
+
+/// Owner, attributes and mode of a directory; its times come when it is complete.
+pub(super) fn set_dir_attributes(dir: &Dir, entry: &Entry, shown_path: &Path) -> Result<()> {
+    dir.set_own_owner(entry.uid, entry.gid)
+        .at("change the owner of", shown_path)?;
+    for (name, value) in kept_xattrs(entry) {
+        let set = dir.set_own_xattr(name, value);
+        if !is_unsupported(&set, name) {
+            set.context(format_args!(
+                "set {} of {}",
+                name.display(),
+                shown_path.display()
+            ))?;
+        }
+    }
+    dir.set_own_mode(entry.mode)
+        .at("change the mode of", shown_path)
+}
+
+fn set_named_xattrs(target: &Target<'_>, entry: &Entry) -> Result<()> {
+    for (name, value) in kept_xattrs(entry) {
+        let set = target.dir.set_xattr(target.name, name, value);
+        check_xattr(set, name, target)?;
+    }
+    Ok(())
+}
+
+fn check_xattr(set: io::Result<()>, name: &OsStr, target: &Target<'_>) -> Result<()> {
+    if is_unsupported(&set, name) {
+        return Ok(());
+    }
+    set.map_err(|e| {
+        let path = target.tree.join(target.path.as_path());
+        Error::system(format!(
+            "cannot set the attribute {} of {}: {e}",
+            name.display(),
+            path.display()
+        ))
+    })
+}
+
+/// `user.*` is decoration that some file systems and all links do without; losing a capability
+/// or an access list would change what a program may do, so that is an error.
+fn is_unsupported(set: &io::Result<()>, name: &OsStr) -> bool {
+    use io::ErrorKind::{PermissionDenied, Unsupported};
+    name.as_bytes().starts_with(b"user.")
+        && set
+            .as_ref()
+            .is_err_and(|e| matches!(e.kind(), Unsupported | PermissionDenied))
+}
+
+fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
+    entry
+        .xattrs
+        .iter()
+        .filter(|(name, _)| is_kept_xattr(name))
+        .map(|(name, value)| (OsStr::from_bytes(name), &value[..]))
+}
+
+/// What an image may set. Overlayfs' own attributes would make the layer reach or hide what it
+/// should not; labels and measurements of security modules are the host's to give.
+fn is_kept_xattr(name: &[u8]) -> bool {
+    const KEPT: [&[u8]; 3] = [
+        b"security.capability",
+        b"system.posix_acl_access",
+        b"system.posix_acl_default",
+    ];
+    let overlay = name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.");
+    let free = name.starts_with(b"user.") || name.starts_with(b"trusted.");
+    KEPT.contains(&name) || free && !overlay
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_of_overlayfs_and_of_the_host_are_left_out() {
+        for kept in [
+            "user.x",
+            "trusted.x",
+            "security.capability",
+            "system.posix_acl_access",
+        ] {
+            assert!(is_kept_xattr(kept.as_bytes()), "{kept}");
+        }
+        for left in [
+            "trusted.overlay.redirect",
+            "trusted.overlay.opaque",
+            "user.overlay.opaque",
+            "security.selinux",
+            "security.ima",
+            "system.nfs4_acl",
+            "",
+            "capability",
+        ] {
+            assert!(!is_kept_xattr(left.as_bytes()), "{left}");
+        }
+    }
+}

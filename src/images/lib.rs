@@ -1,0 +1,183 @@
+//! Bytes by digest and trees by layer: the image store, its archives and overlays.
+//!
+//! What comes in is verified before it is visible, and durable when it is. The room never sees
+//! names' owners, containers or the ledger: it is told which records live, and what no record
+//! names is garbage. All functions block; callers put them where that is fine.
+//!
+//! Absent on purpose: registries, saving, diffs and copies in and out of containers come with
+//! the image issue; the applier already takes any [`std::io::Read`], and the store any blob.
+
+mod compression;
+mod config;
+mod copy;
+mod failure;
+mod import;
+mod layer;
+mod load;
+mod path;
+mod store;
+mod sweep;
+mod tar;
+mod writable;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::{Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
+use sys::mount::OverlayApi;
+
+pub use load::{LoadStep, LoadedImage};
+pub use store::Lease;
+use store::Store;
+pub use sweep::Swept;
+pub use writable::WritablePaths;
+
+/// The image store; clones share it.
+#[derive(Debug, Clone)]
+pub struct Images {
+    store: Arc<Store>,
+    overlay: OverlayApi,
+}
+
+impl Images {
+    /// Opens or makes the store at `root`, removes what a killed daemon left unfinished, and
+    /// tries how overlays can be mounted on it.
+    ///
+    /// # Errors
+    /// `Unavailable` when another process uses the store; `System`, saying what to do, when the
+    /// host cannot carry it.
+    pub fn open(root: &Path) -> Result<Self> {
+        let store = Arc::new(Store::open(root).context("cannot open the image store")?);
+        let overlay = writable::probe(&store, &store.stage()?)?;
+        Ok(Self { store, overlay })
+    }
+
+    /// How overlays are mounted here.
+    pub fn overlay_api(&self) -> OverlayApi {
+        self.overlay
+    }
+
+    /// Takes in every image of a docker-archive or OCI layout, whichever way it is compressed,
+    /// reading it once and to its end. The images are in the order of the archive's manifest,
+    /// each once.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for a damaged, incomplete or hostile archive; `System` when the host
+    /// cannot hold it. No image of the archive is there then; layers that were complete before
+    /// the disk ended are garbage to the next sweep.
+    pub fn load(
+        &self,
+        archive: &mut dyn Read,
+        progress: &mut dyn FnMut(LoadStep),
+    ) -> Result<Vec<LoadedImage>> {
+        load::load(&self.store, archive, progress)
+    }
+
+    /// Makes an image of one layer from the tar of a root file system, compressed or not.
+    /// `config` says the rest; its times and history are set from `created` and `comment`.
+    ///
+    /// # Errors
+    /// As [`Images::load`].
+    pub fn import(
+        &self,
+        tar: &mut dyn Read,
+        config: ImageConfig,
+        comment: &str,
+        created: Timestamp,
+    ) -> Result<LoadedImage> {
+        import::import(&self.store, tar, config, comment, created)
+    }
+
+    /// An image's configuration as it came, byte for byte.
+    ///
+    /// # Errors
+    /// `NotFound`, and `System` when the file is damaged.
+    pub fn config_blob(&self, id: &Digest) -> Result<Vec<u8>> {
+        self.store.read_blob(id)
+    }
+
+    /// Removes every layer and blob that no record names. `live` must give the records of all
+    /// images, and of those that only containers still use; it is called once, at the right
+    /// moment for loads that end meanwhile.
+    ///
+    /// # Errors
+    /// What `live` says, or `System`; what was swept before stays so.
+    pub fn sweep(&self, live: impl FnOnce() -> Result<Vec<ImageRecord>>) -> Result<Swept> {
+        sweep::sweep(&self.store, live)
+    }
+
+    /// Makes the directories of the writable tree `key` (`[a-z0-9]`, at most 200); fine when
+    /// they exist.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn create_writable(&self, key: &str) -> Result<()> {
+        writable::create(&self.store, key)
+    }
+
+    /// Mounts the writable tree `key` on `layers`, given from the bottom up, and tells where;
+    /// fine when it is mounted.
+    ///
+    /// # Errors
+    /// `System`, naming a layer that is missing or the place that cannot be mounted.
+    pub fn mount(&self, key: &str, layers: &[Layer]) -> Result<PathBuf> {
+        writable::mount(&self.store, self.overlay, key, layers)
+    }
+
+    /// Unmounts `key`; fine when it is not mounted. One that is in use disappears at once and
+    /// ends with its last user.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn unmount(&self, key: &str) -> Result<()> {
+        writable::unmount(&self.store, key)
+    }
+
+    /// Unmounts and removes `key` with its changes, and tells how many bytes that freed; fine
+    /// when it does not exist.
+    ///
+    /// # Errors
+    /// `System`; what could not be removed is tried again when the store is opened.
+    pub fn remove_writable(&self, key: &str) -> Result<u64> {
+        writable::remove(&self.store, key)
+    }
+
+    /// The bytes of the changes in `key` (Docker's `SizeRw`).
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn writable_size(&self, key: &str) -> Result<u64> {
+        writable::size(&self.store, key)
+    }
+
+    /// The directories of `key` on `layers`, whether or not they exist (Docker's `GraphDriver`).
+    ///
+    /// # Errors
+    /// `System` for a bad key.
+    pub fn paths(&self, key: &str, layers: &[Layer]) -> Result<WritablePaths> {
+        writable::paths(&self.store, key, layers)
+    }
+
+    /// The keys of all writable trees, sorted.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn writable_keys(&self) -> Result<Vec<String>> {
+        writable::keys(&self.store)
+    }
+
+    /// Copies what the mounted tree at `merged` has in the directory `inside` into the directory
+    /// `destination`, with owners, modes, attributes, links and times; the directory itself gets
+    /// those of `inside`. Returns `false` when nothing was done because `destination` is not
+    /// empty or there is no such directory (Docker's copy-up into a new volume).
+    ///
+    /// # Errors
+    /// `System`; `destination` may hold part of it then.
+    pub fn copy_out(&self, merged: &Path, inside: &Path, destination: &Path) -> Result<bool> {
+        copy::copy_out(merged, inside, destination)
+    }
+}
+
+#[cfg(test)]
+mod tests;

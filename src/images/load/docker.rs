@@ -1,0 +1,59 @@
+//! docker-archive: what `docker save` and `podman save` write, read from its `manifest.json`.
+
+use model::{Context, Error, Reference, Result, limits};
+use serde::Deserialize;
+
+use super::Found;
+use super::archive::{Contents, digest_in_name};
+use crate::compression::digest_of;
+use crate::path::CleanPath;
+
+/// An element of the list in `manifest.json` (moby `image/tarexport`).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
+    let manifest = contents.json(&CleanPath::parse(b"manifest.json")?)?;
+    let items: Vec<Item> = serde_json::from_slice(manifest)
+        .map_err(|e| Error::invalid(format!("bad manifest.json in the archive: {e}")))?;
+    if items.len() > limits::ARCHIVE_IMAGES_MAX {
+        return Err(Error::invalid(format!(
+            "{} images in the archive, the most allowed are {}",
+            items.len(),
+            limits::ARCHIVE_IMAGES_MAX
+        )));
+    }
+    items.iter().map(|item| image(contents, item)).collect()
+}
+
+fn image(contents: &Contents, item: &Item) -> Result<Found> {
+    let config_path = CleanPath::parse(item.config.as_bytes())?;
+    let config = contents.json(&config_path)?.to_vec();
+    // A name that is a digest is a promise.
+    let digest = digest_of(&config);
+    if digest_in_name(&config_path).is_some_and(|claimed| claimed != digest) {
+        return Err(Error::invalid(format!(
+            "{} in the archive has the digest {digest}",
+            config_path.as_path().display()
+        )));
+    }
+    let layers = item.layers.as_deref().unwrap_or_default();
+    let layers = layers.iter().map(|path| CleanPath::parse(path.as_bytes()));
+    let references = item.repo_tags.as_deref().unwrap_or_default();
+    let references = references.iter().map(|tag| {
+        tag.parse::<Reference>()
+            .context(format_args!("bad name {tag:?} in the archive"))
+    });
+    Ok(Found {
+        config,
+        layers: layers.collect::<Result<_>>()?,
+        references: references.collect::<Result<_>>()?,
+    })
+}

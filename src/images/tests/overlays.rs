@@ -1,0 +1,214 @@
+//! Trees as containers see them: through real overlay mounts.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use super::{Fixture, Tar, docker_archive, layer_of, read};
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn whiteouts_and_opaque_directories_hide_what_is_below() {
+    let f = Fixture::new();
+    let bottom = Tar::default()
+        .file("gone", b"1")
+        .file("dir-gone/x", b"1")
+        .file("opaque/old", b"1")
+        .file("merged/old", b"1")
+        .file("again/old", b"1")
+        .file("again2/old", b"1")
+        .file("again3/old", b"1")
+        .file("kept", b"low")
+        .end();
+    let top = Tar::default()
+        .file(".wh.gone", b"")
+        .file(".wh.dir-gone", b"")
+        .file("opaque/.wh..wh..opq", b"")
+        .file("opaque/new", b"2")
+        .file("merged/new", b"2")
+        // Removed and made again, in each order and way.
+        .file(".wh.again", b"")
+        .dir("again")
+        .file("again/new", b"2")
+        .dir("again2")
+        .file("again2/new", b"2")
+        .file(".wh.again2", b"")
+        .file(".wh.again3", b"")
+        .file("again3/new", b"2")
+        .file("kept", b"high")
+        .file(".wh.kept", b"")
+        .file(".wh..wh.plnk", b"")
+        .end();
+    let image = f
+        .load(&docker_archive(&[bottom, top], &["x:1"]))
+        .unwrap()
+        .remove(0);
+    f.images.create_writable("k1").unwrap();
+    let merged = f.images.mount("k1", &image.record.layers).unwrap();
+    assert_eq!(
+        names(&merged),
+        ["again", "again2", "again3", "kept", "merged", "opaque"]
+    );
+    assert_eq!(names(&merged.join("opaque")), ["new"]);
+    assert_eq!(names(&merged.join("merged")), ["new", "old"]);
+    for dir in ["again", "again2", "again3"] {
+        assert_eq!(names(&merged.join(dir)), ["new"], "{dir}");
+    }
+    assert_eq!(read(merged.join("kept")), "high");
+}
+
+#[test]
+fn a_writable_tree_lives_from_create_to_remove() {
+    let f = Fixture::new();
+    let image = f
+        .load(&docker_archive(&[layer_of("f", b"image")], &["x:1"]))
+        .unwrap()
+        .remove(0);
+    let layers = &image.record.layers;
+    assert!(f.images.mount("nokey", layers).is_err());
+    for _ in 0..2 {
+        f.images.create_writable("k1").unwrap();
+    }
+    let merged = f.images.mount("k1", layers).unwrap();
+    assert_eq!(f.images.mount("k1", layers).unwrap(), merged);
+    assert_eq!(sys::mount::below(&merged).unwrap().len(), 1);
+    assert_eq!(
+        std::fs::metadata(&merged).unwrap().permissions().mode() & 0o7777,
+        0o755
+    );
+    std::fs::write(merged.join("f"), "changed!").unwrap();
+    std::fs::write(merged.join("g"), "12").unwrap();
+    std::fs::hard_link(merged.join("g"), merged.join("h")).unwrap();
+    assert_eq!(f.images.writable_size("k1").unwrap(), 10);
+    let paths = f.images.paths("k1", layers).unwrap();
+    assert_eq!(read(paths.upper.join("f")), "changed!");
+    assert_eq!(read(f.tree(&image.record).join("f")), "image");
+    assert_eq!(f.images.writable_keys().unwrap(), ["k1"]);
+    for _ in 0..2 {
+        f.images.unmount("k1").unwrap();
+    }
+    // The changes outlive the mount, and an open file does not keep it.
+    let merged = f.images.mount("k1", layers).unwrap();
+    assert_eq!(read(merged.join("f")), "changed!");
+    let open = std::fs::File::open(merged.join("f")).unwrap();
+    assert_eq!(f.images.remove_writable("k1").unwrap(), 10);
+    drop(open);
+    assert_eq!(f.images.remove_writable("k1").unwrap(), 0);
+    assert!(f.images.writable_keys().unwrap().is_empty());
+    assert_eq!(f.staged(), 0);
+    for bad in ["", "..", "a/b", "A", &"a".repeat(201)] {
+        assert!(f.images.create_writable(bad).is_err(), "{bad}");
+        assert!(f.images.remove_writable(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn many_layers_and_none_can_be_mounted() {
+    let f = Fixture::new();
+    let layers: Vec<_> = (0..60).map(|n| layer_of(&format!("f{n}"), b"x")).collect();
+    let image = f
+        .load(&docker_archive(&layers, &["x:1"]))
+        .unwrap()
+        .remove(0);
+    f.images.create_writable("many").unwrap();
+    let merged = f.images.mount("many", &image.record.layers).unwrap();
+    assert_eq!(names(&merged).len(), 60);
+    // The way of older kernels, all options in one page.
+    let paths = f.images.paths("old", &image.record.layers).unwrap();
+    f.images.create_writable("old").unwrap();
+    let overlay = sys::mount::Overlay {
+        lower: &paths.lower,
+        upper: &paths.upper,
+        work: &paths.work,
+    };
+    sys::mount::overlay(sys::mount::OverlayApi::MountOptions, overlay, &paths.merged).unwrap();
+    assert_eq!(names(&paths.merged).len(), 60);
+
+    let nothing = f
+        .load(&docker_archive(&[], &["scratch:1"]))
+        .unwrap()
+        .remove(0);
+    f.images.create_writable("none").unwrap();
+    let merged = f.images.mount("none", &nothing.record.layers).unwrap();
+    assert_eq!(names(&merged).len(), 0);
+    std::fs::write(merged.join("f"), "").unwrap();
+}
+
+#[test]
+fn a_missing_layer_is_named() {
+    let f = Fixture::new();
+    let image = f
+        .load(&docker_archive(&[layer_of("f", b"1")], &["x:1"]))
+        .unwrap()
+        .remove(0);
+    std::fs::remove_dir_all(f.tree(&image.record)).unwrap();
+    f.images.create_writable("k").unwrap();
+    let e = f.images.mount("k", &image.record.layers).unwrap_err();
+    assert!(
+        e.message().contains("is missing: load the image again"),
+        "{e}"
+    );
+}
+
+#[test]
+fn a_volume_starts_with_what_the_image_has_there() {
+    let f = Fixture::new();
+    let mut tar = Tar::default();
+    tar.push(b'5', "srv/data", "", b"", |h| {
+        h.set_mode(0o2750);
+        h.set_uid(7);
+        h.set_mtime(55);
+    });
+    let tar = tar
+        .pax(&[("SCHILY.xattr.user.note", b"hi"), ("uid", b"9")])
+        .file("srv/data/f", b"content")
+        .hard_link("srv/data/sub/same", "srv/data/f")
+        .symlink("srv/data/out", "/etc/passwd")
+        .device(b'3', "srv/data/null", 1, 3)
+        .entry(b'6', "srv/data/pipe", "", b"")
+        .symlink("link", "/srv/data")
+        .symlink("escape", "../../../../../../etc")
+        .file("plain", b"x");
+    let image = f
+        .load(&docker_archive(&[tar.end()], &["x:1"]))
+        .unwrap()
+        .remove(0);
+    f.images.create_writable("k").unwrap();
+    let merged = f.images.mount("k", &image.record.layers).unwrap();
+    let volume = tempfile::tempdir().unwrap();
+    let copy = |inside: &str, to: &Path| f.images.copy_out(&merged, Path::new(inside), to).unwrap();
+    for nothing in ["/absent", "/plain", "/escape"] {
+        assert!(!copy(nothing, volume.path()), "{nothing}");
+    }
+    assert!(copy("/link", volume.path()));
+    let meta = |name: &str| std::fs::symlink_metadata(volume.path().join(name)).unwrap();
+    let own = meta("");
+    assert_eq!(
+        (own.mode() & 0o7777, own.uid(), own.mtime()),
+        (0o2750, 7, 55)
+    );
+    assert_eq!(names(volume.path()), ["f", "null", "out", "pipe", "sub"]);
+    assert_eq!(read(volume.path().join("f")), "content");
+    assert_eq!(meta("f").uid(), 9);
+    assert_eq!(meta("f").ino(), meta("sub/same").ino());
+    assert_eq!(meta("f").mtime(), 1_000_000);
+    assert!(meta("out").file_type().is_symlink());
+    assert_eq!(meta("null").rdev(), (1 << 8) | 3);
+    let xattrs = sys::beneath::Dir::open(volume.path())
+        .unwrap()
+        .xattrs("f".as_ref())
+        .unwrap();
+    assert_eq!(xattrs, [("user.note".into(), b"hi".to_vec())]);
+    // A volume with anything in it is left alone.
+    let used = tempfile::tempdir().unwrap();
+    symlink("nowhere", used.path().join("x")).unwrap();
+    assert!(!copy("/srv/data", used.path()));
+    assert_eq!(names(used.path()), ["x"]);
+}
