@@ -1,0 +1,116 @@
+//! Taking a container up again after a restart of the daemon.
+//!
+//! The kernel is asked first (pid and start time), then the exit file. Watch first, then look:
+//! what happens in between is seen by one of the two.
+
+use std::path::PathBuf;
+
+use model::{ContainerId, Context, ExitReason, ExitStatus, ProcessRef, Result, Timestamp};
+use sys::dir_watch::Watch;
+use sys::pidfd::PidFd;
+
+use crate::conmon::Features;
+use crate::exit::{ExitFile, ExitReport};
+use crate::task::{Monitor, Parts, saw_oom};
+use crate::{RuntimeName, Runtimes, Task};
+
+/// A container as the ledger remembers it.
+#[derive(Debug, Clone)]
+pub struct AdoptTask {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its OCI runtime.
+    pub runtime: RuntimeName,
+    /// Its first process; `None` when that is known to be gone.
+    pub init: Option<ProcessRef>,
+    /// Its conmon; `None` when that was known to be gone.
+    pub monitor: Option<ProcessRef>,
+    /// Its bundle.
+    pub bundle: PathBuf,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum Adopted {
+    /// It lives. When its conmon does not, the first event says so.
+    Running(Box<Task>),
+    /// It has ended.
+    Exited(ExitReport),
+}
+
+impl Runtimes {
+    /// Finds a container of before again. The boot is the caller's to check: after a reboot
+    /// nothing is to be adopted.
+    ///
+    /// # Errors
+    /// System, when the kernel or the exit file cannot be asked; nothing is decided then.
+    pub async fn adopt(&self, request: AdoptTask) -> Result<Adopted> {
+        let mut exits = self.watch_exit(&request.id);
+        let open = "cannot open the container's first process";
+        let init = match request.init {
+            Some(process) => PidFd::open_exact(process).context(open)?,
+            None => None,
+        };
+        let monitor = match request.monitor {
+            Some(process) => PidFd::open_exact(process).context("cannot open conmon's process")?,
+            None => None,
+        };
+        let lost = request.monitor.is_some() && monitor.is_none();
+        let monitor = monitor.map(|process| Monitor::new(Some(process), None));
+        let Some(init) = init else {
+            let ended = self.ended(&request, monitor, exits.as_mut()).await;
+            return ended.map(Adopted::Exited);
+        };
+        // A conmon that is not installed any more cannot be asked; the container lives on.
+        let features = self.features().await;
+        let features = features.unwrap_or_else(|_| Features::of_version(""));
+        let parts = Parts {
+            id: request.id,
+            runtime: request.runtime,
+            bundle: request.bundle,
+            resize_limit: features.resize_limit,
+            init,
+            monitor,
+            exits,
+            lost,
+        };
+        Ok(Adopted::Running(Box::new(Task::new(self, parts))))
+    }
+
+    /// The report on a process that is gone. Its conmon, while that lives, is about to write the
+    /// exit file: it has collected the process and drains the last output.
+    async fn ended(
+        &self,
+        request: &AdoptTask,
+        monitor: Option<Monitor>,
+        exits: Option<&mut Watch>,
+    ) -> Result<ExitReport> {
+        let layout = &self.inner.layout;
+        let path = layout.exit_file(&request.id);
+        let read = || ExitFile::read(&path).context(format_args!("cannot read {}", path.display()));
+        let mut file = read()?;
+        if let (None, Some(monitor)) = (&file, monitor) {
+            let written = async {
+                match exits {
+                    Some(exits) => drop(exits.next().await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = written => {}
+                () = monitor.gone() => {}
+                () = tokio::time::sleep(self.inner.config.exit_file_timeout) => {}
+            }
+            file = read()?;
+        }
+        let (status, finished_at) = match file {
+            Some(file) => (file.status, file.written_at),
+            None => (ExitStatus::Unknown(ExitReason::Vanished), Timestamp::now()),
+        };
+        Ok(ExitReport {
+            status,
+            finished_at,
+            oom_killed: saw_oom(&layout.persist(&request.id), &request.bundle),
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! conmon's command line for creating a container. Pure: values in, arguments out.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::{Features, Stdin};
+use crate::config::LogLevel;
+use crate::layout::AttemptFiles;
+
+/// Everything the command line depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Create<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) bundle: &'a Path,
+    pub(crate) log_path: Option<&'a Path>,
+    pub(crate) tty: bool,
+    pub(crate) stdin: Stdin,
+    pub(crate) runtime: &'a Path,
+    pub(crate) runtime_root: &'a Path,
+    /// The runtime takes `--log` and `--log-format=json`.
+    pub(crate) json_log: bool,
+    pub(crate) files: &'a AttemptFiles,
+    pub(crate) exit_dir: &'a Path,
+    pub(crate) persist_dir: &'a Path,
+    pub(crate) socket_dir: &'a Path,
+    pub(crate) log_level: LogLevel,
+    pub(crate) log_size_max_bytes: Option<u64>,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) features: Features,
+}
+
+impl Create<'_> {
+    /// The arguments, without the program.
+    ///
+    /// Two choices that could have gone otherwise: `--syslog` always, for it is the only voice
+    /// conmon has after it detached; `--no-sync-log`, because an fsync of the log before every
+    /// exit file would make each exit wait for the disk, and Docker promises none.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut args = Args(Vec::with_capacity(48));
+        args.flag("--api-version");
+        args.pair("-c", self.id);
+        args.pair("-u", self.id);
+        args.pair("-r", self.runtime);
+        args.pair("-b", self.bundle);
+        args.pair("-p", &self.files.pidfile);
+        args.pair("--conmon-pidfile", &self.files.conmon_pidfile);
+        match self.log_path {
+            Some(path) => {
+                let mut driver = OsString::from("k8s-file:");
+                driver.push(path);
+                args.pair("-l", driver);
+            }
+            None => args.pair("-l", "none"),
+        }
+        args.pair("--exit-dir", self.exit_dir);
+        args.pair("--persist-dir", self.persist_dir);
+        if self.features.full_attach {
+            args.flag("--full-attach");
+        } else {
+            args.pair("--socket-dir-path", self.socket_dir);
+        }
+        if let Some(bytes) = self.log_size_max_bytes {
+            args.pair("--log-size-max", bytes.to_string());
+        }
+        if self.features.no_sync_log {
+            args.flag("--no-sync-log");
+        }
+        args.pair("--log-level", self.log_level.as_str());
+        args.flag("--syslog");
+        self.streams(&mut args);
+        if self.no_pivot {
+            args.flag("--no-pivot");
+        }
+        if self.no_new_keyring {
+            args.flag("--no-new-keyring");
+        }
+        args.runtime_arg("--root=", self.runtime_root);
+        if self.json_log {
+            args.runtime_arg("--log-format=json", "");
+            args.runtime_arg("--log=", &self.files.oci_log);
+        }
+        args.0
+    }
+
+    /// Never `-t` and `-i` together: the terminal's input would die with the first client.
+    fn streams(&self, args: &mut Args) {
+        if self.tty {
+            args.flag("-t");
+        } else if self.stdin != Stdin::Closed {
+            args.flag("-i");
+        }
+        // A terminal ends by its own end-of-file byte, so its input is never closed by a client.
+        if self.tty || self.stdin == Stdin::Open {
+            args.flag("--leave-stdin-open");
+        }
+    }
+}
+
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.into());
+    }
+
+    fn pair(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.push(name.into());
+        self.0.push(value.into());
+    }
+
+    /// `--runtime-arg=NAME VALUE` in one word, so that a value may start with a dash.
+    fn runtime_arg(&mut self, name: &str, value: impl Into<OsString>) {
+        let mut word = OsString::from("--runtime-arg=");
+        word.push(name);
+        word.push(value.into());
+        self.0.push(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn files() -> AttemptFiles {
+        AttemptFiles {
+            dir: "/run/m/containers/ID".into(),
+            pidfile: "/run/m/containers/ID/pidfile".into(),
+            conmon_pidfile: "/run/m/containers/ID/conmon.pid".into(),
+            oci_log: "/run/m/containers/ID/oci-log".into(),
+        }
+    }
+
+    fn golden(change: impl Fn(&mut Create<'_>)) -> String {
+        let files = files();
+        let log = PathBuf::from("/data/ID/ctr.log");
+        let mut create = Create {
+            id: "ID",
+            bundle: Path::new("/data/ID"),
+            log_path: Some(&log),
+            tty: false,
+            stdin: Stdin::Closed,
+            runtime: Path::new("/usr/bin/runc"),
+            runtime_root: Path::new("/run/m/oci/runc"),
+            json_log: true,
+            files: &files,
+            exit_dir: Path::new("/run/m/exits"),
+            persist_dir: Path::new("/run/m/exits/persist/ID"),
+            socket_dir: Path::new("/run/m/socket"),
+            log_level: LogLevel::Error,
+            log_size_max_bytes: None,
+            no_pivot: false,
+            no_new_keyring: false,
+            features: Features::of_version("conmon version 2.1.6"),
+        };
+        change(&mut create);
+        let words: Vec<_> = create
+            .arguments()
+            .into_iter()
+            .map(|w| w.into_string().unwrap())
+            .collect();
+        words.join(" ")
+    }
+
+    const HEAD: &str = "--api-version -c ID -u ID -r /usr/bin/runc -b /data/ID \
+        -p /run/m/containers/ID/pidfile --conmon-pidfile /run/m/containers/ID/conmon.pid";
+    const DIRS: &str = "--exit-dir /run/m/exits --persist-dir /run/m/exits/persist/ID";
+    const RUNTIME: &str = "--runtime-arg=--root=/run/m/oci/runc --runtime-arg=--log-format=json \
+        --runtime-arg=--log=/run/m/containers/ID/oci-log";
+
+    #[test]
+    fn a_plain_container() {
+        assert_eq!(
+            golden(|_| {}),
+            format!(
+                "{HEAD} -l k8s-file:/data/ID/ctr.log {DIRS} --full-attach --no-sync-log \
+                 --log-level error --syslog {RUNTIME}"
+            )
+        );
+    }
+
+    #[test]
+    fn streams_by_kind() {
+        let tail = |change: fn(&mut Create<'_>)| {
+            let all = golden(change);
+            let (_, rest) = all.split_once("--syslog").unwrap();
+            rest.trim_end_matches(RUNTIME).trim().to_owned()
+        };
+        assert_eq!(tail(|c| c.stdin = Stdin::Open), "-i --leave-stdin-open");
+        assert_eq!(tail(|c| c.stdin = Stdin::Once), "-i");
+        assert_eq!(tail(|c| c.tty = true), "-t --leave-stdin-open");
+        let tty_and_stdin = |c: &mut Create<'_>| (c.tty, c.stdin) = (true, Stdin::Once);
+        assert_eq!(tail(tty_and_stdin), "-t --leave-stdin-open");
+    }
+
+    #[test]
+    fn no_log_a_limit_and_the_runtimes_switches() {
+        let all = golden(|c| {
+            c.log_path = None;
+            c.log_size_max_bytes = Some(4096);
+            c.log_level = LogLevel::Debug;
+            c.no_pivot = true;
+            c.no_new_keyring = true;
+            c.json_log = false;
+        });
+        assert_eq!(
+            all,
+            format!(
+                "{HEAD} -l none {DIRS} --full-attach --log-size-max 4096 --no-sync-log \
+                 --log-level debug --syslog --no-pivot --no-new-keyring \
+                 --runtime-arg=--root=/run/m/oci/runc"
+            )
+        );
+    }
+
+    #[test]
+    fn an_old_conmon_gets_a_socket_dir() {
+        let all = golden(|c| c.features = Features::of_version("conmon version 2.0.5"));
+        assert!(all.contains(&format!(
+            "{DIRS} --socket-dir-path /run/m/socket --log-level"
+        )));
+    }
+}

@@ -1,0 +1,372 @@
+//! Creating a container: from an empty place to a watched process, or to nothing at all.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use model::{ContainerId, Context, Error, Pid, Result};
+use sys::dir_watch::{Mask, Watch};
+use sys::pidfd::PidFd;
+use sys::spawn::{Program, RunError, Started};
+use sys::{proc, seqpacket};
+use tokio::time::Instant;
+
+use super::args;
+use super::pipe::{self, Report};
+use super::{CreateTask, Features};
+use crate::cleanup::read_pid_file;
+use crate::command::takes_json_log;
+use crate::failure::{self, BundleFacts, Step};
+use crate::layout::{BUNDLE_FILES, make_dir, remove_dir, remove_file};
+use crate::task::{Monitor, Parts};
+use crate::{Runtimes, StartError, Task};
+
+/// How long a conmon that has reported a failure may take to be gone.
+const FAILED_CONMON_GRACE: Duration = Duration::from_secs(1);
+
+/// Why there is no container, before it is told in Docker's words.
+enum Failure {
+    /// The host or conmon.
+    Host(Error),
+    /// The runtime, in its own words; empty when it had none.
+    Runtime(String),
+    /// The deadline.
+    TimedOut,
+    /// Nobody wants it any more.
+    GivenUp,
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        Self::Host(e)
+    }
+}
+
+impl Runtimes {
+    /// Creates a container under a conmon of its own; its command waits for
+    /// [`Runtimes::start`]. On any error nothing is left: no process, no state, no file.
+    ///
+    /// Not cancel-safe: it is to run in a task of its own, whatever the client does.
+    ///
+    /// # Errors
+    /// In Docker's words, with the exit code it leaves.
+    pub async fn create(&self, request: CreateTask) -> Result<Task, StartError> {
+        self.create_unless(request, std::future::pending()).await
+    }
+
+    /// As [`Runtimes::create`], but not to the deadline: when `given_up` resolves first, the
+    /// attempt is killed and cleared away, and the error is a `Conflict`. What has begun is waited
+    /// for, so that nothing of it comes after the clearing.
+    ///
+    /// # Errors
+    /// As [`Runtimes::create`].
+    pub async fn create_unless(
+        &self,
+        request: CreateTask,
+        given_up: impl Future<Output = ()> + Send,
+    ) -> Result<Task, StartError> {
+        let mut given_up = pin!(given_up);
+        let _place = tokio::select! {
+            place = self.inner.creations.acquire() => place.expect("never closed"),
+            () = &mut given_up => return Err(self.explain(&request, &Failure::GivenUp)),
+        };
+        // Before anything is touched: a second conmon steals the socket and fifos of the first.
+        self.refuse_used_id(&request).await?;
+        let features = self.features().await?;
+        self.prepared(&request).await?;
+        let deadline = Instant::now() + self.inner.config.create_timeout;
+        let failure = match self.launch(&request, features, deadline, given_up).await {
+            Ok(task) => return Ok(task),
+            Err(failure) => failure,
+        };
+        let error = self.explain(&request, &failure);
+        let grace = match failure {
+            Failure::TimedOut | Failure::GivenUp => Duration::ZERO,
+            Failure::Host(_) | Failure::Runtime(_) => FAILED_CONMON_GRACE,
+        };
+        let CreateTask {
+            id,
+            runtime,
+            bundle,
+            ..
+        } = &request;
+        self.clear_attempt(id, runtime, bundle, grace).await;
+        Err(error)
+    }
+
+    /// An id the runtime knows is refused while it is in use; the rest of a container that has
+    /// ended is cleared away.
+    async fn refuse_used_id(&self, request: &CreateTask) -> Result<()> {
+        let CreateTask { id, runtime, .. } = request;
+        let Some(state) = self.state(id, runtime).await? else {
+            return Ok(());
+        };
+        if matches!(
+            state.status.as_str(),
+            "creating" | "created" | "running" | "paused"
+        ) {
+            return Err(Error::conflict(format!(
+                "container {id} is already {}",
+                state.status
+            )));
+        }
+        self.delete(id, runtime, true).await
+    }
+
+    /// [`Runtimes::prepare`] off the async threads: a busy disk takes milliseconds.
+    async fn prepared(&self, request: &CreateTask) -> Result<()> {
+        let (this, request) = (self.clone(), request.clone());
+        let done = tokio::task::spawn_blocking(move || this.prepare(&request)).await;
+        done.map_err(|e| Error::system(format!("preparing the container failed: {e}")))?
+    }
+
+    /// Directories must be there before conmon is: without its persist or exit dir it loses the
+    /// exit code without a word. A stale pid file makes a failed start look like a good one.
+    fn prepare(&self, request: &CreateTask) -> Result<()> {
+        let layout = &self.inner.layout;
+        let files = layout.attempt(&request.id);
+        for dir in [&files.dir, &layout.persist(&request.id)] {
+            remove_dir(dir)
+                .and_then(|()| make_dir(dir))
+                .context(format_args!("cannot make directory {}", dir.display()))?;
+        }
+        let in_bundle = BUNDLE_FILES.map(|name| request.bundle.join(name));
+        for stale in in_bundle.iter().chain([&layout.exit_file(&request.id)]) {
+            remove_file(stale).context(format_args!("cannot remove {}", stale.display()))?;
+        }
+        Ok(())
+    }
+
+    async fn launch(
+        &self,
+        request: &CreateTask,
+        features: Features,
+        deadline: Instant,
+        mut given_up: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Task, Failure> {
+        let pipes = "cannot make conmon's pipes";
+        let (sync, sync_end) = seqpacket::pair().context(pipes)?;
+        let (start, start_end) = seqpacket::pair().context(pipes)?;
+        let exits = self.watch_exit(&request.id);
+        let conmon = Program::new(self.conmon()?)
+            .args(self.arguments(request, features)?)
+            .env(self.inner.environment.iter().cloned())
+            .env([("_OCI_SYNCPIPE", "3"), ("_OCI_STARTPIPE", "4")])
+            .dir(&request.bundle)
+            .fd(3, sync_end)
+            .fd(4, start_end);
+        let started = conmon.start().map_err(Error::from)?;
+        // conmon waits for this byte before it forks. When it is dead already, its complaint says
+        // more than the broken pipe.
+        let _ = start.send(&[0]).await;
+        drop(start);
+        let mut detaching = pin!(detach(started, deadline));
+        tokio::select! {
+            detached = &mut detaching => detached?,
+            () = &mut given_up => {
+                // Killed between its fork and its pid file, it would leave a conmon that nobody
+                // finds; one that hangs is killed with its group.
+                let _ = tokio::time::timeout(FAILED_CONMON_GRACE, detaching).await;
+                return Err(Failure::GivenUp);
+            }
+        }
+        let receive = async {
+            tokio::select! {
+                received = tokio::time::timeout_at(deadline, sync.receive()) => Some(received),
+                () = &mut given_up => None,
+            }
+        };
+        // While the runtime works: the kernel takes as long as 15 ms to move a process.
+        let (received, ()) = tokio::join!(receive, self.place_monitor(&request.id));
+        let Some(received) = received else {
+            return Err(Failure::GivenUp);
+        };
+        let report = match received {
+            Err(_) => return Err(Failure::TimedOut),
+            Ok(Err(e)) => {
+                return Err(Error::system(format!("cannot read conmon's pipe: {e}")).into());
+            }
+            Ok(Ok(None)) => return Err(Failure::Runtime(String::new())),
+            Ok(Ok(Some(packet))) => pipe::parse(&packet),
+        };
+        match report {
+            Report::Created(pid) => {
+                let (init, conmon) = self.identify(&request.id, pid)?;
+                let parts = Parts {
+                    id: request.id.clone(),
+                    runtime: request.runtime.clone(),
+                    bundle: request.bundle.clone(),
+                    resize_limit: features.resize_limit,
+                    init,
+                    monitor: Some(Monitor::new(conmon, Some(sync))),
+                    exits,
+                    lost: false,
+                };
+                Ok(Task::new(self, parts))
+            }
+            Report::Failed(said) => Err(Failure::Runtime(said.unwrap_or_default())),
+            Report::Unreadable(shown) => Err(Failure::Host(Error::system(format!(
+                "conmon said something unreadable: {shown}"
+            )))),
+        }
+    }
+
+    fn arguments(
+        &self,
+        request: &CreateTask,
+        features: Features,
+    ) -> Result<Vec<std::ffi::OsString>> {
+        let layout = &self.inner.layout;
+        let config = &self.inner.config;
+        let runtime = self.program(&request.runtime)?;
+        let create = args::Create {
+            id: request.id.as_str(),
+            bundle: &request.bundle,
+            log_path: request.log_path.as_deref(),
+            tty: request.tty,
+            stdin: request.stdin,
+            runtime: &runtime,
+            runtime_root: &layout.oci_root(request.runtime.as_str()),
+            json_log: takes_json_log(request.runtime.as_str(), &runtime),
+            files: &layout.attempt(&request.id),
+            exit_dir: &layout.exits(),
+            persist_dir: &layout.persist(&request.id),
+            socket_dir: &layout.sockets(),
+            log_level: config.log_level,
+            log_size_max_bytes: config.log_size_max_bytes,
+            no_pivot: config.no_pivot,
+            no_new_keyring: config.no_new_keyring,
+            features,
+        };
+        Ok(create.arguments())
+    }
+
+    /// Moves the detached conmon into the conmons' cgroup. The runtime it has started by then
+    /// stays behind, which is no matter: it is short-lived and gives the container a cgroup of its
+    /// own, by a path that does not depend on where it is itself.
+    ///
+    /// Best effort: a conmon in the daemon's own cgroup works, but is killed with its service.
+    async fn place_monitor(&self, id: &ContainerId) {
+        let (this, id) = (self.clone(), id.clone());
+        let place = move || {
+            let Some(conmon) = this.find_conmon(&id) else {
+                // It has failed already, or without a pid file: told where its report is read.
+                return Ok(());
+            };
+            let placed = (this.inner.cgroups).place(&this.monitor_cgroup(), conmon.process().pid);
+            match placed {
+                Err(_) if conmon.has_exited().unwrap_or(true) => Ok(()),
+                placed => placed,
+            }
+        };
+        match tokio::task::spawn_blocking(place).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(error = %e, "conmon stays in the daemon's cgroup"),
+            Err(e) => tracing::warn!(error = %e, "conmon stays in the daemon's cgroup"),
+        }
+    }
+
+    /// Opens what conmon reported. The pid counts only when its parent is that very conmon.
+    fn identify(&self, id: &ContainerId, pid: Pid) -> Result<(PidFd, Option<PidFd>)> {
+        let gone = || {
+            Error::system(format!(
+                "the first process of container {id} was gone before it could be started"
+            ))
+        };
+        let read = "cannot open the container's first process";
+        let init = PidFd::open(pid).context(read)?.ok_or_else(gone)?;
+        let stat = proc::stat(pid).context(read)?.ok_or_else(gone)?;
+        let files = self.inner.layout.attempt(id);
+        let conmon = match read_pid_file(&files.conmon_pidfile) {
+            Ok(conmon) => conmon,
+            Err(e) => {
+                tracing::warn!(container = %id, "{e}: its conmon is watched by its pipe alone");
+                return Ok((init, None));
+            }
+        };
+        if stat.parent != conmon.get() {
+            return Err(Error::system(format!(
+                "conmon reported process {} as the first of container {id}, but its parent is \
+                 {} and not conmon ({})",
+                pid.get(),
+                stat.parent,
+                conmon.get()
+            )));
+        }
+        let monitor = PidFd::open(conmon).context("cannot open conmon's process")?;
+        Ok((init, monitor))
+    }
+
+    /// Subscribes to one exit file; what is there already has to be looked for.
+    pub(crate) fn watch_exit(&self, id: &ContainerId) -> Option<Watch> {
+        let exits = self.inner.layout.exits();
+        let watch = self
+            .watcher()?
+            .watch_name(&exits, id.as_str().as_ref(), Mask::MOVED_TO);
+        watch
+            .inspect_err(|e| {
+                tracing::warn!(container = %id, error = %e, "the exit file is not watched");
+            })
+            .ok()
+    }
+
+    /// The failure in Docker's words. The runtime's own log knows best: on some versions conmon
+    /// has no message, and its message may start with warnings.
+    fn explain(&self, request: &CreateTask, failure: &Failure) -> StartError {
+        let runtime = request.runtime.as_str();
+        let prefix = "failed to create task for container";
+        match failure {
+            Failure::Host(e) => Error::new(e.kind(), format!("{prefix}: {}", e.message())).into(),
+            Failure::TimedOut => Error::system(format!(
+                "{prefix}: conmon and {runtime} did not create it within {} s and were killed",
+                self.inner.config.create_timeout.as_secs_f32()
+            ))
+            .into(),
+            Failure::GivenUp => Error::conflict(format!(
+                "start of container {} was given up: it was to be stopped or removed",
+                request.id
+            ))
+            .into(),
+            Failure::Runtime(said) => {
+                let log = self.inner.layout.attempt(&request.id).oci_log;
+                let logged = read_lossy(&log).and_then(|text| failure::last_logged_error(&text));
+                let said = logged.unwrap_or_else(|| failure::plain_text(said));
+                let config = std::fs::read(request.bundle.join("config.json")).unwrap_or_default();
+                let facts = BundleFacts::parse(&config);
+                failure::start_error(Step::Create, runtime, &said, &facts)
+            }
+        }
+    }
+}
+
+/// Waits for the process we started: conmon forks and it ends, after 3 ms or so.
+async fn detach(started: Started, deadline: Instant) -> Result<(), Failure> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match started.finish(left).await {
+        Ok(done) if done.status.success() => Ok(()),
+        Ok(done) => Err(Failure::Host(Error::system(format!(
+            "conmon failed ({}): {}",
+            done.status,
+            done.message()
+        )))),
+        Err(RunError::TimedOut { .. }) => Err(Failure::TimedOut),
+        Err(e @ RunError::Start { .. }) => Err(Failure::Host(e.into())),
+    }
+}
+
+/// The end of a runtime's log: the errors are there.
+fn read_lossy(path: &Path) -> Option<String> {
+    const TAIL_BYTES: u64 = 64 << 10;
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    let skip = length.saturating_sub(TAIL_BYTES);
+    io_seek(&mut file, skip).ok()?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(&file, TAIL_BYTES), &mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn io_seek(file: &mut std::fs::File, to: u64) -> std::io::Result<u64> {
+    std::io::Seek::seek(file, std::io::SeekFrom::Start(to))
+}

@@ -1,0 +1,47 @@
+//! Turns a spec into a running process and tells when it ends: OCI runtime, conmon, exits.
+//!
+//! The process side starts from a bundle whose `config.json` is already there. [`Runtimes`] is
+//! the handle: it finds the programs, creates a container under a conmon of its own, drives it
+//! through the OCI runtime's command line, and adopts it again after a restart of the daemon. A
+//! [`Task`] watches one container and tells its end exactly once, with the exit code the kernel
+//! or conmon saw. `spec` and `user` make the bundle's `config.json` from a container's request.
+//!
+//! What this room must not do: know images, networks, names or HTTP; decide whether an operation
+//! is allowed now (the engine does, from its own state); signal by a bare pid.
+//!
+//! ```text
+//!  create: dirs, stale files away -> pipes -> conmon (own group, cwd bundle) -> its cgroup
+//!          -> start byte -> first process of conmon reaped -> {"data": pid} -> pidfds -> Task
+//!  exit:   pidfd(init) | exit file (inotify) | sync pipe EOF | pidfd(conmon) -> ExitReport
+//! ```
+
+pub mod spec;
+pub mod user;
+
+mod adopt;
+mod cleanup;
+mod command;
+mod config;
+mod conmon;
+mod environment;
+mod exit;
+mod failure;
+mod layout;
+mod locate;
+mod probe;
+mod runtimes;
+mod strays;
+mod task;
+mod version;
+
+pub use adopt::{AdoptTask, Adopted};
+pub use command::RuntimeState;
+pub use config::{CgroupManager, Config, LogLevel};
+pub use conmon::{CreateTask, Stdin};
+pub use exit::ExitReport;
+pub use failure::StartError;
+pub use layout::exit_dir;
+pub use probe::{Choice, Verdict};
+pub use runtimes::{RuntimeName, Runtimes};
+pub use task::{Task, TaskEvent};
+pub use version::{Program, Programs};

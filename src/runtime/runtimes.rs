@@ -1,0 +1,267 @@
+//! The handle of the process side: what was found on this host and what all calls share.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use model::{Context, Error, Pid, Result, limits};
+use sys::cgroup::Hierarchies;
+use sys::dir_watch::Watcher;
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::conmon::Features;
+use crate::layout::Layout;
+use crate::locate::locate;
+use crate::probe::Choice;
+use crate::version::VersionCache;
+use crate::{CgroupManager, Config, environment};
+
+/// The configured name of an OCI runtime.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuntimeName(Arc<str>);
+
+impl RuntimeName {
+    /// The name, as `HostConfig.Runtime` has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuntimeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RuntimeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// conmon and the OCI runtimes of this host. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Runtimes {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) layout: Layout,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) cgroups: Hierarchies,
+    /// Calls of runtimes at once, apart from creations: a hanging creation keeps none from
+    /// being killed.
+    pub(crate) calls: Semaphore,
+    /// Creations at once.
+    pub(crate) creations: Semaphore,
+    pub(crate) default: OnceCell<Arc<Choice>>,
+    pub(crate) versions: VersionCache,
+    search_path: Option<OsString>,
+    conmon: OnceLock<PathBuf>,
+    programs: BTreeMap<RuntimeName, OnceLock<PathBuf>>,
+    features: OnceCell<Features>,
+    watcher: Option<Watcher>,
+}
+
+impl Runtimes {
+    /// Finds the programs and makes the directories. A missing program is no error here: it is
+    /// logged now, looked for again and told when it is used. To be called inside the runtime.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, and a directory that cannot be made.
+    pub fn open(config: Config) -> Result<Self> {
+        config.check()?;
+        sys::spawn::seal_descriptors();
+        let layout = Layout::new(&config.run_root);
+        layout.create(config.runtimes.keys())?;
+        let cgroups = Hierarchies::detect().context("cannot read the cgroup mounts")?;
+        let watcher = Watcher::new()
+            .inspect_err(|e| {
+                tracing::warn!(error = %e, "no inotify instance (fs.inotify.max_user_instances): \
+                    exits are seen by pidfd alone");
+            })
+            .ok();
+        let name = |name: &String| (RuntimeName(name.as_str().into()), OnceLock::new());
+        let inner = Inner {
+            environment: environment::fixed(|name| std::env::var_os(name), &config.environment),
+            search_path: std::env::var_os("PATH"),
+            programs: config.runtimes.keys().map(name).collect(),
+            layout,
+            cgroups,
+            calls: Semaphore::new(limits::RUNTIME_CALLS_MAX),
+            creations: Semaphore::new(limits::RUNTIME_CALLS_MAX),
+            default: OnceCell::new(),
+            versions: VersionCache::default(),
+            conmon: OnceLock::new(),
+            features: OnceCell::new(),
+            watcher,
+            config,
+        };
+        let this = Self {
+            inner: Arc::new(inner),
+        };
+        if let Err(e) = this.conmon() {
+            tracing::warn!("{e}");
+        }
+        for name in this.names() {
+            if let Err(e) = this.program(&name) {
+                tracing::info!("{e}");
+            }
+        }
+        Ok(this)
+    }
+
+    /// The runtime a container asked for by name, or the default one.
+    ///
+    /// # Errors
+    /// InvalidParameter in Docker's words for a name that is not configured. Without a name as
+    /// [`Runtimes::default_runtime`].
+    pub async fn resolve(&self, name: Option<&str>) -> Result<RuntimeName> {
+        match name.filter(|n| !n.is_empty()) {
+            Some(name) => self.named(name),
+            None => self.default_runtime().await,
+        }
+    }
+
+    /// The configured runtime `name`; also how a name from the ledger becomes a value again.
+    ///
+    /// # Errors
+    /// InvalidParameter in Docker's words.
+    pub fn named(&self, name: &str) -> Result<RuntimeName> {
+        let known = self.inner.programs.keys().find(|k| k.as_str() == name);
+        known
+            .cloned()
+            .ok_or_else(|| Error::invalid(format!("unknown or invalid runtime name: {name}")))
+    }
+
+    /// Who makes the cgroups, for `info`.
+    pub fn cgroup_manager(&self) -> CgroupManager {
+        self.inner.config.cgroup_manager
+    }
+
+    /// The configured names, in order.
+    pub fn names(&self) -> Vec<RuntimeName> {
+        self.inner.programs.keys().cloned().collect()
+    }
+
+    /// The program of a runtime.
+    ///
+    /// # Errors
+    /// System, saying what to install.
+    pub fn program(&self, name: &RuntimeName) -> Result<PathBuf> {
+        let (Some(found), Some(configured)) = (
+            self.inner.programs.get(name),
+            self.inner.config.runtimes.get(name.as_str()),
+        ) else {
+            return Err(Error::invalid(format!(
+                "unknown or invalid runtime name: {name}"
+            )));
+        };
+        self.find(found, name.as_str(), configured)
+    }
+
+    /// The program of conmon.
+    ///
+    /// # Errors
+    /// System, saying what to install.
+    pub fn conmon(&self) -> Result<PathBuf> {
+        let inner = &self.inner;
+        self.find(&inner.conmon, "conmon", &inner.config.conmon_paths)
+    }
+
+    /// The shared inotify instance, for others that follow files. `None` when the host gave none.
+    pub fn watcher(&self) -> Option<&Watcher> {
+        self.inner.watcher.as_ref()
+    }
+
+    /// Whether a container is frozen now, whoever froze it; asked of the cgroup of its first
+    /// process. `None` when it is gone.
+    ///
+    /// # Errors
+    /// System, when the cgroup cannot be read.
+    pub fn is_paused(&self, init: Pid) -> Result<Option<bool>> {
+        let frozen = self.inner.cgroups.is_frozen(init);
+        frozen.context("cannot read the freezer of the container")
+    }
+
+    /// All processes of a container, those of its first process' cgroup and below.
+    ///
+    /// # Errors
+    /// System, when /proc cannot be read.
+    pub fn processes(&self, init: Pid) -> Result<Vec<Pid>> {
+        let found = self.inner.cgroups.processes(init);
+        found.context("cannot read the processes of the container")
+    }
+
+    /// Removes the conmons' cgroup when the last of them is gone. To be called when the daemon
+    /// ends or has removed a container; what is in use stays.
+    pub fn tidy_cgroup(&self) {
+        if let Err(e) = self.inner.cgroups.remove_if_empty(&self.monitor_cgroup()) {
+            tracing::warn!(error = %e, "the cgroup of the conmons cannot be removed");
+        }
+    }
+
+    /// One cgroup for the conmons of this daemon.
+    pub(crate) fn monitor_cgroup(&self) -> PathBuf {
+        Path::new(&self.inner.config.cgroup_parent).join("conmon")
+    }
+
+    /// What this conmon can do; asks it once.
+    pub(crate) async fn features(&self) -> Result<Features> {
+        let ask = || async {
+            let program = self.program_info("conmon", &self.conmon()?).await?;
+            Ok(Features::of_version(&program.version))
+        };
+        self.inner.features.get_or_try_init(ask).await.copied()
+    }
+
+    /// A program once found stays where it is; a missing one may be installed while we run.
+    fn find(
+        &self,
+        found: &OnceLock<PathBuf>,
+        name: &str,
+        configured: &[PathBuf],
+    ) -> Result<PathBuf> {
+        if let Some(path) = found.get() {
+            return Ok(path.clone());
+        }
+        let path = locate(name, configured, self.inner.search_path.as_deref())?;
+        Ok(found.get_or_init(|| path).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Kind;
+
+    #[tokio::test]
+    async fn missing_programs_do_not_keep_the_daemon_from_starting() {
+        let run = tempfile::tempdir().unwrap();
+        let mut config = Config::new(run.path());
+        config.conmon_paths = vec!["/no/conmon".into()];
+        config.runtimes = [("nosuchruntime".to_owned(), vec!["/no/runtime".into()])].into();
+        let runtimes = Runtimes::open(config).unwrap();
+        let name = runtimes.named("nosuchruntime").unwrap();
+        let e = runtimes.program(&name).unwrap_err();
+        assert!(e.message().contains("nosuchruntime was not found"), "{e}");
+        assert!(run.path().join("oci/nosuchruntime").is_dir());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_refused_in_dockers_words() {
+        let run = tempfile::tempdir().unwrap();
+        let runtimes = Runtimes::open(Config::new(run.path())).unwrap();
+        let e = runtimes.resolve(Some("x")).await.unwrap_err();
+        assert_eq!(e.kind(), Kind::InvalidParameter);
+        assert_eq!(e.message(), "unknown or invalid runtime name: x");
+        assert_eq!(
+            runtimes.resolve(Some("runc")).await.unwrap().as_str(),
+            "runc"
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! `config.json` of an OCI bundle, as far as we write it (runtime-spec 1.0.2).
+//!
+//! Own structs rather than those of the oci-spec crate, for two reasons: its capability sets are
+//! hash sets, so the same container would give another file each time (no golden tests, no
+//! comparing after an upgrade), and it owns every string, which would copy some 400 names of
+//! system calls per start. A test parses what these structs write with oci-spec's, so a
+//! misspelt field is found.
+//!
+//! Shape only: which values go in is decided by the other files of this directory.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// The version of the specification that everything here exists in, and that every runtime of
+/// the last years accepts.
+pub(super) const OCI_VERSION: &str = "1.0.2";
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document<'a> {
+    pub(super) oci_version: &'static str,
+    pub(super) process: Process<'a>,
+    pub(super) root: Root<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hostname: Option<&'a str>,
+    pub(super) mounts: Vec<MountEntry<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) annotations: &'a BTreeMap<String, String>,
+    pub(super) linux: Linux<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Process<'a> {
+    pub(super) terminal: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) console_size: Option<ConsoleSize>,
+    pub(super) user: User<'a>,
+    pub(super) args: Vec<Cow<'a, str>>,
+    pub(super) env: Vec<String>,
+    pub(super) cwd: &'a str,
+    pub(super) capabilities: Capabilities,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) rlimits: Vec<Rlimit>,
+    pub(super) no_new_privileges: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) apparmor_profile: Option<&'a str>,
+    pub(super) oom_score_adj: i32,
+}
+
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ConsoleSize {
+    /// Rows.
+    pub height: u16,
+    /// Columns.
+    pub width: u16,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User<'a> {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) additional_gids: &'a [u32],
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Capabilities {
+    pub(super) bounding: Vec<&'static str>,
+    pub(super) effective: Vec<&'static str>,
+    pub(super) permitted: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Rlimit {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) hard: u64,
+    pub(super) soft: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Root<'a> {
+    pub(super) path: &'a str,
+    pub(super) readonly: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct MountEntry<'a> {
+    pub(super) destination: Cow<'a, str>,
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) source: Cow<'a, str>,
+    pub(super) options: Vec<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Linux<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) sysctl: BTreeMap<&'a str, &'a str>,
+    pub(super) resources: Resources<'a>,
+    pub(super) cgroups_path: &'a str,
+    pub(super) namespaces: Vec<Namespace>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) devices: Vec<DeviceNode<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seccomp: Option<Seccomp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rootfs_propagation: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) masked_paths: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) readonly_paths: Vec<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Namespace {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeviceNode<'a> {
+    pub(super) path: Cow<'a, str>,
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) major: u32,
+    pub(super) minor: u32,
+    pub(super) file_mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Resources<'a> {
+    pub(super) devices: Vec<DeviceRule<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu: Option<Cpu<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pids: Option<Pids>,
+}
+
+/// A rule of the device cgroup. `None` for the type or a number means all.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct DeviceRule<'a> {
+    pub(super) allow: bool,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) major: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) minor: Option<u32>,
+    pub(super) access: &'a str,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Memory {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limit: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reservation: Option<i64>,
+    /// Memory and swap together, as in cgroup v1; runtimes subtract for v2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) swap: Option<i64>,
+    #[serde(rename = "disableOOMKiller", skip_serializing_if = "Option::is_none")]
+    pub(super) disable_oom_killer: Option<bool>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct Cpu<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shares: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quota: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) period: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpus: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mems: Option<&'a str>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Pids {
+    pub(super) limit: i64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Seccomp {
+    pub(super) default_action: &'static str,
+    pub(super) default_errno_ret: u32,
+    pub(super) architectures: &'static [&'static str],
+    pub(super) syscalls: Vec<SyscallRule>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SyscallRule {
+    pub(super) names: Vec<&'static str>,
+    pub(super) action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno_ret: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) args: Vec<SyscallArg>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SyscallArg {
+    pub(super) index: u32,
+    pub(super) value: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value_two: Option<u64>,
+    pub(super) op: &'static str,
+}

@@ -1,0 +1,280 @@
+//! A container's OCI spec: a pure function from values and paths to `config.json`.
+//!
+//! Nothing here asks: users were resolved ([`crate::user`]), devices and mount sources looked up,
+//! the host's facts gathered ([`HostFacts::probe`]), and what comes out is bytes. So the same
+//! input always gives the same file, and every rule of Docker's defaults can be tested without
+//! a container. The daemon's own limits (bounding set, rlimits, OOM score) cut down what a
+//! container asks for, because the OCI runtimes fail the whole start otherwise.
+//!
+//! [`check`] tells at create time what [`build`] would refuse at start.
+
+mod capabilities;
+mod check;
+mod cpu_list;
+mod devices;
+mod document;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod golden;
+mod host;
+#[cfg(test)]
+mod live;
+mod mounts;
+mod process;
+mod propagation;
+mod resources;
+mod seccomp;
+mod sysctls;
+mod tmpfs;
+mod ulimits;
+
+use std::path::Path;
+
+use model::{ContainerId, ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
+
+pub use capabilities::CapSet;
+pub use check::check;
+pub use cpu_list::CpuList;
+pub use devices::{DeviceKind, HostDevice, resolve as resolve_devices};
+pub use document::ConsoleSize;
+pub use host::{AppArmor, Arch, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
+pub use mounts::{ResolvedMount, check_bind_sources};
+pub use propagation::check_sources as check_propagation;
+
+use document::{Capabilities, Document, Linux, Namespace, Process, Resources, Root, User};
+
+use crate::user::ResolvedUser;
+
+/// Paths hidden inside (moby `defaultLinuxMaskedPaths`): each leaks or controls the host.
+const MASKED_PATHS: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+/// Paths read-only inside (moby `DefaultLinuxSpec`).
+const READONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Everything a spec is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct SpecInput<'a> {
+    /// The container.
+    pub id: &'a ContainerId,
+    /// What it was asked to be; [`check`] has passed it.
+    pub spec: &'a ContainerSpec,
+    /// The mounted root, absolute.
+    pub rootfs: &'a Path,
+    /// The hostname inside and the value of `$HOSTNAME`, after defaults.
+    pub hostname: &'a str,
+    /// Its user, from [`crate::user::resolve`].
+    pub user: &'a ResolvedUser,
+    /// Its mounts with their sources, in any order.
+    pub mounts: &'a [ResolvedMount],
+    /// Its devices, from [`resolve_devices`].
+    pub devices: &'a [HostDevice],
+    /// What to bind at /etc/resolv.conf.
+    pub resolv_conf: Option<&'a Path>,
+    /// What to bind at /etc/hosts.
+    pub hosts: Option<&'a Path>,
+    /// What to bind at /etc/hostname.
+    pub hostname_file: Option<&'a Path>,
+    /// The packaged init on the host (catatonit, tini), for `HostConfig.Init`.
+    pub init_binary: Option<&'a Path>,
+    /// The cgroup, in the form the runtime's cgroup manager wants.
+    pub cgroups_path: &'a str,
+    /// The terminal's first size, when a client told it.
+    pub console_size: Option<ConsoleSize>,
+    /// The host.
+    pub host: &'a HostFacts,
+}
+
+/// A finished spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The bytes of `config.json`.
+    pub config_json: Vec<u8>,
+    /// What was left out or cut down, in Docker's words where it has some.
+    pub warnings: Vec<String>,
+}
+
+/// Builds the OCI spec.
+///
+/// # Errors
+///
+/// What [`check`] would refuse; also `System` when the packaged init is wanted but not
+/// installed, or a path of the host is not UTF-8 (JSON cannot carry it).
+pub fn build(input: &SpecInput<'_>) -> Result<Built> {
+    let spec = input.spec;
+    let host = input.host;
+    let mut limits = resources::limits(&spec.resources, host)?;
+    let mut warnings = std::mem::take(&mut limits.warnings);
+    let caps = capabilities::resolve(
+        &spec.cap_add,
+        &spec.cap_drop,
+        spec.privileged,
+        host.bounding,
+    )?;
+    let document = Document {
+        oci_version: document::OCI_VERSION,
+        process: process(input, caps, &mut warnings)?,
+        root: Root {
+            path: utf8(input.rootfs)?,
+            readonly: spec.read_only_rootfs,
+        },
+        hostname: (spec.uts_mode == NamespaceMode::Private).then_some(input.hostname),
+        mounts: mounts::entries(input)?,
+        annotations: &spec.annotations,
+        linux: Linux {
+            sysctl: sysctls::sysctls(spec, host),
+            resources: Resources {
+                devices: devices::rules(spec, input.devices),
+                memory: limits.memory,
+                cpu: limits.cpu,
+                pids: limits.pids,
+            },
+            cgroups_path: input.cgroups_path,
+            namespaces: namespaces(spec, host),
+            devices: devices::nodes(input.devices),
+            seccomp: seccomp_profile(spec, host, caps, &mut warnings),
+            rootfs_propagation: propagation::of_rootfs(input.mounts),
+            masked_paths: masked_paths(spec, host),
+            readonly_paths: readonly_paths(spec),
+        },
+    };
+    let config_json = serde_json::to_vec(&document)
+        .map_err(|e| Error::system(format!("write the OCI spec of {}: {e}", input.id)))?;
+    Ok(Built {
+        config_json,
+        warnings,
+    })
+}
+
+fn process<'a>(
+    input: &SpecInput<'a>,
+    caps: CapSet,
+    warnings: &mut Vec<String>,
+) -> Result<Process<'a>> {
+    let spec = input.spec;
+    let (rlimits, ulimit_warnings) = ulimits::rlimits(&spec.ulimits, input.host);
+    warnings.extend(ulimit_warnings);
+    Ok(Process {
+        terminal: spec.tty,
+        console_size: input.console_size.filter(|_| spec.tty),
+        user: User {
+            uid: input.user.uid,
+            gid: input.user.gid,
+            additional_gids: &input.user.additional_gids,
+        },
+        args: process::args(input)?,
+        env: process::environment(spec, input.hostname, &input.user.home),
+        cwd: match spec.working_dir.as_str() {
+            "" => "/",
+            dir => dir,
+        },
+        // As in Docker the same for every user: a user other than root loses the effective and
+        // permitted sets when the command is executed, since none are inheritable.
+        capabilities: Capabilities {
+            bounding: caps.names(),
+            effective: caps.names(),
+            permitted: caps.names(),
+        },
+        rlimits,
+        no_new_privileges: spec.no_new_privileges,
+        apparmor_profile: apparmor(spec, input.host),
+        oom_score_adj: resources::oom_score_adj(spec.resources.oom_score_adj, input.host, warnings),
+    })
+}
+
+fn namespaces(spec: &ContainerSpec, host: &HostFacts) -> Vec<Namespace> {
+    let private = NamespaceMode::Private;
+    // Docker: private on v2; on v1 the host's unless asked for.
+    let cgroup = spec.cgroupns_mode.unwrap_or(match host.cgroup.version {
+        CgroupVersion::V1 => NamespaceMode::Host,
+        CgroupVersion::V2 => NamespaceMode::Private,
+    });
+    [
+        ("mount", true),
+        ("network", spec.network != NetworkMode::Host),
+        ("uts", spec.uts_mode == private),
+        ("pid", spec.pid_mode == private),
+        ("ipc", spec.ipc_mode == private),
+        ("cgroup", cgroup == private),
+    ]
+    .into_iter()
+    .filter(|(_, own)| *own)
+    .map(|(kind, _)| Namespace { kind })
+    .collect()
+}
+
+fn seccomp_profile(
+    spec: &ContainerSpec,
+    host: &HostFacts,
+    caps: CapSet,
+    warnings: &mut Vec<String>,
+) -> Option<document::Seccomp> {
+    if spec.privileged || spec.seccomp == model::container::Seccomp::Unconfined {
+        return None;
+    }
+    if !host.seccomp {
+        warnings.push(
+            "seccomp is not enabled in your kernel, running container without default profile"
+                .into(),
+        );
+        return None;
+    }
+    Some(seccomp::default_profile(caps, host.arch, host.x32))
+}
+
+fn apparmor<'a>(spec: &ContainerSpec, host: &'a HostFacts) -> Option<&'a str> {
+    match &host.apparmor {
+        AppArmor::Off => None,
+        AppArmor::NoProfile | AppArmor::Profile(_) if spec.privileged => Some("unconfined"),
+        AppArmor::NoProfile => None,
+        AppArmor::Profile(name) => Some(name),
+    }
+}
+
+/// A list of the request's own counts even for a privileged container (moby `createSpec`).
+fn masked_paths<'a>(spec: &'a ContainerSpec, host: &'a HostFacts) -> Vec<&'a str> {
+    match &spec.masked_paths {
+        Some(own) => own.iter().map(String::as_str).collect(),
+        None if spec.privileged => Vec::new(),
+        None => MASKED_PATHS
+            .into_iter()
+            .chain(host.extra_masked_paths.iter().map(String::as_str))
+            .collect(),
+    }
+}
+
+fn readonly_paths(spec: &ContainerSpec) -> Vec<&str> {
+    match &spec.readonly_paths {
+        Some(own) => own.iter().map(String::as_str).collect(),
+        None if spec.privileged => Vec::new(),
+        None => READONLY_PATHS.into(),
+    }
+}
+
+/// A path as JSON can carry it.
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::system(format!(
+            "the path {} is not UTF-8 and cannot be written to an OCI spec",
+            path.display()
+        ))
+    })
+}

@@ -1,0 +1,82 @@
+//! Calls of a runtime that a dead daemon left behind.
+//!
+//! A daemon that is killed leaves its calls (`start`, `delete`, ...) to end by themselves, and
+//! they do; one that hangs stays for ever, and may act on its container at a bad moment. They are
+//! told from everything else by their arguments: only the daemon's own calls name its private
+//! root as two words, `--root DIR`; conmon passes `--root=DIR`.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use model::{Pid, Signal};
+use sys::pidfd::PidFd;
+
+use crate::Runtimes;
+
+impl Runtimes {
+    /// Kills the calls that a daemon before this one left on our private roots. To be called
+    /// before this daemon makes any. Blocking: one look through /proc.
+    pub fn end_stray_calls(&self) {
+        let roots = self.inner.layout.oci_roots();
+        for pid in all_pids() {
+            let stray = || is_call_on(&command_line(pid), &roots);
+            if !stray() {
+                continue;
+            }
+            // Read again after the open: still so, it is this process' own command line.
+            let killed = match PidFd::open(pid) {
+                Ok(Some(process)) if stray() => process.signal(Signal::KILL),
+                _ => continue,
+            };
+            match killed {
+                Ok(()) => {
+                    tracing::warn!(pid = pid.get(), "killed a runtime's call of a dead daemon")
+                }
+                Err(e) => {
+                    tracing::warn!(pid = pid.get(), error = %e, "a stray call was not killed")
+                }
+            }
+        }
+    }
+}
+
+fn all_pids() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Pid::new(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// A process' arguments, each ended by a NUL; empty when it is gone or a kernel thread.
+fn command_line(pid: Pid) -> Vec<u8> {
+    std::fs::read(format!("/proc/{}/cmdline", pid.get())).unwrap_or_default()
+}
+
+/// Whether a command line is `RUNTIME --root DIR ...` (or that of a script's interpreter in
+/// front of it) with DIR below `roots`.
+fn is_call_on(command_line: &[u8], roots: &Path) -> bool {
+    let args: Vec<&[u8]> = command_line.split(|b| *b == 0).take(4).collect();
+    args.windows(2).any(|pair| {
+        let root = Path::new(std::ffi::OsStr::from_bytes(pair[1]));
+        pair[0] == b"--root" && root.parent() == Some(roots)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_on_our_own_roots_are_ours() {
+        let ours = |line: &str| is_call_on(line.as_bytes(), Path::new("/run/m/oci"));
+        assert!(ours("/usr/bin/runc\0--root\0/run/m/oci/runc\0start\0id\0"));
+        assert!(ours("/bin/sh\0/opt/runc\0--root\0/run/m/oci/runc\0start\0"));
+        assert!(!ours(
+            "/usr/bin/runc\0--root\0/run/other/oci/runc\0start\0id\0"
+        ));
+        assert!(
+            !ours("/usr/bin/runc\0--root=/run/m/oci/runc\0create\0id\0"),
+            "conmon's"
+        );
+        assert!(!ours("vi\0notes\0--later\0--root\0/run/m/oci/runc\0"));
+        assert!(!ours(""));
+    }
+}
