@@ -1,0 +1,249 @@
+//! A container's log file, read and followed.
+//!
+//! ```text
+//! file --scan--> lines --record--> records --assemble--> batches --reader--> client
+//!         ^ tail says where to begin
+//! ```
+//!
+//! A reader belongs to one client and is pulled by it: no queue, one block of memory, no thread
+//! while nothing comes. Blocks are read on threads that may block. A follower sleeps on inotify
+//! and is told when the container has ended; it ends when everything that was in the file *after*
+//! that word is delivered, so the last line is never lost.
+//!
+//! Nobody writes here, and nothing here knows what a container is.
+
+mod assemble;
+mod record;
+mod scan;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use model::{Error, Result};
+use sys::dir_watch::{Mask, Watch, Watcher};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::assemble::{Assembler, Format};
+use self::record::Stamp;
+pub use self::scan::Skipped;
+use self::scan::{Scanner, Step};
+
+/// Which lines of which log, and how they are to look.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// The k8s-file log. Where there is none, the log is empty.
+    pub path: PathBuf,
+    /// Lines of stdout.
+    pub stdout: bool,
+    /// Lines of stderr.
+    pub stderr: bool,
+    /// Only lines that began at or after this.
+    pub since: Option<Timestamp>,
+    /// Only lines that began at or before this; reading ends with the first later one.
+    pub until: Option<Timestamp>,
+    /// The time in front of each line: RFC 3339 in UTC, nine digits, and a space.
+    pub timestamps: bool,
+    /// `k=v,k=v` in front of each line, and a space.
+    pub details_prefix: Option<String>,
+    /// Only the last so many lines, of both streams together and before `since` (as Docker's).
+    pub tail: Option<u64>,
+    /// The container has a terminal: lines go raw, not in stdcopy frames.
+    pub tty: bool,
+    /// Stay for what comes.
+    pub follow: Option<FollowHandle>,
+}
+
+/// How a follower learns that there is more, and that there will not be.
+#[derive(Debug, Clone)]
+pub struct FollowHandle {
+    /// The daemon's watcher.
+    pub watcher: Watcher,
+    /// Cancelled when the container has ended and conmon has written its last line.
+    pub ended: CancellationToken,
+}
+
+/// A log on its way to one client.
+#[derive(Debug)]
+pub struct LogReader {
+    path: PathBuf,
+    work: Work,
+    follow: Option<Following>,
+    skipped: Skipped,
+}
+
+#[derive(Debug)]
+struct Following {
+    ended: CancellationToken,
+    /// `None` where the log's directory does not exist: then nothing will come either.
+    watch: Option<Watch>,
+    until: Option<Timestamp>,
+}
+
+/// The scanner is here, or on a thread that may block. It stays findable when `next` is dropped
+/// in the middle.
+#[derive(Debug)]
+enum Work {
+    Here(Box<Scanner>),
+    Away(JoinHandle<(Box<Scanner>, io::Result<Step>)>),
+    /// After an error: nothing more comes.
+    Lost,
+}
+
+impl LogReader {
+    /// Opens a log and finds where to begin.
+    ///
+    /// # Errors
+    /// [`model::Kind::System`] when the file is there but cannot be read, or cannot be watched.
+    pub async fn open(options: LogOptions) -> Result<Self> {
+        let path = options.path.clone();
+        let follow = match options.follow {
+            // Watched before it is read: what is written in between is not missed.
+            Some(follow) => Some(Following {
+                ended: follow.ended,
+                watch: watch(&follow.watcher, &path)?,
+                until: options.until,
+            }),
+            None => None,
+        };
+        let format = Format {
+            stdout: options.stdout,
+            stderr: options.stderr,
+            since: options.since.map(Stamp::from),
+            until: options.until.map(Stamp::from),
+            timestamps: options.timestamps,
+            details: options.details_prefix,
+            framed: !options.tty,
+        };
+        let (tail, follows) = (options.tail, follow.is_some());
+        let opened = tokio::task::spawn_blocking(move || {
+            Scanner::open(options.path, tail, follows, Assembler::new(format))
+        });
+        let scanner = opened
+            .await
+            .map_err(io::Error::from)
+            .flatten()
+            .map_err(|e| cannot("read", &path, &e))?;
+        Ok(Self {
+            path,
+            work: Work::Here(Box::new(scanner)),
+            follow,
+            skipped: Skipped::default(),
+        })
+    }
+
+    /// The next lines, ready for the wire: whole stdcopy frames, one for each line, or raw with a
+    /// terminal. Lines come with their newline, except a last one that has none, and the pieces
+    /// of one above [`model::limits::LOG_LINE_BYTES_MAX`]. Cancel safe.
+    ///
+    /// # Errors
+    /// [`model::Kind::System`] when the file cannot be read; then it is the last item.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        loop {
+            let ended = self.follow.as_ref().is_none_or(Following::is_over);
+            match self.step(ended).await {
+                Ok(Step::Batch(bytes)) if bytes.is_empty() => {}
+                Ok(Step::Batch(bytes)) => return Some(Ok(bytes)),
+                Ok(Step::CaughtUp) => {
+                    if let Some(follow) = &mut self.follow {
+                        follow.wait().await;
+                    }
+                }
+                Ok(Step::Done) => return None,
+                Err(e) => {
+                    self.work = Work::Lost;
+                    return Some(Err(cannot("read", &self.path, &e)));
+                }
+            }
+        }
+    }
+
+    /// What could not be read so far.
+    pub fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    async fn step(&mut self, ended: bool) -> io::Result<Step> {
+        if let Work::Here(_) = &self.work
+            && let Work::Here(mut scanner) = std::mem::replace(&mut self.work, Work::Lost)
+        {
+            self.work = Work::Away(tokio::task::spawn_blocking(move || {
+                let step = scanner.step(ended);
+                (scanner, step)
+            }));
+        }
+        let Work::Away(away) = &mut self.work else {
+            return Ok(Step::Done);
+        };
+        match away.await {
+            Ok((scanner, step)) => {
+                self.skipped = scanner.skipped();
+                self.work = Work::Here(scanner);
+                step
+            }
+            Err(e) => {
+                self.work = Work::Lost;
+                Err(e.into())
+            }
+        }
+    }
+}
+
+impl Following {
+    /// Nothing more is wanted than what is in the file now.
+    fn is_over(&self) -> bool {
+        self.ended.is_cancelled() || self.until.is_some_and(|until| until < Timestamp::now())
+    }
+
+    /// Sleeps until there may be more, or never will be.
+    async fn wait(&mut self) {
+        let watch = &mut self.watch;
+        let changed = async {
+            match watch {
+                Some(watch) => drop(watch.next().await),
+                None => std::future::pending().await,
+            }
+        };
+        let until = self.until;
+        let until_passed = async {
+            match until {
+                Some(until) => tokio::time::sleep(remaining(until)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = self.ended.cancelled() => {}
+            () = until_passed => {}
+        }
+    }
+}
+
+/// From now until just behind `until`.
+fn remaining(until: Timestamp) -> Duration {
+    let left = until.duration_since(Timestamp::now());
+    Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)
+}
+
+/// Watches for the log's growth and for its coming into being.
+fn watch(watcher: &Watcher, path: &Path) -> Result<Option<Watch>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(None);
+    };
+    let mask = Mask::MODIFY.and(Mask::CREATE).and(Mask::MOVED_TO);
+    match watcher.watch_name(dir, name, mask) {
+        Ok(watch) => Ok(Some(watch)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(cannot("watch", path, &e)),
+    }
+}
+
+fn cannot(what: &str, path: &Path, e: &io::Error) -> Error {
+    Error::system(format!("{what} the log: {}: {e}", path.display()))
+}
