@@ -1,0 +1,461 @@
+//! The task that owns one container.
+//!
+//! Only this task writes the container's row and publishes its picture. Signals (kill, stop, the
+//! kill half of a forced removal) are acted on at once, whatever else is under way; everything
+//! that takes time on the host runs as the one job of the container while the mailbox stays
+//! open, and what must wait for the job queues behind it.
+//!
+//! ```text
+//!            mailbox --> receive --+-- signals: at once
+//!                                  +-- queue --> begin --> job --> conclude --> publish
+//!   task (conmon, init) --> observe (exit, monitor lost) --> cleanup job
+//!   stop's grace over   --> escalate (SIGKILL)
+//! ```
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{ContainerState, Error, Intent, Kind, Result, limits};
+use rules::Operation;
+use runtime::{Task, TaskEvent};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Inner;
+use crate::container::handle::{Handle, Message, Reply};
+use crate::container::refusal::check;
+use crate::container::start::Started;
+use crate::container::{Change, ContainerView, RemoveContainer};
+
+/// How long a start may go on once somebody wants the container killed or removed.
+const START_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a job ended, with what its requester is owed.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A start: the running task, or the failure with its exit code.
+    Start(Box<Started>, Vec<Reply<Change>>),
+    /// What an exit left behind is gone, or was tried to.
+    Cleanup,
+    /// It panicked: a defect of ours, and nobody knows what it left.
+    Lost(String),
+    /// Paused or thawed.
+    Freeze {
+        paused: bool,
+        result: Result<()>,
+        reply: Reply<()>,
+    },
+    /// A removal.
+    Remove {
+        result: Result<()>,
+        intent: Intent,
+        replies: Vec<Reply<()>>,
+    },
+}
+
+/// A start under way.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    /// Gives it up.
+    pub(crate) cancel: CancellationToken,
+    /// When to give it up, once somebody wants the container gone.
+    pub(crate) give_up_at: Option<Instant>,
+}
+
+/// What happens when the process has ended.
+#[derive(Debug)]
+pub(crate) enum AfterExit {
+    /// Tell the one who stopped it.
+    Answer(Reply<Change>),
+    /// Start it again.
+    Restart(Reply<Change>),
+    /// Remove it.
+    Remove(RemoveContainer, Reply<()>),
+}
+
+/// A stop under way.
+#[derive(Debug)]
+pub(crate) struct Stopping {
+    /// When to act next; `None` waits for ever.
+    pub(crate) deadline: Option<Instant>,
+    /// SIGKILL was sent: the next deadline gives up.
+    pub(crate) killed: bool,
+}
+
+/// The task's own state.
+pub(crate) struct Actor {
+    pub(crate) engine: Arc<Inner>,
+    pub(crate) handle: Arc<Handle>,
+    inbox: mpsc::Receiver<Message>,
+    /// conmon and init, while init lives.
+    pub(crate) task: Option<Task>,
+    /// Work on the host that takes time, in a task of its own: should it panic, this one lives.
+    job: Option<JoinHandle<Done>>,
+    pub(crate) starting: Option<Starting>,
+    queue: VecDeque<Message>,
+    /// A run is over and to be cleaned up as soon as no job is under way: `true` when the exit
+    /// is in the ledger.
+    pub(crate) cleanup_due: Option<bool>,
+    pub(crate) stopping: Option<Stopping>,
+    pub(crate) after_exit: Vec<AfterExit>,
+}
+
+impl Actor {
+    /// The task of a container that does not run.
+    pub(crate) fn new(
+        engine: Arc<Inner>,
+        handle: Arc<Handle>,
+        inbox: mpsc::Receiver<Message>,
+    ) -> Self {
+        Self {
+            engine,
+            handle,
+            inbox,
+            task: None,
+            job: None,
+            starting: None,
+            queue: VecDeque::new(),
+            cleanup_due: None,
+            stopping: None,
+            after_exit: Vec::new(),
+        }
+    }
+
+    /// Runs until the container is removed or the daemon ends.
+    #[tracing::instrument(name = "container", skip_all, fields(id = self.handle.id().short()))]
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.begin_queued().await;
+            // Events of the process come before requests: a request that arrives with an exit
+            // finds the container exited.
+            tokio::select! {
+                biased;
+                event = next_event(&mut self.task) => self.observe(event).await,
+                done = next_done(&mut self.job) => {
+                    self.job = None;
+                    if self.conclude(done).await {
+                        return;
+                    }
+                }
+                () = until(self.stopping.as_ref().and_then(|s| s.deadline)) => {
+                    self.escalate().await;
+                }
+                () = until(self.starting.as_ref().and_then(|s| s.give_up_at)) => {
+                    self.give_start_up();
+                }
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.receive(message).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// The picture last published.
+    pub(crate) fn view(&self) -> Arc<ContainerView> {
+        self.handle.view()
+    }
+
+    /// Signals are acted on now, the rest waits for its turn.
+    async fn receive(&mut self, message: Message) {
+        let busy_starting = self.starting.is_some();
+        match message {
+            Message::Kill(signal, reply) if !busy_starting => {
+                let result = self.kill(signal).await;
+                answer(reply, result);
+            }
+            Message::Stop(request, reply) if !busy_starting => {
+                self.stop(request, AfterExit::Answer(reply)).await;
+            }
+            Message::Restart(request, reply) if self.task.is_some() && !busy_starting => {
+                self.stop(request, AfterExit::Restart(reply)).await;
+            }
+            Message::Remove(request, reply) if request.force && self.task.is_some() => {
+                self.kill_for_removal(request, reply).await;
+            }
+            Message::Remove(request, reply) if self.is_being_removed() => {
+                let operation = Operation::Remove {
+                    force: request.force,
+                };
+                answer(reply, check(&self.view(), operation));
+            }
+            Message::Resize(height, width, reply) => {
+                let result = self.resize(height, width).await;
+                answer(reply, result);
+            }
+            message => self.enqueue(message),
+        }
+    }
+
+    /// Lets a request wait for its turn, unless too many do.
+    fn enqueue(&mut self, message: Message) {
+        if ends_a_start(&message)
+            && let Some(starting) = &mut self.starting
+        {
+            let soon = Instant::now() + START_PATIENCE;
+            starting.give_up_at.get_or_insert(soon);
+        }
+        if self.queue.len() < limits::CONTAINER_QUEUE_MAX {
+            self.queue.push_back(message);
+        } else {
+            message.refuse(self.too_many_wait());
+        }
+    }
+
+    /// What those are told for whom there is no place.
+    pub(crate) fn too_many_wait(&self) -> Error {
+        Error::new(
+            Kind::Unavailable,
+            format!(
+                "{} requests wait for container {} already: try again later",
+                limits::CONTAINER_QUEUE_MAX,
+                self.handle.id()
+            ),
+        )
+    }
+
+    /// A start that hangs must not hold up those who want the container gone.
+    fn give_start_up(&mut self) {
+        if let Some(starting) = &mut self.starting {
+            starting.give_up_at = None;
+            starting.cancel.cancel();
+        }
+    }
+
+    fn is_being_removed(&self) -> bool {
+        self.view().state == ContainerState::Removing
+    }
+
+    /// Begins what waits, as long as no job is under way.
+    async fn begin_queued(&mut self) {
+        while self.job.is_none() {
+            if let Some(recorded) = self.cleanup_due.take() {
+                self.begin_cleanup(recorded);
+                return;
+            }
+            let Some(message) = self.queue.pop_front() else {
+                return;
+            };
+            match message {
+                Message::Start(reply) => self.begin_start(vec![reply]).await,
+                Message::StartAgain(replies) => self.begin_start(replies).await,
+                Message::Pause(reply) => self.begin_freeze(true, reply),
+                Message::Unpause(reply) => self.begin_freeze(false, reply),
+                Message::Rename(name, reply) => {
+                    let result = self.rename(name).await;
+                    answer(reply, result);
+                }
+                Message::Restart(_, reply) if self.task.is_none() => {
+                    self.begin_start(vec![reply]).await;
+                }
+                Message::Remove(request, reply) if self.task.is_none() || !request.force => {
+                    self.begin_remove(request, reply).await;
+                }
+                message => self.receive_boxed(message).await,
+            }
+        }
+    }
+
+    /// [`Self::receive`] from within [`Self::begin_queued`]; the box ends the async recursion.
+    fn receive_boxed(&mut self, message: Message) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.receive(message))
+    }
+
+    /// Whether a job is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Makes `job` the container's job.
+    pub(crate) fn begin(&mut self, job: impl Future<Output = Done> + Send + 'static) {
+        debug_assert!(self.job.is_none(), "one job at a time");
+        self.job = Some(tokio::spawn(job));
+    }
+
+    /// Puts a request in front of all others.
+    pub(crate) fn begin_next(&mut self, message: Message) {
+        self.queue.push_front(message);
+    }
+
+    /// Takes those out of the queue who wait for a removal, too: one removal serves them all.
+    /// Also whether one of them wants the anonymous volumes gone.
+    pub(crate) fn join_removals(&mut self) -> (Vec<Reply<()>>, bool) {
+        let (mut replies, mut volumes) = (Vec::new(), false);
+        for message in std::mem::take(&mut self.queue) {
+            match message {
+                Message::Remove(request, reply) => {
+                    volumes |= request.volumes;
+                    replies.push(reply);
+                }
+                other => self.queue.push_back(other),
+            }
+        }
+        (replies, volumes)
+    }
+
+    /// Takes a finished job in. True when the container is gone.
+    async fn conclude(&mut self, done: Done) -> bool {
+        match done {
+            Done::Start(started, replies) => {
+                self.starting = None;
+                self.conclude_start(*started, replies).await;
+            }
+            Done::Cleanup => self.carry_on_after_exit(),
+            Done::Lost(reason) => self.lose_job(&reason).await,
+            Done::Freeze {
+                paused,
+                result,
+                reply,
+            } => {
+                let result = self.conclude_freeze(paused, result).await;
+                answer(reply, result);
+            }
+            Done::Remove {
+                result,
+                intent,
+                replies,
+            } => return self.conclude_remove(&result, intent, replies).await,
+        }
+        false
+    }
+
+    /// A job panicked. Its intent stays in the ledger, so the next daemon finds out what it left;
+    /// a container that runs runs on.
+    async fn lose_job(&mut self, reason: &str) {
+        tracing::error!(reason, "a job of this container ended early");
+        let intent = match self.starting.take() {
+            Some(_) => Some(Intent::Starting),
+            None if self.is_being_removed() => Some(Intent::Removing { volumes: false }),
+            None => None,
+        };
+        if self.task.is_some() {
+            return;
+        }
+        let reason = format!("an operation of the daemon failed: {reason}");
+        drop(
+            self.set_state(ContainerState::Dead { reason }, intent)
+                .await,
+        );
+        self.carry_on_after_exit();
+    }
+
+    /// Writes what is about to be begun, and publishes it only when it was written: nothing is
+    /// begun otherwise, and the container stays what it was.
+    pub(crate) async fn promise(&mut self, state: ContainerState, intent: Intent) -> Result<()> {
+        let id = self.handle.id();
+        let ledger = &self.engine.ledger;
+        match ledger
+            .update_container_state(id, &state, Some(intent))
+            .await
+        {
+            // A damaged row may have lost its state; it can still be removed.
+            Err(e) if e.kind() != Kind::NotFound => return Err(e),
+            _ => {}
+        }
+        self.publish_state(state);
+        Ok(())
+    }
+
+    fn publish_state(&self, state: ContainerState) {
+        let mut view = (*self.view()).clone();
+        view.state = state;
+        self.handle.publish(view);
+    }
+
+    /// Writes the state, then publishes it. The picture follows the host even when the ledger
+    /// cannot be written: a container that runs is shown running, and recovery asks the kernel.
+    pub(crate) async fn set_state(
+        &mut self,
+        state: ContainerState,
+        intent: Option<Intent>,
+    ) -> Result<()> {
+        let written = self
+            .engine
+            .ledger
+            .update_container_state(self.handle.id(), &state, intent)
+            .await;
+        if let Err(e) = &written {
+            tracing::error!(error = %e, state = state.status(), "the ledger was not written");
+        }
+        self.publish_state(state);
+        written
+    }
+
+    async fn resize(&mut self, height: u16, width: u16) -> Result<()> {
+        check(&self.view(), Operation::Resize)?;
+        match &self.task {
+            Some(task) => task.resize(height, width),
+            None => Ok(()),
+        }
+    }
+
+    async fn rename(&mut self, name: model::ContainerName) -> Result<()> {
+        let mut view = (*self.view()).clone();
+        check(&view, Operation::Rename)?;
+        if view.name == name {
+            return Err(Error::invalid(
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        self.engine.registry.reserve(&name, &view.id).map_err(|e| {
+            Error::new(
+                e.kind(),
+                format!("Error when allocating new name: {}", e.message()),
+            )
+        })?;
+        if let Err(e) = self.engine.ledger.rename_container(&view.id, &name).await {
+            self.engine.registry.release(&name, &view.id);
+            return Err(e);
+        }
+        let old = std::mem::replace(&mut view.name, name);
+        self.engine.registry.release(&old, &view.id);
+        self.handle.publish(view);
+        Ok(())
+    }
+}
+
+/// Sends an answer; nobody waiting for it any more is fine.
+pub(crate) fn answer<T>(reply: Reply<T>, result: Result<T>) {
+    drop(reply.send(result));
+}
+
+/// Whether a request means that the container should not be running.
+fn ends_a_start(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Kill(model::Signal::KILL, _)
+            | Message::Stop(..)
+            | Message::Remove(RemoveContainer { force: true, .. }, _)
+    )
+}
+
+async fn next_event(task: &mut Option<Task>) -> TaskEvent {
+    match task {
+        Some(task) => task.next_event().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_done(job: &mut Option<JoinHandle<Done>>) -> Done {
+    match job {
+        Some(job) => job.await.unwrap_or_else(|e| Done::Lost(e.to_string())),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The longest a killed process is waited for.
+pub(crate) fn kill_deadline() -> Instant {
+    Instant::now() + limits::KILL_TIMEOUT
+}

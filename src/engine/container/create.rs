@@ -1,0 +1,232 @@
+//! Creating: a name, a merged and checked spec, a row. Nothing on the host but what the row
+//! names, so a crash in between leaves either nothing or a whole container.
+
+use std::collections::BTreeMap;
+
+use model::{
+    ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Kind, Mount, MountSource,
+    NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
+};
+use runtime::spec::CgroupVersion;
+use state::ContainerRow;
+
+use crate::Engine;
+use crate::container::actor::Actor;
+use crate::container::handle::Handle;
+use crate::container::wait::Lifecycle;
+use crate::container::{CreateContainer, Created, name, row};
+use crate::image::ImageView;
+
+/// How often a made-up name is tried before giving up.
+const NAME_ATTEMPTS: u32 = 16;
+
+impl Engine {
+    /// Makes a container. It does not run yet.
+    ///
+    /// # Errors
+    /// `No such image: x` (404), a name in use (409), a spec that cannot be (400), and what the
+    /// host says when the row cannot be written.
+    pub async fn create_container(&self, request: CreateContainer) -> Result<Created> {
+        let engine = self.clone();
+        crate::to_the_end(async move { engine.create(request).await }).await
+    }
+
+    async fn create(&self, request: CreateContainer) -> Result<Created> {
+        let image = self.image(&request.image)?;
+        let asked_name = request.name.as_deref().map(str::parse).transpose()?;
+        let runtime = self
+            .inner
+            .runtimes
+            .resolve(request.spec.runtime.as_deref())
+            .await?;
+        let mut spec =
+            rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
+        let image_volumes = &image.record.config.volumes;
+        let new_volumes =
+            self.place_volumes(&mut spec.mounts, &request.anonymous_volumes, image_volumes)?;
+        check_lengths(&spec)?;
+        spec.cgroupns_mode
+            .get_or_insert_with(|| self.default_cgroupns());
+        let warnings = runtime::spec::check(&spec, &self.inner.facts)?;
+        let asked = spec.clone();
+        crate::blocking(move || runtime::spec::check_bind_sources(&asked)).await?;
+        let id = ContainerId::from_bytes((self.inner.host.random)());
+        if spec.hostname.is_empty() {
+            spec.hostname = default_hostname(&spec, &id);
+        }
+        let name = self.reserve_name(asked_name, &id)?;
+        let row = ContainerRow {
+            id: id.clone(),
+            name: name.clone(),
+            created_at: (self.inner.host.now)(),
+            image_id: image.record.id.clone(),
+            image_name: request.image,
+            runtime: runtime.to_string(),
+            spec,
+            echo: request.echo,
+            state: ContainerState::Created { failure: None },
+            intent: None,
+            restart_count: 0,
+        };
+        if let Err(e) = self.make(row, new_volumes, &image).await {
+            self.inner.registry.release(&name, &id);
+            return Err(e);
+        }
+        Ok(Created { id, warnings })
+    }
+
+    /// Writes the row, then makes the container visible with a task of its own.
+    async fn make(
+        &self,
+        row: ContainerRow,
+        new_volumes: Vec<VolumeRecord>,
+        image: &ImageView,
+    ) -> Result<()> {
+        // The image may have been removed since it was looked up; holding the gate keeps it.
+        let _gate = self.inner.images.gate().await;
+        if self.image(image.record.id.as_str()).is_err() {
+            return Err(Error::not_found(format!(
+                "No such image: {}",
+                row.image_name
+            )));
+        }
+        self.inner
+            .ledger
+            .insert_container(row.clone(), new_volumes.clone())
+            .await?;
+        self.inner.volumes.remember(new_volumes);
+        let view = row::view(&self.inner, &row, &image.record.layers);
+        let streams = self.container_streams(&view);
+        let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);
+        self.inner.registry.insert(handle.clone());
+        tokio::spawn(Actor::new(self.inner.clone(), handle, inbox).run());
+        Ok(())
+    }
+
+    /// Docker's default: the host's on cgroup v1, a private one on v2. Fixed at create, so that a
+    /// container keeps what inspect has shown.
+    fn default_cgroupns(&self) -> NamespaceMode {
+        match self.inner.facts.cgroup.version {
+            CgroupVersion::V1 => NamespaceMode::Host,
+            CgroupVersion::V2 => NamespaceMode::Private,
+        }
+    }
+
+    /// Takes the asked-for name, or makes one up.
+    fn reserve_name(
+        &self,
+        asked: Option<ContainerName>,
+        id: &ContainerId,
+    ) -> Result<ContainerName> {
+        if let Some(name) = asked {
+            self.inner.registry.reserve(&name, id)?;
+            return Ok(name);
+        }
+        for attempt in 0..NAME_ATTEMPTS {
+            let name = name::made_up((self.inner.host.random)(), attempt);
+            match self.inner.registry.reserve(&name, id) {
+                Ok(()) => return Ok(name),
+                Err(e) if self.inner.registry.is_taken(&name) => drop(e),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Error::new(
+            Kind::System,
+            "no free name found: name the container yourself",
+        ))
+    }
+
+    /// Adds an anonymous volume for every declared path that no mount covers, and returns the
+    /// records of volumes that must be made: anonymous ones and named ones nobody has yet.
+    fn place_volumes(
+        &self,
+        mounts: &mut Vec<Mount>,
+        asked: &[String],
+        image: &[String],
+    ) -> Result<Vec<VolumeRecord>> {
+        for destination in asked.iter().chain(image) {
+            let destination = clean_path(destination);
+            if mounts
+                .iter()
+                .any(|m| clean_path(&m.destination) == destination)
+            {
+                continue;
+            }
+            let name = VolumeName::anonymous((self.inner.host.random)());
+            mounts.push(Mount {
+                source: MountSource::Volume {
+                    name,
+                    anonymous: true,
+                    no_copy: false,
+                },
+                destination,
+                read_only: false,
+                propagation: model::mount::Propagation::default(),
+                mode: String::new(),
+            });
+        }
+        let mut new = Vec::new();
+        for mount in mounts.iter() {
+            if let MountSource::Volume {
+                name, anonymous, ..
+            } = &mount.source
+                && !self.inner.volumes.has(name)
+            {
+                new.push(VolumeRecord {
+                    name: name.clone(),
+                    anonymous: *anonymous,
+                    created_at: (self.inner.host.now)(),
+                    labels: anonymous_label(*anonymous),
+                    options: BTreeMap::new(),
+                });
+            }
+        }
+        Ok(new)
+    }
+}
+
+/// The short id; on the host's network or uts the host's name.
+fn default_hostname(spec: &ContainerSpec, id: &ContainerId) -> String {
+    if spec.network == NetworkMode::Host || spec.uts_mode == NamespaceMode::Host {
+        return sys::host::uname().node;
+    }
+    id.short().to_owned()
+}
+
+/// Docker marks the volumes it made up a name for.
+fn anonymous_label(anonymous: bool) -> BTreeMap<String, String> {
+    let label = ("com.docker.volume.anonymous".to_owned(), String::new());
+    anonymous.then_some(label).into_iter().collect()
+}
+
+/// `/a//b/` is `/a/b`; the root stays `/`.
+fn clean_path(path: &str) -> String {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|p| !p.is_empty() && *p != ".")
+        .collect();
+    format!("/{}", parts.join("/"))
+}
+
+/// No list of a spec is longer than [`limits::SPEC_LIST_MAX`].
+fn check_lengths(spec: &ContainerSpec) -> Result<()> {
+    let lists = [
+        ("Env", spec.env.len()),
+        ("Labels", spec.labels.len()),
+        ("Mounts", spec.mounts.len()),
+        ("Cmd", spec.args().len()),
+        ("Ulimits", spec.ulimits.len()),
+        ("Devices", spec.devices.len()),
+        ("ExtraHosts", spec.extra_hosts.len()),
+    ];
+    match lists
+        .into_iter()
+        .find(|(_, length)| *length > limits::SPEC_LIST_MAX)
+    {
+        Some((name, length)) => Err(Error::invalid(format!(
+            "{name} has {length} entries: at most {} are taken",
+            limits::SPEC_LIST_MAX
+        ))),
+        None => Ok(()),
+    }
+}

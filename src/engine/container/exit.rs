@@ -1,0 +1,147 @@
+//! The end of a container's process: record it, tell everybody, then clean up.
+
+use model::{ContainerState, Exited, Intent, Running, Timestamp};
+use runtime::{ExitReport, TaskEvent};
+
+use crate::container::actor::{Actor, AfterExit, Done, answer};
+use crate::container::handle::Message;
+use crate::container::wait::Lifecycle;
+use crate::container::{Change, RemoveContainer, WaitOutcome};
+
+impl Actor {
+    /// Takes in what the container's conmon and init did.
+    pub(crate) async fn observe(&mut self, event: TaskEvent) {
+        match event {
+            TaskEvent::MonitorLost => self.lose_monitor().await,
+            TaskEvent::Exited(report) => self.exit(report).await,
+        }
+    }
+
+    /// conmon is gone while init lives: no more output or log, and the kernel alone can tell the
+    /// exit code. The container goes on.
+    async fn lose_monitor(&mut self) {
+        tracing::warn!("conmon died: the container runs on without log and streams");
+        self.handle.streams.finish().await;
+        if let ContainerState::Running(running) = &self.view().state {
+            let state = ContainerState::Running(Running {
+                monitor: None,
+                ..running.clone()
+            });
+            // A failed write was logged; recovery finds conmon gone by itself.
+            drop(self.set_state(state, None).await);
+        }
+    }
+
+    async fn exit(&mut self, report: ExitReport) {
+        let view = self.view();
+        let started_at = view
+            .state
+            .running()
+            .map_or(report.finished_at, |r| r.started_at);
+        let state = exited_state(&report, started_at, view.state.running());
+        let restarting = self
+            .after_exit
+            .iter()
+            .any(|a| matches!(a, AfterExit::Restart(_)));
+        let removing = view.spec.auto_remove && !restarting;
+        let intent = removing.then_some(Intent::Removing { volumes: true });
+        self.stopping = None;
+        self.task = None;
+        let recorded = self.set_state(state, intent).await.is_ok();
+        tracing::info!(status = ?report.status, oom_killed = report.oom_killed, "exited");
+        self.handle.advance(|l| record_exit(l, &report));
+        self.answer_stops();
+        if removing {
+            self.after_exit.push(auto_removal());
+        }
+        if removing && recorded {
+            // The removal takes everything away; cleaning up first would do it twice.
+            self.carry_on_after_exit();
+        } else {
+            self.cleanup_due = Some(recorded);
+        }
+    }
+
+    /// Those who only stopped it need not wait for the clean-up.
+    fn answer_stops(&mut self) {
+        for waiting in std::mem::take(&mut self.after_exit) {
+            match waiting {
+                AfterExit::Answer(reply) => answer(reply, Ok(Change::Done)),
+                other => self.after_exit.push(other),
+            }
+        }
+    }
+
+    /// Begins to take away what the run left on the host.
+    pub(crate) fn begin_cleanup(&mut self, recorded: bool) {
+        let (engine, handle, view) = (self.engine.clone(), self.handle.clone(), self.view());
+        self.begin(async move {
+            handle.streams.finish().await;
+            // A failure was logged; removal, or the next daemon, tries again.
+            drop(engine.clean_up_run(&view, recorded).await);
+            Done::Cleanup
+        });
+    }
+
+    /// What was waiting for the exit goes on now: removals before restarts.
+    pub(crate) fn carry_on_after_exit(&mut self) {
+        let (mut restarts, mut removals) = (Vec::new(), Vec::new());
+        for waiting in std::mem::take(&mut self.after_exit) {
+            match waiting {
+                AfterExit::Answer(reply) => answer(reply, Ok(Change::Done)),
+                AfterExit::Restart(reply) => restarts.push(reply),
+                AfterExit::Remove(request, reply) => {
+                    removals.push(Message::Remove(request, reply));
+                }
+            }
+        }
+        if !restarts.is_empty() {
+            self.begin_next(Message::StartAgain(restarts));
+        }
+        for removal in removals {
+            self.begin_next(removal);
+        }
+    }
+}
+
+/// The removal that `--rm` asked for; nobody waits for its answer.
+pub(crate) fn auto_removal() -> AfterExit {
+    let request = RemoveContainer {
+        force: false,
+        volumes: true,
+    };
+    AfterExit::Remove(request, tokio::sync::oneshot::channel().0)
+}
+
+/// The state after an exit.
+pub(crate) fn exited_state(
+    report: &ExitReport,
+    started_at: Timestamp,
+    running: Option<&Running>,
+) -> ContainerState {
+    let lost_monitor = running.is_some_and(|r| r.monitor.is_none());
+    let error = match report.status.reason() {
+        Some(reason) => reason.to_owned(),
+        None if lost_monitor => {
+            "conmon died while the container ran: its log is incomplete".to_owned()
+        }
+        None => String::new(),
+    };
+    ContainerState::Exited(Exited {
+        status: report.status.clone(),
+        started_at,
+        finished_at: report.finished_at,
+        oom_killed: report.oom_killed,
+        error,
+    })
+}
+
+/// Publishes an exit to those who wait.
+fn record_exit(lifecycle: &mut Lifecycle, report: &ExitReport) {
+    lifecycle.running = false;
+    lifecycle.exits += 1;
+    lifecycle.last = Some(WaitOutcome {
+        status_code: report.status.code(),
+        error: None,
+    });
+}

@@ -1,0 +1,136 @@
+//! The way to a container from outside its task: its published picture and its mailbox.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use model::{ContainerId, ContainerName, Error, Kind, Result, Signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::attach::ContainerStreams;
+use crate::container::wait::{Lifecycle, Waiter};
+use crate::container::{Change, ContainerView, RemoveContainer, StopContainer, WaitCondition};
+
+/// Where an answer goes. Nobody listening any more is no reason not to finish.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What can be asked of a container's task.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Start(Reply<Change>),
+    Stop(StopContainer, Reply<Change>),
+    Restart(StopContainer, Reply<Change>),
+    Kill(Signal, Reply<()>),
+    Pause(Reply<()>),
+    Unpause(Reply<()>),
+    Resize(u16, u16, Reply<()>),
+    Rename(ContainerName, Reply<()>),
+    Remove(RemoveContainer, Reply<()>),
+    /// The task's own: the start half of all restarts that waited for one exit.
+    StartAgain(Vec<Reply<Change>>),
+}
+
+impl Message {
+    /// Answers with an error.
+    pub(crate) fn refuse(self, error: Error) {
+        match self {
+            Self::Start(reply) | Self::Stop(_, reply) | Self::Restart(_, reply) => {
+                drop(reply.send(Err(error)));
+            }
+            Self::Kill(_, reply)
+            | Self::Pause(reply)
+            | Self::Unpause(reply)
+            | Self::Resize(_, _, reply)
+            | Self::Rename(_, reply)
+            | Self::Remove(_, reply) => drop(reply.send(Err(error))),
+            Self::StartAgain(replies) => {
+                for reply in replies {
+                    drop(reply.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+}
+
+/// One container, seen from outside its task.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    view: RwLock<Arc<ContainerView>>,
+    lifecycle: watch::Sender<Lifecycle>,
+    mailbox: mpsc::Sender<Message>,
+    /// Its streams: they belong to the container, not to its task.
+    pub(crate) streams: ContainerStreams,
+    id: ContainerId,
+}
+
+impl Handle {
+    /// A handle on `view`; the receiver is the task's end of the mailbox.
+    pub(crate) fn new(
+        view: ContainerView,
+        lifecycle: Lifecycle,
+        streams: ContainerStreams,
+    ) -> (Arc<Self>, mpsc::Receiver<Message>) {
+        let (mailbox, inbox) = mpsc::channel(model::limits::CONTAINER_QUEUE_MAX);
+        let id = view.id.clone();
+        let (lifecycle, _) = watch::channel(lifecycle);
+        let view = RwLock::new(Arc::new(view));
+        (
+            Arc::new(Self {
+                view,
+                lifecycle,
+                mailbox,
+                streams,
+                id,
+            }),
+            inbox,
+        )
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The picture last published.
+    pub(crate) fn view(&self) -> Arc<ContainerView> {
+        self.view
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Publishes a picture. Only the container's own task calls this.
+    pub(crate) fn publish(&self, view: ContainerView) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// Changes what waiters see. Only the container's own task calls this.
+    pub(crate) fn advance(&self, change: impl FnOnce(&mut Lifecycle)) {
+        self.lifecycle.send_modify(change);
+    }
+
+    /// Arms a wait.
+    pub(crate) fn wait(&self, condition: WaitCondition) -> Waiter {
+        Waiter::new(self.lifecycle.subscribe(), condition)
+    }
+
+    /// Sends one message and waits for its answer. The work goes on when the caller gives up.
+    pub(crate) async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox
+            .send(message(reply))
+            .await
+            .map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// No answer: the task has ended, for the container was removed meanwhile; or it lost the
+    /// request, which is a defect.
+    fn gone(&self) -> Error {
+        if !self.mailbox.is_closed() {
+            return Error::system(format!(
+                "an operation on container {} ended early: the daemon's log has more",
+                self.id
+            ));
+        }
+        Error::new(Kind::NotFound, format!("No such container: {}", self.id))
+    }
+}

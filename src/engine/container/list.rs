@@ -1,0 +1,127 @@
+//! Listing: filters over published pictures; no container's task is asked.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use model::{Error, Filters, MountSource, Result};
+use rules::{Candidate, Selection};
+
+use crate::Engine;
+use crate::container::{ContainerView, ListContainers, ListedContainer};
+
+impl Engine {
+    /// The containers a request selects, newest first.
+    ///
+    /// # Errors
+    /// Docker's words for bad filters.
+    pub async fn list_containers(&self, request: ListContainers) -> Result<Vec<ListedContainer>> {
+        let all = request.all || request.limit.is_some();
+        let selection = self.selection(request.filters)?;
+        let all = all || selection.names_a_state();
+        let mut views: Vec<Arc<ContainerView>> = self
+            .inner
+            .registry
+            .all()
+            .iter()
+            .map(|handle| handle.view())
+            .collect();
+        views.retain(|v| (all || v.state.running().is_some()) && selects(&selection, v));
+        views.sort_by_key(|v| Reverse(v.created_at));
+        views.truncate(request.limit.unwrap_or(usize::MAX));
+        let mut listed = Vec::with_capacity(views.len());
+        for view in views {
+            let sizes = if request.size {
+                Some(self.measure(&view).await?)
+            } else {
+                None
+            };
+            listed.push(ListedContainer { view, sizes });
+        }
+        Ok(listed)
+    }
+
+    /// Checks the filters and resolves those that name other objects.
+    pub(crate) fn selection(&self, filters: Filters) -> Result<Selection> {
+        let mut selection = Selection::new(filters)?;
+        let filters = selection.filters().clone();
+        let created = |key: &str| -> Result<Option<model::Timestamp>> {
+            filters
+                .values(key)
+                .next()
+                .map(|c| Ok(self.container(c)?.created_at))
+                .transpose()
+        };
+        selection.before = created("before")?;
+        selection.since = created("since")?;
+        if filters.contains("ancestor") {
+            // An image nobody has selects nothing, as in Docker, and is no error.
+            let ids = filters
+                .values("ancestor")
+                .filter_map(|name| self.image(name).ok());
+            selection.ancestors = Some(ids.map(|image| image.record.id.to_string()).collect());
+        }
+        Ok(selection)
+    }
+
+    /// The container a client named: full id, name with or without a leading slash, or a unique
+    /// id prefix, in that order.
+    ///
+    /// # Errors
+    /// `No such container: x`; 400 when a prefix is not unique.
+    pub fn container(&self, reference: &str) -> Result<Arc<ContainerView>> {
+        Ok(self.inner.registry.find(reference)?.view())
+    }
+}
+
+/// Whether one container is selected.
+pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
+    let mut mounts = Vec::with_capacity(view.spec.mounts.len() * 2);
+    for mount in &view.spec.mounts {
+        mounts.push(mount.destination.as_str());
+        if let MountSource::Volume { name, .. } = &mount.source {
+            mounts.push(name.as_str());
+        }
+    }
+    selection.selects(&Candidate {
+        id: view.id.as_str(),
+        name: view.name.as_str(),
+        labels: &view.spec.labels,
+        state: &view.state,
+        created_at: view.created_at,
+        image_id: view.image_id.as_str(),
+        network: view.spec.network.as_str(),
+        mounts: &mounts,
+        exposed_ports: &view.spec.exposed_ports,
+    })
+}
+
+/// The `until` filter of a prune: a Unix time, an RFC 3339 time or a Go duration before now.
+pub(crate) fn parse_until(text: &str, now: model::Timestamp) -> Result<model::Timestamp> {
+    let invalid = || Error::invalid(format!("invalid filter 'until={text}'"));
+    if let Ok(seconds) = text.parse::<i64>() {
+        return model::Timestamp::from_second(seconds).map_err(|_| invalid());
+    }
+    if let Ok(time) = text.parse::<model::Timestamp>() {
+        return Ok(time);
+    }
+    let span: jiff::Span = text.parse().map_err(|_| invalid())?;
+    now.checked_sub(span).map_err(|_| invalid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn until_is_a_time_or_an_age() {
+        let now: model::Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let day_before = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(parse_until("24h", now).unwrap(), day_before);
+        assert_eq!(
+            parse_until("2026-01-01T00:00:00Z", now).unwrap(),
+            day_before
+        );
+        assert_eq!(parse_until("1767225600", now).unwrap(), day_before);
+        assert!(parse_until("soon", now).is_err());
+    }
+}

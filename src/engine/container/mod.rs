@@ -1,0 +1,44 @@
+//! Containers: one task each, pictures for everybody else.
+//!
+//! | file | |
+//! |---|---|
+//! | `request`, `view` | what clients ask and see |
+//! | `registry`, `handle` | finding a container, asking its task |
+//! | `operations`, `list`, `prune`, `top` | the use cases, seen from outside the task |
+//! | `create` | from a request to a row and a task |
+//! | `actor` | the task: mailbox, one job at a time, signals at once |
+//! | `start`, `stop`, `freeze`, `exit`, `remove` | what the task does |
+//! | `mounts`, `row` | translations between rooms |
+//! | `wait` | the exit status as a value that outlives the container |
+
+pub(crate) mod actor;
+mod create;
+mod exit;
+mod freeze;
+pub(crate) mod handle;
+mod list;
+mod mounts;
+mod name;
+mod operations;
+mod prune;
+mod refusal;
+mod registry;
+mod remove;
+mod request;
+pub(crate) mod row;
+pub(crate) mod start;
+mod stop;
+mod top;
+mod view;
+pub(crate) mod wait;
+
+pub(crate) use exit::{auto_removal, exited_state};
+pub(crate) use list::parse_until;
+pub(crate) use refusal::check;
+pub(crate) use registry::Registry;
+pub use request::{
+    Change, CreateContainer, Created, ListContainers, ProcessTable, Pruned, RemoveContainer,
+    StopContainer, WaitCondition, WaitOutcome,
+};
+pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
+pub use wait::Waiter;

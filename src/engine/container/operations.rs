@@ -1,0 +1,148 @@
+//! What the engine offers on existing containers: each finds the container and asks its task.
+
+use model::{ContainerName, Kind, Result, Signal};
+
+use crate::Engine;
+use crate::container::handle::Message;
+use crate::container::{
+    Change, ContainerView, RemoveContainer, Sizes, StopContainer, WaitCondition, Waiter,
+};
+
+impl Engine {
+    /// Starts a container.
+    ///
+    /// # Errors
+    /// 404; 409 when paused or being removed; what conmon and the runtime said when it cannot run.
+    pub async fn start_container(&self, reference: &str) -> Result<Change> {
+        or_already(
+            self.inner
+                .registry
+                .find(reference)?
+                .ask(Message::Start)
+                .await,
+        )
+    }
+
+    /// Stops a container: its stop signal, then SIGKILL when the grace is over.
+    ///
+    /// # Errors
+    /// 404; a process that survives SIGKILL.
+    pub async fn stop_container(&self, reference: &str, request: StopContainer) -> Result<Change> {
+        let handle = self.inner.registry.find(reference)?;
+        or_already(handle.ask(|reply| Message::Stop(request, reply)).await)
+    }
+
+    /// Stops a container if it runs, and starts it.
+    ///
+    /// # Errors
+    /// As stop and start.
+    pub async fn restart_container(&self, reference: &str, request: StopContainer) -> Result<()> {
+        let handle = self.inner.registry.find(reference)?;
+        handle
+            .ask(|reply| Message::Restart(request, reply))
+            .await
+            .map(|_| ())
+    }
+
+    /// Sends one signal to a container's first process.
+    ///
+    /// # Errors
+    /// 404; 409 when it does not run.
+    pub async fn kill_container(&self, reference: &str, signal: Signal) -> Result<()> {
+        let handle = self.inner.registry.find(reference)?;
+        handle.ask(|reply| Message::Kill(signal, reply)).await
+    }
+
+    /// Freezes a container.
+    ///
+    /// # Errors
+    /// 404; 409 when it does not run or is paused.
+    pub async fn pause_container(&self, reference: &str) -> Result<()> {
+        self.inner
+            .registry
+            .find(reference)?
+            .ask(Message::Pause)
+            .await
+    }
+
+    /// Thaws a container.
+    ///
+    /// # Errors
+    /// 404; 409 when it is not paused.
+    pub async fn unpause_container(&self, reference: &str) -> Result<()> {
+        self.inner
+            .registry
+            .find(reference)?
+            .ask(Message::Unpause)
+            .await
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// 404; 409 when the name is taken.
+    pub async fn rename_container(&self, reference: &str, name: ContainerName) -> Result<()> {
+        let handle = self.inner.registry.find(reference)?;
+        handle.ask(|reply| Message::Rename(name, reply)).await
+    }
+
+    /// Removes a container, its writable layer and its log.
+    ///
+    /// # Errors
+    /// 404; 409 when it runs and `force` is not set.
+    pub async fn remove_container(&self, reference: &str, request: RemoveContainer) -> Result<()> {
+        let handle = self.inner.registry.find(reference)?;
+        handle.ask(|reply| Message::Remove(request, reply)).await
+    }
+
+    /// Arms a wait; nothing that happens after this returns is missed.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn wait_container(&self, reference: &str, condition: WaitCondition) -> Result<Waiter> {
+        Ok(self.inner.registry.find(reference)?.wait(condition))
+    }
+
+    /// Changes the size of a container's terminal, in characters.
+    ///
+    /// # Errors
+    /// 404; 409 when it does not run.
+    pub async fn resize_container(&self, reference: &str, height: u16, width: u16) -> Result<()> {
+        let handle = self.inner.registry.find(reference)?;
+        handle
+            .ask(|reply| Message::Resize(height, width, reply))
+            .await
+    }
+
+    /// Measures a container's disk use.
+    ///
+    /// # Errors
+    /// 404; a directory that cannot be read.
+    pub async fn container_sizes(&self, reference: &str) -> Result<Sizes> {
+        let view = self.container(reference)?;
+        self.measure(&view).await
+    }
+
+    pub(crate) async fn measure(&self, view: &ContainerView) -> Result<Sizes> {
+        let store = self.inner.images.store.clone();
+        let key = view.id.to_string();
+        let rw_bytes = crate::blocking(move || store.writable_size(&key)).await?;
+        let image_bytes = self
+            .inner
+            .images
+            .record(&view.image_id)
+            .map_or(0, |r| r.size_bytes);
+        Ok(Sizes {
+            rw_bytes,
+            root_fs_bytes: rw_bytes + image_bytes,
+        })
+    }
+}
+
+/// A refusal that clients read as success is one.
+fn or_already(result: Result<Change>) -> Result<Change> {
+    match result {
+        Err(e) if e.kind() == Kind::NotModified => Ok(Change::Already),
+        other => other,
+    }
+}

@@ -1,0 +1,53 @@
+//! Pruning: removing every stopped container that the filters select.
+
+use model::{Filters, Kind, Result};
+
+use crate::Engine;
+use crate::container::list::parse_until;
+use crate::container::{ContainerView, Pruned, RemoveContainer};
+
+/// The filters a prune of containers takes.
+const KEYS: &[&str] = &["label", "label!", "until"];
+
+impl Engine {
+    /// Removes all stopped containers that `filters` select. One that starts or vanishes
+    /// meanwhile is left alone.
+    ///
+    /// # Errors
+    /// Bad filters.
+    pub async fn prune_containers(&self, filters: Filters) -> Result<Pruned> {
+        filters.check_keys(KEYS)?;
+        let now = (self.inner.host.now)();
+        let until = filters
+            .values("until")
+            .next()
+            .map(|u| parse_until(u, now))
+            .transpose()?;
+        let stopped = |view: &ContainerView| {
+            view.state.running().is_none()
+                && until.is_none_or(|limit| view.created_at < limit)
+                && filters.match_labels(&view.spec.labels)
+        };
+        let mut pruned = Pruned::default();
+        for handle in self.inner.registry.all() {
+            let view = handle.view();
+            if !stopped(&view) {
+                continue;
+            }
+            let freed_bytes = self.measure(&view).await.map_or(0, |sizes| sizes.rw_bytes);
+            match self
+                .remove_container(view.id.as_str(), RemoveContainer::default())
+                .await
+            {
+                Ok(()) => {
+                    pruned.containers.push(view.id.clone());
+                    pruned.space_reclaimed_bytes += freed_bytes;
+                }
+                Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Conflict) => {}
+                // One that cannot go does not keep the others (moby `ContainersPrune`).
+                Err(e) => tracing::warn!(id = view.id.short(), error = %e, "not pruned"),
+            }
+        }
+        Ok(pruned)
+    }
+}

@@ -1,0 +1,122 @@
+//! All containers by id and by name, and the answer to "which one does this text mean".
+//!
+//! The lock is held for map operations only, never over work; a name is taken by reserving it
+//! here before anything is made, so two creates cannot both believe they have it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use model::{ContainerId, ContainerName, Error, Result, limits};
+
+use crate::container::handle::Handle;
+
+/// The containers of this daemon.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    maps: RwLock<Maps>,
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    by_id: BTreeMap<ContainerId, Arc<Handle>>,
+    /// Includes names reserved by creates and renames under way.
+    by_name: HashMap<ContainerName, ContainerId>,
+}
+
+impl Registry {
+    /// Takes `name` for `id`.
+    ///
+    /// # Errors
+    /// Docker's conflict when another container has it.
+    pub(crate) fn reserve(&self, name: &ContainerName, id: &ContainerId) -> Result<()> {
+        let mut maps = self.write();
+        if let Some(holder) = maps.by_name.get(name) {
+            return Err(Error::conflict(format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \
+                 \"{holder}\". You have to remove (or rename) that container to be able to reuse \
+                 that name."
+            )));
+        }
+        if maps.by_id.len() >= limits::CONTAINERS_MAX {
+            return Err(Error::conflict(format!(
+                "this daemon keeps at most {} containers: remove some first",
+                limits::CONTAINERS_MAX
+            )));
+        }
+        maps.by_name.insert(name.clone(), id.clone());
+        Ok(())
+    }
+
+    /// Gives a name back, if `id` has it.
+    pub(crate) fn release(&self, name: &ContainerName, id: &ContainerId) {
+        let mut maps = self.write();
+        if maps.by_name.get(name) == Some(id) {
+            maps.by_name.remove(name);
+        }
+    }
+
+    /// Whether a name is taken.
+    pub(crate) fn is_taken(&self, name: &ContainerName) -> bool {
+        self.read().by_name.contains_key(name)
+    }
+
+    /// Whether there is a container of exactly this id.
+    pub(crate) fn has_id(&self, id: &str) -> bool {
+        self.read().by_id.contains_key(id)
+    }
+
+    /// Makes a container visible; its name must be reserved.
+    pub(crate) fn insert(&self, handle: Arc<Handle>) {
+        self.write().by_id.insert(handle.id().clone(), handle);
+    }
+
+    /// Takes a container and its name out.
+    pub(crate) fn remove(&self, id: &ContainerId, name: &ContainerName) {
+        self.release(name, id);
+        self.write().by_id.remove(id);
+    }
+
+    /// All containers, by id.
+    pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
+        self.read().by_id.values().cloned().collect()
+    }
+
+    /// The container that `text` means: a full id, a name with or without its slash, or the only
+    /// id that begins so (moby `GetContainer`).
+    ///
+    /// # Errors
+    /// `No such container: x`; 400 when several ids begin so.
+    pub(crate) fn find(&self, text: &str) -> Result<Arc<Handle>> {
+        let maps = self.read();
+        if let Some(handle) = maps.by_id.get(text) {
+            return Ok(handle.clone());
+        }
+        let bare = text.strip_prefix('/').unwrap_or(text);
+        if let Some(handle) = maps.by_name.get(bare).and_then(|id| maps.by_id.get(id)) {
+            return Ok(handle.clone());
+        }
+        let mut matches = maps
+            .by_id
+            .range::<str, _>((Bound::Included(text), Bound::Unbounded))
+            .take_while(|(id, _)| !text.is_empty() && id.as_str().starts_with(text));
+        match (matches.next(), matches.next()) {
+            (Some((_, only)), None) => Ok(only.clone()),
+            (Some(_), Some(_)) => Err(Error::invalid(format!(
+                "Multiple IDs found with provided prefix: {text}"
+            ))),
+            (None, _) => {
+                let shown: String = text.chars().take(256).collect();
+                Err(Error::not_found(format!("No such container: {shown}")))
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Maps> {
+        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

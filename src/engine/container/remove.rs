@@ -1,0 +1,134 @@
+//! Removing: the intent, then everything the container has on the host, then its row.
+//!
+//! Every step can be done again, so recovery finishes a removal that was cut short by doing it
+//! once more from the start.
+
+use std::sync::Arc;
+
+use model::{ContainerState, Intent, Kind, MountSource, Result, VolumeName};
+use rules::Operation;
+
+use crate::Inner;
+use crate::container::actor::{Actor, Done, answer};
+use crate::container::handle::Reply;
+use crate::container::refusal::check;
+use crate::container::{ContainerView, RemoveContainer};
+
+impl Actor {
+    /// Begins a removal, for all who wait for one.
+    pub(crate) async fn begin_remove(&mut self, request: RemoveContainer, reply: Reply<()>) {
+        let view = self.view();
+        let operation = Operation::Remove {
+            force: request.force,
+        };
+        if let Err(e) = check(&view, operation) {
+            answer(reply, Err(e));
+            return;
+        }
+        let (mut replies, joined) = self.join_removals();
+        replies.push(reply);
+        let volumes = request.volumes || joined;
+        let intent = Intent::Removing { volumes };
+        if let Err(e) = self.promise(ContainerState::Removing, intent).await {
+            for reply in replies {
+                answer(reply, Err(e.clone()));
+            }
+            return;
+        }
+        self.handle.advance(|l| l.removal_error = None);
+        let (engine, handle) = (self.engine.clone(), self.handle.clone());
+        self.begin(async move {
+            handle.streams.finish().await;
+            let result = engine.remove_container_files(&view, volumes).await;
+            Done::Remove {
+                result,
+                intent,
+                replies,
+            }
+        });
+    }
+
+    /// True when the container is gone.
+    pub(crate) async fn conclude_remove(
+        &mut self,
+        result: &Result<()>,
+        intent: Intent,
+        replies: Vec<Reply<()>>,
+    ) -> bool {
+        let view = self.view();
+        match result {
+            Ok(()) => {
+                self.engine.registry.remove(&view.id, &view.name);
+                self.handle.advance(|l| l.removed = true);
+                self.engine.tidy_soon();
+                tracing::info!("removed");
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "removal failed");
+                let dead = ContainerState::Dead {
+                    reason: e.message().to_owned(),
+                };
+                // The intent stays: the next daemon tries again.
+                drop(self.set_state(dead, Some(intent)).await);
+                self.handle
+                    .advance(|l| l.removal_error = Some(e.message().to_owned()));
+            }
+        }
+        for reply in replies {
+            answer(reply, result.clone());
+        }
+        result.is_ok()
+    }
+}
+
+impl Inner {
+    /// Takes away everything a container has, its row last.
+    pub(crate) async fn remove_container_files(
+        self: &Arc<Self>,
+        view: &ContainerView,
+        volumes: bool,
+    ) -> Result<()> {
+        // What the runtime still knows may run: its row must not go before it.
+        self.clean_up_run(view, true).await?;
+        let doomed = if volumes {
+            self.anonymous_volumes(view)
+        } else {
+            Vec::new()
+        };
+        let (engine, id) = (self.clone(), view.id.clone());
+        let doomed_now = doomed.clone();
+        crate::blocking(move || {
+            engine.images.store.remove_writable(id.as_str())?;
+            engine.layout.remove_container_dirs(&id)?;
+            doomed_now
+                .iter()
+                .try_for_each(|name| engine.volumes.remove_data(name))
+        })
+        .await?;
+        match self.ledger.delete_container(&view.id, doomed.clone()).await {
+            Err(e) if e.kind() != Kind::NotFound => return Err(e),
+            _ => {}
+        }
+        self.volumes.forget(&doomed);
+        Ok(())
+    }
+
+    /// The anonymous volumes that only this container has.
+    fn anonymous_volumes(&self, view: &ContainerView) -> Vec<VolumeName> {
+        let own = view.spec.mounts.iter().filter_map(|m| match &m.source {
+            MountSource::Volume {
+                name,
+                anonymous: true,
+                ..
+            } => Some(name.clone()),
+            _ => None,
+        });
+        own.filter(|name| {
+            !self.registry.all().iter().any(|other| {
+                let other = other.view();
+                other.id != view.id && crate::volume::uses(&other, name)
+            })
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! What a client may ask of containers, and the answers that are not views.
+
+use model::{ContainerId, ContainerSpec, Filters, Signal};
+
+/// A request for a new container, after `api` checked and translated it.
+#[derive(Debug, Clone)]
+pub struct CreateContainer {
+    /// The name asked for, as the client wrote it; `None` makes one up. It is parsed here and
+    /// not at the door because Docker looks for the image first: a client that gets 404 pulls.
+    pub name: Option<String>,
+    /// The image as the client named it: reference, id or id prefix.
+    pub image: String,
+    /// The client's wishes. `entrypoint`, `cmd`, `env`, `user`, `working_dir` and `labels` are
+    /// the request's alone here; the engine merges the image's in, by Docker's rules.
+    pub spec: ContainerSpec,
+    /// Whether the client set a stop signal; otherwise the image's counts.
+    pub stop_signal: Option<Signal>,
+    /// Paths of `Config.Volumes`: an anonymous volume each, unless a mount is there.
+    pub anonymous_volumes: Vec<String>,
+    /// What the client sent, kept as it is and handed back in [`ContainerView::echo`] for inspect.
+    pub echo: Vec<u8>,
+}
+
+/// A container was made.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// Its id.
+    pub id: ContainerId,
+    /// What could not be given quite as asked.
+    pub warnings: Vec<String>,
+}
+
+/// A list request.
+#[derive(Debug, Clone, Default)]
+pub struct ListContainers {
+    /// Also those that do not run.
+    pub all: bool,
+    /// At most this many, newest first; implies `all` (Docker's `-n`).
+    pub limit: Option<usize>,
+    /// Docker's filters.
+    pub filters: Filters,
+    /// Measure the sizes.
+    pub size: bool,
+}
+
+/// Whether a change was needed: `start` of a running container is a 304 to Docker's clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Done,
+    /// The container already was so.
+    Already,
+}
+
+/// A stop (or the stop half of a restart).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StopContainer {
+    /// First signal; `None` is the container's.
+    pub signal: Option<Signal>,
+    /// Grace in seconds; -1 is forever; `None` is the container's, then Docker's ten.
+    pub timeout_s: Option<i64>,
+}
+
+/// A removal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RemoveContainer {
+    /// Kill it first if it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes too.
+    pub volumes: bool,
+}
+
+/// What a `wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WaitCondition {
+    /// Not running now, or the next exit.
+    #[default]
+    NotRunning,
+    /// The next exit, whatever the state now.
+    NextExit,
+    /// The container's removal.
+    Removed,
+}
+
+/// The end of a wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitOutcome {
+    /// The exit code.
+    pub status_code: i64,
+    /// Why the code means nothing, when it does not.
+    pub error: Option<String>,
+}
+
+/// `top`: the container's processes.
+#[derive(Debug, Clone)]
+pub struct ProcessTable {
+    /// Column titles, as ps printed them.
+    pub titles: Vec<String>,
+    /// One row a process.
+    pub processes: Vec<Vec<String>>,
+}
+
+/// What a prune removed.
+#[derive(Debug, Clone, Default)]
+pub struct Pruned {
+    /// The containers.
+    pub containers: Vec<ContainerId>,
+    /// Bytes freed.
+    pub space_reclaimed_bytes: u64,
+}

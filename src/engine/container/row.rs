@@ -1,0 +1,88 @@
+//! From the ledger's row to the published picture.
+
+use std::sync::Arc;
+
+use model::{Layer, MountSource};
+use state::ContainerRow;
+
+use crate::Inner;
+use crate::container::wait::Lifecycle;
+use crate::container::{ContainerPaths, ContainerView, MountView, WaitOutcome};
+
+/// The picture of a row; `layers` are its image's.
+pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> ContainerView {
+    let dir = engine.layout.container(&row.id);
+    let tree = engine.images.store.paths(row.id.as_str(), layers);
+    let tree = tree.expect("a container's id is a valid key");
+    let log = row
+        .spec
+        .log
+        .driver
+        .is_readable()
+        .then(|| engine.layout.log(&row.id));
+    ContainerView {
+        id: row.id.clone(),
+        name: row.name.clone(),
+        created_at: row.created_at,
+        image_id: row.image_id.clone(),
+        image_name: row.image_name.clone(),
+        spec: Arc::new(row.spec.clone()),
+        echo: row.echo.clone().into(),
+        state: row.state.clone(),
+        restart_count: row.restart_count,
+        runtime: row.runtime.clone(),
+        paths: ContainerPaths {
+            resolv_conf: dir.join("resolv.conf"),
+            hostname: dir.join("hostname"),
+            hosts: dir.join("hosts"),
+            log,
+            lower: tree.lower,
+            upper: tree.upper,
+            work: tree.work,
+            merged: tree.merged,
+        },
+        mounts: row
+            .spec
+            .mounts
+            .iter()
+            .map(|m| mount_view(engine, m))
+            .collect(),
+    }
+}
+
+/// What waiters of a row that was just read back see.
+pub(crate) fn lifecycle(row: &ContainerRow) -> Lifecycle {
+    let last = match &row.state {
+        model::ContainerState::Exited(e) => Some(e.status.code()),
+        model::ContainerState::Created { failure: Some(f) } => Some(i64::from(f.exit_code)),
+        _ => None,
+    };
+    Lifecycle {
+        running: row.state.running().is_some(),
+        last: last.map(|status_code| WaitOutcome {
+            status_code,
+            error: None,
+        }),
+        ..Lifecycle::default()
+    }
+}
+
+fn mount_view(engine: &Inner, mount: &model::Mount) -> MountView {
+    let (kind, name, source, propagation) = match &mount.source {
+        MountSource::Bind { path, .. } => ("bind", None, path.clone(), mount.propagation.as_str()),
+        MountSource::Volume { name, .. } => {
+            let data = engine.layout.volume_data(name);
+            ("volume", Some(name.clone()), data.display().to_string(), "")
+        }
+        MountSource::Tmpfs { .. } => ("tmpfs", None, String::new(), ""),
+    };
+    MountView {
+        kind,
+        name,
+        source,
+        destination: mount.destination.clone(),
+        mode: mount.mode.clone(),
+        read_write: !mount.read_only,
+        propagation,
+    }
+}

@@ -1,0 +1,274 @@
+//! Starting: mount, spec, conmon, runtime; each step undone when a later one fails.
+//!
+//! ```text
+//!   intent Starting --> tree mounted --> files, spec --> conmon + created --> streams --> started
+//!         |                  |                                 |                            |
+//!         +------------------+---------- undo: destroy, unmount, intent cleared <-----------+
+//! ```
+//! The intent is in the ledger before the first effect, so a daemon that dies in between finds
+//! the leftovers by the container's id.
+
+use std::sync::Arc;
+
+use model::{ContainerState, Error, Intent, Result, Running, StartFailure};
+use rules::Operation;
+use runtime::{CreateTask, RuntimeName, StartError, Task};
+use tokio_util::sync::CancellationToken;
+
+use crate::Inner;
+use crate::container::actor::{Actor, Done, Starting, answer};
+use crate::container::exit::auto_removal;
+use crate::container::handle::Reply;
+use crate::container::{Change, ContainerView, WaitOutcome, check};
+
+/// A start that came to an end.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The running task, or why there is none.
+    pub(crate) result: Result<(Task, Running), StartError>,
+}
+
+/// The exit code of a container whose start failed for a reason of the daemon's or the host's
+/// (`docker run`: 125).
+const EXIT_CODE_DAEMON: u8 = 125;
+
+impl Actor {
+    /// Begins a start.
+    pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>) {
+        let view = self.view();
+        let begun = match check(&view, Operation::Start) {
+            Ok(()) => self.promise(view.state.clone(), Intent::Starting).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = begun {
+            for reply in replies {
+                answer(reply, Err(e.clone()));
+            }
+            return;
+        }
+        let cancel = CancellationToken::new();
+        self.starting = Some(Starting {
+            cancel: cancel.clone(),
+            give_up_at: None,
+        });
+        let (engine, handle) = (self.engine.clone(), self.handle.clone());
+        self.begin(async move {
+            let run = Run {
+                engine: &engine,
+                view: &view,
+                streams: &handle.streams,
+                cancel: &cancel,
+            };
+            let result = run.start().await;
+            if result.is_err() {
+                run.undo().await;
+            }
+            Done::Start(Box::new(Started { result }), replies)
+        });
+    }
+
+    /// Takes a finished start in.
+    pub(crate) async fn conclude_start(&mut self, started: Started, replies: Vec<Reply<Change>>) {
+        let result = match started.result {
+            Ok((task, running)) => {
+                self.task = Some(task);
+                // Not written is no harm, and was logged: it runs, and the intent to start it is
+                // in the ledger, so the next daemon finds it by asking the runtime.
+                drop(self.set_state(ContainerState::Running(running), None).await);
+                self.handle.advance(|l| l.running = true);
+                tracing::info!("started");
+                Ok(Change::Done)
+            }
+            Err(failure) => {
+                self.fail_start(&failure).await;
+                Err(failure.error)
+            }
+        };
+        for reply in replies {
+            answer(reply, result.clone());
+        }
+    }
+
+    /// A failed start leaves the container where it was, with Docker's exit code and the message
+    /// in its state; those who wait for an exit are told.
+    async fn fail_start(&mut self, failure: &StartError) {
+        tracing::warn!(error = %failure.error, code = failure.exit_code, "start failed");
+        let error = failure.error.message().to_owned();
+        let state = match &self.view().state {
+            ContainerState::Exited(before) => ContainerState::Exited(model::Exited {
+                status: model::ExitStatus::Known(failure.exit_code),
+                error,
+                ..before.clone()
+            }),
+            _ => ContainerState::Created {
+                failure: Some(StartFailure {
+                    exit_code: failure.exit_code,
+                    error,
+                }),
+            },
+        };
+        // A failed write was logged; the intent stays and recovery undoes the start once more.
+        // `--rm` takes what never started, too (moby `containerStart`).
+        let removing = self.view().spec.auto_remove;
+        let intent = removing.then_some(Intent::Removing { volumes: true });
+        drop(self.set_state(state, intent).await);
+        if removing {
+            self.after_exit.push(auto_removal());
+            self.carry_on_after_exit();
+        }
+        self.engine.tidy_soon();
+        let status_code = i64::from(failure.exit_code);
+        self.handle.advance(|l| {
+            l.running = false;
+            l.exits += 1;
+            l.last = Some(WaitOutcome {
+                status_code,
+                error: None,
+            });
+        });
+    }
+}
+
+/// What a start works with.
+struct Run<'a> {
+    engine: &'a Arc<Inner>,
+    view: &'a ContainerView,
+    streams: &'a crate::attach::ContainerStreams,
+    /// Looked at between steps and in those that may hang, never by dropping one: what had begun
+    /// would come after its undoing.
+    cancel: &'a CancellationToken,
+}
+
+impl Run<'_> {
+    async fn start(&self) -> Result<(Task, Running), StartError> {
+        let Self { engine, view, .. } = self;
+        let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
+        self.prepare().await.map_err(daemon_fault)?;
+        let creation = self.request(&runtime);
+        let given_up = self.cancel.cancelled();
+        let task = engine.runtimes.create_unless(creation, given_up).await?;
+        // Before the process runs: what it writes first would be lost to those already attached.
+        self.streams
+            .connect(&task.attach_socket())
+            .map_err(daemon_fault)?;
+        // Taken before the call: a short process has ended by the time the runtime returns, and
+        // nothing ends before it starts.
+        let started_at = (engine.host.now)();
+        tokio::select! {
+            started = task.start() => started?,
+            // Dropping the call kills the runtime's process; the undoing does the rest.
+            () = self.cancel.cancelled() => return Err(given_up_error(view)),
+        }
+        let running = Running {
+            init: task.init(),
+            monitor: task.monitor(),
+            started_at,
+            paused: false,
+        };
+        Ok((task, running))
+    }
+
+    /// The tree, the files and the spec: all blocking, in one piece.
+    async fn prepare(&self) -> Result<()> {
+        let (engine, view) = (self.engine.clone(), self.view.clone());
+        crate::blocking(move || engine.prepare_bundle(&view)).await
+    }
+
+    fn request(&self, runtime: &RuntimeName) -> CreateTask {
+        let spec = &self.view.spec;
+        CreateTask {
+            id: self.view.id.clone(),
+            runtime: runtime.clone(),
+            bundle: self.engine.layout.bundle(&self.view.id),
+            log_path: self.view.paths.log.clone(),
+            tty: spec.tty,
+            stdin: self.streams.stdin(),
+        }
+    }
+
+    /// Takes back whatever was done. Nothing here may fail the undoing of the rest.
+    async fn undo(&self) {
+        self.streams.finish().await;
+        self.engine.undo_start(self.view).await;
+    }
+}
+
+impl Inner {
+    /// The configured runtime a container was made for.
+    ///
+    /// # Errors
+    /// When it is configured no more.
+    pub(crate) fn runtime_of(&self, view: &ContainerView) -> Result<RuntimeName> {
+        self.runtimes.named(&view.runtime)
+    }
+
+    /// Takes away what a run leaves on the host: the runtime's state, the mount, conmon's files.
+    /// With `forget` the exit file goes too; without it recovery can still read it. conmon's
+    /// files go last, and only when all else did: recovery knows by them that something is left.
+    ///
+    /// # Errors
+    /// When the runtime does not let go of the container; it was logged.
+    pub(crate) async fn clean_up_run(&self, view: &ContainerView, forget: bool) -> Result<()> {
+        let mut deleted = Ok(());
+        for runtime in self.runtimes_of(view) {
+            deleted = deleted.and(self.delete_run(view, &runtime).await);
+        }
+        self.unmount(view).await;
+        if forget && deleted.is_ok() {
+            self.runtimes
+                .forget(&view.id, &self.layout.bundle(&view.id))
+                .await;
+        }
+        deleted
+    }
+
+    /// Makes the runtime forget a container that has ended; by force when it does not want to.
+    async fn delete_run(&self, view: &ContainerView, runtime: &RuntimeName) -> Result<()> {
+        let id = view.id.short();
+        let Err(e) = self.runtimes.delete(&view.id, runtime, false).await else {
+            return Ok(());
+        };
+        tracing::warn!(id, error = %e, "a plain delete did not do");
+        let forced = self.runtimes.delete(&view.id, runtime, true).await;
+        forced
+            .inspect_err(|e| tracing::warn!(id, error = %e, "the runtime's state was not removed"))
+    }
+
+    /// The container's runtime. One that is configured no more, or whose name a damaged row has
+    /// lost, may be any.
+    fn runtimes_of(&self, view: &ContainerView) -> Vec<RuntimeName> {
+        self.runtime_of(view)
+            .map_or_else(|_| self.runtimes.names(), |runtime| vec![runtime])
+    }
+
+    /// Undoes a start that did not come to its end, whatever stage it was in.
+    pub(crate) async fn undo_start(&self, view: &ContainerView) {
+        for runtime in self.runtimes_of(view) {
+            let bundle = self.layout.bundle(&view.id);
+            self.runtimes.discard(&view.id, &runtime, &bundle).await;
+        }
+        self.unmount(view).await;
+    }
+
+    async fn unmount(&self, view: &ContainerView) {
+        let (store, id) = (self.images.store.clone(), view.id.clone());
+        let unmounted = crate::blocking(move || store.unmount(id.as_str())).await;
+        if let Err(e) = unmounted {
+            tracing::warn!(id = view.id.short(), error = %e, "the tree was not unmounted");
+        }
+    }
+}
+
+fn daemon_fault(error: Error) -> StartError {
+    StartError {
+        exit_code: EXIT_CODE_DAEMON,
+        error,
+    }
+}
+
+fn given_up_error(view: &ContainerView) -> StartError {
+    daemon_fault(Error::conflict(format!(
+        "start of container {} was given up: it was to be stopped or removed",
+        view.id
+    )))
+}

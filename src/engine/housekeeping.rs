@@ -1,0 +1,50 @@
+//! Small chores that nobody waits for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::{Engine, Inner};
+
+/// How long the conmons' cgroup is kept when the last container is gone. A client that runs one
+/// container after the other would else have it made and removed each time.
+const CGROUP_LINGER: Duration = Duration::from_secs(1);
+
+/// Whether a chore is already on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Housekeeping {
+    tidying: AtomicBool,
+}
+
+impl Inner {
+    /// Removes the conmons' cgroup soon, if no container runs then.
+    pub(crate) fn tidy_soon(self: &Arc<Self>) {
+        if self.housekeeping.tidying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let engine = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CGROUP_LINGER).await;
+            engine.housekeeping.tidying.store(false, Ordering::Release);
+            if engine
+                .registry
+                .all()
+                .iter()
+                .any(|h| h.view().state.running().is_some())
+            {
+                return;
+            }
+            let tidied = tokio::task::spawn_blocking(move || engine.runtimes.tidy_cgroup());
+            if let Err(e) = tidied.await {
+                tracing::error!(error = %e, "a chore of the daemon ended early");
+            }
+        });
+    }
+}
+
+impl Engine {
+    /// The daemon ends: containers go on, and what only the daemon used is taken away.
+    pub fn close(&self) {
+        self.inner.runtimes.tidy_cgroup();
+    }
+}

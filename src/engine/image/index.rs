@@ -1,0 +1,167 @@
+//! The images and names this daemon knows, in memory; the ledger has the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use model::{Digest, Error, ImageRecord, Reference, Result};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+
+/// Records and names, the store behind them, and the gate between users and the sweep.
+#[derive(Debug)]
+pub(crate) struct ImageIndex {
+    /// Blobs and trees.
+    pub(crate) store: images::Images,
+    known: RwLock<Known>,
+    /// Held for reading by whoever is about to write a row that needs an image or a volume; for
+    /// writing by whoever removes one.
+    gate: Arc<tokio::sync::RwLock<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    records: BTreeMap<Digest, Arc<ImageRecord>>,
+    names: BTreeMap<Reference, Digest>,
+}
+
+impl ImageIndex {
+    pub(crate) fn new(
+        store: images::Images,
+        records: Vec<ImageRecord>,
+        names: Vec<(Reference, Digest)>,
+    ) -> Self {
+        let records = records
+            .into_iter()
+            .map(|r| (r.id.clone(), Arc::new(r)))
+            .collect();
+        let known = Known {
+            records,
+            names: names.into_iter().collect(),
+        };
+        Self {
+            store,
+            known: RwLock::new(known),
+            gate: Arc::default(),
+        }
+    }
+
+    /// Keeps removals out while a row that needs an image is being written.
+    pub(crate) async fn gate(&self) -> OwnedRwLockReadGuard<()> {
+        self.gate.clone().read_owned().await
+    }
+
+    /// Keeps everybody out while something is removed.
+    pub(crate) async fn gate_all(&self) -> OwnedRwLockWriteGuard<()> {
+        self.gate.clone().write_owned().await
+    }
+
+    /// One record.
+    pub(crate) fn record(&self, id: &Digest) -> Option<Arc<ImageRecord>> {
+        self.read(|known| known.records.get(id).cloned())
+    }
+
+    /// All records with their names.
+    pub(crate) fn all(&self) -> Vec<(Arc<ImageRecord>, Vec<Reference>)> {
+        self.read(|known| {
+            known
+                .records
+                .values()
+                .map(|r| (r.clone(), known.names_of(&r.id)))
+                .collect()
+        })
+    }
+
+    /// The image `text` means: `sha256:<hex>`, a name, or the only id that begins so.
+    pub(crate) fn find(&self, text: &str) -> Result<(Arc<ImageRecord>, Vec<Reference>)> {
+        self.read(|known| {
+            let record = known.find(text)?;
+            Ok((record.clone(), known.names_of(&record.id)))
+        })
+    }
+
+    /// What a name points at.
+    pub(crate) fn named(&self, reference: &Reference) -> Option<Digest> {
+        self.read(|known| known.names.get(reference).cloned())
+    }
+
+    /// Adds an image and points names at it.
+    pub(crate) fn insert(&self, record: ImageRecord, names: &[Reference]) {
+        self.write(|known| {
+            for name in names {
+                known.names.insert(name.clone(), record.id.clone());
+            }
+            known.records.insert(record.id.clone(), Arc::new(record));
+        });
+    }
+
+    /// Points a name at an image.
+    pub(crate) fn tag(&self, name: Reference, id: &Digest) {
+        self.write(|known| known.names.insert(name, id.clone()));
+    }
+
+    /// Takes a name away.
+    pub(crate) fn untag(&self, name: &Reference) {
+        self.write(|known| known.names.remove(name));
+    }
+
+    /// Takes an image and its names away.
+    pub(crate) fn remove(&self, id: &Digest) {
+        self.write(|known| {
+            known.names.retain(|_, target| target != id);
+            known.records.remove(id);
+        });
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Known {
+    fn names_of(&self, id: &Digest) -> Vec<Reference> {
+        self.names
+            .iter()
+            .filter(|(_, target)| *target == id)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    fn find(&self, text: &str) -> Result<&Arc<ImageRecord>> {
+        if let Ok(id) = text.parse::<Digest>() {
+            return self.records.get(&id).ok_or_else(|| missing(text));
+        }
+        let name = text.parse::<Reference>();
+        if let Ok(name) = &name
+            && let Some(record) = self.names.get(name).and_then(|id| self.records.get(id))
+        {
+            return Ok(record);
+        }
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if hex.is_empty() || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(name.err().unwrap_or_else(|| missing(text)));
+        }
+        let mut matches = self
+            .records
+            .values()
+            .filter(|r| r.id.hex().starts_with(hex));
+        match (matches.next(), matches.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err(Error::invalid(format!(
+                "image reference is ambiguous: {text}"
+            ))),
+            (None, _) => Err(missing(text)),
+        }
+    }
+}
+
+/// Docker's sentence: the name as it would be pulled, with its default tag.
+fn missing(text: &str) -> Error {
+    let shown = match text.parse::<Reference>() {
+        Ok(reference) => reference.familiar(),
+        Err(_) => text.chars().take(256).collect(),
+    };
+    Error::not_found(format!("No such image: {shown}"))
+}

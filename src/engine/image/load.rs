@@ -1,0 +1,81 @@
+//! Loading archives: the bytes are applied while they arrive, the rows are written when whole.
+
+use images::LoadedImage;
+use model::{Digest, Error, Reference, Result};
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+use tokio_util::io::SyncIoBridge;
+
+use crate::job::{STEPS_MAX, Steps};
+use crate::{Engine, Job, Progress};
+
+impl Engine {
+    /// Loads every image of a docker-archive or OCI layout; the steps end with one
+    /// `Loaded image: name` text for each. `quiet` leaves the progress of layers out.
+    ///
+    /// # Errors
+    /// None here; a bad archive is the job's first or a later step.
+    pub async fn load_images(
+        &self,
+        archive: impl AsyncRead + Send + Unpin + 'static,
+        quiet: bool,
+    ) -> Result<Job> {
+        let (sender, steps) = mpsc::channel(STEPS_MAX);
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let steps = Steps::new(sender, quiet);
+            if let Err(e) = engine.load(archive, &steps).await {
+                steps.fail(e).await;
+            }
+        });
+        Ok(Job { steps })
+    }
+
+    async fn load(
+        &self,
+        archive: impl AsyncRead + Send + Unpin + 'static,
+        steps: &Steps,
+    ) -> Result<()> {
+        let store = self.inner.images.store.clone();
+        let progress = steps.clone();
+        let loaded = crate::blocking(move || {
+            let mut archive = SyncIoBridge::new(archive);
+            store.load(&mut archive, &mut |step| progress.layer(step))
+        })
+        .await?;
+        if loaded.is_empty() {
+            return Err(Error::invalid("the archive holds no image"));
+        }
+        for image in loaded {
+            let (id, references) = self.keep(image).await?;
+            for reference in &references {
+                let told = format!("Loaded image: {}\n", reference.familiar());
+                steps.send(Progress::Text(told)).await;
+            }
+            if references.is_empty() {
+                steps
+                    .send(Progress::Text(format!("Loaded image ID: {id}\n")))
+                    .await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an image's record and names; its lease keeps its bytes until then.
+    pub(super) async fn keep(&self, image: LoadedImage) -> Result<(Digest, Vec<Reference>)> {
+        let LoadedImage {
+            record,
+            references,
+            lease,
+        } = image;
+        let _gate = self.inner.images.gate().await;
+        self.inner
+            .ledger
+            .put_image(&record, references.clone())
+            .await?;
+        let id = record.id.clone();
+        self.inner.images.insert(record, &references);
+        drop(lease);
+        Ok((id, references))
+    }
+}

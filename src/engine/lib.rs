@@ -1,0 +1,102 @@
+//! Every use case, and the only room that knows more than one neighbour.
+//!
+//! A client's request arrives here as typed values and leaves as typed values; there is no HTTP
+//! and no JSON in a signature. The engine asks `state` to remember, `images` for trees, `runtime`
+//! for processes, `streams` for bytes, `network` for files and addresses, and `rules` what may
+//! happen.
+//!
+//! Invariants held here:
+//! - One task owns one container (`container::actor`): only it writes the container's row and
+//!   state. Reads are answered from the immutable [`ContainerView`] it publishes, so a stuck
+//!   container delays nobody.
+//! - A change runs in a task of the engine; a client that hangs up never cancels it.
+//! - The intent is written before the first effect on the host, the outcome after.
+//! - The exit status is published once, to a value that outlives the container.
+
+mod attach;
+mod config;
+mod container;
+mod housekeeping;
+mod image;
+mod job;
+mod layout;
+mod logs;
+mod open;
+mod recovery;
+mod survey;
+mod system;
+mod volume;
+
+use std::sync::Arc;
+
+use model::{Error, Result};
+
+pub use attach::{AttachInput, AttachOutput, AttachRequest, Attachment, InputEnd};
+pub use config::{Config, Host};
+pub use container::{
+    Change, ContainerPaths, ContainerView, CreateContainer, Created, ListContainers,
+    ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes, StopContainer,
+    WaitCondition, WaitOutcome, Waiter,
+};
+pub use image::{ImageView, ImportImage, RemovedReference};
+pub use job::{Job, Progress};
+pub use logs::{LogRequest, LogStream};
+pub use streams::detach::parse as parse_detach_keys;
+pub use survey::{Survey, survey};
+pub use system::{Component, Counts, HostInfo, RuntimeInfo};
+
+/// conmon and the OCI runtimes: what of their configuration the daemon says.
+pub use runtime::{CgroupManager, Config as RuntimeConfig};
+
+/// The engine: a cheap handle, cloned freely.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all parts of the engine share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) host: Host,
+    pub(crate) layout: layout::Layout,
+    pub(crate) facts: runtime::spec::HostFacts,
+    pub(crate) ledger: state::Ledger,
+    pub(crate) images: image::ImageIndex,
+    pub(crate) volumes: volume::Volumes,
+    pub(crate) runtimes: runtime::Runtimes,
+    pub(crate) registry: container::Registry,
+    pub(crate) housekeeping: housekeeping::Housekeeping,
+    /// Parent of the cgroups of containers that name none.
+    pub(crate) cgroup_parent: String,
+    /// A stable id of this daemon, for `info`.
+    pub(crate) daemon_id: String,
+    /// What the operator should know, found at start.
+    pub(crate) warnings: Vec<String>,
+    /// An image's row is damaged: what looks like garbage in the store may be that image's.
+    pub(crate) keep_unknown_trees: bool,
+    pub(crate) init_binary: Option<std::path::PathBuf>,
+}
+
+/// Runs a change to its end in a task of its own, whether or not its client stays.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::system(format!(
+            "a task of the daemon ended early: {e}"
+        ))),
+    }
+}
+
+/// Runs work that blocks off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::system(format!(
+            "a task of the daemon ended early: {e}"
+        ))),
+    }
+}

@@ -1,0 +1,123 @@
+//! Reading a container's log.
+
+use bytes::Bytes;
+use model::{Error, Result, Timestamp};
+use streams::{FollowHandle, LogOptions, LogReader};
+
+use crate::Engine;
+use crate::container::ContainerView;
+
+/// What a log request wants.
+#[derive(Debug, Clone, Default)]
+pub struct LogRequest {
+    /// Lines of stdout.
+    pub stdout: bool,
+    /// Lines of stderr.
+    pub stderr: bool,
+    /// Stay until the container ends.
+    pub follow: bool,
+    /// Only lines at or after this.
+    pub since: Option<Timestamp>,
+    /// Only lines at or before this.
+    pub until: Option<Timestamp>,
+    /// The time in front of each line.
+    pub timestamps: bool,
+    /// The labels and environment named by the log options in front of each line.
+    pub details: bool,
+    /// Only the last so many lines.
+    pub tail: Option<u64>,
+}
+
+/// A log being read.
+#[derive(Debug)]
+pub struct LogStream {
+    /// The container has a terminal: lines are raw, not framed.
+    pub tty: bool,
+    reader: LogReader,
+}
+
+impl LogStream {
+    /// The next batch of lines, ready for the wire (stdcopy frames, or raw with a tty).
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        self.reader.next().await
+    }
+}
+
+impl Engine {
+    /// Opens a container's log.
+    ///
+    /// # Errors
+    /// 404; a log driver that keeps nothing; what the host says.
+    pub async fn container_logs(&self, reference: &str, request: LogRequest) -> Result<LogStream> {
+        let handle = self.inner.registry.find(reference)?;
+        let view = handle.view();
+        let follow = match (request.follow, self.inner.runtimes.watcher()) {
+            (false, _) => None,
+            (true, Some(watcher)) => {
+                let ended = handle.streams.run_over();
+                Some(FollowHandle {
+                    watcher: watcher.clone(),
+                    ended,
+                })
+            }
+            (true, None) => {
+                return Err(Error::system(
+                    "the log cannot be followed: no inotify instance is left on this host \
+                     (raise fs.inotify.max_user_instances)",
+                ));
+            }
+        };
+        let reader = self.open_log(&view, request, follow).await?;
+        Ok(LogStream {
+            tty: view.spec.tty,
+            reader,
+        })
+    }
+
+    pub(crate) async fn open_log(
+        &self,
+        view: &ContainerView,
+        request: LogRequest,
+        follow: Option<FollowHandle>,
+    ) -> Result<LogReader> {
+        let Some(path) = view.paths.log.clone() else {
+            return Err(Error::not_implemented(
+                "configured logging driver does not support reading",
+            ));
+        };
+        LogReader::open(LogOptions {
+            path,
+            stdout: request.stdout,
+            stderr: request.stderr,
+            since: request.since,
+            until: request.until,
+            timestamps: request.timestamps,
+            details_prefix: request.details.then(|| details(view)),
+            tail: request.tail,
+            tty: view.spec.tty,
+            follow,
+        })
+        .await
+    }
+}
+
+/// The labels and variables that the log options `labels` and `env` name, as `k=v,k=v`.
+fn details(view: &ContainerView) -> String {
+    let named = |option: &str| -> Vec<&str> {
+        let value = view.spec.log.options.get(option);
+        value
+            .map(|v| v.split(',').filter(|k| !k.is_empty()).collect())
+            .unwrap_or_default()
+    };
+    let labels = named("labels")
+        .into_iter()
+        .filter_map(|key| Some(format!("{key}={}", view.spec.labels.get(key)?)));
+    let variables = named("env").into_iter().filter_map(|key| {
+        view.spec
+            .env
+            .iter()
+            .find(|e| e.split_once('=').is_some_and(|(k, _)| k == key))
+            .cloned()
+    });
+    labels.chain(variables).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,212 @@
+//! Opening the engine: directories, ledger, images, runtimes, then every container taken back.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::{ContainerId, Context, Error, Intent, Result};
+use state::{ContainerRow, Contents, Damaged, Ledger, Table};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::container::Registry;
+use crate::image::ImageIndex;
+use crate::layout::Layout;
+use crate::volume::Volumes;
+use crate::{Config, Engine, Host, Inner};
+
+/// Containers recovered at once.
+const RECOVERIES_MAX: usize = 32;
+/// The ledger's key of the boot it was last used on.
+const META_BOOT_ID: &str = "boot_id";
+/// The ledger's key of the daemon's own id.
+const META_DAEMON_ID: &str = "daemon_id";
+
+impl Engine {
+    /// Opens the engine on its roots. When this returns, every container's state is what the
+    /// kernel says.
+    ///
+    /// # Errors
+    /// A directory, the ledger or the image store that cannot be used; the message names it and
+    /// what to do.
+    pub async fn open(config: Config, host: Host) -> Result<Self> {
+        let layout = Layout::new(&config.data_root, &config.run_root);
+        let opened = layout.clone();
+        // The disk and the host are looked at side by side: clients wait for both.
+        let stores = tokio::spawn(crate::blocking(move || open_stores(&opened)));
+        let cgroup_parent = config.runtime.cgroup_parent.clone();
+        let runtimes = runtime::Runtimes::open(config.runtime);
+        let facts = runtime::spec::HostFacts::probe();
+        let (ledger, contents, store) = stores
+            .await
+            .map_err(|e| Error::system(format!("opening the stores ended early: {e}")))??;
+        let runtimes = runtimes?;
+        let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, || {
+            ContainerId::from_bytes((host.random)()).to_string()
+        })
+        .await?;
+        let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
+        let Contents {
+            containers,
+            images,
+            tags,
+            volumes,
+            damaged,
+            ..
+        } = contents;
+        let keep_unknown_trees = damaged.iter().any(|d| d.table == Table::Images);
+        let warnings = damaged
+            .iter()
+            .map(|d| {
+                format!(
+                    "the ledger's row {} of {:?} is damaged: {}",
+                    d.key, d.table, d.reason
+                )
+            })
+            .inspect(|warning| tracing::error!("{warning}"))
+            .collect();
+        let engine = Self {
+            inner: Arc::new(Inner {
+                facts,
+                images: ImageIndex::new(store, images, tags),
+                volumes: Volumes::new(volumes, layout.clone()),
+                registry: Registry::default(),
+                housekeeping: crate::housekeeping::Housekeeping::default(),
+                init_binary: find_init(&config.init_paths),
+                host,
+                layout,
+                ledger,
+                runtimes,
+                cgroup_parent,
+                daemon_id,
+                warnings,
+                keep_unknown_trees,
+            }),
+        };
+        engine.recover_all(containers, same_boot).await;
+        damaged.iter().for_each(|d| engine.show_damaged(d));
+        engine.inner.tidy_soon();
+        if !same_boot {
+            // Only then: a daemon must start on a full disk, too.
+            let (ledger, boot_id) = (&engine.inner.ledger, &engine.inner.host.boot_id);
+            ledger.set_meta(META_BOOT_ID, boot_id).await?;
+        }
+        // A writable layer may be of a container whose row is too damaged to be shown.
+        let hidden =
+            |d: &Damaged| d.table == Table::Containers && !engine.inner.registry.has_id(&d.key);
+        if !damaged.iter().any(hidden) {
+            engine.sweep_writable().await?;
+        }
+        engine.sweep_unknown_trees().await?;
+        engine.choose_runtime();
+        Ok(engine)
+    }
+
+    /// Finds out in the background which runtime really runs containers here, so that the first
+    /// create need not wait for it. A create that comes earlier waits for the same answer.
+    fn choose_runtime(&self) {
+        let runtimes = self.inner.runtimes.clone();
+        tokio::spawn(async move {
+            match runtimes.default_choice().await {
+                Ok(choice) => {
+                    tracing::info!(runtime = %choice.runtime, reason = %choice.reason, "default runtime")
+                }
+                Err(e) => tracing::warn!(error = %e, "no runtime can run containers here"),
+            }
+        });
+    }
+
+    /// Removals come last: they ask all other containers which volumes are still in use.
+    async fn recover_all(&self, rows: Vec<ContainerRow>, same_boot: bool) {
+        let runtimes = self.inner.runtimes.clone();
+        let ended = tokio::task::spawn_blocking(move || runtimes.end_stray_calls());
+        // Only a container whose start or removal was cut short can meet a stray call of it.
+        if rows.iter().any(|row| row.intent.is_some()) {
+            drop(ended.await);
+        }
+        self.inner.reserve_names(&rows);
+        let (doomed, rows) = rows
+            .into_iter()
+            .partition(|r| matches!(r.intent, Some(Intent::Removing { .. })));
+        self.recover_each(rows, same_boot).await;
+        self.recover_each(doomed, same_boot).await;
+    }
+
+    async fn recover_each(&self, rows: Vec<ContainerRow>, same_boot: bool) {
+        let permits = Arc::new(Semaphore::new(RECOVERIES_MAX));
+        let mut recoveries = JoinSet::new();
+        for row in rows {
+            let (engine, permits) = (self.clone(), permits.clone());
+            recoveries.spawn(async move {
+                let _permit = permits.acquire_owned().await;
+                engine.recover(row, same_boot).await;
+            });
+        }
+        while let Some(done) = recoveries.join_next().await {
+            if let Err(e) = done {
+                tracing::error!(error = %e, "a recovery ended early");
+            }
+        }
+    }
+
+    /// Takes away the writable layers that no container names.
+    async fn sweep_writable(&self) -> Result<()> {
+        let _gate = self.inner.images.gate_all().await;
+        let inner = self.inner.clone();
+        crate::blocking(move || {
+            for key in inner.images.store.writable_keys()? {
+                if !inner.registry.has_id(&key) {
+                    tracing::info!(key, "removing a writable layer that no container names");
+                    inner.images.store.unmount(&key)?;
+                    inner.images.store.remove_writable(&key)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes away what no image names: trees and blobs of loads that were cut short.
+    async fn sweep_unknown_trees(&self) -> Result<()> {
+        let _gate = self.inner.images.gate_all().await;
+        self.inner.sweep_images().await
+    }
+}
+
+fn open_stores(layout: &Layout) -> Result<(Ledger, Contents, images::Images)> {
+    for dir in [layout.containers(), layout.volumes()] {
+        make_private(&dir)?;
+    }
+    let (ledger, contents) = Ledger::open(&layout.ledger())?;
+    let store = images::Images::open(&layout.images())?;
+    Ok((ledger, contents, store))
+}
+
+/// Containers' files are root's business: 0711 lets a mapped root pass, and nobody list.
+fn make_private(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(dir)
+        .context(format_args!("create {}", dir.display()))
+}
+
+async fn meta_or(
+    ledger: &Ledger,
+    meta: &BTreeMap<String, String>,
+    key: &str,
+    make: impl FnOnce() -> String,
+) -> Result<String> {
+    if let Some(value) = meta.get(key) {
+        return Ok(value.clone());
+    }
+    let value = make();
+    ledger.set_meta(key, &value).await?;
+    Ok::<_, Error>(value)
+}
+
+/// The packaged init for `HostConfig.Init`: the first of the configured paths that exists.
+fn find_init(paths: &[PathBuf]) -> Option<PathBuf> {
+    paths.iter().find(|p| p.is_file()).cloned()
+}

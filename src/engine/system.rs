@@ -1,0 +1,231 @@
+//! The engine and its host, for `info` and `version`.
+
+use model::Timestamp;
+use runtime::spec::{AppArmor, CgroupVersion};
+use runtime::{Choice, Program, Programs};
+
+use crate::Engine;
+
+/// What `info` tells. Everything is what was really found.
+#[derive(Debug, Clone, Default)]
+pub struct HostInfo {
+    /// A stable id of this daemon, kept in its data root.
+    pub id: String,
+    /// The host's name.
+    pub name: String,
+    /// How many of what.
+    pub counts: Counts,
+    /// Images.
+    pub images: usize,
+    /// Kernel release.
+    pub kernel_version: String,
+    /// `PRETTY_NAME` of os-release.
+    pub operating_system: String,
+    /// `VERSION_ID` of os-release.
+    pub os_version: String,
+    /// `x86_64`, `aarch64`.
+    pub architecture: String,
+    /// CPUs the daemon may use.
+    pub cpus: usize,
+    /// Memory of the host.
+    pub memory_bytes: u64,
+    /// Data root.
+    pub root_dir: String,
+    /// `cgroupfs` or `systemd`.
+    pub cgroup_driver: String,
+    /// `1` or `2`.
+    pub cgroup_version: String,
+    /// Limits the host's cgroups can give.
+    pub memory_limit: bool,
+    /// Swap accounting.
+    pub swap_limit: bool,
+    /// CFS quota.
+    pub cpu_cfs: bool,
+    /// CPU shares.
+    pub cpu_shares: bool,
+    /// cpuset.
+    pub cpuset: bool,
+    /// pids.
+    pub pids_limit: bool,
+    /// Disabling the OOM killer.
+    pub oom_kill_disable: bool,
+    /// IPv4 forwarding.
+    pub ipv4_forwarding: bool,
+    /// Docker's security option words: `name=seccomp,profile=builtin`, ...
+    pub security_options: Vec<String>,
+    /// The default runtime's name.
+    pub default_runtime: String,
+    /// The runtimes that were found.
+    pub runtimes: Vec<RuntimeInfo>,
+    /// conmon.
+    pub conmon: Option<Component>,
+    /// The packaged init, if one was found.
+    pub init_binary: String,
+    /// Open descriptors of the daemon.
+    pub file_descriptors: usize,
+    /// The daemon's clock now.
+    pub system_time: Option<Timestamp>,
+    /// Things the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// Containers by state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All.
+    pub containers: usize,
+    /// Running and not paused.
+    pub running: usize,
+    /// Paused.
+    pub paused: usize,
+    /// The rest.
+    pub stopped: usize,
+}
+
+/// One OCI runtime.
+#[derive(Debug, Clone, Default)]
+pub struct RuntimeInfo {
+    /// Its configured name.
+    pub name: String,
+    /// Its program.
+    pub path: String,
+    /// What its `--version` says; all lines.
+    pub version: String,
+    /// Why it is or is not the default.
+    pub note: String,
+}
+
+/// A program the engine drives.
+#[derive(Debug, Clone, Default)]
+pub struct Component {
+    /// Its path.
+    pub path: String,
+    /// What its `--version` says.
+    pub version: String,
+    /// The distribution's package that owns it, when one does.
+    pub package: String,
+}
+
+impl Engine {
+    /// The engine and its host, now.
+    pub async fn host_info(&self) -> HostInfo {
+        let inner = &self.inner;
+        let (uname, os) = (sys::host::uname(), sys::host::os_release());
+        let cgroup = &inner.facts.cgroup;
+        let programs = inner.runtimes.programs().await;
+        let choice = inner.runtimes.default_choice().await;
+        let mut warnings = inner.warnings.clone();
+        warnings.extend(
+            programs
+                .conmon
+                .as_ref()
+                .err()
+                .map(|e| format!("WARNING: {e}")),
+        );
+        warnings.extend(choice.as_ref().err().map(|e| format!("WARNING: {e}")));
+        let choice = choice.ok();
+        HostInfo {
+            id: inner.daemon_id.clone(),
+            name: uname.node,
+            counts: self.counts(),
+            images: inner.images.all().len(),
+            kernel_version: uname.release,
+            operating_system: os.pretty_name,
+            os_version: os.version_id,
+            architecture: uname.machine,
+            cpus: sys::host::cpus(),
+            memory_bytes: sys::host::memory().map_or(0, |m| m.total_bytes),
+            root_dir: inner.layout.data_root().display().to_string(),
+            cgroup_driver: inner.runtimes.cgroup_manager().as_str().to_owned(),
+            cgroup_version: match cgroup.version {
+                CgroupVersion::V1 => "1".to_owned(),
+                CgroupVersion::V2 => "2".to_owned(),
+            },
+            memory_limit: cgroup.memory,
+            swap_limit: cgroup.swap,
+            cpu_cfs: cgroup.cpu_cfs,
+            cpu_shares: cgroup.cpu_shares,
+            cpuset: cgroup.cpuset,
+            pids_limit: cgroup.pids,
+            oom_kill_disable: cgroup.oom_kill_disable,
+            ipv4_forwarding: sys::host::ipv4_forwarding(),
+            security_options: self.security_options(),
+            default_runtime: choice
+                .as_ref()
+                .map(|c| c.runtime.to_string())
+                .unwrap_or_default(),
+            runtimes: runtime_infos(&programs, choice.as_deref()),
+            conmon: programs.conmon.ok().map(component),
+            init_binary: inner
+                .init_binary
+                .as_ref()
+                .and_then(|p| p.file_name())
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            file_descriptors: sys::host::open_descriptors().unwrap_or(0),
+            system_time: Some((inner.host.now)()),
+            warnings,
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for handle in self.inner.registry.all() {
+            counts.containers += 1;
+            match handle.view().state.running() {
+                Some(r) if r.paused => counts.paused += 1,
+                Some(_) => counts.running += 1,
+                None => counts.stopped += 1,
+            }
+        }
+        counts
+    }
+
+    fn security_options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if let AppArmor::Profile(_) = self.inner.facts.apparmor {
+            options.push("name=apparmor".to_owned());
+        }
+        if self.inner.facts.seccomp {
+            options.push("name=seccomp,profile=builtin".to_owned());
+        }
+        if self.inner.facts.cgroup.version == CgroupVersion::V2 {
+            options.push("name=cgroupns".to_owned());
+        }
+        options
+    }
+}
+
+/// The runtimes that were found, each with why it is or is not the default.
+fn runtime_infos(programs: &Programs, choice: Option<&Choice>) -> Vec<RuntimeInfo> {
+    let note = |name: &str| -> String {
+        let Some(choice) = choice else {
+            return String::new();
+        };
+        if choice.runtime.as_str() == name {
+            return choice.reason.clone();
+        }
+        let verdict = choice.verdicts.iter().find(|v| v.runtime == name);
+        verdict.and_then(|v| v.failure.clone()).unwrap_or_default()
+    };
+    let found = programs
+        .runtimes
+        .iter()
+        .filter_map(|(name, p)| Some((name, p.as_ref().ok()?)));
+    found
+        .map(|(name, program)| RuntimeInfo {
+            name: name.to_string(),
+            path: program.path.display().to_string(),
+            version: program.version.clone(),
+            note: note(name.as_str()),
+        })
+        .collect()
+}
+
+pub(crate) fn component(program: Program) -> Component {
+    Component {
+        path: program.path.display().to_string(),
+        version: program.version,
+        package: program.package,
+    }
+}

@@ -1,0 +1,202 @@
+//! Volumes of the local driver: directories that outlive containers.
+//!
+//! They live in the engine until they deserve a room: the records are the ledger's, the
+//! directories are plain, and the only rule is that nobody removes what a container names.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use model::{Context, Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
+
+use crate::Engine;
+use crate::container::ContainerView;
+use crate::layout::{Layout, remove_dir};
+
+/// The filters a list of volumes takes.
+const KEYS: &[&str] = &["dangling", "driver", "label", "label!", "name"];
+
+/// The volumes this daemon knows.
+#[derive(Debug)]
+pub(crate) struct Volumes {
+    records: RwLock<BTreeMap<VolumeName, VolumeRecord>>,
+    layout: Layout,
+}
+
+impl Volumes {
+    pub(crate) fn new(records: Vec<VolumeRecord>, layout: Layout) -> Self {
+        let records = records.into_iter().map(|r| (r.name.clone(), r)).collect();
+        Self {
+            records: RwLock::new(records),
+            layout,
+        }
+    }
+
+    /// Whether a volume of this name is known.
+    pub(crate) fn has(&self, name: &VolumeName) -> bool {
+        self.read().contains_key(name)
+    }
+
+    /// Makes records visible; the ledger has them already.
+    pub(crate) fn remember(&self, records: Vec<VolumeRecord>) {
+        let mut known = self.write();
+        for record in records {
+            known.entry(record.name.clone()).or_insert(record);
+        }
+    }
+
+    /// Forgets records; the ledger did already.
+    pub(crate) fn forget(&self, names: &[VolumeName]) {
+        let mut known = self.write();
+        for name in names {
+            known.remove(name);
+        }
+    }
+
+    /// Makes a volume's directory, if it is not there.
+    pub(crate) fn ensure_data(&self, name: &VolumeName) -> Result<PathBuf> {
+        let data = self.layout.volume_data(name);
+        std::fs::create_dir_all(&data).context(format_args!("create volume {}", data.display()))?;
+        Ok(data)
+    }
+
+    /// Removes a volume's files.
+    pub(crate) fn remove_data(&self, name: &VolumeName) -> Result<()> {
+        remove_dir(&self.layout.volume(name))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<VolumeName, VolumeRecord>> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<VolumeName, VolumeRecord>> {
+        self.records.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a container names a volume.
+pub(crate) fn uses(view: &ContainerView, volume: &VolumeName) -> bool {
+    view.spec
+        .mounts
+        .iter()
+        .any(|m| matches!(&m.source, MountSource::Volume { name, .. } if name == volume))
+}
+
+impl Engine {
+    /// Makes a volume, or returns the one of that name. `None` makes up a name.
+    ///
+    /// # Errors
+    /// Driver options, which are not built yet; what the host says.
+    pub async fn create_volume(
+        &self,
+        name: Option<VolumeName>,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<VolumeRecord> {
+        if !options.is_empty() {
+            return Err(Error::not_implemented(
+                "DriverOpts is not implemented by moored yet",
+            ));
+        }
+        let engine = self.clone();
+        crate::to_the_end(async move { engine.make_volume(name, labels, options).await }).await
+    }
+
+    async fn make_volume(
+        &self,
+        name: Option<VolumeName>,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<VolumeRecord> {
+        let anonymous = name.is_none();
+        let name = name.unwrap_or_else(|| VolumeName::anonymous((self.inner.host.random)()));
+        if let Some(known) = self.inner.volumes.read().get(&name) {
+            return Ok(known.clone());
+        }
+        let created_at = (self.inner.host.now)();
+        let record = VolumeRecord {
+            name,
+            anonymous,
+            created_at,
+            labels,
+            options,
+        };
+        self.inner.ledger.put_volume(&record).await?;
+        let (inner, name) = (self.inner.clone(), record.name.clone());
+        crate::blocking(move || inner.volumes.ensure_data(&name)).await?;
+        self.inner.volumes.remember(vec![record.clone()]);
+        Ok(record)
+    }
+
+    /// The volumes that `filters` select, by name.
+    ///
+    /// # Errors
+    /// Bad filters.
+    pub fn list_volumes(&self, filters: &Filters) -> Result<Vec<VolumeRecord>> {
+        filters.check_keys(KEYS)?;
+        let dangling = filters.flag("dangling")?;
+        let records: Vec<VolumeRecord> = self.inner.volumes.read().values().cloned().collect();
+        Ok(records
+            .into_iter()
+            .filter(|r| filters.any("name", |n| r.name.as_str().contains(n)))
+            .filter(|r| filters.any("driver", |d| d == "local") && filters.match_labels(&r.labels))
+            .filter(|r| dangling.is_none_or(|wanted| wanted == self.volume_user(&r.name).is_none()))
+            .collect())
+    }
+
+    /// One volume.
+    ///
+    /// # Errors
+    /// `get x: no such volume`.
+    pub fn volume(&self, name: &str) -> Result<VolumeRecord> {
+        let records = self.inner.volumes.read();
+        records.get(name).cloned().ok_or_else(|| {
+            let shown: String = name.chars().take(256).collect();
+            Error::not_found(format!("get {shown}: no such volume"))
+        })
+    }
+
+    /// Removes a volume and its files.
+    ///
+    /// # Errors
+    /// 404 unless forced; 409 when a container has it.
+    pub async fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
+        let (engine, name) = (self.clone(), name.to_owned());
+        crate::to_the_end(async move { engine.unmake_volume(&name, force).await }).await
+    }
+
+    async fn unmake_volume(&self, name: &str, force: bool) -> Result<()> {
+        let record = match self.volume(name) {
+            Err(e) if force && e.kind() == Kind::NotFound => return Ok(()),
+            other => other?,
+        };
+        // Creates hold the gate while they write their row, so no container can come to name the
+        // volume between the question and the removal.
+        let _gate = self.inner.images.gate_all().await;
+        if let Some(user) = self.volume_user(&record.name) {
+            return Err(Error::conflict(format!(
+                "remove {name}: volume is in use - [{}]",
+                user.as_str()
+            )));
+        }
+        // The row last: killed in between, the volume is still there to be removed again.
+        let (inner, doomed) = (self.inner.clone(), record.name.clone());
+        crate::blocking(move || inner.volumes.remove_data(&doomed)).await?;
+        self.inner.ledger.delete_volume(&record.name).await?;
+        self.inner.volumes.forget(&[record.name]);
+        Ok(())
+    }
+
+    /// Where a volume's data are on the host.
+    pub fn volume_path(&self, name: &VolumeName) -> PathBuf {
+        self.inner.layout.volume_data(name)
+    }
+
+    fn volume_user(&self, name: &VolumeName) -> Option<model::ContainerId> {
+        let all = self.inner.registry.all();
+        all.iter()
+            .map(|h| h.view())
+            .find(|view| uses(view, name))
+            .map(|view| view.id.clone())
+    }
+}
