@@ -1,0 +1,70 @@
+//! Docker's Engine API over HTTP, and nothing else: routing, versions, wire types, one error
+//! table, and the accept loop that can give a connection's socket back for a hijack.
+//!
+//! A handler translates, makes one call of the engine and translates the answer back; it
+//! decides nothing and checks no state first (a check before the call is a race). What Docker
+//! wrote on the wire is spelled in [`wire`] and nowhere else.
+//!
+//! A request passes, in this order: [`serve`] (the connection), `normalise` (version prefix
+//! off, slashes of names encoded, headers on the answer), the router, the gate, the
+//! extractors of [`extract`], the handler in [`routes`]. Every error leaves through [`error`].
+//!
+//! This room must never see the ledger, the layers, the runtime or a system call: it knows
+//! `engine`, `model` and `socket` only.
+
+mod drain;
+pub mod error;
+pub mod extract;
+mod gate;
+mod normalise;
+pub mod not_built;
+pub mod reply;
+pub mod routes;
+pub mod serve;
+pub mod translate;
+pub mod version;
+pub mod wire;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use engine::Engine;
+use tower::Layer as _;
+use utoipa::openapi::OpenApi;
+
+pub use error::{ApiError, ApiResult};
+pub use version::{ApiVersion, Options};
+
+/// The whole API as one service, ready for [`serve`].
+pub fn app(engine: Engine, options: Options) -> Router {
+    let (router, _document) = routes::all().split_for_parts();
+    let routed = router
+        .merge(routes::not_built::router())
+        .with_state(engine)
+        // The gate wraps matched routes only, so it must come before the fallbacks: an unknown
+        // path of a bad version is Docker's plain 404.
+        .route_layer(middleware::from_fn_with_state(options, gate::gate))
+        .fallback(error::page_not_found)
+        .method_not_allowed_fallback(error::page_not_found)
+        .layer(DefaultBodyLimit::disable())
+        .layer(axum::Extension(options));
+    // A router's own layers run after routing; rewriting the path must happen before it, hence
+    // a router whose only route is "everything, through the normaliser".
+    let normalised = middleware::from_fn_with_state(options, normalise::around).layer(routed);
+    Router::new().fallback_service(normalised)
+}
+
+/// The OpenAPI 3.1 document of everything that is built, generated from the handlers.
+pub fn openapi() -> OpenApi {
+    routes::all().into_openapi()
+}
+
+/// [`openapi`] as text: what `moored openapi` prints and what is committed as
+/// `openapi/moored.json`.
+pub fn openapi_json() -> String {
+    let mut text = openapi()
+        .to_pretty_json()
+        .expect("the document is maps with string keys");
+    text.push('\n');
+    text
+}

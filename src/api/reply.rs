@@ -1,0 +1,169 @@
+//! Answers in Docker's form: one JSON value and a line feed, or a stream of JSON messages.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use engine::{Job, Progress};
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::Serialize;
+
+use crate::error::ApiResult;
+use crate::wire::{ErrorDetail, JsonMessage, ProgressDetail};
+
+/// Docker's content type, without a charset: moby's client compares the string.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// 200 with one JSON value.
+pub fn json(value: &impl Serialize) -> Response {
+    json_with_status(StatusCode::OK, value)
+}
+
+/// One JSON value and a line feed, as Go's encoder writes it.
+pub fn json_with_status(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut response = Response::new(Body::from(line(value, b"\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// One JSON value and a line feed, for a body that is sent later than its head.
+pub(crate) fn json_line(value: &impl Serialize) -> Bytes {
+    line(value, b"\n").into()
+}
+
+/// 204.
+pub fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// A job as Docker's JSON message stream: one object and CR LF per chunk.
+///
+/// The status is decided by the first step: a job that fails before it has something to show
+/// is an error as any other. One that fails later ends a 200 with an `errorDetail` message.
+///
+/// # Errors
+/// The job's error, when that is its first step.
+pub async fn job(job: Job) -> ApiResult {
+    messages(stream::unfold(job, |mut job| async move {
+        Some((job.next().await?, job))
+    }))
+    .await
+}
+
+async fn messages(
+    steps: impl Stream<Item = model::Result<Progress>> + Send + 'static,
+) -> ApiResult {
+    let mut steps = Box::pin(steps);
+    let first = steps.next().await.transpose()?;
+    let all = stream::iter(first.map(Ok)).chain(steps);
+    let chunks = all.map(|step| Ok::<_, Infallible>(chunk(step)));
+    let mut response = Response::new(Body::from_stream(chunks));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    Ok(response)
+}
+
+fn chunk(step: model::Result<Progress>) -> Bytes {
+    let message = match step {
+        Ok(Progress::Text(text)) => JsonMessage {
+            stream: Some(text),
+            ..JsonMessage::default()
+        },
+        Ok(Progress::Status(status)) => JsonMessage {
+            status: Some(status),
+            ..JsonMessage::default()
+        },
+        Ok(Progress::Step {
+            id,
+            status,
+            current,
+            total,
+        }) => JsonMessage {
+            id: Some(id),
+            status: Some(status),
+            progress_detail: Some(ProgressDetail { current, total }),
+            ..JsonMessage::default()
+        },
+        Err(error) => JsonMessage {
+            error_detail: Some(ErrorDetail {
+                message: error.message().to_owned(),
+            }),
+            error: Some(error.message().to_owned()),
+            ..JsonMessage::default()
+        },
+    };
+    line(&message, b"\r\n").into()
+}
+
+fn line(value: &impl Serialize, end: &[u8]) -> Vec<u8> {
+    let mut bytes =
+        serde_json::to_vec(value).expect("wire types have string keys and no failing serializer");
+    bytes.extend_from_slice(end);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use model::Error;
+
+    use super::*;
+
+    /// The chunks of an answer, each as the client gets it.
+    async fn chunks(response: Response) -> Vec<String> {
+        let mut body = response.into_body();
+        let mut chunks = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let bytes = frame.unwrap().into_data().unwrap();
+            chunks.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+        chunks
+    }
+
+    #[tokio::test]
+    async fn each_step_is_one_chunk_that_ends_in_cr_lf() {
+        let steps = [
+            Ok(Progress::Step {
+                id: "0123456789ab".to_owned(),
+                status: "Loading layer".to_owned(),
+                current: 1,
+                total: 2,
+            }),
+            Ok(Progress::Text("Loaded image: busybox:bench\n".to_owned())),
+            Ok(Progress::Status("sha256:00".to_owned())),
+        ];
+        let response = messages(stream::iter(steps)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(
+            chunks(response).await,
+            [
+                "{\"status\":\"Loading layer\",\"progressDetail\":{\"current\":1,\"total\":2},\
+                 \"id\":\"0123456789ab\"}\r\n",
+                // As dockerd 26 answered a load.
+                "{\"stream\":\"Loaded image: busybox:bench\\n\"}\r\n",
+                "{\"status\":\"sha256:00\"}\r\n",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_at_once_is_an_error_and_later_a_message() {
+        let failure = || Err(Error::invalid("not an archive"));
+        let refused = messages(stream::iter([failure()])).await.unwrap_err();
+        assert_eq!(refused.0, Error::invalid("not an archive"));
+
+        let step = Ok(Progress::Status("x".to_owned()));
+        let response = messages(stream::iter([step, failure()])).await.unwrap();
+        assert_eq!(
+            chunks(response).await[1],
+            "{\"errorDetail\":{\"message\":\"not an archive\"},\"error\":\"not an archive\"}\r\n"
+        );
+
+        let nothing = messages(stream::iter([])).await.unwrap();
+        assert_eq!(nothing.status(), 200);
+        assert!(chunks(nothing).await.is_empty());
+    }
+}

@@ -1,0 +1,69 @@
+//! `POST /containers/create`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use engine::Engine;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::ApiResult;
+use crate::extract::{JsonBody, Query};
+use crate::reply;
+use crate::translate::container::create as translate;
+use crate::version::ApiVersion;
+use crate::wire::ErrorResponse;
+use crate::wire::container::{CreateRequest, CreateResponse};
+
+/// The routes of this file.
+pub(super) fn router() -> OpenApiRouter<Engine> {
+    OpenApiRouter::new().routes(routes!(create))
+}
+
+/// The query of a create.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct CreateQuery {
+    /// The container's name; without one a name is made up.
+    name: Option<String>,
+    /// `os[/arch[/variant]]` of the image (API 1.41); only the host's own.
+    platform: Option<String>,
+}
+
+/// Create a container
+#[utoipa::path(post, path = "/containers/create", operation_id = "ContainerCreate",
+    tag = "Container",
+    params(CreateQuery),
+    request_body = CreateRequest,
+    responses(
+        (status = 201, description = "It was made", body = CreateResponse),
+        (status = 400, description = "Bad parameter", body = ErrorResponse),
+        (status = 404, description = "No such image", body = ErrorResponse),
+        (status = 409, description = "The name is taken", body = ErrorResponse),
+        (status = 501, description = "A field that is not built", body = ErrorResponse),
+    ))]
+async fn create(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    Query(query): Query<CreateQuery>,
+    body: JsonBody,
+) -> ApiResult {
+    let request: CreateRequest = body.parse()?;
+    let translated = translate(
+        request,
+        query.name.as_deref(),
+        query.platform.as_deref(),
+        version,
+    )?;
+    let created = engine.create_container(translated.create).await?;
+    let mut warnings = created.warnings;
+    warnings.extend(translated.warnings);
+    Ok(reply::json_with_status(
+        StatusCode::CREATED,
+        &CreateResponse {
+            id: created.id.to_string(),
+            warnings,
+        },
+    ))
+}

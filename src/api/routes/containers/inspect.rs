@@ -1,0 +1,86 @@
+//! `GET /containers/{id}/json` and `/top`.
+
+use axum::extract::State;
+use engine::Engine;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::ApiResult;
+use crate::extract::{DockerBool, Name, Query};
+use crate::reply;
+use crate::translate::container::inspect as translate;
+use crate::wire::ErrorResponse;
+use crate::wire::container::{ContainerInspect, TopResponse};
+
+/// The routes of this file.
+pub(super) fn router() -> OpenApiRouter<Engine> {
+    OpenApiRouter::new()
+        .routes(routes!(inspect))
+        .routes(routes!(top))
+}
+
+/// The query of an inspect.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct InspectQuery {
+    /// Measure the sizes.
+    #[serde(default)]
+    #[param(value_type = bool, required = false)]
+    size: DockerBool,
+}
+
+/// Inspect a container
+#[utoipa::path(get, path = "/containers/{id}/json", operation_id = "ContainerInspect",
+    tag = "Container",
+    params(("id" = String, Path, description = "Id, id prefix or name"), InspectQuery),
+    responses(
+        (status = 200, description = "The container", body = ContainerInspect),
+        (status = 404, description = "No such container", body = ErrorResponse),
+    ))]
+async fn inspect(
+    State(engine): State<Engine>,
+    Name(name): Name,
+    Query(query): Query<InspectQuery>,
+) -> ApiResult {
+    let view = engine.container(&name)?;
+    let sizes = if query.size.0 {
+        Some(engine.container_sizes(view.id.as_str()).await?)
+    } else {
+        None
+    };
+    Ok(reply::json(&translate(&view, sizes)))
+}
+
+/// The query of a top.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct TopQuery {
+    /// Arguments of ps; `-ef` when empty.
+    ps_args: Option<String>,
+}
+
+/// List a container's processes
+#[utoipa::path(get, path = "/containers/{id}/top", operation_id = "ContainerTop",
+    tag = "Container",
+    params(("id" = String, Path, description = "Id, id prefix or name"), TopQuery),
+    responses(
+        (status = 200, description = "The processes", body = TopResponse),
+        (status = 404, description = "No such container", body = ErrorResponse),
+        (status = 409, description = "It does not run", body = ErrorResponse),
+    ))]
+async fn top(
+    State(engine): State<Engine>,
+    Name(name): Name,
+    Query(query): Query<TopQuery>,
+) -> ApiResult {
+    let args = query.ps_args.filter(|args| !args.is_empty());
+    let table = engine
+        .top_container(&name, args.as_deref().unwrap_or("-ef"))
+        .await?;
+    Ok(reply::json(&TopResponse {
+        processes: table.processes,
+        titles: table.titles,
+    }))
+}

@@ -1,0 +1,28 @@
+//! `/containers`: create, start, stop, wait, attach and the rest of a container's life.
+
+mod attach;
+mod change;
+mod create;
+mod end;
+mod inspect;
+mod list;
+mod logs;
+mod run;
+mod wait;
+
+use engine::Engine;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The routes of the resource.
+pub fn router() -> OpenApiRouter<Engine> {
+    OpenApiRouter::new()
+        .merge(list::router())
+        .merge(create::router())
+        .merge(inspect::router())
+        .merge(run::router())
+        .merge(change::router())
+        .merge(wait::router())
+        .merge(attach::router())
+        .merge(logs::router())
+        .merge(end::router())
+}

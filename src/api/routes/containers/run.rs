@@ -1,0 +1,186 @@
+//! `POST /containers/{id}/start`, `/stop`, `/restart`, `/kill`.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use engine::{Change, Engine, StopContainer};
+use model::{Context, Error, Signal};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::ApiResult;
+use crate::extract::{Name, Query, integer};
+use crate::not_built::NotBuilt;
+use crate::reply;
+use crate::version::ApiVersion;
+use crate::wire::ErrorResponse;
+
+/// The routes of this file.
+pub(super) fn router() -> OpenApiRouter<Engine> {
+    OpenApiRouter::new()
+        .routes(routes!(start))
+        .routes(routes!(stop))
+        .routes(routes!(restart))
+        .routes(routes!(kill))
+}
+
+/// The query of a start.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct StartQuery {
+    /// Of the client's attach; nothing to the daemon.
+    #[serde(rename = "detachKeys")]
+    #[expect(dead_code, reason = "Docker documents it and does not read it either")]
+    detach_keys: Option<String>,
+    /// A checkpoint to restore; not built.
+    checkpoint: Option<String>,
+}
+
+/// Start a container
+#[utoipa::path(post, path = "/containers/{id}/start", operation_id = "ContainerStart",
+    tag = "Container",
+    params(("id" = String, Path, description = "Id, id prefix or name"), StartQuery),
+    responses(
+        (status = 204, description = "It was started"),
+        (status = 304, description = "It ran already"),
+        (status = 400, description = "Its program cannot be run", body = ErrorResponse),
+        (status = 404, description = "No such container", body = ErrorResponse),
+        (status = 409, description = "Not in its state", body = ErrorResponse),
+        (status = 501, description = "A checkpoint was named", body = ErrorResponse),
+    ))]
+async fn start(
+    State(engine): State<Engine>,
+    Name(name): Name,
+    Query(query): Query<StartQuery>,
+    headers: HeaderMap,
+) -> ApiResult {
+    refuse_body(&headers)?;
+    let checkpoint = query.checkpoint.unwrap_or_default();
+    NotBuilt::field("checkpoint", checkpoint.is_empty())?;
+    Ok(changed(engine.start_container(&name).await?))
+}
+
+/// The shortest JSON object that could have been a configuration (moby `postContainersStart`).
+const START_BODY_BYTES_MAX: u64 = 7;
+
+/// Until 1.23 a start could carry a configuration; what still sends one must not believe that it
+/// counted.
+fn refuse_body(headers: &HeaderMap) -> model::Result<()> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || length.is_some_and(|bytes| bytes > START_BODY_BYTES_MAX);
+    if has_body {
+        return Err(Error::invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and \
+             removed in v1.24",
+        ));
+    }
+    Ok(())
+}
+
+/// The query of a stop or restart.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct StopQuery {
+    /// The first signal (API 1.42).
+    signal: Option<String>,
+    /// Seconds before it is killed; -1 waits for ever.
+    #[param(value_type = Option<i64>)]
+    t: Option<String>,
+}
+
+impl StopQuery {
+    fn translate(&self, version: ApiVersion) -> model::Result<StopContainer> {
+        let signal = self
+            .signal
+            .as_deref()
+            .filter(|word| !word.is_empty() && version >= ApiVersion::v1(42));
+        Ok(StopContainer {
+            signal: signal.map(str::parse).transpose()?,
+            timeout_s: integer(self.t.as_deref())?,
+        })
+    }
+}
+
+/// Stop a container
+#[utoipa::path(post, path = "/containers/{id}/stop", operation_id = "ContainerStop",
+    tag = "Container",
+    params(("id" = String, Path, description = "Id, id prefix or name"), StopQuery),
+    responses(
+        (status = 204, description = "It was stopped"),
+        (status = 304, description = "It did not run"),
+        (status = 400, description = "Bad parameter", body = ErrorResponse),
+        (status = 404, description = "No such container", body = ErrorResponse),
+    ))]
+async fn stop(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    Name(name): Name,
+    Query(query): Query<StopQuery>,
+) -> ApiResult {
+    let stop = query.translate(version)?;
+    Ok(changed(engine.stop_container(&name, stop).await?))
+}
+
+/// Restart a container
+#[utoipa::path(post, path = "/containers/{id}/restart", operation_id = "ContainerRestart",
+    tag = "Container",
+    params(("id" = String, Path, description = "Id, id prefix or name"), StopQuery),
+    responses(
+        (status = 204, description = "It was restarted"),
+        (status = 400, description = "Bad parameter", body = ErrorResponse),
+        (status = 404, description = "No such container", body = ErrorResponse),
+    ))]
+async fn restart(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    Name(name): Name,
+    Query(query): Query<StopQuery>,
+) -> ApiResult {
+    let stop = query.translate(version)?;
+    engine.restart_container(&name, stop).await?;
+    Ok(reply::no_content())
+}
+
+/// The query of a kill.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct KillQuery {
+    /// The signal, by name or number; `KILL` when empty.
+    signal: Option<String>,
+}
+
+/// Send a signal to a container
+#[utoipa::path(post, path = "/containers/{id}/kill", operation_id = "ContainerKill",
+    tag = "Container",
+    params(("id" = String, Path, description = "Id, id prefix or name"), KillQuery),
+    responses(
+        (status = 204, description = "It was sent"),
+        (status = 400, description = "Bad signal", body = ErrorResponse),
+        (status = 404, description = "No such container", body = ErrorResponse),
+        (status = 409, description = "It does not run", body = ErrorResponse),
+    ))]
+async fn kill(
+    State(engine): State<Engine>,
+    Name(name): Name,
+    Query(query): Query<KillQuery>,
+) -> ApiResult {
+    let told = format!("cannot kill container: {name}");
+    let signal = match query.signal.as_deref().unwrap_or_default() {
+        "" => Signal::KILL,
+        word => word.parse().context(&told)?,
+    };
+    engine.kill_container(&name, signal).await.context(&told)?;
+    Ok(reply::no_content())
+}
+
+fn changed(change: Change) -> Response {
+    match change {
+        Change::Done => reply::no_content(),
+        Change::Already => StatusCode::NOT_MODIFIED.into_response(),
+    }
+}

@@ -1,0 +1,28 @@
+//! The routes, one file or directory per resource, named as Docker's paths and the tags of the
+//! OpenAPI document are.
+
+#![expect(
+    unused_qualifications,
+    reason = "utoipa::path repeats the names of query structs"
+)]
+
+pub mod containers;
+pub mod images;
+pub mod not_built;
+pub mod system;
+pub mod volumes;
+
+use engine::Engine;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::wire::Document;
+
+/// Every route that is built, with its description.
+pub fn all() -> OpenApiRouter<Engine> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(system::router())
+        .merge(containers::router())
+        .merge(images::router())
+        .merge(volumes::router())
+}

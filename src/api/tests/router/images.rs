@@ -1,0 +1,54 @@
+//! `/images`: what is decided before the engine is asked.
+
+use super::{send, send_body};
+
+#[tokio::test]
+async fn a_pull_is_refused_by_name() {
+    send("POST", "/v1.45/images/create?fromImage=busybox&tag=latest")
+        .await
+        .assert_error(
+            501,
+            "pulling an image (fromImage) is not implemented by moored yet",
+        );
+    send("POST", "/images/create?fromSrc=http://x/y.tar")
+        .await
+        .assert_error(
+            501,
+            "importing from a URL (fromSrc) is not implemented by moored yet",
+        );
+    send("POST", "/images/create")
+        .await
+        .assert_error(400, "one of fromImage and fromSrc must be given");
+    send("POST", "/images/create?fromSrc=-&platform=linux/arm64")
+        .await
+        .assert_error(501, "platform is not implemented by moored yet");
+}
+
+#[tokio::test]
+async fn a_bad_name_is_refused_before_the_body_is_read() {
+    let answer = send_body(
+        "POST",
+        "/images/create?fromSrc=-&repo=UPPER",
+        "application/x-tar",
+        vec![0; 1024],
+    )
+    .await;
+    answer.assert_error(
+        400,
+        "invalid reference format: repository name (library/UPPER) must be lowercase",
+    );
+    send("POST", "/images/x/tag?repo=a&tag=%20")
+        .await
+        .assert_error(400, "invalid reference format");
+    send("POST", "/images/x/tag")
+        .await
+        .assert_error(400, "invalid reference format");
+}
+
+#[tokio::test]
+async fn shared_sizes_are_asked_for_from_1_42_on() {
+    let answer = send("GET", "/v1.42/images/json?shared-size=1").await;
+    answer.assert_error(501, "shared-size is not implemented by moored yet");
+    let answer = send("GET", "/v1.41/images/json?shared-size=1").await;
+    assert!(!answer.body.contains("shared-size"));
+}

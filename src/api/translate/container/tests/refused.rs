@@ -1,0 +1,316 @@
+//! The table of refusals: what is not built is named, what clients send by default passes.
+
+use model::Kind;
+use serde_json::{Value, json};
+
+use super::{refusal, translate, with};
+
+/// Field to set, value, what the message names.
+fn not_built() -> Vec<(&'static str, Value, &'static str)> {
+    let throttle = json!([{"Path": "/dev/sda", "Rate": 1}]);
+    let endpoint = |key: &str, value: Value| json!({"default": {key: value}});
+    let endpoints = "NetworkingConfig.EndpointsConfig";
+    let volume = |options: Value| json!([{"Type": "volume", "Source": "v1", "Target": "/t", "VolumeOptions": options}]);
+    let log = |key: &str, value: &str| json!({"Type": "json-file", "Config": {key: value}});
+    vec![
+        (
+            "Config.Healthcheck",
+            json!({"Test": ["CMD", "x"]}),
+            "Config.Healthcheck",
+        ),
+        (
+            "Config.Healthcheck",
+            json!({"Interval": 1_000_000_000}),
+            "Config.Healthcheck",
+        ),
+        (
+            "Config.MacAddress",
+            json!("02:42:ac:11:00:02"),
+            "Config.MacAddress",
+        ),
+        (
+            "Config.NetworkDisabled",
+            json!(true),
+            "Config.NetworkDisabled",
+        ),
+        (
+            "HostConfig.BlkioDeviceReadBps",
+            throttle.clone(),
+            "HostConfig.BlkioDeviceReadBps",
+        ),
+        (
+            "HostConfig.BlkioDeviceReadIOps",
+            throttle.clone(),
+            "HostConfig.BlkioDeviceReadIOps",
+        ),
+        (
+            "HostConfig.BlkioDeviceWriteBps",
+            throttle.clone(),
+            "HostConfig.BlkioDeviceWriteBps",
+        ),
+        (
+            "HostConfig.BlkioDeviceWriteIOps",
+            throttle,
+            "HostConfig.BlkioDeviceWriteIOps",
+        ),
+        (
+            "HostConfig.BlkioWeight",
+            json!(500),
+            "HostConfig.BlkioWeight",
+        ),
+        (
+            "HostConfig.BlkioWeightDevice",
+            json!([{"Path": "/dev/sda", "Weight": 1}]),
+            "HostConfig.BlkioWeightDevice",
+        ),
+        (
+            "HostConfig.Cgroup",
+            json!("container:x"),
+            "HostConfig.Cgroup",
+        ),
+        (
+            "HostConfig.CpuRealtimePeriod",
+            json!(1),
+            "HostConfig.CpuRealtimePeriod",
+        ),
+        (
+            "HostConfig.CpuRealtimeRuntime",
+            json!(1),
+            "HostConfig.CpuRealtimeRuntime",
+        ),
+        (
+            "HostConfig.DeviceCgroupRules",
+            json!(["c 1:3 r"]),
+            "HostConfig.DeviceCgroupRules",
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            json!([{"Count": -1}]),
+            "HostConfig.DeviceRequests",
+        ),
+        (
+            "HostConfig.ExtraHosts",
+            json!(["h:host-gateway"]),
+            "HostConfig.ExtraHosts host-gateway",
+        ),
+        (
+            "HostConfig.IpcMode",
+            json!("container:x"),
+            "HostConfig.IpcMode container:<name|id>",
+        ),
+        (
+            "HostConfig.IpcMode",
+            json!("none"),
+            "HostConfig.IpcMode none",
+        ),
+        (
+            "HostConfig.KernelMemoryTCP",
+            json!(1),
+            "HostConfig.KernelMemoryTCP",
+        ),
+        ("HostConfig.Links", json!(["a:b"]), "HostConfig.Links"),
+        (
+            "HostConfig.LogConfig",
+            json!({"Type": "syslog"}),
+            "HostConfig.LogConfig.Type syslog",
+        ),
+        (
+            "HostConfig.LogConfig",
+            log("max-size", "1m"),
+            "HostConfig.LogConfig.Config max-size",
+        ),
+        (
+            "HostConfig.LogConfig",
+            log("mode", "non-blocking"),
+            "HostConfig.LogConfig.Config mode",
+        ),
+        (
+            "HostConfig.MemorySwappiness",
+            json!(0),
+            "HostConfig.MemorySwappiness",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "bind", "Source": "/a", "Target": "/b",
+                "BindOptions": {"ReadOnlyForceRecursive": true}}]),
+            "HostConfig.Mounts.BindOptions.ReadOnlyForceRecursive",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "bind", "Source": "/a", "Target": "/b",
+                "BindOptions": {"ReadOnlyNonRecursive": true}}]),
+            "HostConfig.Mounts.BindOptions.ReadOnlyNonRecursive",
+        ),
+        (
+            "HostConfig.Mounts",
+            volume(json!({"DriverConfig": {"Name": "nfs"}})),
+            "HostConfig.Mounts.VolumeOptions.DriverConfig.Name",
+        ),
+        (
+            "HostConfig.Mounts",
+            volume(json!({"DriverConfig": {"Options": {"o": "bind"}}})),
+            "HostConfig.Mounts.VolumeOptions.DriverConfig.Options",
+        ),
+        (
+            "HostConfig.Mounts",
+            volume(json!({"Labels": {"a": "b"}})),
+            "HostConfig.Mounts.VolumeOptions.Labels",
+        ),
+        (
+            "HostConfig.Mounts",
+            volume(json!({"Subpath": "a"})),
+            "HostConfig.Mounts.VolumeOptions.Subpath",
+        ),
+        (
+            "HostConfig.NetworkMode",
+            json!("my-net"),
+            "HostConfig.NetworkMode \"my-net\"",
+        ),
+        (
+            "HostConfig.NetworkMode",
+            json!("container:x"),
+            "HostConfig.NetworkMode \"container:x\"",
+        ),
+        (
+            "HostConfig.PidMode",
+            json!("container:x"),
+            "HostConfig.PidMode container:<name|id>",
+        ),
+        (
+            "HostConfig.PortBindings",
+            json!({"80/tcp": null}),
+            "HostConfig.PortBindings",
+        ),
+        (
+            "HostConfig.PublishAllPorts",
+            json!(true),
+            "HostConfig.PublishAllPorts",
+        ),
+        (
+            "HostConfig.RestartPolicy",
+            json!({"Name": "on-failure", "MaximumRetryCount": 3}),
+            "HostConfig.RestartPolicy.Name",
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["apparmor=x"]),
+            "HostConfig.SecurityOpt apparmor",
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["label=type:x"]),
+            "HostConfig.SecurityOpt label",
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["seccomp={}"]),
+            "HostConfig.SecurityOpt seccomp profile",
+        ),
+        (
+            "HostConfig.StorageOpt",
+            json!({"size": "1g"}),
+            "HostConfig.StorageOpt",
+        ),
+        (
+            "HostConfig.UsernsMode",
+            json!("private"),
+            "HostConfig.UsernsMode",
+        ),
+        (
+            "HostConfig.VolumeDriver",
+            json!("nfs"),
+            "HostConfig.VolumeDriver",
+        ),
+        (
+            "HostConfig.VolumesFrom",
+            json!(["x"]),
+            "HostConfig.VolumesFrom",
+        ),
+        (
+            endpoints,
+            endpoint("IPAMConfig", json!({"IPv4Address": "10.0.0.2"})),
+            "NetworkingConfig.EndpointsConfig IPAMConfig",
+        ),
+        (
+            endpoints,
+            endpoint("Links", json!(["a"])),
+            "NetworkingConfig.EndpointsConfig Links",
+        ),
+        (
+            endpoints,
+            endpoint("Aliases", json!(["a"])),
+            "NetworkingConfig.EndpointsConfig Aliases",
+        ),
+        (
+            endpoints,
+            endpoint("MacAddress", json!("02:42:ac:11:00:02")),
+            "NetworkingConfig.EndpointsConfig MacAddress",
+        ),
+        (
+            endpoints,
+            endpoint("DriverOpts", json!({"a": "b"})),
+            "NetworkingConfig.EndpointsConfig DriverOpts",
+        ),
+        (
+            endpoints,
+            json!({"other": {}}),
+            "NetworkingConfig.EndpointsConfig \"other\"",
+        ),
+    ]
+}
+
+#[test]
+fn what_is_not_built_is_named() {
+    for (field, value, named) in not_built() {
+        let expected = format!("{named} is not implemented by moored yet");
+        assert_eq!(
+            refusal(field, &value),
+            (Kind::NotImplemented, expected),
+            "{field} {value}"
+        );
+    }
+}
+
+#[test]
+fn what_clients_send_by_default_is_no_wish() {
+    let nothing = [
+        ("Config.Healthcheck", json!({})),
+        ("Config.Healthcheck", json!({"Test": []})),
+        ("Config.Healthcheck", json!({"Test": ["NONE"]})),
+        ("HostConfig.BlkioWeightDevice", json!([])),
+        ("HostConfig.IpcMode", json!("shareable")),
+        (
+            "HostConfig.LogConfig",
+            json!({"Type": "json-file", "Config": {"mode": "blocking"}}),
+        ),
+        (
+            "HostConfig.LogConfig",
+            json!({"Type": "none", "Config": {}}),
+        ),
+        ("HostConfig.MemorySwappiness", json!(-1)),
+        ("HostConfig.NetworkMode", json!("bridge")),
+        ("HostConfig.OomKillDisable", json!(false)),
+        ("HostConfig.PidsLimit", json!(-1)),
+        (
+            "HostConfig.RestartPolicy",
+            json!({"Name": "no", "MaximumRetryCount": 0}),
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["apparmor=unconfined", "label:disable"]),
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["seccomp=builtin", "no-new-privileges=false"]),
+        ),
+        ("HostConfig.UsernsMode", json!("host")),
+        ("HostConfig.VolumeDriver", json!("local")),
+        ("HostConfig.Isolation", json!("default")),
+        ("HostConfig.CpuPercent", json!(50)),
+        ("NetworkingConfig.EndpointsConfig", json!({"default": null})),
+    ];
+    for (field, value) in nothing {
+        let result = translate(&with(field, &value));
+        assert!(result.is_ok(), "{field} {value}: {:?}", result.err());
+    }
+}

@@ -1,0 +1,224 @@
+//! What is wrong with a request is told in Docker's words.
+
+use model::Kind;
+use serde_json::json;
+
+use super::{refusal, translate};
+
+#[test]
+fn what_is_wrong_is_told_in_dockers_words() {
+    let table = [
+        (
+            "Config.Image",
+            json!(""),
+            "config cannot be empty in order to create a container",
+        ),
+        (
+            "Config.Env",
+            json!(["=x"]),
+            "invalid environment variable: =x",
+        ),
+        ("Config.StopSignal", json!("NOPE"), "invalid signal: NOPE"),
+        (
+            "Config.WorkingDir",
+            json!("a"),
+            "the working directory 'a' is invalid, it needs to be an absolute path",
+        ),
+        (
+            "Config.ExposedPorts",
+            json!({"x/tcp": {}}),
+            "invalid port specification: \"x/tcp\"",
+        ),
+        ("HostConfig.Binds", json!(["/a:/b:x"]), "invalid mode: x"),
+        (
+            "HostConfig.Binds",
+            json!(["/a:/b", "/c:/b/"]),
+            "Duplicate mount point: /b",
+        ),
+        (
+            "HostConfig.CapAdd",
+            json!(["nope"]),
+            "invalid CapAdd: unknown capability: \"CAP_NOPE\"",
+        ),
+        (
+            "HostConfig.CgroupnsMode",
+            json!("x"),
+            "invalid cgroup namespace mode: x",
+        ),
+        (
+            "HostConfig.CpuPeriod",
+            json!(1),
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        ),
+        (
+            "HostConfig.CpuQuota",
+            json!(1),
+            "CPU cfs quota can not be less than 1ms (i.e. 1000)",
+        ),
+        (
+            "HostConfig.CpusetCpus",
+            json!("x"),
+            "Invalid value x for cpuset cpus",
+        ),
+        (
+            "HostConfig.CpusetMems",
+            json!("2-1"),
+            "Invalid value 2-1 for cpuset mems",
+        ),
+        (
+            "HostConfig.ExtraHosts",
+            json!(["x"]),
+            "bad format for add-host: \"x\"",
+        ),
+        (
+            "HostConfig.ExtraHosts",
+            json!(["x:y"]),
+            "invalid IP address in add-host: \"y\"",
+        ),
+        (
+            "HostConfig.IOMaximumBandwidth",
+            json!(1),
+            "Invalid QoS settings: linux does not support configuration of maximum bandwidth",
+        ),
+        ("HostConfig.IpcMode", json!("x"), "invalid IPC mode: x"),
+        (
+            "HostConfig.Isolation",
+            json!("hyperv"),
+            "Invalid isolation: \"hyperv\" - linux only supports 'default'",
+        ),
+        (
+            "HostConfig.LogConfig",
+            json!({"Type": "x"}),
+            "logger: no log driver named 'x' is registered",
+        ),
+        (
+            "HostConfig.LogConfig",
+            json!({"Config": {"x": "y"}}),
+            "unknown log opt 'x' for json-file log driver",
+        ),
+        (
+            "HostConfig.Memory",
+            json!(1),
+            "Minimum memory limit allowed is 6MB",
+        ),
+        (
+            "HostConfig.MemorySwap",
+            json!(64 << 20),
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "image", "Source": "x", "Target": "/t"}]),
+            "invalid mount config for type \"image\": mount type unknown",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "bind", "Target": "/t"}]),
+            "invalid mount config for type \"bind\": field Source must not be empty",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "volume", "Target": "/t", "ReadOnly": true}]),
+            "invalid mount config for type \"volume\": must not set ReadOnly mode when using \
+             anonymous volumes",
+        ),
+        (
+            "HostConfig.OomScoreAdj",
+            json!(1001),
+            "Invalid value 1001, range for oom score adj is [-1000, 1000]",
+        ),
+        ("HostConfig.PidMode", json!("x"), "invalid PID mode: x"),
+        (
+            "HostConfig.PortBindings",
+            json!({"x": []}),
+            "invalid port specification: \"x\"",
+        ),
+        (
+            "HostConfig.RestartPolicy",
+            json!({"Name": "x"}),
+            "invalid restart policy: unknown policy 'x'; use one of 'no', 'always', \
+             'on-failure', or 'unless-stopped'",
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["x"]),
+            "invalid --security-opt 1: \"x\"",
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["x=y"]),
+            "invalid --security-opt 2: \"x=y\"",
+        ),
+        (
+            "HostConfig.ShmSize",
+            json!(-1),
+            "SHM size can not be less than 0",
+        ),
+        (
+            "HostConfig.Tmpfs",
+            json!({"/t": "x"}),
+            "Invalid tmpfs option \"x\"",
+        ),
+        (
+            "HostConfig.Tmpfs",
+            json!({"t": ""}),
+            "invalid mount path: 't' mount path must be absolute",
+        ),
+        ("HostConfig.UTSMode", json!("x"), "invalid UTS mode: x"),
+        (
+            "HostConfig.Ulimits",
+            json!([{"Name": "x"}]),
+            "invalid ulimit type: x",
+        ),
+        (
+            "HostConfig.Ulimits",
+            json!([{"Name": "nofile", "Soft": -1, "Hard": 5}]),
+            "ulimit soft limit must be less than or equal to hard limit: -1 > 5",
+        ),
+    ];
+    for (field, value, message) in table {
+        let expected = (Kind::InvalidParameter, message.to_owned());
+        assert_eq!(refusal(field, &value), expected, "{field} {value}");
+    }
+}
+
+#[test]
+fn two_fields_that_contradict_each_other() {
+    let table = [
+        (
+            json!({"Image": "x", "Hostname": "h", "HostConfig": {"UTSMode": "host"}}),
+            "conflicting options: hostname and the UTS mode",
+        ),
+        (
+            json!({"Image": "x", "HostConfig": {
+                "AutoRemove": true, "RestartPolicy": {"Name": "always"}}}),
+            "can't create 'AutoRemove' container with restart policy",
+        ),
+        (
+            json!({"Image": "x", "HostConfig": {"NanoCpus": 1, "CpuQuota": 5000}}),
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set",
+        ),
+        (
+            json!({"Image": "x", "HostConfig": {"Memory": 64 << 20, "MemorySwap": 32 << 20}}),
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ),
+        (
+            json!({"Image": "x", "HostConfig": {"Tmpfs": {"/a": ""}, "Binds": ["v1:/a"]}}),
+            "Duplicate mount point: /a",
+        ),
+    ];
+    for (body, message) in table {
+        let error = translate(&body.to_string()).unwrap_err();
+        assert_eq!(error.message(), message, "{body}");
+    }
+}
+
+#[test]
+fn a_list_without_end_is_refused() {
+    let env: Vec<String> = (0..=model::limits::SPEC_LIST_MAX)
+        .map(|n| format!("A{n}=1"))
+        .collect();
+    let (kind, message) = refusal("Config.Env", &json!(env));
+    assert_eq!(kind, Kind::InvalidParameter);
+    assert!(message.starts_with("Env has 16385 entries"), "{message}");
+}

@@ -1,0 +1,144 @@
+//! The document of `GET /containers/{id}/json`.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{ContainerConfig, HostConfig, NetworkSettings};
+
+/// Everything about one container.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerInspect {
+    /// Its id.
+    pub id: String,
+    /// When it was made, RFC 3339 with nanoseconds.
+    pub created: String,
+    /// Its program.
+    pub path: String,
+    /// The program's arguments.
+    pub args: Vec<String>,
+    /// Where it is in its life.
+    pub state: State,
+    /// The image's id.
+    pub image: String,
+    /// Mounted at /etc/resolv.conf.
+    pub resolv_conf_path: String,
+    /// Mounted at /etc/hostname.
+    pub hostname_path: String,
+    /// Mounted at /etc/hosts.
+    pub hosts_path: String,
+    /// The log file.
+    pub log_path: String,
+    /// Its name, with the slash.
+    pub name: String,
+    /// How often its restart policy started it.
+    pub restart_count: u32,
+    /// The storage driver.
+    pub driver: String,
+    /// The operating system.
+    pub platform: String,
+    /// Of SELinux.
+    pub mount_label: String,
+    /// Of SELinux.
+    pub process_label: String,
+    /// Of AppArmor.
+    pub app_armor_profile: String,
+    /// The exec sessions; `null` when there are none.
+    #[serde(rename = "ExecIDs")]
+    pub exec_ids: Option<Vec<String>>,
+    /// The host's half of its configuration.
+    pub host_config: HostConfig,
+    /// What the storage driver knows of it.
+    pub graph_driver: GraphDriver,
+    /// Bytes written, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_rw: Option<u64>,
+    /// Bytes in all, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_root_fs: Option<u64>,
+    /// Its mounts.
+    pub mounts: Vec<MountPoint>,
+    /// The portable half of its configuration.
+    pub config: ContainerConfig,
+    /// Its networks.
+    pub network_settings: NetworkSettings,
+}
+
+/// Where a container is in its life, as the booleans and numbers Docker shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct State {
+    /// `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
+    pub status: String,
+    /// Its first process lives (also when paused).
+    pub running: bool,
+    /// It is frozen.
+    pub paused: bool,
+    /// It waits to be started again.
+    pub restarting: bool,
+    /// The kernel ran out of memory for it.
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    /// Its removal failed.
+    pub dead: bool,
+    /// The host's pid of its first process; 0 when it does not run.
+    pub pid: u32,
+    /// The last exit code.
+    pub exit_code: i64,
+    /// Why it did not start, or why its exit is not known.
+    pub error: String,
+    /// When it was started; the year 1 when never.
+    pub started_at: String,
+    /// When it ended; the year 1 when it has not.
+    pub finished_at: String,
+}
+
+/// What the storage driver knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct GraphDriver {
+    /// The directories.
+    pub data: GraphDriverData,
+    /// The driver.
+    pub name: String,
+}
+
+/// The directories of overlay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct GraphDriverData {
+    /// The image's layers, top first.
+    pub lower_dir: String,
+    /// Where they are seen as one.
+    pub merged_dir: String,
+    /// What the container wrote.
+    pub upper_dir: String,
+    /// overlay's own.
+    pub work_dir: String,
+}
+
+/// One mount, as inspect and the list show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct MountPoint {
+    /// `bind`, `volume` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// The volume's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The path on the host.
+    pub source: String,
+    /// The path inside.
+    pub destination: String,
+    /// The volume's driver.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// The mode of `-v`.
+    pub mode: String,
+    /// It can be written.
+    #[serde(rename = "RW")]
+    pub rw: bool,
+    /// Mount propagation.
+    pub propagation: String,
+}
