@@ -1,0 +1,146 @@
+//! The command line and the environment: what may be said, explained with its default.
+//!
+//! Nothing has a default value here, because a value that was not given must leave room for the
+//! file's; the defaults are in [`super::settings`] and a test holds the two together.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::settings::{CgroupManager, LogFormat};
+
+/// A container engine daemon: Docker's API on a unix socket, one conmon per container.
+///
+/// Settings come from the TOML file, from MOORED_* variables and from flags; later ones weigh
+/// more.
+#[derive(Debug, Parser)]
+#[command(name = "moored", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do [default: serve]
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What the program does.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon (the default). SIGTERM ends it within a second; containers go on.
+    Serve,
+    /// Look this host over: what is there, what it means, what to do. Exit code 1 when
+    /// containers cannot run.
+    Check,
+    /// Print the OpenAPI document of the API.
+    Openapi,
+}
+
+/// Settings that can be given as flags or variables.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Options {
+    /// TOML file with settings, which may be missing unless it is named here
+    /// [default: /etc/moored/moored.toml]
+    #[arg(long, value_name = "FILE", env = "MOORED_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Unix socket to serve on, unless systemd hands one over [default: /run/moored/moored.sock]
+    #[arg(long, value_name = "PATH", env = "MOORED_SOCKET", global = true)]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Group (name or number) that may use the socket, besides its owner
+    /// [default: the daemon's own]
+    #[arg(long, value_name = "GROUP", env = "MOORED_SOCKET_GROUP", global = true)]
+    pub(crate) socket_group: Option<String>,
+
+    /// Directory of what survives a reboot: ledger, images, containers, volumes
+    /// [default: /var/lib/moored]
+    #[arg(long, value_name = "DIR", env = "MOORED_DATA_ROOT", global = true)]
+    pub(crate) data_root: Option<PathBuf>,
+
+    /// Directory of what does not: exit files, sockets, the runtimes' state. Where it is not on a
+    /// tmpfs of its own, the daemon mounts a small one on DIR/exits [default: /run/moored]
+    #[arg(long, value_name = "DIR", env = "MOORED_RUN_ROOT", global = true)]
+    pub(crate) run_root: Option<PathBuf>,
+
+    /// OCI runtime of containers that name none: crun, runc or one of the file's
+    /// [default: the first of crun and runc that really runs a container here]
+    #[arg(long, value_name = "NAME", env = "MOORED_RUNTIME", global = true)]
+    pub(crate) runtime: Option<String>,
+
+    /// Who makes cgroups [default: cgroupfs]
+    #[arg(
+        long,
+        value_name = "MANAGER",
+        env = "MOORED_CGROUP_MANAGER",
+        global = true
+    )]
+    pub(crate) cgroup_manager: Option<CgroupManager>,
+
+    /// Parent of the cgroups of containers that name none [default: moored]
+    #[arg(long, value_name = "PATH", env = "MOORED_CGROUP_PARENT", global = true)]
+    pub(crate) cgroup_parent: Option<String>,
+
+    /// error, warn, info, debug or trace; also by room: `info,api=debug` [default: info]
+    #[arg(long, value_name = "LEVEL", env = "MOORED_LOG_LEVEL", global = true)]
+    pub(crate) log_level: Option<String>,
+
+    /// Form of the log on stderr [default: text]
+    #[arg(long, value_name = "FORMAT", env = "MOORED_LOG_FORMAT", global = true)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::daemon::settings::Settings;
+
+    #[test]
+    fn the_help_is_well_formed_and_tells_every_default() {
+        Cli::command().debug_assert();
+        let help = Cli::command().term_width(0).render_long_help().to_string();
+        let defaults = Settings::default();
+        for path in [&defaults.socket, &defaults.data_root, &defaults.run_root] {
+            assert!(
+                help.contains(&format!("[default: {}]", path.display())),
+                "{help}"
+            );
+        }
+        for word in [
+            "/etc/moored/moored.toml",
+            "cgroupfs",
+            "moored",
+            "info",
+            "text",
+        ] {
+            assert!(
+                help.contains(&format!("[default: {word}]")),
+                "{word} in {help}"
+            );
+        }
+        for option in Cli::command().get_arguments() {
+            let name = option.get_id().as_str();
+            if !["help", "version"].contains(&name) {
+                let variable = format!("MOORED_{}", name.to_uppercase());
+                assert_eq!(
+                    option.get_env().and_then(|e| e.to_str()),
+                    Some(variable.as_str())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn serve_is_the_default_and_flags_stand_on_either_side() {
+        let cli = Cli::parse_from(["moored", "--socket", "/s"]);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.options.socket, Some(PathBuf::from("/s")));
+        let cli = Cli::parse_from(["moored", "serve", "--socket", "/s", "--log-format", "json"]);
+        assert!(matches!(cli.command, Some(Command::Serve)));
+        assert_eq!(cli.options.socket, Some(PathBuf::from("/s")));
+        assert!(Cli::try_parse_from(["moored", "--cgroup-manager", "none"]).is_err());
+        assert!(Cli::try_parse_from(["moored", "--no-such"]).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! From a command line to a served engine, and back to nothing at SIGTERM.
+//!
+//! The order of start-up is the whole content: settings, log, the socket systemd handed over,
+//! roots and their lock, our own socket, the engine, the loop, a ping through the socket, ready.
+//! Containers are never touched by the daemon's own end.
+
+mod check;
+mod cli;
+mod log;
+mod roots;
+mod serve;
+mod settings;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use settings::Settings;
+
+/// Does what the command line says. Exit codes: 0 done; 1 failed, or `check` found that
+/// containers cannot run; 2 a wrong command line.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Serve) {
+        Command::Openapi => print_openapi().map(|()| true),
+        Command::Serve => load(&cli.options)
+            .and_then(|s| serve::run(&s))
+            .map(|()| true),
+        Command::Check => load(&cli.options).and_then(|s| check::run(&s)),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("moored: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(options: &cli::Options) -> anyhow::Result<Settings> {
+    Settings::load(options)
+}
+
+fn print_openapi() -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &api::openapi())?;
+    writeln!(out)?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! `moored serve`: start-up in order, readiness, and the end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use sd_notify::NotifyState;
+use socket::{Access, Listener};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::settings::Settings;
+use super::{log, roots, wire};
+
+/// How long the daemon waits for its own answer before it says that it is ready.
+const OWN_PING: Duration = Duration::from_secs(10);
+/// How long blocking work may go on after everything else has ended.
+const BLOCKING_END: Duration = Duration::from_millis(50);
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When something at start-up fails; the message names it and what to do.
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    log::start(settings)?;
+    sys::own::set_umask();
+    let open_files = sys::own::raise_open_files();
+    tracing::debug!(?open_files, "starting");
+    let runtime = runtime()?;
+    let ended = runtime.block_on(serve(settings));
+    // A call that hangs in the kernel must not keep us; containers have their own conmons.
+    runtime.shutdown_timeout(BLOCKING_END);
+    ended
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("moored")
+        .build()
+        .context("cannot start the async runtime")
+}
+
+async fn serve(settings: &Settings) -> Result<()> {
+    // Before anything else, so that no signal is lost between here and the loop.
+    let mut end = EndSignals::new().context("cannot wait for signals")?;
+    let handed_over = Listener::inherited()?;
+    sys::spawn::seal_descriptors();
+    let _roots = roots::claim(settings)?;
+    let listener = match handed_over {
+        Some(listener) => listener,
+        None => bind(settings)?,
+    };
+    // A start that is refused above leaves nothing mounted.
+    roots::protect_exits(settings)?;
+    let address = listener.path();
+
+    let engine = tokio::select! {
+        engine = wire::open(settings) => engine?,
+        signal = end.received() => {
+            tracing::info!(signal, "ending before the start was over");
+            return Ok(());
+        }
+    };
+    let shutdown = CancellationToken::new();
+    let app = api::app(engine.clone(), api::Options::default());
+    let loop_options = api::serve::Options::default();
+    let mut serving = tokio::spawn(api::serve::serve(
+        listener,
+        app,
+        loop_options,
+        shutdown.clone(),
+    ));
+
+    if let Some(address) = &address {
+        ping(address).await?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %address.display(), "ready");
+    }
+    notify(&[NotifyState::Ready]);
+    let signal = tokio::select! {
+        signal = end.received() => signal,
+        ended = &mut serving => {
+            ended.context("the accept loop failed")?;
+            bail!("the accept loop ended by itself");
+        }
+    };
+    tracing::info!(signal, "ending; containers go on");
+    notify(&[NotifyState::Stopping]);
+    shutdown.cancel();
+    serving.await.context("the accept loop failed")?;
+    engine.close();
+    Ok(())
+}
+
+fn bind(settings: &Settings) -> Result<Listener> {
+    let mut access = Access::default();
+    if let Some(group) = &settings.socket_group {
+        let gid = sys::host::group_id(group).context("cannot set the socket's group")?;
+        access.group = Some(gid);
+    }
+    Ok(Listener::bind(&settings.socket, access)?)
+}
+
+/// SIGTERM and SIGINT.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The name of the next one.
+    async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Asks ourselves through the socket, the way clients will: ready means that this works.
+async fn ping(socket: &Path) -> Result<()> {
+    let asked = async {
+        let mut stream = UnixStream::connect(socket).await?;
+        stream
+            .write_all(b"GET /_ping HTTP/1.1\r\nHost: moored\r\nConnection: close\r\n\r\n")
+            .await?;
+        let mut answer = Vec::new();
+        stream.take(4096).read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let said = || format!("no answer to an own ping on {}", socket.display());
+    let answer = tokio::time::timeout(OWN_PING, asked)
+        .await
+        .with_context(said)?
+        .with_context(said)?;
+    if !answer.starts_with(b"HTTP/1.1 200 ") {
+        bail!("{}: {}", said(), String::from_utf8_lossy(&answer));
+    }
+    Ok(())
+}
+
+/// Tells systemd, when it listens. Nothing depends on it.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(state) {
+        tracing::warn!(error = %e, "cannot notify systemd");
+    }
+}

@@ -1,0 +1,283 @@
+//! Every setting of the daemon with its default, and what file, environment and flags make of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::cli::Options;
+
+/// The file that is read when none is named.
+const CONFIG_FILE: &str = "/etc/moored/moored.toml";
+/// Longest configuration file, in bytes.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Who makes the cgroups of containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CgroupManager {
+    /// The OCI runtime, in the cgroup file system.
+    Cgroupfs,
+    /// systemd, as a scope for each container. Not built yet: refused at start.
+    Systemd,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the daemon goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) socket: PathBuf,
+    pub(crate) socket_group: Option<String>,
+    pub(crate) data_root: PathBuf,
+    pub(crate) run_root: PathBuf,
+    pub(crate) runtime: Option<String>,
+    /// Where runtimes are, by name, in the order in which to look. Names that are not here are
+    /// looked for on `$PATH`.
+    pub(crate) runtimes: BTreeMap<String, Vec<PathBuf>>,
+    /// Where conmon is, in the order in which to look; then `$PATH`.
+    pub(crate) conmon_paths: Vec<PathBuf>,
+    pub(crate) cgroup_manager: CgroupManager,
+    pub(crate) cgroup_parent: String,
+    pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            socket: "/run/moored/moored.sock".into(),
+            socket_group: None,
+            data_root: "/var/lib/moored".into(),
+            run_root: "/run/moored".into(),
+            runtime: None,
+            runtimes: BTreeMap::new(),
+            conmon_paths: Vec::new(),
+            cgroup_manager: CgroupManager::Cgroupfs,
+            cgroup_parent: "moored".to_owned(),
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// The file: all that flags can say, and lists, which they cannot.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct File {
+    socket: Option<PathBuf>,
+    socket_group: Option<String>,
+    data_root: Option<PathBuf>,
+    run_root: Option<PathBuf>,
+    runtime: Option<String>,
+    cgroup_manager: Option<CgroupManager>,
+    cgroup_parent: Option<String>,
+    log_level: Option<String>,
+    log_format: Option<LogFormat>,
+    conmon: Program,
+    runtimes: BTreeMap<String, Program>,
+}
+
+/// `[conmon]` and `[runtimes.NAME]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Program {
+    paths: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the file that `options` or the default names, and lets `options` (flags over
+    /// environment) weigh more.
+    ///
+    /// # Errors
+    /// When a named file cannot be read, or the file says something that is not a setting.
+    pub(crate) fn load(options: &Options) -> Result<Self> {
+        let file = match &options.config {
+            Some(path) => read(path)?,
+            None => match read(Path::new(CONFIG_FILE)) {
+                Err(e) if is_missing(&e) => File::default(),
+                read => read?,
+            },
+        };
+        merge(options, file)
+    }
+}
+
+fn is_missing(e: &anyhow::Error) -> bool {
+    e.downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
+}
+
+fn read(path: &Path) -> Result<File> {
+    let said = || format!("cannot read the settings in {}", path.display());
+    if fs::metadata(path).with_context(said)?.len() > CONFIG_BYTES_MAX {
+        bail!("{}: it is longer than {CONFIG_BYTES_MAX} bytes", said());
+    }
+    let text = fs::read_to_string(path).with_context(said)?;
+    toml::from_str(&text).with_context(said)
+}
+
+fn merge(options: &Options, file: File) -> Result<Settings> {
+    let default = Settings::default();
+    let path = |flag: &Option<PathBuf>, file: Option<PathBuf>, default: PathBuf| {
+        let chosen = flag.clone().or(file).unwrap_or(default);
+        std::path::absolute(&chosen).with_context(|| format!("not a path: {}", chosen.display()))
+    };
+    let word = |flag: &Option<String>, file: Option<String>| flag.clone().or(file);
+    let settings = Settings {
+        socket: path(&options.socket, file.socket, default.socket)?,
+        socket_group: word(&options.socket_group, file.socket_group),
+        data_root: path(&options.data_root, file.data_root, default.data_root)?,
+        run_root: path(&options.run_root, file.run_root, default.run_root)?,
+        runtime: word(&options.runtime, file.runtime),
+        runtimes: paths_by_name(file.runtimes)?,
+        conmon_paths: file.conmon.paths,
+        cgroup_manager: options
+            .cgroup_manager
+            .or(file.cgroup_manager)
+            .unwrap_or(default.cgroup_manager),
+        cgroup_parent: word(&options.cgroup_parent, file.cgroup_parent)
+            .unwrap_or(default.cgroup_parent),
+        log_level: word(&options.log_level, file.log_level).unwrap_or(default.log_level),
+        log_format: options
+            .log_format
+            .or(file.log_format)
+            .unwrap_or(default.log_format),
+    };
+    let programs = settings.runtimes.values().flatten();
+    if let Some(relative) = programs
+        .chain(&settings.conmon_paths)
+        .find(|p| !p.is_absolute())
+    {
+        bail!(
+            "the path of a program must be absolute: {}",
+            relative.display()
+        );
+    }
+    if settings.data_root == settings.run_root {
+        bail!("data root and run root must be two directories");
+    }
+    Ok(settings)
+}
+
+fn paths_by_name(runtimes: BTreeMap<String, Program>) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let by_name = runtimes.into_iter().map(|(name, program)| {
+        if program.paths.is_empty() {
+            bail!("[runtimes.{name}] needs at least one path");
+        }
+        Ok((name, program.paths))
+    });
+    by_name.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, options: Options) -> Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("moored.toml");
+        fs::write(&path, text).unwrap();
+        Settings::load(&Options {
+            config: Some(path),
+            ..options
+        })
+    }
+
+    const FULL: &str = r#"
+        socket = "/s"
+        socket-group = "docker"
+        data-root = "/d"
+        run-root = "/r"
+        runtime = "mine"
+        cgroup-manager = "systemd"
+        cgroup-parent = "machine"
+        log-level = "debug"
+        log-format = "json"
+        [conmon]
+        paths = ["/opt/conmon"]
+        [runtimes.mine]
+        paths = ["/opt/a", "/opt/b"]
+    "#;
+
+    #[test]
+    fn an_empty_file_gives_the_defaults_and_a_full_one_none_of_them() {
+        let default = Settings::default();
+        assert_eq!(load("", Options::default()).unwrap(), default);
+        let full = load(FULL, Options::default()).unwrap();
+        assert_eq!(
+            full.runtimes["mine"],
+            [Path::new("/opt/a"), Path::new("/opt/b")]
+        );
+        assert_eq!(full.conmon_paths, [Path::new("/opt/conmon")]);
+        assert_ne!(full.socket, default.socket);
+        assert_ne!(full.socket_group, default.socket_group);
+        assert_ne!(full.data_root, default.data_root);
+        assert_ne!(full.run_root, default.run_root);
+        assert_ne!(full.runtime, default.runtime);
+        assert_ne!(full.cgroup_manager, default.cgroup_manager);
+        assert_ne!(full.cgroup_parent, default.cgroup_parent);
+        assert_ne!(full.log_level, default.log_level);
+        assert_ne!(full.log_format, default.log_format);
+    }
+
+    #[test]
+    fn flags_weigh_more_than_the_file() {
+        let flags = Options {
+            socket: Some("/flag".into()),
+            log_format: Some(LogFormat::Text),
+            ..Options::default()
+        };
+        let settings = load(FULL, flags).unwrap();
+        assert_eq!(settings.socket, Path::new("/flag"));
+        assert_eq!(settings.log_format, LogFormat::Text);
+        assert_eq!(settings.data_root, Path::new("/d"), "the file's");
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused_by_name() {
+        for (text, word) in [
+            ("sockte = '/s'", "sockte"),
+            ("[runtimes.x]\npath = ['/x']", "path"),
+            ("[runtimes.x]\npaths = []", "at least one path"),
+            ("[conmon]\npaths = ['conmon']", "absolute"),
+            ("cgroup-manager = 'none'", "none"),
+            ("data-root = '/x'\nrun-root = '/x'", "two directories"),
+            ("not toml", "line 1"),
+        ] {
+            let e = load(text, Options::default()).unwrap_err();
+            assert!(format!("{e:#}").contains(word), "{text}: {e:#}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let named = Options {
+            config: Some("/does/not/exist.toml".into()),
+            ..Options::default()
+        };
+        let e = format!("{:#}", Settings::load(&named).unwrap_err());
+        assert!(e.contains("/does/not/exist.toml"), "{e}");
+    }
+
+    #[test]
+    fn relative_roots_are_made_absolute() {
+        let flags = Options {
+            data_root: Some("here".into()),
+            ..Options::default()
+        };
+        assert!(load("", flags).unwrap().data_root.is_absolute());
+    }
+}

@@ -1,0 +1,68 @@
+//! The one file that knows how the engine is opened.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use engine::{Config, Engine, Host, RuntimeConfig};
+
+use super::settings::{CgroupManager, Settings};
+
+/// Where a small init for `HostConfig.Init` is looked for, in order: Docker's own, then what
+/// distributions package.
+pub(crate) const INIT_PATHS: [&str; 5] = [
+    "/usr/libexec/docker/docker-init",
+    "/usr/bin/catatonit",
+    "/usr/libexec/podman/catatonit",
+    "/usr/bin/tini-static",
+    "/usr/bin/docker-init",
+];
+
+/// Opens the engine on the prepared roots: what was running is found again.
+///
+/// # Errors
+/// When a setting asks for what is not built, or the engine's own words.
+pub(crate) async fn open(settings: &Settings) -> Result<Engine> {
+    Engine::open(config(settings), host()?)
+        .await
+        .map_err(Into::into)
+}
+
+fn config(settings: &Settings) -> Config {
+    Config {
+        data_root: settings.data_root.clone(),
+        run_root: settings.run_root.clone(),
+        runtime: runtime_config(settings),
+        init_paths: INIT_PATHS.map(Into::into).into(),
+    }
+}
+
+/// Where conmon and the runtimes are, and how they are used.
+pub(crate) fn runtime_config(settings: &Settings) -> RuntimeConfig {
+    let mut runtime = RuntimeConfig::new(&settings.run_root);
+    // What the operator names takes the place of the usual places; `$PATH` comes last anyway.
+    if !settings.conmon_paths.is_empty() {
+        runtime.conmon_paths.clone_from(&settings.conmon_paths);
+    }
+    runtime.runtimes.extend(settings.runtimes.clone());
+    runtime.default_runtime.clone_from(&settings.runtime);
+    runtime.cgroup_manager = match settings.cgroup_manager {
+        CgroupManager::Cgroupfs => engine::CgroupManager::Cgroupfs,
+        CgroupManager::Systemd => engine::CgroupManager::Systemd,
+    };
+    runtime.cgroup_parent.clone_from(&settings.cgroup_parent);
+    runtime
+}
+
+fn host() -> Result<Host> {
+    Ok(Host {
+        now: Arc::new(model::Timestamp::now),
+        random: Arc::new(random),
+        boot_id: sys::host::boot_id().context("cannot read the boot id: is /proc mounted?")?,
+    })
+}
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the kernel's random source never fails after boot");
+    bytes
+}
