@@ -1,0 +1,10 @@
+//! `/containers`: one module per group of operations.
+
+mod attach;
+mod create;
+mod lifecycle;
+mod list;
+mod logs;
+mod processes;
+mod signals;
+mod wait;

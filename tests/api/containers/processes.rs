@@ -1,0 +1,80 @@
+//! Top and resize.
+
+use serde_json::json;
+use testkit::until;
+
+use crate::daemon;
+
+#[test]
+fn top_lists_the_containers_processes_with_the_hosts_pids() {
+    let d = daemon();
+    let id = d.run_detached("busy", json!({"Cmd": ["sh", "-c", "sleep 1000 & wait"]}));
+    until("both run", || {
+        let top = d.http.get("/containers/busy/top").expect(200).json();
+        top["Processes"].as_array().map(Vec::len) == Some(2)
+    });
+    let top = d
+        .http
+        .get("/containers/busy/top?ps_args=-ef")
+        .expect(200)
+        .json();
+    assert_eq!(
+        top["Titles"],
+        json!(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"])
+    );
+    let init = d.init_pid(&id).to_string();
+    let rows = top["Processes"].as_array().expect("a list");
+    let first = rows
+        .iter()
+        .find(|r| r[1] == init.as_str())
+        .expect("the first process");
+    assert_eq!(first[7], "sh -c sleep 1000 & wait");
+    let custom = d
+        .http
+        .get("/containers/busy/top?ps_args=-o%20pid,comm")
+        .expect(200)
+        .json();
+    assert_eq!(custom["Titles"], json!(["PID", "COMMAND"]));
+    d.http
+        .get("/containers/busy/top?ps_args=-o%20comm")
+        .expect(500);
+    d.http.post("/containers/busy/stop?t=0").expect(204);
+    d.http
+        .get("/containers/busy/top")
+        .expect_error(409, &format!("container {id} is not running"));
+    d.finish();
+}
+
+#[test]
+fn resize_changes_the_terminal_and_tells_the_process() {
+    let d = daemon();
+    let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
+    let body = json!({"Cmd": ["sh", "-c", script], "Tty": true});
+    let id = d.run_detached("term", body);
+    let mut attach = d
+        .http
+        .hijack("/containers/term/attach?stream=1&stdout=1&logs=1", true);
+    attach.read_until("ready");
+    d.http.post("/containers/term/resize?h=33&w=77").expect(200);
+    attach.read_until("33 77");
+    d.http.post("/containers/term/kill").expect(204);
+    d.wait(&id);
+    d.http
+        .post("/containers/term/resize?h=10&w=10")
+        .expect_error(409, &format!("container {id} is not running"));
+    d.finish();
+}
+
+#[test]
+fn the_console_size_of_create_is_the_first_size() {
+    let d = daemon();
+    let body = json!({
+        "Cmd": ["stty", "size"], "Tty": true,
+        "HostConfig": {"ConsoleSize": [31, 97]},
+    });
+    let id = d.run_detached("sized", body);
+    assert_eq!(d.wait(&id), 0);
+    let log = d.http.get("/containers/sized/logs?stdout=1").expect(200);
+    assert_eq!(log.text(), "31 97\r\n");
+    d.finish();
+}

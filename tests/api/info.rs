@@ -1,0 +1,50 @@
+//! `/info`: counts that follow the containers, and what was found on the host.
+
+use serde_json::json;
+
+use crate::daemon;
+
+#[test]
+fn info_counts_containers_by_state() {
+    let d = daemon();
+    let sleep = || json!({"Cmd": ["sleep", "1000"]});
+    d.create("made", sleep());
+    d.run_detached("runs", sleep());
+    d.run_detached("frozen", sleep());
+    d.http.post("/containers/frozen/pause").expect(204);
+    let info = d.http.get("/info").expect(200).json();
+    assert_eq!(info["Containers"], 3);
+    assert_eq!(info["ContainersRunning"], 1);
+    assert_eq!(info["ContainersPaused"], 1);
+    assert_eq!(info["ContainersStopped"], 1);
+    assert_eq!(info["Images"], 1);
+    d.http.post("/containers/frozen/unpause").expect(204);
+    d.finish();
+}
+
+#[test]
+fn info_describes_the_host_and_the_runtimes() {
+    let d = daemon();
+    let info = d.http.get("/info").expect(200).json();
+    assert_eq!(info["DefaultRuntime"], "runc");
+    assert!(info["Runtimes"]["runc"].is_object(), "{}", info["Runtimes"]);
+    assert_eq!(info["OSType"], "linux");
+    assert_eq!(info["CgroupDriver"], "cgroupfs");
+    let version = info["CgroupVersion"].as_str().expect("text");
+    assert!(["1", "2"].contains(&version), "{version}");
+    assert!(info["NCPU"].as_u64().expect("a number") > 0);
+    assert!(info["MemTotal"].as_u64().expect("a number") > 0);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("it is there");
+    assert_eq!(info["KernelVersion"], kernel.trim());
+    let root = info["DockerRootDir"].as_str().expect("text");
+    assert!(root.contains(&d.mark()), "{root}");
+    let id = info["ID"].as_str().expect("text").to_owned();
+    assert_ne!(id, "");
+
+    let mut d = d;
+    d.stop();
+    d.restart();
+    let again = d.http.get("/info").expect(200).json();
+    assert_eq!(again["ID"], id.as_str(), "the id outlives a restart");
+    d.finish();
+}

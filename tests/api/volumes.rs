@@ -1,0 +1,136 @@
+//! Volumes of the local driver, and the mounts containers ask for.
+
+use serde_json::json;
+use testkit::{Image, query};
+
+use crate::daemon;
+
+#[test]
+fn a_volume_is_made_listed_inspected_and_removed() {
+    let d = daemon();
+    let made = d
+        .http
+        .post_json(
+            "/volumes/create",
+            &json!({"Name": "capv", "Labels": {"a": "b"}}),
+        )
+        .expect(201)
+        .json();
+    assert_eq!(made["Name"], "capv");
+    assert_eq!(made["Driver"], "local");
+    assert_eq!(made["Scope"], "local");
+    assert_eq!(made["Labels"], json!({"a": "b"}));
+    assert_eq!(made["Options"], json!(null));
+    let mountpoint = made["Mountpoint"].as_str().expect("text");
+    assert!(mountpoint.ends_with("/capv/_data"), "{mountpoint}");
+    assert_eq!(d.http.get("/volumes/capv").expect(200).json(), made);
+    let again = d
+        .http
+        .post_json("/volumes/create", &json!({"Name": "capv"}));
+    assert_eq!(again.expect(201).json()["CreatedAt"], made["CreatedAt"]);
+    let list = d.http.get("/volumes").expect(200).json();
+    assert_eq!(list, json!({"Volumes": [made], "Warnings": null}));
+    let filtered = query("/volumes", &[("filters", r#"{"label":{"a=c":true}}"#)]);
+    let list = d.http.get(&filtered).expect(200).json();
+    assert_eq!(list["Volumes"].as_array().map(Vec::len), Some(0));
+    d.http.delete("/volumes/capv").expect(204);
+    d.http
+        .delete("/volumes/capv")
+        .expect_error(404, "get capv: no such volume");
+    d.http.get("/volumes/capv").error(404);
+    let unnamed = d
+        .http
+        .post_json("/volumes/create", &json!({}))
+        .expect(201)
+        .json();
+    assert_eq!(unnamed["Name"].as_str().map(str::len), Some(64));
+    d.http
+        .post_json("/volumes/create", &json!({"Name": "../x"}))
+        .error(400);
+    d.finish();
+}
+
+#[test]
+fn data_outlive_the_container_and_a_volume_in_use_stays() {
+    let d = daemon();
+    let write = json!({
+        "Cmd": ["sh", "-c", "echo kept > /data/file"],
+        "HostConfig": {"Binds": ["shared:/data"]},
+    });
+    assert_eq!(d.run("writer", write).code, 0);
+    let message = d.http.delete("/volumes/shared").error(409);
+    assert!(message.contains("volume is in use"), "{message}");
+    d.http.delete("/containers/writer?v=1").expect(204);
+    d.http.get("/volumes/shared").expect(200);
+    let read = json!({
+        "Cmd": ["sh", "-c", "cat /data/file; touch /data/x"],
+        "HostConfig": {"Binds": ["shared:/data:ro"]},
+    });
+    let out = d.run("reader", read);
+    assert_eq!(out.output.stdout, "kept\n");
+    assert!(out.output.stderr.contains("Read-only"), "{out:?}");
+    assert_eq!(out.code, 1);
+    d.finish();
+}
+
+#[test]
+fn an_image_volume_is_anonymous_filled_from_the_image_and_goes_with_v() {
+    let mut image = Image::with("with-volume:1", &json!({"Volumes": {"/etc": {}}}));
+    image.tags = vec!["with-volume:1".to_owned()];
+    let d = daemon();
+    d.load(&image);
+    let out = d.run(
+        "uses",
+        json!({"Image": "with-volume:1", "Cmd": ["head", "-n1", "/etc/passwd"]}),
+    );
+    assert_eq!(out.output.stdout, "root:x:0:0:root:/root:/bin/sh\n");
+    let mounts = &d.inspect("uses")["Mounts"];
+    assert_eq!(mounts[0]["Type"], "volume");
+    assert_eq!(mounts[0]["Destination"], "/etc");
+    let name = mounts[0]["Name"].as_str().expect("text").to_owned();
+    assert_eq!(name.len(), 64);
+    d.http.get(&format!("/volumes/{name}")).expect(200);
+    d.http.delete("/containers/uses?v=1").expect(204);
+    d.http.get(&format!("/volumes/{name}")).error(404);
+    d.finish();
+}
+
+#[test]
+fn binds_tmpfs_and_mounts_arrive_as_asked() {
+    let d = daemon();
+    let host = d.root().join("host");
+    std::fs::create_dir(&host).expect("a directory in ours");
+    std::fs::write(host.join("f"), "from the host\n").expect("a file in ours");
+    let host = host.display().to_string();
+    let body = json!({
+        "Cmd": ["sh", "-c", "cat /b/f; cat /m/f; df -k /t | tail -n1 | awk '{print $2}'; \
+                             grep -c ' /t ' /proc/mounts; touch /m/no"],
+        "HostConfig": {
+            "Binds": [format!("{host}:/b")],
+            "Mounts": [{"Type": "bind", "Source": host, "Target": "/m", "ReadOnly": true}],
+            "Tmpfs": {"/t": "size=1m"},
+        },
+    });
+    let out = d.run("mounts", body);
+    assert_eq!(out.output.stdout, "from the host\nfrom the host\n1024\n1\n");
+    assert!(out.output.stderr.contains("Read-only"), "{out:?}");
+    let missing = json!({
+        "Cmd": ["true"],
+        "HostConfig": {"Mounts": [{"Type": "bind", "Source": "/no/such/dir", "Target": "/m"}]},
+    });
+    let answer = d.http.post_json(
+        "/containers/create?name=missing",
+        &json!({"Image": "busybox", "Cmd": missing["Cmd"], "HostConfig": missing["HostConfig"]}),
+    );
+    let message = answer.error(400);
+    assert!(
+        message.contains("bind source path does not exist"),
+        "{message}"
+    );
+    // -v makes what is missing.
+    let makes = d.root().join("made").display().to_string();
+    let made = json!({"Cmd": ["true"], "HostConfig": {"Binds": [format!("{makes}:/m")]}});
+    assert_eq!(d.run("makes", made).code, 0);
+    assert!(std::fs::metadata(&makes).expect("it was made").is_dir());
+    d.finish();
+}

@@ -1,0 +1,172 @@
+//! Plays conmon or an OCI runtime, whichever its file is named, and misbehaves when the control
+//! file beside it says so. Without a line for this call it becomes the real program, so a test
+//! bends one call of a real container's life and leaves the rest true.
+//!
+//! The control file has one line per rule; the first that fits counts:
+//!
+//! ```text
+//! PROGRAM CALL ACTION [ARGUMENT]
+//!
+//! runc    create   fail no space left on device    complain on stderr, exit 1
+//! runc    create   silent                          exit 1 without a word
+//! runc    create   die                             die of SIGKILL
+//! runc    create   no-pid-file                     exit 0 without having made anything
+//! runc    kill     hang                            never end
+//! conmon  create   usage invalid option            complain on stderr, exit 1, before all else
+//! conmon  create   eof                             end after the start byte, without a message
+//! conmon  create   say {"data": -1}                send this on the sync pipe, then end
+//! conmon  create   hang                            never read the start byte
+//! conmon  create   hang-started                    read the start byte, then never answer
+//! ```
+//!
+//! CALL is the runtime's subcommand, or `create` and `exec` for conmon; `*` is any. Every call is
+//! appended to the file `calls`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    let me = std::env::current_exe().expect("/proc is mounted");
+    let dir = me.parent().expect("a file is in a directory").to_owned();
+    let name = me.file_name().expect("a file has a name");
+    let name = name.to_string_lossy().into_owned();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let call = call_of(&name, &args);
+    journal(&dir, &name, &args);
+    let control = fs::read_to_string(dir.join("control")).unwrap_or_default();
+    match action_for(&control, &name, &call) {
+        None => become_real(&name, &args),
+        Some((action, argument)) if name == "conmon" => conmon(&action, &argument),
+        Some((action, argument)) => runtime(&action, &argument),
+    }
+}
+
+/// One write, so that calls made at once do not mix.
+fn journal(dir: &Path, name: &str, args: &[String]) {
+    let line = format!("{name} {}\n", args.join(" "));
+    fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("calls"))
+        .and_then(|mut file| file.write_all(line.as_bytes()))
+        .expect("the journal takes a line");
+}
+
+/// The runtime's subcommand: the first word that is one. conmon's mode.
+fn call_of(name: &str, args: &[String]) -> String {
+    const SUBCOMMANDS: [&str; 12] = [
+        "create", "start", "kill", "delete", "state", "pause", "resume", "exec", "update", "list",
+        "features", "ps",
+    ];
+    if name == "conmon" {
+        let exec = args.iter().any(|a| a == "-e" || a == "--exec");
+        return if exec { "exec" } else { "create" }.to_owned();
+    }
+    args.iter()
+        .find(|a| SUBCOMMANDS.contains(&a.as_str()))
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn action_for(control: &str, name: &str, call: &str) -> Option<(String, String)> {
+    control.lines().find_map(|line| {
+        let mut words = line.trim().splitn(4, ' ');
+        let program = words.next()?;
+        let pattern = words.next()?;
+        let action = words.next()?.to_owned();
+        let argument = words.next().unwrap_or_default().to_owned();
+        let fits = program == name && (pattern == "*" || pattern == call);
+        fits.then_some((action, argument))
+    })
+}
+
+fn become_real(name: &str, args: &[String]) -> ExitCode {
+    let real = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
+        .map(|dir| PathBuf::from(dir).join(name))
+        .into_iter()
+        .find(|path| path.is_file());
+    let Some(real) = real else {
+        eprintln!("moored-fake: no real {name} on this host: install the package {name}");
+        return ExitCode::from(1);
+    };
+    let error = Command::new(&real).args(args).exec();
+    eprintln!("moored-fake: {}: {error}", real.display());
+    ExitCode::from(1)
+}
+
+fn runtime(action: &str, argument: &str) -> ExitCode {
+    match action {
+        "fail" => {
+            eprintln!("{argument}");
+            ExitCode::from(1)
+        }
+        "silent" => ExitCode::from(1),
+        "die" => die(),
+        "no-pid-file" => ExitCode::SUCCESS,
+        "hang" => hang(),
+        other => unknown(other),
+    }
+}
+
+fn conmon(action: &str, argument: &str) -> ExitCode {
+    match action {
+        "usage" => {
+            eprintln!("[conmon:e]: {argument}");
+            return ExitCode::from(1);
+        }
+        "hang" => hang(),
+        _ => {}
+    }
+    wait_for_start();
+    match action {
+        "eof" => ExitCode::SUCCESS,
+        "say" => {
+            let line = format!("{argument}\n");
+            let sync = descriptor("_OCI_SYNCPIPE");
+            fs::File::from(sync)
+                .write_all(line.as_bytes())
+                .expect("the sync pipe takes a message");
+            ExitCode::SUCCESS
+        }
+        "hang-started" => hang(),
+        other => unknown(other),
+    }
+}
+
+/// One byte, or the end, on the start pipe.
+fn wait_for_start() {
+    let mut byte = [0];
+    let _ = fs::File::from(descriptor("_OCI_STARTPIPE")).read(&mut byte);
+}
+
+/// A descriptor the daemon named in the environment, as conmon takes it.
+fn descriptor(variable: &str) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    let number = std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("the daemon sets {variable}"));
+    // SAFETY: the number names a descriptor that was passed to this process for this purpose;
+    // each variable is taken once and nothing else here uses it.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(number) }
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn die() -> ! {
+    let me = rustix::process::getpid();
+    let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    hang()
+}
+
+fn unknown(action: &str) -> ExitCode {
+    eprintln!("moored-fake: no such action: {action}");
+    ExitCode::from(99)
+}

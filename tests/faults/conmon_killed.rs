@@ -1,0 +1,115 @@
+//! `kill -9` of a container's conmon: the code is still exact, and the state says what happened.
+
+use serde_json::json;
+use testkit::{Daemon, until};
+
+use crate::daemon;
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL)
+        .expect("it is alive");
+}
+
+/// Linux 6.15 tells the exit of a process that is no child (PIDFD_INFO_EXIT).
+fn kernel_tells_exits() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("it is there");
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
+
+/// The code, or 255 with a reason where no witness is left.
+#[track_caller]
+fn expect_code(d: &Daemon, id: &str, code: i64) {
+    d.wait_status(id, "exited");
+    let state = &d.inspect(id)["State"];
+    if kernel_tells_exits() {
+        assert_eq!(state["ExitCode"], code, "{state}");
+    } else {
+        assert_eq!(state["ExitCode"], 255, "{state}");
+        assert_ne!(state["Error"], "", "{state}");
+    }
+}
+
+#[test]
+fn the_code_is_exact_without_conmon() {
+    let d = daemon();
+    let go = d.root().join("go");
+    std::fs::create_dir(&go).expect("a directory in ours");
+    let bind = format!("{}:/go:ro", go.display());
+    let script = "while [ ! -e /go/now ]; do sleep 0.02; done; exit 42";
+    let id = d.run_detached(
+        "orphan",
+        json!({"Cmd": ["sh", "-c", script], "HostConfig": {"Binds": [bind]}}),
+    );
+    let killed = d.run_detached("killed", json!({"Cmd": ["sleep", "1000"]}));
+    kill(d.conmon_pid(&id));
+    kill(d.conmon_pid(&killed));
+    assert_eq!(d.status(&id), "running", "the container lives on");
+    std::fs::write(go.join("now"), "").expect("a file in ours");
+    expect_code(&d, &id, 42);
+    d.http.post("/containers/killed/kill").expect(204);
+    expect_code(&d, &killed, 137);
+    d.http.delete(&format!("/containers/{id}")).expect(204);
+    d.http.delete(&format!("/containers/{killed}")).expect(204);
+    d.expect_nothing_left();
+    d.finish();
+}
+
+#[test]
+fn a_container_without_conmon_can_be_stopped_and_started_again() {
+    let d = daemon();
+    let id = d.run_detached("it", json!({"Cmd": ["sleep", "1000"]}));
+    kill(d.conmon_pid(&id));
+    d.http.post("/containers/it/stop?t=0").expect(204);
+    expect_code(&d, &id, 137);
+    d.start_container(&id);
+    assert_eq!(d.status(&id), "running");
+    d.conmon_pid(&id);
+    d.http.delete("/containers/it?force=1").expect(204);
+    d.finish();
+}
+
+#[test]
+fn attached_clients_are_let_go_when_conmon_dies() {
+    let d = daemon();
+    let id = d.run_detached("it", json!({"Cmd": ["sleep", "1000"]}));
+    let mut attach = d
+        .http
+        .hijack("/containers/it/attach?stream=1&stdout=1", true);
+    kill(d.conmon_pid(&id));
+    attach.read_to_end();
+    d.http.post("/containers/it/kill").expect(204);
+    expect_code(&d, &id, 137);
+    d.finish();
+}
+
+/// conmon and the first process die while the daemon is away: nobody saw the code, and nobody
+/// makes one up.
+#[test]
+fn a_code_nobody_saw_is_255_with_a_reason() {
+    let mut d = daemon();
+    let id = d.run_detached("lost", json!({"Cmd": ["sleep", "1000"]}));
+    let [conmon, init] = [d.conmon_pid(&id), d.init_pid(&id)];
+    d.kill9();
+    kill(conmon);
+    kill(init);
+    // Collected, not only dead: a zombie still tells its code.
+    until("both are gone", || {
+        [conmon, init]
+            .iter()
+            .all(|pid| !std::fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+    });
+    d.restart();
+    d.wait_status(&id, "exited");
+    let state = &d.inspect(&id)["State"];
+    assert_eq!(state["ExitCode"], 255, "{state}");
+    let error = state["Error"].as_str().expect("text");
+    assert!(error.contains("exit status unknown"), "{error}");
+    assert_eq!(d.wait(&id), 255);
+    d.finish();
+}

@@ -1,0 +1,93 @@
+//! The ledger damaged behind the daemon's back.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use testkit::Daemon;
+
+use crate::daemon;
+
+/// The ledger: the one database of the data root.
+fn ledger(d: &Daemon) -> PathBuf {
+    let entries = std::fs::read_dir(d.root().join("data")).expect("the data root is there");
+    let mut found = entries
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| p.extension().is_some_and(|e| e == "db"));
+    let path = found.next().expect("a database");
+    assert_eq!(found.next(), None, "one database");
+    path
+}
+
+/// Changes the ledger as a defect or a bad disk would, while no daemon runs.
+fn tamper(d: &Daemon, sql: &str) {
+    let path = ledger(d);
+    let script = format!("PRAGMA ignore_check_constraints = 1; {sql}");
+    let output = std::process::Command::new(testkit::require("sqlite3", "sqlite3"))
+        .arg(&path)
+        .arg(script)
+        .output()
+        .expect("sqlite3 runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_damaged_row_hides_nothing_else_and_can_be_removed() {
+    let mut d = daemon();
+    let bad = d.create("bad", json!({"Cmd": ["true"]}));
+    let good = d.run_detached("good", json!({"Cmd": ["sleep", "1000"]}));
+    d.stop();
+    tamper(
+        &d,
+        &format!("UPDATE containers SET spec = '{{\"cut' WHERE id = '{bad}';"),
+    );
+    d.restart();
+    assert_eq!(d.status(&good), "running");
+    let state = &d.inspect("bad")["State"];
+    assert_eq!(state["Status"], "dead", "{state}");
+    assert_eq!(state["Dead"], true);
+    assert_ne!(state["Error"], "", "{state}");
+    d.http.post("/containers/bad/start").expect(409);
+    d.http.delete("/containers/bad?force=1").expect(204);
+    d.create("bad", json!({"Cmd": ["true"]}));
+    d.finish();
+}
+
+#[test]
+fn a_broken_ledger_stops_the_daemon_with_advice_and_no_container() {
+    let mut d = daemon();
+    let id = d.run_detached("lives", json!({"Cmd": ["sleep", "1000"]}));
+    let init = d.init_pid(&id);
+    d.stop();
+    let path = ledger(&d);
+    // The write-ahead log holds the newest pages: without it away, the ledger would be whole.
+    let beside = |end: &str| path.with_file_name(format!("ledger.db{end}"));
+    let parts = ["", "-wal", "-shm"].map(beside);
+    let whole = parts.clone().map(|part| std::fs::read(part).ok());
+    for part in &parts[1..] {
+        let _ = std::fs::remove_file(part);
+    }
+    std::fs::write(&path, b"this is not a database, by no means").expect("it is ours");
+    let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| d.restart()))
+        .expect_err("the daemon must not start");
+    let said = said
+        .downcast_ref::<String>()
+        .expect("the kit tells the log")
+        .clone();
+    assert!(said.contains(path.to_str().expect("text")), "{said}");
+    assert!(said.contains(".recover"), "{said}");
+    let alive = std::fs::exists(format!("/proc/{init}")).expect("/proc is mounted");
+    assert!(alive, "the container does not notice");
+    for (part, bytes) in parts.iter().zip(&whole) {
+        match bytes {
+            Some(bytes) => std::fs::write(part, bytes).expect("it is ours"),
+            None => drop(std::fs::remove_file(part)),
+        }
+    }
+    d.restart();
+    assert_eq!(d.status(&id), "running");
+    d.finish();
+}

@@ -1,0 +1,19 @@
+//! What nobody plans for: the daemon killed, conmon killed, programs that fail in every way, rows
+//! and files damaged, a full disk. After each the truth is told, nothing is lost and nothing left.
+
+mod conmon_killed;
+mod daemon_killed;
+mod disk;
+mod ledger;
+mod programs;
+mod roots;
+
+use testkit::{Daemon, Options};
+
+fn options() -> Options {
+    Options::new(env!("CARGO_BIN_EXE_moored"))
+}
+
+fn daemon() -> Daemon {
+    Daemon::start(options())
+}

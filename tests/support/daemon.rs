@@ -1,0 +1,488 @@
+//! A real daemon on roots, a cgroup parent and namespaces of its own.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::namespace::Namespace;
+use crate::{Client, DEADLINE, Docker, Fakes, Image, census};
+
+/// How a daemon is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    program: PathBuf,
+    /// `--runtime`; `None` leaves the choice to the daemon.
+    runtime: Option<String>,
+    /// Run where /sys/fs/cgroup/unified is unmounted, as crun on a hybrid host needs it.
+    hide_unified: bool,
+    /// Load busybox once it is up.
+    image: bool,
+    /// Its configuration file.
+    config: Option<String>,
+    /// Its `$PATH`; `None` is ours.
+    path: Option<PathBuf>,
+    /// Put the data root on a file system of that size.
+    data_root_bytes: Option<u64>,
+}
+
+impl Options {
+    /// A daemon with runc and the busybox image.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            runtime: Some("runc".to_owned()),
+            hide_unified: false,
+            image: true,
+            config: None,
+            path: None,
+            data_root_bytes: None,
+        }
+    }
+
+    /// Without loading an image.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.image = false;
+        self
+    }
+
+    /// With a configuration file.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Self {
+        self.config = Some(text.to_owned());
+        self
+    }
+
+    /// With another `$PATH`.
+    #[must_use]
+    pub fn path(mut self, path: &Path) -> Self {
+        self.path = Some(path.to_owned());
+        self
+    }
+
+    /// With a data root that can be filled: a file system of its own, seen in the daemon's mount
+    /// namespace only (see [`Daemon::inside`]).
+    #[must_use]
+    pub fn data_root_of_bytes(mut self, size: u64) -> Self {
+        self.data_root_bytes = Some(size);
+        self
+    }
+
+    /// With the fake conmon and runc in place of the real ones.
+    #[must_use]
+    pub fn fakes(mut self, fakes: &Fakes) -> Self {
+        self.config = Some(format!(
+            "[conmon]\npaths = [{:?}]\n[runtimes.runc]\npaths = [{:?}]\n",
+            fakes.path("conmon"),
+            fakes.path("runc"),
+        ));
+        self
+    }
+
+    /// With another runtime; crun gets the namespace it needs.
+    #[must_use]
+    pub fn runtime(mut self, name: &str) -> Self {
+        self.runtime = Some(name.to_owned());
+        self.hide_unified = name == "crun";
+        self
+    }
+}
+
+/// A daemon under test. End it with [`Daemon::finish`]: dropped in another way it fails the test,
+/// and takes everything with it that the daemon made.
+#[derive(Debug)]
+pub struct Daemon {
+    options: Options,
+    root: tempfile::TempDir,
+    namespace: Namespace,
+    child: Option<Child>,
+    /// The client of its socket.
+    pub http: Client,
+    start: Baseline,
+    finished: bool,
+}
+
+/// What there was before the first container.
+#[derive(Debug, Default)]
+struct Baseline {
+    descriptors: Vec<String>,
+    run_files: BTreeSet<String>,
+    mounts: BTreeSet<String>,
+}
+
+impl Daemon {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not, with its log.
+    pub fn start(options: Options) -> Self {
+        let root = tempfile::Builder::new()
+            .prefix(census::PREFIX)
+            .tempdir()
+            .expect("a directory for the daemon");
+        let http = Client::new(root.path().join("moored.sock"));
+        let mut daemon = Self {
+            namespace: Namespace::new(options.hide_unified),
+            options,
+            http,
+            root,
+            child: None,
+            start: Baseline::default(),
+            finished: false,
+        };
+        if let Some(config) = &daemon.options.config {
+            fs::write(daemon.root.path().join("moored.toml"), config).expect("a file in our dir");
+        }
+        if let Some(size) = daemon.options.data_root_bytes {
+            daemon.mount_data_root(size);
+        }
+        daemon.restart();
+        if daemon.options.image {
+            daemon.load(&Image::busybox());
+        }
+        daemon.start = daemon.look();
+        daemon
+    }
+
+    fn mount_data_root(&self, size: u64) {
+        let data = self.root.path().join("data");
+        fs::create_dir(&data).expect("a directory in ours");
+        let mounted = self
+            .namespace
+            .command("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size},mode=0710"),
+                "tmpfs",
+            ])
+            .arg(&data)
+            .status();
+        assert!(
+            mounted.is_ok_and(|s| s.success()),
+            "mounting {}",
+            data.display()
+        );
+    }
+
+    /// Its flags, the same at each start.
+    fn args(&self) -> Vec<String> {
+        let path = |name: &str| self.root.path().join(name).display().to_string();
+        let mut args = vec!["serve".to_owned()];
+        let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
+        flag("--socket", path("moored.sock"));
+        flag("--data-root", path("data"));
+        flag("--run-root", path("run"));
+        flag("--cgroup-parent", self.mark());
+        flag("--log-level", "debug".to_owned());
+        if let Some(runtime) = &self.options.runtime {
+            flag("--runtime", runtime.clone());
+        }
+        if self.options.config.is_some() {
+            flag("--config", path("moored.toml"));
+        }
+        args
+    }
+
+    /// Starts it again, on the same roots and in the same namespaces.
+    ///
+    /// # Panics
+    /// When it still runs, or does not answer in time.
+    pub fn restart(&mut self) {
+        self.spawn();
+        self.wait_ready();
+    }
+
+    /// Starts it again without waiting for an answer.
+    ///
+    /// # Panics
+    /// When it still runs.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the daemon runs already");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("a log file in our dir");
+        let mut command = self.namespace.command(&self.options.program);
+        if let Some(path) = &self.options.path {
+            command.env("PATH", path);
+        }
+        let child = command
+            .args(self.args())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor"))
+            .stderr(log)
+            .spawn()
+            .expect("nsenter(1) of util-linux runs");
+        self.child = Some(child);
+    }
+
+    /// Waits until it answers a ping.
+    ///
+    /// # Panics
+    /// When it ends or stays silent.
+    pub fn wait_ready(&mut self) {
+        let start = Instant::now();
+        loop {
+            if self.http.answers() {
+                return;
+            }
+            let child = self.child.as_mut().expect("it was spawned");
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                self.child = None;
+                panic!("the daemon ended at start: {status}\n{}", self.log());
+            }
+            assert!(
+                start.elapsed() < DEADLINE,
+                "the daemon does not answer\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Kills it between any two instructions.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().expect("the daemon runs");
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+    }
+
+    /// Asks it to end and checks that it does so within a second (a loaded machine gets five),
+    /// with code 0.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().expect("the daemon runs");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("it is our child");
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                break status;
+            }
+            if start.elapsed() > Duration::from_secs(5) {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the daemon did not end on SIGTERM\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert!(
+            status.success(),
+            "the daemon ended: {status}\n{}",
+            self.log()
+        );
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the daemon runs").id()
+    }
+
+    /// The directory of all its roots: `data`, `run`, the socket.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// A path of its mount namespace, seen from here.
+    pub fn inside(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        let below = path.strip_prefix("/").unwrap_or(path);
+        Path::new(&format!("/proc/{}/root", self.namespace.pid())).join(below)
+    }
+
+    /// Runs a program in its namespaces.
+    pub fn command_inside(&self, program: impl AsRef<OsStr>) -> std::process::Command {
+        self.namespace.command(program)
+    }
+
+    /// What all it makes is named after: its cgroup parent and the last part of its root.
+    pub fn mark(&self) -> String {
+        let name = self.root.path().file_name().expect("it was made by us");
+        name.to_string_lossy().into_owned()
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.root.path().join("log")
+    }
+
+    /// The docker CLI for it.
+    pub fn docker(&self) -> Docker {
+        Docker::new(self.http.socket())
+    }
+
+    /// Ends the test: removes every container through the API, then checks that nothing of any of
+    /// them is left, that the daemon never panicked, and that it ends on SIGTERM.
+    ///
+    /// # Panics
+    /// Saying what is left.
+    pub fn finish(mut self) {
+        if self.child.is_none() {
+            self.restart();
+        }
+        let all = self.http.get("/containers/json?all=1").expect(200).json();
+        for container in all.as_array().expect("a list") {
+            let id = container["Id"].as_str().expect("an id");
+            let gone = self.http.delete(&format!("/containers/{id}?force=1&v=1"));
+            assert!(matches!(gone.status, 204 | 404), "{}", gone.text());
+        }
+        self.expect_nothing_left();
+        self.stop();
+        let left = census::processes(&self.mark(), Some(self.namespace.pid()), &self.not_left());
+        assert!(left.is_empty(), "left after SIGTERM: {left:#?}");
+        let log = self.log();
+        let panic = log.lines().position(|l| l.contains("panicked at"));
+        if let Some(line) = panic {
+            let around: Vec<_> = log.lines().skip(line).take(8).collect();
+            panic!("the daemon panicked:\n{}", around.join("\n"));
+        }
+        self.finished = true;
+    }
+
+    /// Waits until no container has left anything: see [`Daemon::leftovers`].
+    ///
+    /// # Panics
+    /// When something stays.
+    pub fn expect_nothing_left(&self) {
+        let start = Instant::now();
+        loop {
+            let left = self.leftovers();
+            if left.is_empty() {
+                return;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "left behind:\n{}",
+                left.join("\n")
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What there is beyond a daemon without containers: processes, zombies, mounts, cgroups,
+    /// files of the run root, directories of containers, descriptors of the daemon.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mark = self.mark();
+        let mut left = Vec::new();
+        for process in census::processes(&mark, Some(self.namespace.pid()), &self.not_left()) {
+            left.push(format!("process {}: {}", process.pid, process.what));
+        }
+        for pid in self.child.iter().flat_map(|c| census::zombies_of(c.id())) {
+            left.push(format!("zombie {pid}, a child of the daemon"));
+        }
+        for cgroup in census::cgroups(&mark) {
+            let is_parent = cgroup.file_name() == Some(mark.as_ref());
+            if !is_parent {
+                left.push(format!("cgroup {}", cgroup.display()));
+            }
+        }
+        let now = self.look();
+        let more = now.mounts.difference(&self.start.mounts);
+        left.extend(more.map(|m| format!("mount {m}")));
+        let more = now.run_files.difference(&self.start.run_files);
+        left.extend(more.map(|f| format!("file run/{f}")));
+        let more = census::surplus(&self.start.descriptors, &now.descriptors);
+        left.extend(
+            more.iter()
+                .map(|d| format!("descriptor of the daemon: {d}")),
+        );
+        for dir in ["data", "run"].map(|d| self.root.path().join(d)) {
+            left.extend(directories_of_containers(&self.inside(dir)));
+        }
+        left
+    }
+
+    pub(crate) fn not_left(&self) -> Vec<u32> {
+        let daemon = self.child.iter().map(Child::id);
+        daemon.chain([self.namespace.pid()]).collect()
+    }
+
+    fn look(&self) -> Baseline {
+        Baseline {
+            descriptors: self
+                .child
+                .as_ref()
+                .map(|c| census::descriptors(c.id()))
+                .unwrap_or_default(),
+            run_files: census::files(&self.inside(self.root.path().join("run"))),
+            mounts: census::mounts(&self.mark(), Some(self.namespace.pid())),
+        }
+    }
+
+    /// Takes everything away by force.
+    fn purge(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let mark = self.mark();
+        let start = Instant::now();
+        loop {
+            let cgroups = census::cgroups(&mark);
+            for cgroup in &cgroups {
+                let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
+                let _ = fs::write(cgroup.join("cgroup.freeze"), "0");
+            }
+            let left = census::processes(&mark, Some(self.namespace.pid()), &self.not_left());
+            for process in &left {
+                let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+                let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+            }
+            let stuck = cgroups.iter().filter(|c| fs::remove_dir(c).is_err());
+            if stuck.count() == 0 && left.is_empty() || start.elapsed() > Duration::from_secs(10) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(60)..];
+            eprintln!("the end of the daemon's log:\n{}", tail.join("\n"));
+        }
+        self.purge();
+        assert!(
+            self.finished || std::thread::panicking(),
+            "the test did not call finish()"
+        );
+    }
+}
+
+/// Entries named by a container's id in a directory `containers`, or in any of the run root.
+fn directories_of_containers(root: &Path) -> Vec<String> {
+    let is_id = |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut found = Vec::new();
+    for parent in [root.join("containers"), root.to_owned()] {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            if is_id(&entry.file_name().to_string_lossy()) {
+                found.push(format!("directory {}", entry.path().display()));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,31 @@
+//! What the end-to-end tests share: a real daemon on roots of its own, a small HTTP client, the
+//! docker CLI, an image made from busybox, and a census of what is left behind.
+//!
+//! Nothing here knows the daemon's code: it is driven as users drive it, through its socket, its
+//! flags and its files. Every wait is a condition with a deadline ([`until`]), and every failure
+//! says what was seen. Never shipped.
+
+pub mod census;
+mod connection;
+mod daemon;
+mod docker;
+mod fake;
+mod hijack;
+mod http;
+mod image;
+mod namespace;
+mod pty;
+mod shorthand;
+mod stdcopy;
+mod wait;
+
+pub use daemon::{Daemon, Options};
+pub use docker::{Docker, Output, require};
+pub use fake::Fakes;
+pub use hijack::Hijacked;
+pub use http::{Body, Client, Response, Streaming, query};
+pub use image::{BUSYBOX, Image, TarBuilder};
+pub use pty::Pty;
+pub use shorthand::Outcome;
+pub use stdcopy::{Frame, Streams, demux, frames};
+pub use wait::{DEADLINE, until, until_some};
