@@ -1,0 +1,36 @@
+# Everything is done by scripts or cargo; this file only names the ways in.
+
+CARGO ?= cargo
+CENSUS = $(CARGO) run --quiet --locked -p moored-testkit --bin moored-census --
+
+.PHONY: help run test check setup soak bench
+
+help:
+	@echo "make run    build, start a private daemon, run a container through curl, clean up"
+	@echo "make test   every check and every test; as root, with real containers"
+	@echo "make check  formatting and lints only"
+	@echo "make soak   the tests against real programs, in their full length"
+	@echo "make bench  measure against conmon and the runtime by hand"
+	@echo "make setup  install what the others need"
+
+setup:
+	@scripts/setup.sh
+
+run: setup
+	@scripts/demo.sh
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test: setup check
+	@[ "$$(id -u)" = 0 ] || { echo "make test: real containers need root: sudo make test" >&2; exit 1; }
+	$(CENSUS) save target/census
+	$(CARGO) test --workspace --locked
+	$(CENSUS) since target/census
+
+soak: setup
+	MOORED_SOAK=1 $(CARGO) test --release --locked --test cli --test faults
+
+bench: setup
+	$(CARGO) bench --locked --bench lifecycle
