@@ -1,7 +1,7 @@
 //! What a container is made of: its environment, user, names, limits, root file system.
 
 use serde_json::{Value, json};
-use testkit::{Daemon, Image};
+use testkit::{Daemon, Image, until};
 
 use crate::daemon;
 
@@ -238,10 +238,14 @@ fn the_out_of_memory_killer_is_told_of() {
 fn an_init_forwards_signals_and_reaps() {
     testkit::require("catatonit", "catatonit");
     let d = daemon();
-    d.run_detached(
+    let cmd = ["sh", "-c", "echo ready; exec sleep 1000"];
+    let id = d.run_detached(
         "with-init",
-        json!({"Cmd": ["sleep", "1000"], "HostConfig": {"Init": true}}),
+        json!({"Cmd": cmd, "HostConfig": {"Init": true}}),
     );
+    // Before that the init may not have set up its signals yet, and the kernel drops those that
+    // the first process of a pid namespace does not handle.
+    until("the init has a child", || d.logs(&id).stdout == "ready\n");
     d.http.post("/containers/with-init/stop?t=20").expect(204);
     assert_eq!(d.inspect("with-init")["State"]["ExitCode"], 143);
     d.finish();
