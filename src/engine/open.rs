@@ -55,16 +55,7 @@ impl Engine {
             ..
         } = contents;
         let keep_unknown_trees = damaged.iter().any(|d| d.table == Table::Images);
-        let warnings = damaged
-            .iter()
-            .map(|d| {
-                format!(
-                    "the ledger's row {} of {:?} is damaged: {}",
-                    d.key, d.table, d.reason
-                )
-            })
-            .inspect(|warning| tracing::error!("{warning}"))
-            .collect();
+        let warnings = damaged.iter().map(warning).collect();
         let engine = Self {
             inner: Arc::new(Inner {
                 facts,
@@ -171,6 +162,16 @@ impl Engine {
         let _gate = self.inner.images.gate_all().await;
         self.inner.sweep_images().await
     }
+}
+
+/// What the operator is told of a row that cannot be read.
+fn warning(damaged: &Damaged) -> String {
+    let Damaged {
+        key, table, reason, ..
+    } = damaged;
+    let warning = format!("the ledger's row {key} of {table:?} is damaged: {reason}");
+    tracing::error!("{warning}");
+    warning
 }
 
 fn open_stores(layout: &Layout) -> Result<(Ledger, Contents, images::Images)> {

@@ -190,26 +190,19 @@ impl Runtimes {
             Ok(Ok(None)) => return Err(Failure::Runtime(String::new())),
             Ok(Ok(Some(packet))) => pipe::parse(&packet),
         };
-        match report {
-            Report::Created(pid) => {
-                let (init, conmon) = self.identify(&request.id, pid)?;
-                let parts = Parts {
-                    id: request.id.clone(),
-                    runtime: request.runtime.clone(),
-                    bundle: request.bundle.clone(),
-                    resize_limit: features.resize_limit,
-                    init,
-                    monitor: Some(Monitor::new(conmon, Some(sync))),
-                    exits,
-                    lost: false,
-                };
-                Ok(Task::new(self, parts))
-            }
-            Report::Failed(said) => Err(Failure::Runtime(said.unwrap_or_default())),
-            Report::Unreadable(shown) => Err(Failure::Host(Error::system(format!(
-                "conmon said something unreadable: {shown}"
-            )))),
-        }
+        let pid = created(report)?;
+        let (init, conmon) = self.identify(&request.id, pid)?;
+        let parts = Parts {
+            id: request.id.clone(),
+            runtime: request.runtime.clone(),
+            bundle: request.bundle.clone(),
+            resize_limit: features.resize_limit,
+            init,
+            monitor: Some(Monitor::new(conmon, Some(sync))),
+            exits,
+            lost: false,
+        };
+        Ok(Task::new(self, parts))
     }
 
     fn arguments(
@@ -337,6 +330,17 @@ impl Runtimes {
                 failure::start_error(Step::Create, runtime, &said, &facts)
             }
         }
+    }
+}
+
+/// The pid that conmon reports, or how it failed.
+fn created(report: Report) -> Result<Pid, Failure> {
+    match report {
+        Report::Created(pid) => Ok(pid),
+        Report::Failed(said) => Err(Failure::Runtime(said.unwrap_or_default())),
+        Report::Unreadable(shown) => Err(Failure::Host(Error::system(format!(
+            "conmon said something unreadable: {shown}"
+        )))),
     }
 }
 
