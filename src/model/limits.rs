@@ -50,6 +50,8 @@ pub const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// Output of a helper program (runtime, conmon) kept for an error message.
 pub const PROGRAM_OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// What is read of a `ps` that may list all processes of a busy host.
+pub const PS_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Programs (runtime, conmon) running at once on behalf of requests.
 pub const RUNTIME_CALLS_MAX: usize = 64;
 

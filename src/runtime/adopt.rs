@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use model::{ContainerId, Context, ExitReason, ExitStatus, ProcessRef, Result, Timestamp};
+use model::{ContainerId, Context, Error, ExitReason, ExitStatus, ProcessRef, Result, Timestamp};
 use sys::dir_watch::Watch;
 use sys::pidfd::PidFd;
 
@@ -83,25 +83,34 @@ impl Runtimes {
         &self,
         request: &AdoptTask,
         monitor: Option<Monitor>,
-        exits: Option<&mut Watch>,
+        mut exits: Option<&mut Watch>,
     ) -> Result<ExitReport> {
         let layout = &self.inner.layout;
         let path = layout.exit_file(&request.id);
         let read = || ExitFile::read(&path).context(format_args!("cannot read {}", path.display()));
         let mut file = read()?;
         if let (None, Some(monitor)) = (&file, monitor) {
-            let written = async {
-                match exits {
-                    Some(exits) => drop(exits.next().await),
-                    None => std::future::pending().await,
+            let looked = async {
+                // A wake-up may be for less than the file: look again until it is there.
+                loop {
+                    if let Some(file) = read()? {
+                        return Ok::<_, Error>(file);
+                    }
+                    match exits.as_mut() {
+                        Some(exits) => drop(exits.next().await),
+                        None => std::future::pending().await,
+                    }
                 }
             };
             tokio::select! {
-                () = written => {}
-                () = monitor.gone() => {}
-                () = tokio::time::sleep(self.inner.config.exit_file_timeout) => {}
+                found = looked => file = Some(found?),
+                () = monitor.gone() => file = read()?,
+                () = tokio::time::sleep(self.inner.config.exit_file_timeout) => {
+                    tracing::warn!(container = %request.id, "conmon wrote no exit file and is killed");
+                    monitor.kill();
+                    file = read()?;
+                }
             }
-            file = read()?;
         }
         let (status, finished_at) = match file {
             Some(file) => (file.status, file.written_at),

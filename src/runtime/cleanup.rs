@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::{ContainerId, Error, Kind, Pid, ProcessRef, Result, Signal};
 use sys::pidfd::PidFd;
 
+use crate::failure::BundleFacts;
 use crate::layout::{BUNDLE_FILES, remove_dir, remove_file};
 use crate::{RuntimeName, Runtimes};
 
@@ -80,7 +81,26 @@ impl Runtimes {
         if let Err(e) = self.delete(id, runtime, true).await {
             tracing::warn!(container = %id, "what a failed creation left is still there: {e}");
         }
+        self.clear_cgroup(id, bundle).await;
         self.forget(id, bundle).await;
+    }
+
+    /// A runtime that was killed before it had written its state has forgotten the cgroup that it
+    /// had made, with what is in it.
+    async fn clear_cgroup(&self, id: &ContainerId, bundle: &Path) {
+        let (this, config) = (self.clone(), bundle.join("config.json"));
+        let clear = tokio::task::spawn_blocking(move || {
+            let config = std::fs::read(config).unwrap_or_default();
+            match BundleFacts::parse(&config).cgroups_path {
+                Some(path) => this.inner.cgroups.kill_and_remove(Path::new(&path)),
+                None => Ok(()),
+            }
+        });
+        match clear.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(container = %id, error = %e, "its cgroup is left"),
+            Err(e) => tracing::error!(container = %id, error = %e, "its cgroup is left"),
+        }
     }
 
     /// The conmon of an attempt by its pid file, when that pid is still a conmon of this

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{ExitReason, ExitStatus, Pid, Timestamp};
+use model::{ExitReason, ExitStatus, ProcessRef, Timestamp};
 use sys::pidfd::PidFd;
 use sys::proc;
 
@@ -100,7 +100,7 @@ pub(crate) async fn ask_kernel(init: &PidFd) -> Option<i32> {
         return Some(status);
     }
     // Not collected yet. The zombie shows its status, but 0 also to readers it distrusts.
-    if let Some(status) = zombie_status(init.process().pid) {
+    if let Some(status) = zombie_status(init.process()) {
         return Some(status);
     }
     // A time-out means an old kernel or a parent that does not collect: then nobody knows.
@@ -108,9 +108,10 @@ pub(crate) async fn ask_kernel(init: &PidFd) -> Option<i32> {
     init.wait_status()
 }
 
-fn zombie_status(pid: Pid) -> Option<i32> {
-    let stat = proc::stat(pid).ok()??;
-    (stat.is_zombie() && stat.wait_status != 0).then_some(stat.wait_status)
+fn zombie_status(process: ProcessRef) -> Option<i32> {
+    let stat = proc::stat(process.pid).ok()??;
+    let same = stat.start_ticks == process.start_ticks;
+    (same && stat.is_zombie() && stat.wait_status != 0).then_some(stat.wait_status)
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub(crate) struct BundleFacts {
     pub(crate) command: String,
     /// `root.path`.
     pub(crate) rootfs: String,
+    /// `linux.cgroupsPath`.
+    pub(crate) cgroups_path: Option<String>,
 }
 
 impl BundleFacts {
@@ -70,6 +72,7 @@ impl BundleFacts {
         Self {
             command: text("/process/args/0"),
             rootfs: text("/root/path"),
+            cgroups_path: Some(text("/linux/cgroupsPath")).filter(|path| !path.is_empty()),
         }
     }
 }

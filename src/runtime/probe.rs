@@ -3,15 +3,16 @@
 //! crun is two to four times faster, but refuses some hosts (a hybrid cgroup layout above all),
 //! so it is tried, not guessed: `RUNTIME run` on a bundle whose only file is a program of some
 //! hundred bytes, written by hand below, that exits with a code nobody else uses. The bundle
-//! asks for what containers ask for: namespaces, mounts, a cgroup with limits. No image and no
+//! asks for what containers ask for: namespaces, mounts, a cgroup with limits of memory, CPU and
+//! processes, a seccomp filter. No image and no
 //! program of the host is needed. It takes some 50 ms, off the daemon's start; a create that
 //! comes earlier waits. The verdict is kept in a file for as long as the boot and the files
 //! behind the paths are the same.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use model::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ use crate::{RuntimeName, Runtimes};
 const CANDIDATES: [&str; 2] = ["crun", "runc"];
 /// The exit code of the probe's program.
 const PROBE_CODE: i32 = 42;
+/// How long a verdict that nothing works is believed.
+const FAILURE_KEPT: Duration = Duration::from_secs(5);
 /// How long a runtime may take to run it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -76,8 +79,31 @@ impl Runtimes {
     /// # Errors
     /// As there.
     pub async fn default_choice(&self) -> Result<Arc<Choice>> {
-        let choose = || async { self.choose().await.map(Arc::new) };
+        let choose = || async {
+            // Those who waited for an attempt that failed do not make one each.
+            if let Some(e) = self.fresh_failure() {
+                return Err(e);
+            }
+            let chosen = self.choose().await;
+            if let Err(e) = &chosen {
+                *self.last_failure() = Some((Instant::now(), e.clone()));
+            }
+            chosen.map(Arc::new)
+        };
         self.inner.default.get_or_try_init(choose).await.cloned()
+    }
+
+    fn fresh_failure(&self) -> Option<Error> {
+        let failure = self.last_failure();
+        let fresh = failure
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < FAILURE_KEPT);
+        fresh.map(|(_, e)| e.clone())
+    }
+
+    fn last_failure(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
+        let failure = &self.inner.default_failure;
+        failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The choice if it has been made already: for answers that must not wait.
@@ -294,6 +320,12 @@ fn probe_config(cgroup_parent: &str, id: &str) -> serde_json::Value {
             "resources": {
                 "devices": [{"allow": false, "access": "rwm"}],
                 "pids": {"limit": 64},
+                "memory": {"limit": 64 << 20},
+                "cpu": {"shares": 512},
+            },
+            "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
             },
             "namespaces": [
                 {"type": "pid"}, {"type": "ipc"}, {"type": "uts"},

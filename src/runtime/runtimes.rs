@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use model::{Context, Error, Pid, Result, limits};
 use sys::cgroup::Hierarchies;
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     /// Creations at once.
     pub(crate) creations: Semaphore,
     pub(crate) default: OnceCell<Arc<Choice>>,
+    /// When no candidate worked, and why.
+    pub(crate) default_failure: Mutex<Option<(Instant, Error)>>,
     pub(crate) versions: VersionCache,
     search_path: Option<OsString>,
     conmon: OnceLock<PathBuf>,
@@ -95,6 +98,7 @@ impl Runtimes {
             calls: Semaphore::new(limits::RUNTIME_CALLS_MAX),
             creations: Semaphore::new(limits::RUNTIME_CALLS_MAX),
             default: OnceCell::new(),
+            default_failure: Mutex::new(None),
             versions: VersionCache::default(),
             conmon: OnceLock::new(),
             features: OnceCell::new(),

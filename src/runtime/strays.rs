@@ -14,12 +14,13 @@ use sys::pidfd::PidFd;
 use crate::Runtimes;
 
 impl Runtimes {
-    /// Kills the calls that a daemon before this one left on our private roots. To be called
-    /// before this daemon makes any. Blocking: one look through /proc.
+    /// Kills the calls that a daemon before this one left on our private roots; this daemon's own
+    /// are its children and left alone. Blocking: one look through /proc.
     pub fn end_stray_calls(&self) {
         let roots = self.inner.layout.oci_roots();
+        let probes = self.inner.layout.probe_dir();
         for pid in all_pids() {
-            let stray = || is_call_on(&command_line(pid), &roots);
+            let stray = || is_call_on(&command_line(pid), &roots, &probes) && !is_child(pid);
             if !stray() {
                 continue;
             }
@@ -45,18 +46,24 @@ fn all_pids() -> impl Iterator<Item = Pid> {
     entries.filter_map(|entry| Pid::new(entry.file_name().to_str()?.parse().ok()?))
 }
 
+/// Whether this daemon started it; what is gone is nobody's.
+fn is_child(pid: Pid) -> bool {
+    let stat = sys::proc::stat(pid).ok().flatten();
+    stat.is_none_or(|stat| stat.parent == std::process::id())
+}
+
 /// A process' arguments, each ended by a NUL; empty when it is gone or a kernel thread.
 fn command_line(pid: Pid) -> Vec<u8> {
     std::fs::read(format!("/proc/{}/cmdline", pid.get())).unwrap_or_default()
 }
 
 /// Whether a command line is `RUNTIME --root DIR ...` (or that of a script's interpreter in
-/// front of it) with DIR below `roots`.
-fn is_call_on(command_line: &[u8], roots: &Path) -> bool {
+/// front of it) with DIR one of `roots`, or a probe's.
+fn is_call_on(command_line: &[u8], roots: &Path, probes: &Path) -> bool {
     let args: Vec<&[u8]> = command_line.split(|b| *b == 0).take(4).collect();
     args.windows(2).any(|pair| {
         let root = Path::new(std::ffi::OsStr::from_bytes(pair[1]));
-        pair[0] == b"--root" && root.parent() == Some(roots)
+        pair[0] == b"--root" && (root.parent() == Some(roots) || root.starts_with(probes))
     })
 }
 
@@ -66,9 +73,15 @@ mod tests {
 
     #[test]
     fn only_calls_on_our_own_roots_are_ours() {
-        let ours = |line: &str| is_call_on(line.as_bytes(), Path::new("/run/m/oci"));
+        let ours = |line: &str| {
+            let (roots, probes) = (Path::new("/run/m/oci"), Path::new("/run/m/probe"));
+            is_call_on(line.as_bytes(), roots, probes)
+        };
         assert!(ours("/usr/bin/runc\0--root\0/run/m/oci/runc\0start\0id\0"));
         assert!(ours("/bin/sh\0/opt/runc\0--root\0/run/m/oci/runc\0start\0"));
+        assert!(ours(
+            "/usr/bin/crun\0--root\0/run/m/probe/crun/state\0run\0"
+        ));
         assert!(!ours(
             "/usr/bin/runc\0--root\0/run/other/oci/runc\0start\0id\0"
         ));

@@ -97,7 +97,8 @@ impl Monitor {
         }
     }
 
-    fn kill(&self) {
+    /// Kills it, with its group: it hangs.
+    pub(crate) fn kill(&self) {
         if let Some(process) = &self.process {
             // Its end is all that is wanted; gone already is fine.
             let _ = process.signal_group(Signal::KILL);
@@ -148,6 +149,11 @@ impl Task {
     /// Its conmon: what the ledger stores. `None` once that is gone.
     pub fn monitor(&self) -> Option<ProcessRef> {
         self.monitor_process
+    }
+
+    /// Whether its first process has ended, be it told as an event already or not.
+    pub fn has_ended(&self) -> bool {
+        self.init.has_exited().unwrap_or(false)
     }
 
     /// conmon's attach socket. The path may be longer than a socket address takes: connect
@@ -236,7 +242,8 @@ impl Task {
             }
         };
         if !ended {
-            self.distrust_file |= file.is_some();
+            // It may have ended, and its file been written, since it was looked at.
+            self.distrust_file |= file.is_some() && !self.has_ended();
             return false;
         }
         // A file that proves nothing is no reason to be quicker than a living conmon.

@@ -7,12 +7,16 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use model::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use sys::spawn;
 
 use crate::{RuntimeName, Runtimes};
+
+/// How long a program may take to tell its version, or a package manager its package.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A program of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,18 +85,38 @@ impl Runtimes {
             let path = self.conmon()?;
             self.program_with_package("conmon", &path).await
         };
+        // Side by side: one that hangs costs the time of one.
+        let asked: Vec<_> = self
+            .names()
+            .into_iter()
+            .map(|name| {
+                let (this, of) = (self.clone(), name.clone());
+                let ask = async move {
+                    let path = this.program(&of)?;
+                    this.program_with_package(of.as_str(), &path).await
+                };
+                (name, tokio::spawn(ask))
+            })
+            .collect();
+        let conmon = conmon.await;
         let mut runtimes = Vec::new();
-        for name in self.names() {
-            let program = match self.program(&name) {
-                Ok(path) => self.program_with_package(name.as_str(), &path).await,
-                Err(e) => Err(e),
-            };
+        for (name, program) in asked {
+            let program = program
+                .await
+                .unwrap_or_else(|e| Err(Error::system(format!("asking {name} ended early: {e}"))));
             runtimes.push((name, program));
         }
-        Programs {
-            conmon: conmon.await,
-            runtimes,
-        }
+        Programs { conmon, runtimes }
+    }
+
+    /// Whether a runtime knows the mount option `rro`: runc since 1.1, crun since 1.4. Another
+    /// might refuse the word, or ignore it and leave the mount writable.
+    pub async fn knows_rro(&self, name: &RuntimeName) -> bool {
+        let Ok(path) = self.program(name) else {
+            return false;
+        };
+        let known = self.known(name.as_str(), &path).await;
+        known.is_ok_and(|known| version_knows_rro(&known.version))
     }
 
     /// A program with its version; the package only if it is known already.
@@ -143,7 +167,7 @@ impl Runtimes {
         let program = spawn::Program::new(path)
             .args(["--version"])
             .env(self.inner.environment.iter().cloned());
-        let done = program.run(self.inner.config.call_timeout).await?;
+        let done = program.run(VERSION_TIMEOUT).await?;
         if !done.status.success() {
             return Err(Error::system(format!(
                 "{} --version failed ({}): {}",
@@ -186,7 +210,7 @@ impl Runtimes {
         let program = spawn::Program::new(manager)
             .args([option.as_ref(), path.as_os_str()])
             .env(self.inner.environment.iter().cloned());
-        let done = program.run(self.inner.config.call_timeout).await.ok()?;
+        let done = program.run(VERSION_TIMEOUT).await.ok()?;
         let text = String::from_utf8_lossy(&done.stdout);
         let line = text.lines().next()?.trim().to_owned();
         (done.status.success() && !line.is_empty()).then_some(line)
@@ -201,6 +225,23 @@ impl Runtimes {
     fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Known)>> {
         let known = &self.inner.versions.known;
         known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn version_knows_rro(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    let mut words = first.split_whitespace();
+    let (Some(name), Some("version"), Some(number)) = (words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    let mut parts = number.split(['.', '-', '+', '~']).map(str::parse::<u32>);
+    let mut next = || parts.next().and_then(Result::ok).unwrap_or(0);
+    let version = (next(), next());
+    match name {
+        "runc" => version >= (1, 1),
+        "crun" => version >= (1, 4),
+        _ => false,
     }
 }
 
@@ -267,5 +308,21 @@ mod tests {
                 .contains("coreutils")
         );
         assert_eq!(runtimes.owner(run.path()).await, "");
+    }
+
+    #[test]
+    fn versions_tell_who_knows_rro() {
+        for (text, knows) in [
+            ("runc version 1.1.5+ds1\ncommit: x\nspec: 1.0.2", true),
+            ("runc version 1.0.0~rc93", false),
+            ("runc version 1.2.0-rc.1", true),
+            ("crun version 1.8.1\ncommit: y", true),
+            ("crun version 0.17", false),
+            ("youki version 0.5", false),
+            ("runsc version release-20240101", false),
+            ("", false),
+        ] {
+            assert_eq!(version_knows_rro(text), knows, "{text:?}");
+        }
     }
 }

@@ -5,10 +5,17 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use model::Pid;
+use model::{Pid, Signal};
 
+use crate::pidfd::PidFd;
 use crate::proc::{self, Membership};
+
+/// How long the processes of a doomed cgroup may take to be gone.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often they are looked at meanwhile: the kernel has no event for it in version 1.
+const KILL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Processes listed for one cgroup and those below it; a fork bomb ends here.
 const PROCESSES_MAX: usize = 65_536;
@@ -108,6 +115,39 @@ impl Hierarchies {
             }
         }
         Ok(())
+    }
+
+    /// Kills whatever is in the cgroup `path` or below it and removes it, in every hierarchy:
+    /// for a cgroup that no runtime will clear any more. Blocks, at most [`KILL_TIMEOUT`]. Its
+    /// parents go, too, when they are empty.
+    ///
+    /// # Errors
+    /// For a path that is not a plain one, and when something survives.
+    pub fn kill_and_remove(&self, path: &Path) -> io::Result<()> {
+        let clean = clean(path)?;
+        if clean.as_os_str().is_empty() {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let roots = self.v1.iter().map(|h| &h.root).chain(&self.v2);
+        let dirs: Vec<PathBuf> = roots.map(|root| root.join(&clean)).collect();
+        let give_up = Instant::now() + KILL_TIMEOUT;
+        loop {
+            let left: Vec<&PathBuf> = dirs.iter().filter(|dir| dir.exists()).collect();
+            if left.is_empty() {
+                return self.remove_if_empty(path);
+            }
+            for dir in &left {
+                kill_in(dir);
+                remove_below(dir, 0);
+            }
+            if Instant::now() > give_up {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    format!("cgroup {} still has processes", left[0].display()),
+                ));
+            }
+            std::thread::sleep(KILL_PAUSE);
+        }
     }
 
     /// Whether the cgroup of `pid` is frozen: the truth about "paused", whoever did it. `None`
@@ -217,6 +257,42 @@ fn collect(dir: &Path, depth: usize, found: &mut Vec<Pid>) {
             collect(&entry.path(), depth + 1, found);
         }
     }
+}
+
+/// Kills the processes of one cgroup and those below it, each through a pidfd: a pid that has
+/// left the cgroup by the time it is open is not ours any more.
+fn kill_in(dir: &Path) {
+    // Version 2, Linux 5.14; a frozen one dies all the same. What fails is done one by one.
+    let _ = std::fs::write(dir.join("cgroup.kill"), "1");
+    // Version 1: a frozen process takes no signal.
+    let _ = std::fs::write(dir.join("freezer.state"), "THAWED");
+    let list = || {
+        let mut found = Vec::new();
+        collect(dir, 0, &mut found);
+        found
+    };
+    let opened: Vec<PidFd> = list()
+        .into_iter()
+        .filter_map(|pid| PidFd::open(pid).ok().flatten())
+        .collect();
+    let still = list();
+    for process in opened {
+        if still.contains(&process.process().pid) {
+            let _ = process.signal(Signal::KILL);
+        }
+    }
+}
+
+/// Removes a cgroup and those below it, as far as they are empty.
+fn remove_below(dir: &Path, depth: usize) {
+    if depth < DEPTH_MAX {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                remove_below(&entry.path(), depth + 1);
+            }
+        }
+    }
+    let _ = std::fs::remove_dir(dir);
 }
 
 /// The file's text; `None` when the cgroup is gone.

@@ -37,6 +37,7 @@ pub struct Program {
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
     fds: Vec<FdMapping>,
+    output_bytes_max: usize,
 }
 
 impl Program {
@@ -48,6 +49,7 @@ impl Program {
             env: Vec::new(),
             dir: None,
             fds: Vec::new(),
+            output_bytes_max: limits::PROGRAM_OUTPUT_BYTES_MAX,
         }
     }
 
@@ -87,6 +89,14 @@ impl Program {
         self
     }
 
+    /// Keeps up to `bytes` of what it prints in place of
+    /// [`limits::PROGRAM_OUTPUT_BYTES_MAX`], of its complaints likewise.
+    #[must_use]
+    pub fn output_max(mut self, bytes: usize) -> Self {
+        self.output_bytes_max = bytes;
+        self
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -122,13 +132,15 @@ impl Program {
             env,
             dir,
             fds,
+            output_bytes_max,
         } = self;
         let fail = |path: &Path, source| RunError::Start {
             program: path.to_owned(),
             source,
         };
-        let (stdout, stdout_end) = capture().map_err(|e| fail(&path, e))?;
-        let (stderr, stderr_end) = capture().map_err(|e| fail(&path, e))?;
+        let captured = || capture(output_bytes_max).map_err(|e| fail(&path, e));
+        let (stdout, stdout_end) = captured()?;
+        let (stderr, stderr_end) = captured()?;
         let mut command = Command::new(&path);
         command
             .args(args)
@@ -211,6 +223,7 @@ impl Started {
         self.stderr.drain();
         Ok(Finished {
             status,
+            cut: self.stdout.cut,
             stdout: std::mem::take(&mut self.stdout.kept),
             stderr: std::mem::take(&mut self.stderr.kept),
         })
@@ -232,8 +245,10 @@ impl Drop for Started {
 pub struct Finished {
     /// How.
     pub status: ExitStatus,
-    /// What it printed, at most [`limits::PROGRAM_OUTPUT_BYTES_MAX`] bytes.
+    /// What it printed, at most [`Program::output_max`] bytes.
     pub stdout: Vec<u8>,
+    /// It printed more than that.
+    pub cut: bool,
     /// What it complained of, likewise.
     pub stderr: Vec<u8>,
 }
@@ -313,13 +328,18 @@ impl From<RunError> for Error {
 struct Capture {
     pipe: Option<Receiver>,
     kept: Vec<u8>,
+    bytes_max: usize,
+    /// More came than is kept.
+    cut: bool,
 }
 
-fn capture() -> io::Result<(Capture, OwnedFd)> {
+fn capture(bytes_max: usize) -> io::Result<(Capture, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let capture = Capture {
         pipe: Some(Receiver::from_owned_fd(read)?),
         kept: Vec::new(),
+        bytes_max,
+        cut: false,
     };
     Ok((capture, write))
 }
@@ -359,7 +379,8 @@ impl Capture {
     }
 
     fn keep(&mut self, n: usize, buffer: &[u8]) {
-        let room = limits::PROGRAM_OUTPUT_BYTES_MAX.saturating_sub(self.kept.len());
+        let room = self.bytes_max.saturating_sub(self.kept.len());
+        self.cut |= n > room;
         self.kept.extend_from_slice(&buffer[..n.min(room)]);
     }
 }

@@ -16,7 +16,7 @@ const HOST_HOSTS: &str = "/etc/hosts";
 
 impl Inner {
     /// Mounts the container's tree and writes its bundle.
-    pub(crate) fn prepare_bundle(&self, view: &ContainerView) -> Result<()> {
+    pub(crate) fn prepare_bundle(&self, view: &ContainerView, knows_rro: bool) -> Result<()> {
         let key = view.id.as_str();
         let image = self.images.record(&view.image_id).ok_or_else(|| {
             Error::system(format!(
@@ -48,6 +48,7 @@ impl Inner {
             hostname_file: Some(&view.paths.hostname),
             init_binary: self.init_binary.as_deref(),
             cgroups_path: &self.cgroup_path(view),
+            knows_rro,
             console_size: view
                 .spec
                 .console_size

@@ -143,7 +143,7 @@ impl Run<'_> {
     async fn start(&self) -> Result<(Task, Running), StartError> {
         let Self { engine, view, .. } = self;
         let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
-        self.prepare().await.map_err(daemon_fault)?;
+        self.prepare(&runtime).await.map_err(daemon_fault)?;
         let creation = self.request(&runtime);
         let given_up = self.cancel.cancelled();
         let task = engine.runtimes.create_unless(creation, given_up).await?;
@@ -169,9 +169,10 @@ impl Run<'_> {
     }
 
     /// The tree, the files and the spec: all blocking, in one piece.
-    async fn prepare(&self) -> Result<()> {
+    async fn prepare(&self, runtime: &RuntimeName) -> Result<()> {
         let (engine, view) = (self.engine.clone(), self.view.clone());
-        crate::blocking(move || engine.prepare_bundle(&view)).await
+        let knows_rro = engine.runtimes.knows_rro(runtime).await;
+        crate::blocking(move || engine.prepare_bundle(&view, knows_rro)).await
     }
 
     fn request(&self, runtime: &RuntimeName) -> CreateTask {
@@ -188,8 +189,9 @@ impl Run<'_> {
 
     /// Takes back whatever was done. Nothing here may fail the undoing of the rest.
     async fn undo(&self) {
-        self.streams.finish().await;
+        // First what holds the streams' other end, or their end would be waited for in vain.
         self.engine.undo_start(self.view).await;
+        self.streams.finish().await;
     }
 }
 

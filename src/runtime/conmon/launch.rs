@@ -5,7 +5,7 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use model::{ContainerId, Context, Error, Pid, Result};
+use model::{ContainerId, Context, Error, Kind, Pid, Result};
 use sys::dir_watch::{Mask, Watch};
 use sys::pidfd::PidFd;
 use sys::spawn::{Program, RunError, Started};
@@ -24,6 +24,10 @@ use crate::{Runtimes, StartError, Task};
 
 /// How long a conmon that has reported a failure may take to be gone.
 const FAILED_CONMON_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a creation waits for a place among the others. All of those at work hang then, and
+/// say so at their own deadline.
+const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why there is no container, before it is told in Docker's words.
 enum Failure {
@@ -67,8 +71,9 @@ impl Runtimes {
         given_up: impl Future<Output = ()> + Send,
     ) -> Result<Task, StartError> {
         let mut given_up = pin!(given_up);
+        let place = tokio::time::timeout(PLACE_PATIENCE, self.inner.creations.acquire());
         let _place = tokio::select! {
-            place = self.inner.creations.acquire() => place.expect("never closed"),
+            place = place => place.map_err(|_| crowded())?.expect("never closed"),
             () = &mut given_up => return Err(self.explain(&request, &Failure::GivenUp)),
         };
         // Before anything is touched: a second conmon steals the socket and fifos of the first.
@@ -163,7 +168,14 @@ impl Runtimes {
         drop(start);
         let mut detaching = pin!(detach(started, deadline));
         tokio::select! {
-            detached = &mut detaching => detached?,
+            detached = &mut detaching => {
+                if detached.is_err() {
+                    // Its fork may be at work all the same, where its pid file could not be
+                    // written: nobody would find it.
+                    let _ = tokio::time::timeout(FAILED_CONMON_GRACE, sync.closed()).await;
+                }
+                detached?
+            }
             () = &mut given_up => {
                 // Killed between its fork and its pid file, it would leave a conmon that nobody
                 // finds; one that hangs is killed with its group.
@@ -331,6 +343,16 @@ impl Runtimes {
             }
         }
     }
+}
+
+fn crowded() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        format!(
+            "{} containers are being created and none comes to an end: try again later",
+            model::limits::RUNTIME_CALLS_MAX
+        ),
+    )
 }
 
 /// The pid that conmon reports, or how it failed.

@@ -9,6 +9,7 @@ const CREATE: &str =
 fn facts(command: &str) -> BundleFacts {
     BundleFacts {
         command: command.to_owned(),
+        cgroups_path: None,
         rootfs: "/no/rootfs".to_owned(),
     }
 }

@@ -45,6 +45,7 @@ pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Vec<String>> {
         )));
     }
     resources::oom_score_adj(score, host, &mut warnings);
+    cgroup_parent(spec.cgroup_parent.as_deref().unwrap_or_default())?;
     sysctls::check(spec)?;
     ulimits::check(&spec.ulimits)?;
     warnings.extend(ulimits::rlimits(&spec.ulimits, host).1);
@@ -86,6 +87,17 @@ fn texts(spec: &ContainerSpec) -> Result<()> {
                 "invalid {field}: it must not contain a NUL byte"
             )));
         }
+    }
+    Ok(())
+}
+
+/// A runtime that joins the path as it is would make directories outside the hierarchy.
+fn cgroup_parent(parent: &str) -> Result<()> {
+    if parent.contains('\0') || parent.split('/').any(|part| part == "..") {
+        let shown: String = parent.chars().take(256).collect();
+        return Err(Error::invalid(format!(
+            "invalid CgroupParent {shown:?}: it must stay below the root of the cgroups"
+        )));
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ pub(super) fn host() -> HostFacts {
         cpus: list("0-3"),
         bounding: CapSet::from_bits(0x1ff_feff_ffff),
         sys_resource: false,
+        open_files_at_start: (1024, 20_000),
         rlimits: [("nofile", (1024, 20_000)), ("core", (0, u64::MAX))].into(),
         nr_open: 1 << 20,
         oom_score_adj: 0,
@@ -73,6 +74,7 @@ pub(super) fn input<'a>(
         hostname_file: Some(Path::new("/data/hostname")),
         init_binary: Some(Path::new("/usr/bin/catatonit")),
         cgroups_path: "/moored/ab",
+        knows_rro: true,
         console_size: None,
         host,
     }

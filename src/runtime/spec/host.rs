@@ -31,6 +31,9 @@ pub struct HostFacts {
     pub sys_resource: bool,
     /// The daemon's own `(soft, hard)` limits by ulimit name; `u64::MAX` is unlimited.
     pub rlimits: BTreeMap<&'static str, (u64, u64)>,
+    /// The `(soft, hard)` limit of open files that the daemon was started with, before it raised
+    /// its own: what containers get.
+    pub open_files_at_start: (u64, u64),
     /// `fs.nr_open`: above it nobody may raise `nofile`.
     pub nr_open: u64,
     /// The daemon's own `oom_score_adj`.
@@ -44,8 +47,7 @@ pub struct HostFacts {
     /// The kernel also answers x32 system calls, so a seccomp filter must cover them. Where it
     /// does not, leaving them out saves an eighth of the work of `runc create`.
     pub x32: bool,
-    /// The kernel can make a whole tree of mounts read-only (`mount_setattr(2)`, Linux 5.12) and
-    /// the OCI runtimes in use know the option `rro` (runc 1.1, crun 1.4). Clear it for others.
+    /// The kernel can make a whole tree of mounts read-only (`mount_setattr(2)`, Linux 5.12).
     pub recursive_read_only: bool,
     /// Which of Docker's default sysctls of a private network namespace the kernel has.
     pub default_sysctls: Vec<DefaultSysctl>,
@@ -164,6 +166,7 @@ impl HostFacts {
             bounding: CapSet::from_bits(caps("CapBnd")),
             sys_resource: CapSet::from_bits(caps("CapEff")).contains("CAP_SYS_RESOURCE"),
             rlimits: ulimits::parse_proc_limits(&read("/proc/self/limits")),
+            open_files_at_start: open_files_at_start(),
             nr_open: number("/proc/sys/fs/nr_open").unwrap_or(1 << 20),
             oom_score_adj: number("/proc/self/oom_score_adj").unwrap_or(0),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists()
@@ -180,6 +183,12 @@ impl HostFacts {
 }
 
 /// moby's rules (`pkg/sysinfo`): a feature is there when its file is.
+fn open_files_at_start() -> (u64, u64) {
+    let limit = sys::own::open_files_at_start();
+    let raw = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    (raw(limit.soft), raw(limit.hard))
+}
+
 fn probe_cgroup(cpus_allowed: &str, mems_allowed: &str) -> CgroupFacts {
     let mounts = read("/proc/self/mountinfo");
     let list = |path: PathBuf, fallback: &str| {

@@ -97,6 +97,8 @@ pub struct SpecInput<'a> {
     pub init_binary: Option<&'a Path>,
     /// The cgroup, in the form the runtime's cgroup manager wants.
     pub cgroups_path: &'a str,
+    /// The runtime knows the mount option `rro`.
+    pub knows_rro: bool,
     /// The terminal's first size, when a client told it.
     pub console_size: Option<ConsoleSize>,
     /// The host.

@@ -12,7 +12,6 @@ use model::{ContainerSpec, Error, Mount, MountSource, NamespaceMode, Result};
 
 use super::SpecInput;
 use super::document::MountEntry;
-use super::host::HostFacts;
 use super::tmpfs;
 
 /// Docker's size of /dev/shm.
@@ -97,7 +96,7 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
     let mut mounts = input
         .mounts
         .iter()
-        .map(|m| user_mount(m, input.host))
+        .map(|m| user_mount(m, read_only_word(input)))
         .collect::<Result<Vec<_>>>()?;
     mounts.extend(engine_files(input, &user)?);
     // Parents first, so that a mount is never hidden by the next; stable for equal depths.
@@ -159,16 +158,15 @@ fn engine_files<'a>(input: &'a SpecInput<'_>, user: &[&str]) -> Result<Vec<Mount
             source: super::utf8(source)?.into(),
             options: bind_options(
                 true,
-                input.spec.read_only_rootfs,
+                input.spec.read_only_rootfs.then(|| read_only_word(input)),
                 Propagation::RPrivate,
-                input.host,
             ),
         })
     })
     .collect()
 }
 
-fn user_mount<'a>(resolved: &'a ResolvedMount, host: &HostFacts) -> Result<MountEntry<'a>> {
+fn user_mount<'a>(resolved: &'a ResolvedMount, ro: &'static str) -> Result<MountEntry<'a>> {
     let mount = &resolved.mount;
     let recursive = match &mount.source {
         MountSource::Tmpfs { .. } => {
@@ -192,26 +190,27 @@ fn user_mount<'a>(resolved: &'a ResolvedMount, host: &HostFacts) -> Result<Mount
         destination: mount.destination.as_str().into(),
         kind: "bind",
         source: super::utf8(&resolved.source)?.into(),
-        options: bind_options(recursive, mount.read_only, mount.propagation, host),
+        options: bind_options(recursive, mount.read_only.then_some(ro), mount.propagation),
     })
 }
 
-/// A read-only bind is read-only all the way down where the kernel can do that (moby: `rro`);
-/// plain `ro` leaves mounts below the source writable.
+/// A read-only bind is read-only all the way down where kernel and runtime can do that (moby:
+/// `rro`); plain `ro` leaves mounts below the source writable.
+fn read_only_word(input: &SpecInput<'_>) -> &'static str {
+    if input.host.recursive_read_only && input.knows_rro {
+        "rro"
+    } else {
+        "ro"
+    }
+}
+
 fn bind_options<'a>(
     recursive: bool,
-    read_only: bool,
+    read_only: Option<&'static str>,
     propagation: Propagation,
-    host: &HostFacts,
 ) -> Vec<Cow<'a, str>> {
     let mut options = vec![if recursive { "rbind" } else { "bind" }];
-    if read_only {
-        options.push(if host.recursive_read_only {
-            "rro"
-        } else {
-            "ro"
-        });
-    }
+    options.extend(read_only);
     options.push(propagation.as_str());
     options.into_iter().map(Cow::Borrowed).collect()
 }

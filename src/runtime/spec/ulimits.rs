@@ -56,10 +56,17 @@ pub(super) fn check(ulimits: &[Ulimit]) -> Result<()> {
 }
 
 /// The limits to set, cut to what the daemon may give; a warning for each cut. A name given
-/// twice counts as given last.
+/// twice counts as given last. The limit of open files that the daemon raised for itself is put
+/// back to what it was started with: it is no wish of the container's.
 pub(super) fn rlimits(ulimits: &[Ulimit], host: &HostFacts) -> (Vec<Rlimit>, Vec<String>) {
     let by_name: BTreeMap<&str, &Ulimit> = ulimits.iter().map(|u| (u.name.as_str(), u)).collect();
     let mut warnings = Vec::new();
+    let raised = host.rlimits.get("nofile") != Some(&host.open_files_at_start);
+    let put_back = (raised && !by_name.contains_key("nofile")).then(|| Rlimit {
+        kind: "RLIMIT_NOFILE".to_owned(),
+        hard: host.open_files_at_start.1,
+        soft: host.open_files_at_start.0,
+    });
     let limits = by_name
         .into_values()
         .map(|u| {
@@ -76,6 +83,7 @@ pub(super) fn rlimits(ulimits: &[Ulimit], host: &HostFacts) -> (Vec<Rlimit>, Vec
                 soft: raw(u.soft).min(ceiling),
             }
         })
+        .chain(put_back)
         .collect();
     (limits, warnings)
 }
@@ -160,6 +168,18 @@ mod tests {
         );
         assert!(refused(ulimit("nofile", -2, 1)).starts_with("invalid ulimit argument"));
         assert!(check(&[ulimit("core", 0, -1), ulimit("stack", -1, -1)]).is_ok());
+    }
+
+    #[test]
+    fn what_the_daemon_raised_for_itself_is_put_back() {
+        let mut host = fixture::host();
+        assert!(rlimits(&[], &host).0.is_empty());
+        host.rlimits.insert("nofile", (20_000, 20_000));
+        let (limits, warnings) = rlimits(&[], &host);
+        assert_eq!((limits[0].soft, limits[0].hard), (1024, 20_000));
+        assert!(warnings.is_empty());
+        let (asked, _) = rlimits(&[ulimit("nofile", 5, 6)], &host);
+        assert_eq!((asked.len(), asked[0].soft), (1, 5));
     }
 
     #[test]
