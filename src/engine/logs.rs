@@ -1,7 +1,7 @@
 //! Reading a container's log.
 
 use bytes::Bytes;
-use model::{Error, Result, Timestamp};
+use model::{ContainerId, Error, Result, Timestamp};
 use streams::{FollowHandle, LogOptions, LogReader};
 
 use crate::Engine;
@@ -34,12 +34,26 @@ pub struct LogStream {
     /// The container has a terminal: lines are raw, not framed.
     pub tty: bool,
     reader: LogReader,
+    id: ContainerId,
+    told: bool,
 }
 
 impl LogStream {
     /// The next batch of lines, ready for the wire (stdcopy frames, or raw with a tty).
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
-        self.reader.next().await
+        let batch = self.reader.next().await;
+        if batch.is_none() {
+            self.tell_damage();
+        }
+        batch
+    }
+
+    /// Once, at the end: a damaged place costs its reader a line, never the rest.
+    fn tell_damage(&mut self) {
+        let skipped = self.reader.skipped();
+        if skipped.places > 0 && !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(id = self.id.short(), ?skipped, "the log has damaged places");
+        }
     }
 }
 
@@ -71,6 +85,8 @@ impl Engine {
         Ok(LogStream {
             tty: view.spec.tty,
             reader,
+            id: view.id.clone(),
+            told: false,
         })
     }
 

@@ -1,10 +1,16 @@
 //! The engine and its host, for `info` and `version`.
 
-use model::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Error, Result, Timestamp};
 use runtime::spec::{AppArmor, CgroupVersion};
 use runtime::{Choice, Program, Programs};
 
 use crate::Engine;
+
+/// How long `info` and `version` wait for the default runtime to be chosen.
+const CHOICE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What `info` tells. Everything is what was really found.
 #[derive(Debug, Clone, Default)]
@@ -113,7 +119,7 @@ impl Engine {
         let (uname, os) = (sys::host::uname(), sys::host::os_release());
         let cgroup = &inner.facts.cgroup;
         let programs = inner.runtimes.programs().await;
-        let choice = inner.runtimes.default_choice().await;
+        let choice = self.choice_soon().await;
         let mut warnings = inner.warnings.clone();
         warnings.extend(
             programs
@@ -165,6 +171,18 @@ impl Engine {
             file_descriptors: sys::host::open_descriptors().unwrap_or(0),
             system_time: Some((inner.host.now)()),
             warnings,
+        }
+    }
+
+    /// The default runtime, if it is chosen soon: a probe that hangs holds up no `version`.
+    async fn choice_soon(&self) -> Result<Arc<Choice>> {
+        let runtimes = self.inner.runtimes.clone();
+        // In a task of its own: the probe goes on when we go.
+        let choice = tokio::spawn(async move { runtimes.default_choice().await });
+        match tokio::time::timeout(CHOICE_PATIENCE, choice).await {
+            Ok(Ok(choice)) => choice,
+            Ok(Err(e)) => Err(Error::system(format!("the probe ended early: {e}"))),
+            Err(_) => Err(Error::system("the default runtime is still being chosen")),
         }
     }
 

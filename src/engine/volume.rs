@@ -74,6 +74,11 @@ impl Volumes {
     }
 }
 
+/// Docker marks the volumes it made up a name for.
+pub(crate) fn anonymous_label() -> BTreeMap<String, String> {
+    BTreeMap::from([("com.docker.volume.anonymous".to_owned(), String::new())])
+}
+
 /// Whether a container names a volume.
 pub(crate) fn uses(view: &ContainerView, volume: &VolumeName) -> bool {
     view.spec
@@ -105,10 +110,13 @@ impl Engine {
     async fn make_volume(
         &self,
         name: Option<VolumeName>,
-        labels: BTreeMap<String, String>,
+        mut labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<VolumeRecord> {
         let anonymous = name.is_none();
+        if anonymous {
+            labels.extend(anonymous_label());
+        }
         let name = name.unwrap_or_else(|| VolumeName::anonymous((self.inner.host.random)()));
         if let Some(known) = self.inner.volumes.read().get(&name) {
             return Ok(known.clone());

@@ -16,6 +16,7 @@ use crate::container::handle::Handle;
 use crate::container::wait::Lifecycle;
 use crate::container::{CreateContainer, Created, name, row};
 use crate::image::ImageView;
+use crate::volume::anonymous_label;
 
 /// How often a made-up name is tried before giving up.
 const NAME_ATTEMPTS: u32 = 16;
@@ -176,7 +177,11 @@ impl Engine {
                     name: name.clone(),
                     anonymous: *anonymous,
                     created_at: (self.inner.host.now)(),
-                    labels: anonymous_label(*anonymous),
+                    labels: if *anonymous {
+                        anonymous_label()
+                    } else {
+                        BTreeMap::new()
+                    },
                     options: BTreeMap::new(),
                 });
             }
@@ -191,12 +196,6 @@ fn default_hostname(spec: &ContainerSpec, id: &ContainerId) -> String {
         return sys::host::uname().node;
     }
     id.short().to_owned()
-}
-
-/// Docker marks the volumes it made up a name for.
-fn anonymous_label(anonymous: bool) -> BTreeMap<String, String> {
-    let label = ("com.docker.volume.anonymous".to_owned(), String::new());
-    anonymous.then_some(label).into_iter().collect()
 }
 
 /// `/a//b/` is `/a/b`; the root stays `/`.

@@ -31,7 +31,11 @@ impl Engine {
         let mut listed = Vec::with_capacity(views.len());
         for view in views {
             let sizes = if request.size {
-                Some(self.measure(&view).await?)
+                // One that cannot be measured, or goes meanwhile, costs nobody else the list.
+                let measured = self.measure(&view).await;
+                let unknown =
+                    |e: &Error| tracing::debug!(id = view.id.short(), error = %e, "not measured");
+                measured.inspect_err(unknown).ok()
             } else {
                 None
             };

@@ -30,6 +30,9 @@ impl Actor {
         let volumes = request.volumes || joined;
         let intent = Intent::Removing { volumes };
         if let Err(e) = self.promise(ContainerState::Removing, intent).await {
+            // Whoever waits for the end of a `--rm` container waits for this.
+            self.handle
+                .advance(|l| l.removal_error = Some(e.message().to_owned()));
             for reply in replies {
                 answer(reply, Err(e.clone()));
             }

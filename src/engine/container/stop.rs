@@ -76,7 +76,12 @@ impl Actor {
 
     /// The grace is over, or SIGKILL did not help.
     pub(crate) async fn escalate(&mut self) {
-        if self.stopping.as_ref().is_some_and(|s| s.killed) {
+        if let Some(stopping) = self.stopping.as_mut().filter(|s| s.killed) {
+            if self.task.as_ref().is_some_and(runtime::Task::has_ended) {
+                // It did end; only conmon's word for it is still to come, or to be given up.
+                stopping.deadline = None;
+                return;
+            }
             // Uninterruptible sleep: nothing more can be done. The container stays as it is and
             // its exit is still watched for.
             self.stopping = None;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{Error, Result};
+use model::{Error, Result, limits};
 use rules::Operation;
 use sys::spawn::Program;
 
@@ -40,14 +40,29 @@ impl Engine {
         let ps = sys::host::find_program("ps").ok_or_else(|| {
             Error::system("ps was not found on this host: install the package procps")
         })?;
-        let finished = Program::new(ps)
-            .args(args.split_whitespace())
-            .run(PS_TIMEOUT)
-            .await?;
+        let run = async |chosen: Option<String>| {
+            let program = Program::new(&ps)
+                .args(args.split_whitespace())
+                .args(chosen)
+                .output_max(limits::PS_OUTPUT_BYTES_MAX);
+            program.run(PS_TIMEOUT).await
+        };
+        // Only ours, where `ps` and its arguments allow it (moby asks the same way).
+        let list: Vec<String> = pids.iter().map(u32::to_string).collect();
+        let mut finished = run(Some(format!("-q{}", list.join(",")))).await?;
+        if !finished.status.success() {
+            finished = run(None).await?;
+        }
         if !finished.status.success() {
             return Err(Error::invalid(format!(
                 "error running ps: {}",
                 finished.message()
+            )));
+        }
+        if finished.cut {
+            return Err(Error::system(format!(
+                "ps printed more than {} bytes: choose fewer columns",
+                limits::PS_OUTPUT_BYTES_MAX
             )));
         }
         select(&String::from_utf8_lossy(&finished.stdout), &pids)
