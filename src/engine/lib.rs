@@ -74,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) warnings: Vec<String>,
     /// An image's row is damaged: what looks like garbage in the store may be that image's.
     pub(crate) keep_unknown_trees: bool,
+    /// The ledger says which boot this is.
+    pub(crate) boot_written: std::sync::atomic::AtomicBool,
     pub(crate) init_binary: Option<std::path::PathBuf>,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{ContainerId, Context, Error, Intent, Result};
 use state::{ContainerRow, Contents, Damaged, Ledger, Table};
@@ -54,7 +55,10 @@ impl Engine {
             damaged,
             ..
         } = contents;
-        let keep_unknown_trees = damaged.iter().any(|d| d.table == Table::Images);
+        // What a damaged row needs cannot be known.
+        let keep_unknown_trees = damaged
+            .iter()
+            .any(|d| matches!(d.table, Table::Images | Table::Containers));
         let warnings = damaged.iter().map(warning).collect();
         let engine = Self {
             inner: Arc::new(Inner {
@@ -72,25 +76,41 @@ impl Engine {
                 daemon_id,
                 warnings,
                 keep_unknown_trees,
+                boot_written: AtomicBool::new(same_boot),
             }),
         };
         engine.recover_all(containers, same_boot).await;
         damaged.iter().for_each(|d| engine.show_damaged(d));
         engine.inner.tidy_soon();
-        if !same_boot {
-            // Only then: a daemon must start on a full disk, too.
-            let (ledger, boot_id) = (&engine.inner.ledger, &engine.inner.host.boot_id);
-            ledger.set_meta(META_BOOT_ID, boot_id).await?;
+        if let Err(e) = engine.inner.write_boot().await {
+            // A daemon must start on a full disk, too.
+            tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
         // A writable layer may be of a container whose row is too damaged to be shown.
         let hidden =
             |d: &Damaged| d.table == Table::Containers && !engine.inner.registry.has_id(&d.key);
-        if !damaged.iter().any(hidden) {
-            engine.sweep_writable().await?;
-        }
-        engine.sweep_unknown_trees().await?;
+        engine.sweep_in_background(!damaged.iter().any(hidden));
         engine.choose_runtime();
         Ok(engine)
+    }
+
+    /// Takes away what no row names. Nobody waits for it, and what cannot go is left for the next
+    /// start.
+    fn sweep_in_background(&self, writable: bool) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            if writable && let Err(e) = engine.sweep_writable().await {
+                tracing::warn!(error = %e, "not all writable layers without a container are gone");
+            }
+            let volumes = engine.inner.clone();
+            let swept = crate::blocking(move || volumes.volumes.sweep_doomed()).await;
+            if let Err(e) = swept {
+                tracing::warn!(error = %e, "not all of the removed volumes' files are gone");
+            }
+            if let Err(e) = engine.inner.sweep_images().await {
+                tracing::warn!(error = %e, "not all layers without an image are gone");
+            }
+        });
     }
 
     /// Finds out in the background which runtime really runs containers here, so that the first
@@ -130,7 +150,12 @@ impl Engine {
             let (engine, permits) = (self.clone(), permits.clone());
             recoveries.spawn(async move {
                 let _permit = permits.acquire_owned().await;
-                engine.recover(row, same_boot).await;
+                let kept = row.clone();
+                let recovery = tokio::spawn(engine.clone().recover(row, same_boot));
+                if let Err(e) = recovery.await {
+                    // A defect of ours: the container is shown all the same, and not touched.
+                    engine.show_lost(&kept, format!("its recovery ended early: {e}"));
+                }
             });
         }
         while let Some(done) = recoveries.join_next().await {
@@ -140,9 +165,9 @@ impl Engine {
         }
     }
 
-    /// Takes away the writable layers that no container names.
+    /// Takes away the writable layers that no container names. Looked up after they were listed:
+    /// a container is known before it has one.
     async fn sweep_writable(&self) -> Result<()> {
-        let _gate = self.inner.images.gate_all().await;
         let inner = self.inner.clone();
         crate::blocking(move || {
             for key in inner.images.store.writable_keys()? {
@@ -156,11 +181,22 @@ impl Engine {
         })
         .await
     }
+}
 
-    /// Takes away what no image names: trees and blobs of loads that were cut short.
-    async fn sweep_unknown_trees(&self) -> Result<()> {
-        let _gate = self.inner.images.gate_all().await;
-        self.inner.sweep_images().await
+impl Inner {
+    /// Writes down which boot the ledger's running containers are of, unless it is there. A
+    /// container that was started without it would be taken for one of before a reboot.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub(crate) async fn write_boot(&self) -> Result<()> {
+        if !self.boot_written.load(Ordering::Acquire) {
+            self.ledger
+                .set_meta(META_BOOT_ID, &self.host.boot_id)
+                .await?;
+            self.boot_written.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! `rules` makes the plan for each; here its questions are asked and its answers carried out, for
 //! many containers at once. Nothing is wiped to clean up: a container whose recovery fails is
-//! shown dead with the reason, and nobody else is touched.
+//! shown lost with the reason, it is asked again in the background, and nobody else is touched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{
     ContainerId, ContainerSpec, ContainerState, Context, Digest, ExitReason, ExitStatus, Exited,
@@ -13,26 +14,37 @@ use model::{
 use rules::{Recovery, plan_recovery};
 use runtime::{AdoptTask, Adopted, Task};
 use state::{ContainerRow, Damaged, Table};
+use tokio::task::JoinHandle;
 
-use crate::container::actor::Actor;
-use crate::container::handle::Handle;
+use crate::container::actor::{Actor, Done};
+use crate::container::handle::{Found, Handle};
 use crate::container::{ContainerView, auto_removal, exited_state, row};
 use crate::{Engine, Inner};
 
-/// What was found out about a container.
-enum Found {
+/// What a plan came to.
+enum Outcome {
     /// What the row says is so.
     AsWritten,
     /// It is so now, and the row must say it; a run that is over is to be cleaned up.
-    Now(ContainerState, Option<Box<Task>>),
-    /// It cannot be found out: shown dead, and asked again by the next daemon.
+    Now(Found),
+    /// It cannot be found out: shown lost, and asked again.
     Unknown(String),
+    /// It is being removed, or it could not be.
+    Removing(JoinHandle<Done>),
     /// It is gone.
     Removed,
 }
 
+/// How long the start of the daemon waits for the end of a removal that was cut short. Most take
+/// less; a large one goes on beside the rest.
+const REMOVAL_PATIENCE: Duration = Duration::from_millis(200);
+/// When a lost container is asked about again. What failed may have been a lack of descriptors,
+/// or a runtime that was being replaced.
+const ASK_AGAIN_AFTER_S: [u64; 6] = [1, 4, 15, 60, 240, 900];
+
 impl Engine {
-    /// Brings one row back to life.
+    /// Brings one row back to life. Waits for the kernel and the runtime where they must be
+    /// asked, never for a clean-up.
     pub(crate) async fn recover(self, mut row: ContainerRow, same_boot: bool) {
         let layers = match self.inner.images.record(&row.image_id) {
             Some(record) => record.layers.clone(),
@@ -43,88 +55,106 @@ impl Engine {
         if plan != Recovery::Keep {
             tracing::info!(id = row.id.short(), ?plan, "recovering");
         }
-        let mut task = None;
         match self.find_out(&view, plan).await {
-            Found::AsWritten => {}
-            Found::Now(state, found) => {
-                self.write_found(&row, &view, &state).await;
-                (row.state, task) = (state, found);
+            Outcome::AsWritten => {
+                // A daemon that was killed between the record of an exit and the end of its
+                // clean-up has left the rest to us.
+                let ended = !matches!(row.state, ContainerState::Dead { .. });
+                let left = ended && self.inner.runtimes.has_run_files(&row.id);
+                let mut actor = self.revive(&row, &layers, None);
+                actor.cleanup_due = left.then_some(true);
+                self.start_task(actor, &row);
             }
-            Found::Unknown(reason) => {
+            Outcome::Now(Found { state, task }) => {
+                let written = self.write_found(&row, &state).await;
+                row.state = state;
+                let over = row.state.exited().is_some();
+                let mut actor = self.revive(&row, &layers, task);
+                actor.cleanup_due = over.then_some(written);
+                self.start_task(actor, &row);
+            }
+            Outcome::Unknown(reason) => {
                 tracing::error!(id = row.id.short(), reason, "recovery failed");
-                row.state = ContainerState::Dead { reason };
+                row.state = ContainerState::Lost { reason };
+                let actor = self.revive(&row, &layers, None);
+                self.ask_again(actor.handle.clone(), view, plan);
+                self.start_task(actor, &row);
             }
-            Found::Removed => {
-                self.inner.registry.release(&row.name, &row.id);
-                return;
+            Outcome::Removing(job) => {
+                row.state = ContainerState::Removing;
+                let mut actor = self.revive(&row, &layers, None);
+                actor.take_over(job);
+                self.start_task(actor, &row);
             }
+            Outcome::Removed => self.inner.registry.release(&row.name, &row.id),
         }
-        self.revive(&row, &layers, task);
     }
 
     /// Carries the plan out, up to what must be written.
-    async fn find_out(&self, view: &ContainerView, plan: Recovery) -> Found {
+    async fn find_out(&self, view: &ContainerView, plan: Recovery) -> Outcome {
         let inner = &self.inner;
         let found = match plan {
-            Recovery::Keep => {
-                self.finish_cleanup(view).await;
-                return Found::AsWritten;
-            }
+            Recovery::Keep => return Outcome::AsWritten,
             Recovery::Adopt { init, monitor } => self.adopt(view, Some(init), monitor).await,
-            Recovery::EndedWithHost => Ok((ended_with_host(&view.state, (inner.host.now)()), None)),
+            Recovery::EndedWithHost => Ok(ended_with_host(&view.state, (inner.host.now)())),
             Recovery::ResolveStart => self.resolve_start(view).await,
             Recovery::UndoStart => {
                 inner.undo_start(view).await;
-                Ok((view.state.clone(), None))
+                Ok(at_rest(view.state.clone()))
             }
-            Recovery::FinishRemoval { volumes } => {
-                return match inner.remove_container_files(view, volumes).await {
-                    Ok(()) => Found::Removed,
-                    Err(e) => Found::Unknown(e.to_string()),
-                };
-            }
+            Recovery::FinishRemoval { volumes } => return self.finish_removal(view, volumes).await,
         };
         match found {
-            Ok((state, task)) => Found::Now(state, task),
-            Err(e) => Found::Unknown(e.to_string()),
+            Ok(found) => Outcome::Now(found),
+            Err(e) => Outcome::Unknown(e.to_string()),
         }
     }
 
-    /// A daemon that was killed between the record of an exit and the end of its clean-up has
-    /// left the rest to us.
-    async fn finish_cleanup(&self, view: &ContainerView) {
-        let ended = !matches!(view.state, ContainerState::Dead { .. });
-        if ended && self.inner.runtimes.has_run_files(&view.id) {
-            tracing::info!(id = view.id.short(), "cleaning up after an ended run");
-            // A failure was logged; the files that are left tell the next daemon.
-            drop(self.inner.clean_up_run(view, true).await);
+    async fn finish_removal(&self, view: &ContainerView, volumes: bool) -> Outcome {
+        let (inner, view) = (self.inner.clone(), view.clone());
+        let mut job = tokio::spawn(async move {
+            let result = inner.remove_container_files(&view, volumes).await;
+            Done::Remove {
+                result,
+                intent: Intent::Removing { volumes },
+                replies: Vec::new(),
+            }
+        });
+        match tokio::time::timeout(REMOVAL_PATIENCE, &mut job).await {
+            Ok(Ok(Done::Remove { result: Ok(()), .. })) => Outcome::Removed,
+            // The container's task takes in what it came to.
+            Ok(Ok(done)) => Outcome::Removing(tokio::spawn(async move { done })),
+            Ok(Err(e)) => Outcome::Unknown(format!("its removal ended early: {e}")),
+            Err(_) => Outcome::Removing(job),
         }
     }
 
-    /// Writes what is not in the ledger yet, then cleans up after a run that is over: the exit
-    /// file goes only when the row is written.
-    async fn write_found(&self, row: &ContainerRow, view: &ContainerView, state: &ContainerState) {
+    /// Writes what is not in the ledger yet. False when it could not be: the exit file must stay.
+    async fn write_found(&self, row: &ContainerRow, state: &ContainerState) -> bool {
         let removing = row.spec.auto_remove && state.running().is_none();
         let intent = removing.then_some(Intent::Removing { volumes: true });
-        let mut written = true;
-        if *state != row.state || row.intent != intent {
-            let update = self
-                .inner
-                .ledger
-                .update_container_state(&row.id, state, intent)
-                .await;
-            if let Err(e) = &update {
+        if *state == row.state && row.intent == intent {
+            return true;
+        }
+        let update = self
+            .inner
+            .ledger
+            .update_container_state(&row.id, state, intent)
+            .await;
+        update
+            .inspect_err(|e| {
                 tracing::error!(id = row.id.short(), error = %e, "the ledger was not written");
-            }
-            written = update.is_ok();
-        }
-        if state.exited().is_some() && !removing {
-            drop(self.inner.clean_up_run(view, written).await);
-        }
+            })
+            .is_ok()
     }
 
-    /// The row's handle and task.
-    fn revive(&self, row: &ContainerRow, layers: &[model::Layer], task: Option<Box<Task>>) {
+    /// The row's handle and its task, which does not run yet.
+    fn revive(
+        &self,
+        row: &ContainerRow,
+        layers: &[model::Layer],
+        task: Option<Box<Task>>,
+    ) -> Actor {
         let view = row::view(&self.inner, row, layers);
         let streams = self.container_streams(&view);
         if let Some(task) = &task {
@@ -133,6 +163,11 @@ impl Engine {
         let (handle, inbox) = Handle::new(view, row::lifecycle(row), streams);
         self.inner.registry.insert(handle.clone());
         let mut actor = Actor::new(self.inner.clone(), handle, inbox);
+        actor.task = task.map(|task| *task);
+        actor
+    }
+
+    fn start_task(&self, mut actor: Actor, row: &ContainerRow) {
         let at_rest = matches!(
             row.state,
             ContainerState::Created { .. } | ContainerState::Exited(_)
@@ -142,8 +177,31 @@ impl Engine {
             actor.after_exit.push(auto_removal());
             actor.carry_on_after_exit();
         }
-        actor.task = task.map(|task| *task);
         tokio::spawn(actor.run());
+    }
+
+    /// Goes on asking about a lost container, in the background.
+    fn ask_again(&self, handle: Arc<Handle>, view: ContainerView, plan: Recovery) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            for pause_s in ASK_AGAIN_AFTER_S {
+                tokio::time::sleep(Duration::from_secs(pause_s)).await;
+                if !matches!(handle.view().state, ContainerState::Lost { .. }) {
+                    return;
+                }
+                match engine.find_out(&view, plan).await {
+                    Outcome::Now(found) => {
+                        tracing::info!(id = view.id.short(), "found again");
+                        return handle.tell(found).await;
+                    }
+                    Outcome::Unknown(reason) => {
+                        tracing::warn!(id = view.id.short(), reason, "still not found out");
+                    }
+                    // Not plans that end lost.
+                    Outcome::AsWritten | Outcome::Removing(_) | Outcome::Removed => return,
+                }
+            }
+        });
     }
 
     /// Looks for a container's process: takes it back, or records how it ended.
@@ -152,7 +210,7 @@ impl Engine {
         view: &ContainerView,
         init: Option<model::ProcessRef>,
         monitor: Option<model::ProcessRef>,
-    ) -> Result<(ContainerState, Option<Box<Task>>)> {
+    ) -> Result<Found> {
         let runtime = self.inner.runtime_of(view)?;
         let bundle = self.inner.layout.bundle(&view.id);
         let request = AdoptTask {
@@ -176,22 +234,22 @@ impl Engine {
                     started_at: before.map_or_else(|| (self.inner.host.now)(), |r| r.started_at),
                     paused: paused.unwrap_or(false),
                 };
-                Ok((ContainerState::Running(running), Some(task)))
+                Ok(Found {
+                    state: ContainerState::Running(running),
+                    task: Some(task),
+                })
             }
             Adopted::Exited(report) => {
                 let before = view.state.running();
                 let started_at = before.map_or(report.finished_at, |r| r.started_at);
-                Ok((exited_state(&report, started_at, before), None))
+                Ok(at_rest(exited_state(&report, started_at, before)))
             }
         }
     }
 
     /// A start was cut short on this boot. What runs is taken back, what ended is recorded, what
     /// was only created is undone.
-    async fn resolve_start(
-        &self,
-        view: &ContainerView,
-    ) -> Result<(ContainerState, Option<Box<Task>>)> {
+    async fn resolve_start(&self, view: &ContainerView) -> Result<Found> {
         let runtime = self.inner.runtime_of(view)?;
         let runtimes = &self.inner.runtimes;
         let known = runtimes.state(&view.id, &runtime).await?;
@@ -209,38 +267,40 @@ impl Engine {
             Some(("stopped", _)) => self.resolve_ended(view).await,
             _ => {
                 self.inner.undo_start(view).await;
-                Ok((view.state.clone(), None))
+                Ok(at_rest(view.state.clone()))
             }
         }
     }
 
     /// It was started, and has ended since.
-    async fn resolve_ended(
-        &self,
-        view: &ContainerView,
-    ) -> Result<(ContainerState, Option<Box<Task>>)> {
+    async fn resolve_ended(&self, view: &ContainerView) -> Result<Found> {
         let monitor = self.inner.runtimes.find_monitor(&view.id);
         self.adopt(view, None, monitor).await
     }
 }
 
 /// What ran when the host went down: over, and nobody saw how.
-fn ended_with_host(state: &ContainerState, now: Timestamp) -> ContainerState {
+fn ended_with_host(state: &ContainerState, now: Timestamp) -> Found {
     let status = ExitStatus::Unknown(ExitReason::HostRestarted);
     let error = status.reason().unwrap_or_default().to_owned();
     let started_at = state.running().map_or(now, |r| r.started_at);
-    ContainerState::Exited(Exited {
+    at_rest(ContainerState::Exited(Exited {
         status,
         started_at,
         finished_at: now,
         oom_killed: false,
         error,
-    })
+    }))
+}
+
+/// A state without a process.
+fn at_rest(state: ContainerState) -> Found {
+    Found { state, task: None }
 }
 
 impl Engine {
     /// A row that cannot be read costs its container everything but its id and its name: it is
-    /// shown dead with the reason, and can be removed.
+    /// shown lost with the reason, and can be removed by force.
     pub(crate) fn show_damaged(&self, damaged: &Damaged) {
         if damaged.table != Table::Containers {
             return;
@@ -269,11 +329,26 @@ impl Engine {
             runtime: String::new(),
             spec: ContainerSpec::default(),
             echo: b"{}".to_vec(),
-            state: ContainerState::Dead { reason },
+            // Its process may run: it takes force to remove it.
+            state: ContainerState::Lost { reason },
             intent: None,
             restart_count: 0,
         };
-        self.revive(&row, &[], None);
+        let actor = self.revive(&row, &[], None);
+        self.start_task(actor, &row);
+    }
+
+    /// Shows a container whose recovery came to no end.
+    pub(crate) fn show_lost(&self, row: &ContainerRow, reason: String) {
+        tracing::error!(id = row.id.short(), reason, "a defect: recovery failed");
+        if !self.inner.registry.has_id(row.id.as_str()) {
+            let row = ContainerRow {
+                state: ContainerState::Lost { reason },
+                ..row.clone()
+            };
+            let actor = self.revive(&row, &[], None);
+            self.start_task(actor, &row);
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 //! They live in the engine until they deserve a room: the records are the ledger's, the
 //! directories are plain, and the only rule is that nobody removes what a container names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use model::{Context, Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
 
@@ -21,14 +22,48 @@ const KEYS: &[&str] = &["dangling", "driver", "label", "label!", "name"];
 pub(crate) struct Volumes {
     records: RwLock<BTreeMap<VolumeName, VolumeRecord>>,
     layout: Layout,
+    /// Lower numbers are what an earlier daemon left.
+    first_doomed: u64,
+    next_doomed: AtomicU64,
+    filling: Mutex<HashMap<VolumeName, Arc<Mutex<()>>>>,
+}
+
+/// What the directories of removed volumes are called until they are gone; no volume's name
+/// begins so.
+const DOOMED_PREFIX: &str = ".doomed-";
+
+/// The numbers of what is doomed in `dir`; nothing where it cannot be read.
+fn doomed_in(dir: &std::path::Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let number = |entry: std::fs::DirEntry| {
+        let name = entry.file_name();
+        name.to_str()?.strip_prefix(DOOMED_PREFIX)?.parse().ok()
+    };
+    entries.filter_map(number).collect()
+}
+
+/// The files of a removed volume.
+#[derive(Debug)]
+pub(crate) struct Doomed(PathBuf);
+
+impl Doomed {
+    /// Takes them away; as long as it takes.
+    pub(crate) fn remove(self) -> Result<()> {
+        remove_dir(&self.0)
+    }
 }
 
 impl Volumes {
     pub(crate) fn new(records: Vec<VolumeRecord>, layout: Layout) -> Self {
         let records = records.into_iter().map(|r| (r.name.clone(), r)).collect();
+        let left = doomed_in(&layout.volumes()).into_iter().max();
+        let first_doomed = left.map_or(0, |n| n + 1);
         Self {
             records: RwLock::new(records),
             layout,
+            first_doomed,
+            next_doomed: AtomicU64::new(first_doomed),
+            filling: Mutex::default(),
         }
     }
 
@@ -60,9 +95,57 @@ impl Volumes {
         Ok(data)
     }
 
-    /// Removes a volume's files.
-    pub(crate) fn remove_data(&self, name: &VolumeName) -> Result<()> {
-        remove_dir(&self.layout.volume(name))
+    /// Moves a volume's files out of the way, to be removed by [`Volumes::sweep_doomed`] or
+    /// [`Doomed::remove`]: quick, however much there is.
+    pub(crate) fn doom_data(&self, name: &VolumeName) -> Result<Option<Doomed>> {
+        let from = self.layout.volume(name);
+        let number = self.next_doomed.fetch_add(1, Ordering::Relaxed);
+        let to = self
+            .layout
+            .volumes()
+            .join(format!("{DOOMED_PREFIX}{number}"));
+        match std::fs::rename(&from, &to) {
+            Ok(()) => Ok(Some(Doomed(to))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).context(format_args!("remove volume {}", from.display())),
+        }
+    }
+
+    /// Removes what a daemon before this one moved out of the way. What was doomed by now is
+    /// being removed by those who did it.
+    pub(crate) fn sweep_doomed(&self) -> Result<()> {
+        for number in doomed_in(&self.layout.volumes()) {
+            if number < self.first_doomed {
+                let path = self
+                    .layout
+                    .volumes()
+                    .join(format!("{DOOMED_PREFIX}{number}"));
+                Doomed(path).remove()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills a new volume with what the image has at its place, unless something is in it. One
+    /// at a time for each volume: a second container must not start on half of it.
+    ///
+    /// # Errors
+    /// What the host says; what was copied by then is not in the volume.
+    pub(crate) fn fill(
+        &self,
+        name: &VolumeName,
+        copy: impl FnOnce(&std::path::Path) -> Result<bool>,
+    ) -> Result<()> {
+        let lock = self.filling(name);
+        let _only_one = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        copy(&self.layout.volume_data(name)).map(drop)
+    }
+
+    fn filling(&self, name: &VolumeName) -> Arc<Mutex<()>> {
+        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds are of fills that are over.
+        filling.retain(|_, lock| Arc::strong_count(lock) > 1);
+        filling.entry(name.clone()).or_default().clone()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<VolumeName, VolumeRecord>> {
@@ -121,6 +204,8 @@ impl Engine {
         if let Some(known) = self.inner.volumes.read().get(&name) {
             return Ok(known.clone());
         }
+        // Removals hold all of it.
+        let _gate = self.inner.images.gate().await;
         let created_at = (self.inner.host.now)();
         let record = VolumeRecord {
             name,
@@ -180,7 +265,19 @@ impl Engine {
         };
         // Creates hold the gate while they write their row, so no container can come to name the
         // volume between the question and the removal.
-        let _gate = self.inner.images.gate_all().await;
+        let gate = self.inner.images.gate_all().await;
+        if self
+            .inner
+            .registry
+            .all()
+            .iter()
+            .any(|h| h.view().is_damaged())
+        {
+            return Err(Error::conflict(format!(
+                "remove {name}: a container's row is damaged, and it may be the one that uses \
+                 this volume: remove that container first"
+            )));
+        }
         if let Some(user) = self.volume_user(&record.name) {
             return Err(Error::conflict(format!(
                 "remove {name}: volume is in use - [{}]",
@@ -188,11 +285,15 @@ impl Engine {
             )));
         }
         // The row last: killed in between, the volume is still there to be removed again.
-        let (inner, doomed) = (self.inner.clone(), record.name.clone());
-        crate::blocking(move || inner.volumes.remove_data(&doomed)).await?;
+        let (inner, name) = (self.inner.clone(), record.name.clone());
+        let doomed = crate::blocking(move || inner.volumes.doom_data(&name)).await?;
         self.inner.ledger.delete_volume(&record.name).await?;
         self.inner.volumes.forget(&[record.name]);
-        Ok(())
+        drop(gate);
+        match doomed {
+            Some(doomed) => crate::blocking(move || doomed.remove()).await,
+            None => Ok(()),
+        }
     }
 
     /// Where a volume's data are on the host.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use model::{Context, Result};
 use sys::beneath::{self, Dir, Kind, Metadata, Node};
+use sys::durable;
 
 use crate::failure::At;
 
@@ -20,7 +21,18 @@ use crate::failure::At;
 ///
 /// Returns whether anything was copied: nothing is when `destination` is not empty, or there is
 /// no such directory in the tree.
+///
+/// All or nothing, `kill -9` and power loss included: the copy is made beside `destination`, is
+/// durable, and only then gets its name ([`Stages`]); from there on a call that finds it moves it
+/// in, entry by entry. `destination` itself stays the directory it is, for somebody may have it
+/// mounted.
 pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result<bool> {
+    let stages = Stages::beside(destination);
+    if stages.whole.exists() {
+        stages.move_in(destination)?;
+        return Ok(true);
+    }
+    stages.clear()?;
     let to = Dir::open(destination).at("open", destination)?;
     if !to.names().at("read", destination)?.is_empty() {
         return Ok(false);
@@ -44,17 +56,98 @@ pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result
             ));
         }
     };
-    let mut copy = Copy {
-        from,
-        to,
-        links: HashMap::new(),
-    };
-    copy.all().context(format_args!(
+    let copied = stages.copy(from).context(format_args!(
         "cannot copy the image's {} to {}",
         inside.display(),
         destination.display()
-    ))?;
+    ));
+    if let Err(e) = copied {
+        if let Err(left) = stages.clear() {
+            tracing::warn!("left for the next copy: {left}");
+        }
+        return Err(e);
+    }
+    stages.move_in(destination)?;
     Ok(true)
+}
+
+/// Where a copy is before it is in its place.
+struct Stages {
+    /// Being made; worth nothing.
+    part: PathBuf,
+    /// Complete and durable.
+    whole: PathBuf,
+}
+
+impl Stages {
+    fn beside(destination: &Path) -> Self {
+        let named = |end: &str| {
+            let mut name = destination.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        Self {
+            part: named(".part"),
+            whole: named(".whole"),
+        }
+    }
+
+    /// Takes away what a copy that was cut short has left.
+    fn clear(&self) -> Result<()> {
+        let (Some(parent), Some(name)) = (self.part.parent(), self.part.file_name()) else {
+            return Ok(());
+        };
+        if !self.part.exists() {
+            return Ok(());
+        }
+        let remove = || {
+            let parent = Dir::open(parent)?;
+            // What a removal puts aside is part of what is cleared.
+            let mut scratch = name.to_owned();
+            scratch.push(".scratch");
+            parent.mkdir(&scratch).or_else(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(e),
+            })?;
+            beneath::remove_tree(&parent, name, &parent.child(&scratch)?)?;
+            parent.rmdir(&scratch)
+        };
+        remove().at("remove", &self.part)
+    }
+
+    fn copy(&self, from: Dir) -> Result<()> {
+        std::fs::create_dir(&self.part).at("create", &self.part)?;
+        let to = Dir::open(&self.part).at("open", &self.part)?;
+        let mut copy = Copy {
+            from,
+            to,
+            links: HashMap::new(),
+        };
+        copy.all()?;
+        durable::sync_file_system(&self.part).at("sync the file system of", &self.part)?;
+        std::fs::rename(&self.part, &self.whole).at("rename", &self.part)
+    }
+
+    /// Puts a complete copy into its place. An entry that is there already was moved by a call
+    /// that was cut short, or is newer: it stays.
+    fn move_in(&self, destination: &Path) -> Result<()> {
+        let whole = Dir::open(&self.whole).at("open", &self.whole)?;
+        let to = Dir::open(destination).at("open", destination)?;
+        // Before moving changes its times.
+        let found = whole.own_metadata().at("read", &self.whole)?;
+        for name in whole.names().at("read", &self.whole)? {
+            if to.metadata(&name).at("look at", destination)?.is_none() {
+                whole.rename(&name, &to, &name).at("move to", destination)?;
+            }
+        }
+        set_dir_attributes(&whole, &to).at("set attributes of", destination)?;
+        to.set_own_times(found.accessed, found.modified)
+            .at("set times of", destination)?;
+        drop(whole);
+        // Not empty only when something newer was in the place of an entry.
+        std::fs::rename(&self.whole, &self.part).at("rename", &self.whole)?;
+        self.clear()
+    }
 }
 
 struct Copy {

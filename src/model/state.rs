@@ -7,7 +7,8 @@
 //!               |  +-- failed --+  +--> (paused)     |      +--> Running
 //!               |      start: stays Created, with the failure
 //!               +-- any of them: remove --> Removing --> (row deleted)
-//!                                           Dead: removal or recovery failed, reason kept
+//!                                           Dead: removal failed, reason kept
+//!                                           Lost: nobody knows whether it runs; asked again
 //! ```
 //!
 //! Docker's `Running`, `Paused`, `Restarting`, `Dead` booleans are derived from this by `api`.
@@ -32,9 +33,15 @@ pub enum ContainerState {
     Exited(Exited),
     /// Being removed: no operation but another remove is legal.
     Removing,
-    /// Removal or recovery failed; only a forced remove is legal.
+    /// A removal failed half-way: it can only be removed again.
     Dead {
         /// What failed, for `State.Error`.
+        reason: String,
+    },
+    /// The daemon has started and could not find out what became of it. It may run, so only a
+    /// forced remove is legal. Never in the ledger, which keeps what was known before.
+    Lost {
+        /// Why not, for `State.Error`.
         reason: String,
     },
 }
@@ -98,7 +105,7 @@ impl ContainerState {
             Self::Running(_) => "running",
             Self::Exited(_) => "exited",
             Self::Removing => "removing",
-            Self::Dead { .. } => "dead",
+            Self::Dead { .. } | Self::Lost { .. } => "dead",
         }
     }
 

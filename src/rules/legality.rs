@@ -55,8 +55,10 @@ pub enum Refusal {
     StillPaused,
     /// It is being removed.
     BeingRemoved,
-    /// Its removal or recovery failed: only a forced removal is left.
+    /// Its removal failed: only another one is left.
     Dead,
+    /// Nobody knows whether it runs: only a forced removal is left.
+    Lost,
 }
 
 /// Whether `operation` is legal in `state`.
@@ -64,12 +66,14 @@ pub enum Refusal {
 /// # Errors
 /// The reason when it is not.
 pub fn may(state: &ContainerState, operation: Operation) -> Result<(), Refusal> {
-    use ContainerState::{Created, Dead, Exited, Removing, Running};
+    use ContainerState::{Created, Dead, Exited, Lost, Removing, Running};
     match (state, operation) {
         (Removing, Operation::Remove { .. }) => Err(Refusal::BeingRemoved),
         (Removing, _) => Err(Refusal::BeingRemoved),
         (Dead { .. }, Operation::Remove { .. } | Operation::Rename) => Ok(()),
         (Dead { .. }, _) => Err(Refusal::Dead),
+        (Lost { .. }, Operation::Remove { force: true } | Operation::Rename) => Ok(()),
+        (Lost { .. }, _) => Err(Refusal::Lost),
         (Running(r), operation) => may_while_running(r.paused, operation),
         (Created { .. } | Exited(_), operation) => may_while_stopped(operation),
     }
@@ -174,6 +178,17 @@ mod tests {
         assert_eq!(may(&dead, Operation::Start), Err(Refusal::Dead));
     }
 
+    #[test]
+    fn one_that_may_run_is_not_removed_without_force() {
+        let lost = ContainerState::Lost { reason: "x".into() };
+        assert_eq!(
+            may(&lost, Operation::Remove { force: false }),
+            Err(Refusal::Lost)
+        );
+        assert_eq!(may(&lost, Operation::Remove { force: true }), Ok(()));
+        assert_eq!(may(&lost, Operation::Start), Err(Refusal::Lost));
+    }
+
     fn states() -> impl Strategy<Value = ContainerState> {
         prop_oneof![
             Just(ContainerState::Created { failure: None }),
@@ -182,6 +197,9 @@ mod tests {
             Just(exited()),
             Just(ContainerState::Removing),
             Just(ContainerState::Dead {
+                reason: String::new()
+            }),
+            Just(ContainerState::Lost {
                 reason: String::new()
             }),
         ]

@@ -50,7 +50,8 @@ pub fn plan_recovery(state: &ContainerState, intent: Option<Intent>, same_boot: 
             None,
             ContainerState::Created { .. }
             | ContainerState::Exited(_)
-            | ContainerState::Dead { .. },
+            | ContainerState::Dead { .. }
+            | ContainerState::Lost { .. },
         ) => Recovery::Keep,
     }
 }

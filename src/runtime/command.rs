@@ -142,6 +142,23 @@ impl Runtimes {
         root.join(id.as_str()).exists()
     }
 
+    /// The runtimes that have something of this container and are configured no more: a name
+    /// that was taken out of the configuration while it ran.
+    pub fn unconfigured_of(&self, id: &ContainerId) -> Vec<String> {
+        let roots = std::fs::read_dir(self.inner.layout.oci_roots());
+        let stranger = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let has_it = entry.path().join(id.as_str()).exists();
+            (has_it && self.named(&name).is_err()).then_some(name)
+        };
+        roots
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(stranger)
+            .collect()
+    }
+
     async fn call_well(&self, runtime: &RuntimeName, args: &[&str]) -> Result<()> {
         let done = self.call(runtime, args).await?;
         if done.status.success() {

@@ -189,6 +189,23 @@ impl Task {
             })
     }
 
+    /// Sends a signal to all its processes, where the container has no pid namespace of its own
+    /// and the others would outlive the first (the seed's `--all`, without a process for it).
+    ///
+    /// # Errors
+    /// As [`Task::signal`]. The others are signalled as far as they are found; what a fork hides
+    /// meanwhile is killed with the cgroup when the container is deleted.
+    pub fn signal_all(&self, signal: Signal) -> Result<()> {
+        let init = self.init.process().pid;
+        let cgroups = &self.runtimes.inner.cgroups;
+        let others = cgroups.signal_others(init, signal);
+        let sent = self.signal(signal);
+        if let Err(e) = others {
+            tracing::warn!(container = %self.id, error = %e, "some processes got no signal");
+        }
+        sent
+    }
+
     /// Sets the size of the container's terminal, before or after the start.
     ///
     /// # Errors

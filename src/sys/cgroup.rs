@@ -190,6 +190,28 @@ impl Hierarchies {
         Ok(found)
     }
 
+    /// Sends a signal to all processes in the cgroup of `pid` and below it but that one, each
+    /// through a pidfd. On a host without cgroups nobody knows them.
+    ///
+    /// # Errors
+    /// What reading /proc says; a process that is gone is none.
+    pub fn signal_others(&self, pid: Pid, signal: Signal) -> io::Result<()> {
+        let opened: Vec<PidFd> = self
+            .processes(pid)?
+            .into_iter()
+            .filter(|other| *other != pid)
+            .filter_map(|other| PidFd::open(other).ok().flatten())
+            .collect();
+        // A pid that was reused between the list and the open is not in the second list.
+        let still = self.processes(pid)?;
+        for process in opened {
+            if still.contains(&process.process().pid) {
+                let _ = process.signal(signal);
+            }
+        }
+        Ok(())
+    }
+
     fn directories(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let path = clean(path)?;
         let v1 = self.v1.iter().filter(|h| !has(h, "cpuset"));

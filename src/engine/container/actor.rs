@@ -14,7 +14,6 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +71,8 @@ pub(crate) struct Starting {
 pub(crate) enum AfterExit {
     /// Tell the one who stopped it.
     Answer(Reply<Change>),
+    /// Tell the one who killed it.
+    Killed(Reply<()>),
     /// Start it again.
     Restart(Reply<Change>),
     /// Remove it.
@@ -102,6 +103,8 @@ pub(crate) struct Actor {
     /// is in the ledger.
     pub(crate) cleanup_due: Option<bool>,
     pub(crate) stopping: Option<Stopping>,
+    /// It is to be thawed when the job under way, a freeze perhaps, is done.
+    pub(crate) thaw_due: bool,
     pub(crate) after_exit: Vec<AfterExit>,
 }
 
@@ -122,6 +125,7 @@ impl Actor {
             queue: VecDeque::new(),
             cleanup_due: None,
             stopping: None,
+            thaw_due: false,
             after_exit: Vec::new(),
         }
     }
@@ -142,14 +146,12 @@ impl Actor {
                         return;
                     }
                 }
-                () = until(self.stopping.as_ref().and_then(|s| s.deadline)) => {
-                    self.escalate().await;
-                }
+                () = until(self.stopping.as_ref().and_then(|s| s.deadline)) => self.escalate(),
                 () = until(self.starting.as_ref().and_then(|s| s.give_up_at)) => {
                     self.give_start_up();
                 }
                 message = self.inbox.recv() => match message {
-                    Some(message) => self.receive(message).await,
+                    Some(message) => self.receive(message),
                     None => return,
                 },
             }
@@ -162,21 +164,18 @@ impl Actor {
     }
 
     /// Signals are acted on now, the rest waits for its turn.
-    async fn receive(&mut self, message: Message) {
+    fn receive(&mut self, message: Message) {
         let busy_starting = self.starting.is_some();
         match message {
-            Message::Kill(signal, reply) if !busy_starting => {
-                let result = self.kill(signal).await;
-                answer(reply, result);
-            }
+            Message::Kill(signal, reply) if !busy_starting => self.kill(signal, reply),
             Message::Stop(request, reply) if !busy_starting => {
-                self.stop(request, AfterExit::Answer(reply)).await;
+                self.stop(request, AfterExit::Answer(reply));
             }
             Message::Restart(request, reply) if self.task.is_some() && !busy_starting => {
-                self.stop(request, AfterExit::Restart(reply)).await;
+                self.stop(request, AfterExit::Restart(reply));
             }
             Message::Remove(request, reply) if request.force && self.task.is_some() => {
-                self.kill_for_removal(request, reply).await;
+                self.kill_for_removal(request, reply);
             }
             Message::Remove(request, reply) if self.is_being_removed() => {
                 let operation = Operation::Remove {
@@ -185,7 +184,7 @@ impl Actor {
                 answer(reply, check(&self.view(), operation));
             }
             Message::Resize(height, width, reply) => {
-                let result = self.resize(height, width).await;
+                let result = self.resize(height, width);
                 answer(reply, result);
             }
             message => self.enqueue(message),
@@ -256,14 +255,10 @@ impl Actor {
                 Message::Remove(request, reply) if self.task.is_none() || !request.force => {
                     self.begin_remove(request, reply).await;
                 }
-                message => self.receive_boxed(message).await,
+                Message::Found(found) => self.take_up(*found).await,
+                message => self.receive(message),
             }
         }
-    }
-
-    /// [`Self::receive`] from within [`Self::begin_queued`]; the box ends the async recursion.
-    fn receive_boxed(&mut self, message: Message) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.receive(message))
     }
 
     /// Whether a job is under way.
@@ -273,8 +268,13 @@ impl Actor {
 
     /// Makes `job` the container's job.
     pub(crate) fn begin(&mut self, job: impl Future<Output = Done> + Send + 'static) {
+        self.take_over(tokio::spawn(job));
+    }
+
+    /// Makes a job that was begun before this task the container's job.
+    pub(crate) fn take_over(&mut self, job: JoinHandle<Done>) {
         debug_assert!(self.job.is_none(), "one job at a time");
-        self.job = Some(tokio::spawn(job));
+        self.job = Some(job);
     }
 
     /// Puts a request in front of all others.
@@ -333,14 +333,16 @@ impl Actor {
             None if self.is_being_removed() => Some(Intent::Removing { volumes: false }),
             None => None,
         };
-        if self.task.is_some() {
+        // A clean-up that was lost takes no exit code with it.
+        if self.task.is_some() || intent.is_none() {
+            self.carry_on_after_exit();
             return;
         }
         let reason = format!("an operation of the daemon failed: {reason}");
-        drop(
-            self.set_state(ContainerState::Dead { reason }, intent)
-                .await,
-        );
+        self.handle
+            .advance(|l| l.removal_error = Some(reason.clone()));
+        let dead = ContainerState::Dead { reason };
+        drop(self.set_state(dead, intent).await);
         self.carry_on_after_exit();
     }
 
@@ -386,7 +388,7 @@ impl Actor {
         written
     }
 
-    async fn resize(&mut self, height: u16, width: u16) -> Result<()> {
+    fn resize(&mut self, height: u16, width: u16) -> Result<()> {
         check(&self.view(), Operation::Resize)?;
         match &self.task {
             Some(task) => task.resize(height, width),

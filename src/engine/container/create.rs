@@ -43,8 +43,7 @@ impl Engine {
         let mut spec =
             rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
         let image_volumes = &image.record.config.volumes;
-        let new_volumes =
-            self.place_volumes(&mut spec.mounts, &request.anonymous_volumes, image_volumes)?;
+        self.place_volumes(&mut spec.mounts, &request.anonymous_volumes, image_volumes);
         check_lengths(&spec)?;
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
@@ -69,7 +68,7 @@ impl Engine {
             intent: None,
             restart_count: 0,
         };
-        if let Err(e) = self.make(row, new_volumes, &image).await {
+        if let Err(e) = self.make(row, &image).await {
             self.inner.registry.release(&name, &id);
             return Err(e);
         }
@@ -77,13 +76,9 @@ impl Engine {
     }
 
     /// Writes the row, then makes the container visible with a task of its own.
-    async fn make(
-        &self,
-        row: ContainerRow,
-        new_volumes: Vec<VolumeRecord>,
-        image: &ImageView,
-    ) -> Result<()> {
-        // The image may have been removed since it was looked up; holding the gate keeps it.
+    async fn make(&self, row: ContainerRow, image: &ImageView) -> Result<()> {
+        // The image may have been removed since it was looked up; holding the gate keeps it, and
+        // the volumes that are there now.
         let _gate = self.inner.images.gate().await;
         if self.image(image.record.id.as_str()).is_err() {
             return Err(Error::not_found(format!(
@@ -91,6 +86,7 @@ impl Engine {
                 row.image_name
             )));
         }
+        let new_volumes = self.new_volumes(&row.spec.mounts);
         self.inner
             .ledger
             .insert_container(row.clone(), new_volumes.clone())
@@ -137,14 +133,8 @@ impl Engine {
         ))
     }
 
-    /// Adds an anonymous volume for every declared path that no mount covers, and returns the
-    /// records of volumes that must be made: anonymous ones and named ones nobody has yet.
-    fn place_volumes(
-        &self,
-        mounts: &mut Vec<Mount>,
-        asked: &[String],
-        image: &[String],
-    ) -> Result<Vec<VolumeRecord>> {
+    /// Adds an anonymous volume for every declared path that no mount covers.
+    fn place_volumes(&self, mounts: &mut Vec<Mount>, asked: &[String], image: &[String]) {
         for destination in asked.iter().chain(image) {
             let destination = clean_path(destination);
             if mounts
@@ -166,8 +156,12 @@ impl Engine {
                 mode: String::new(),
             });
         }
+    }
+
+    /// The records of volumes that must be made: anonymous ones and named ones nobody has yet.
+    fn new_volumes(&self, mounts: &[Mount]) -> Vec<VolumeRecord> {
         let mut new = Vec::new();
-        for mount in mounts.iter() {
+        for mount in mounts {
             if let MountSource::Volume {
                 name, anonymous, ..
             } = &mount.source
@@ -186,7 +180,7 @@ impl Engine {
                 });
             }
         }
-        Ok(new)
+        new
     }
 }
 

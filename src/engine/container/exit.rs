@@ -4,7 +4,7 @@ use model::{ContainerState, Exited, Intent, Running, Timestamp};
 use runtime::{ExitReport, TaskEvent};
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
-use crate::container::handle::Message;
+use crate::container::handle::{Found, Message};
 use crate::container::wait::Lifecycle;
 use crate::container::{Change, RemoveContainer, WaitOutcome};
 
@@ -46,10 +46,12 @@ impl Actor {
         let removing = view.spec.auto_remove && !restarting;
         let intent = removing.then_some(Intent::Removing { volumes: true });
         self.stopping = None;
+        self.thaw_due = false;
         self.task = None;
         let recorded = self.set_state(state, intent).await.is_ok();
         tracing::info!(status = ?report.status, oom_killed = report.oom_killed, "exited");
-        self.handle.advance(|l| record_exit(l, &report));
+        self.handle
+            .advance(|l| record_code(l, report.status.code()));
         self.answer_stops();
         if removing {
             self.after_exit.push(auto_removal());
@@ -62,11 +64,41 @@ impl Actor {
         }
     }
 
+    /// Takes in what recovery found out about a container that was lost.
+    pub(crate) async fn take_up(&mut self, found: Found) {
+        if !matches!(self.view().state, ContainerState::Lost { .. }) {
+            return;
+        }
+        let Found { state, task } = found;
+        let auto_remove = self.view().spec.auto_remove && task.is_none();
+        let intent = auto_remove.then_some(Intent::Removing { volumes: true });
+        let exited = state.exited().map(|e| e.status.code());
+        let recorded = self.set_state(state, intent).await.is_ok();
+        match task {
+            Some(task) => {
+                self.handle.streams.resume(&task.attach_socket());
+                self.task = Some(*task);
+                self.handle.advance(|l| l.running = true);
+            }
+            None => {
+                if let Some(status_code) = exited {
+                    self.cleanup_due = Some(recorded);
+                    self.handle.advance(|l| record_code(l, status_code));
+                }
+                if auto_remove {
+                    self.after_exit.push(auto_removal());
+                    self.carry_on_after_exit();
+                }
+            }
+        }
+    }
+
     /// Those who only stopped it need not wait for the clean-up.
     fn answer_stops(&mut self) {
         for waiting in std::mem::take(&mut self.after_exit) {
             match waiting {
                 AfterExit::Answer(reply) => answer(reply, Ok(Change::Done)),
+                AfterExit::Killed(reply) => answer(reply, Ok(())),
                 other => self.after_exit.push(other),
             }
         }
@@ -89,6 +121,7 @@ impl Actor {
         for waiting in std::mem::take(&mut self.after_exit) {
             match waiting {
                 AfterExit::Answer(reply) => answer(reply, Ok(Change::Done)),
+                AfterExit::Killed(reply) => answer(reply, Ok(())),
                 AfterExit::Restart(reply) => restarts.push(reply),
                 AfterExit::Remove(request, reply) => {
                     removals.push(Message::Remove(request, reply));
@@ -137,11 +170,11 @@ pub(crate) fn exited_state(
 }
 
 /// Publishes an exit to those who wait.
-fn record_exit(lifecycle: &mut Lifecycle, report: &ExitReport) {
+fn record_code(lifecycle: &mut Lifecycle, status_code: i64) {
     lifecycle.running = false;
     lifecycle.exits += 1;
     lifecycle.last = Some(WaitOutcome {
-        status_code: report.status.code(),
+        status_code,
         error: None,
     });
 }

@@ -35,29 +35,37 @@ impl Actor {
         });
     }
 
-    /// Thaws without being asked to. While a job is under way nothing is done: if that is a
-    /// pause, its end sees that the container is to stop.
+    /// Thaws without being asked to.
     pub(crate) fn begin_thaw(&mut self) {
-        if !self.is_busy() {
-            self.begin_freeze(false, tokio::sync::oneshot::channel().0);
-        }
+        self.begin_freeze(false, tokio::sync::oneshot::channel().0);
     }
 
+    /// Takes in what a freeze or thaw did. Where it failed, the kernel says which of the two
+    /// holds: a call that was killed at its deadline may have done its work.
     pub(crate) async fn conclude_freeze(&mut self, paused: bool, result: Result<()>) -> Result<()> {
+        let mut now = paused;
         if let Err(e) = &result {
             tracing::warn!(error = %e, paused, "not frozen or thawed");
+            let init = self.task.as_ref().map(|task| task.init().pid);
+            let found = init.map(|pid| self.engine.runtimes.is_paused(pid));
+            now = match found {
+                Some(Ok(Some(frozen))) => frozen,
+                _ => !paused,
+            };
         }
-        result?;
-        if let ContainerState::Running(running) = &self.view().state {
+        if let ContainerState::Running(running) = &self.view().state
+            && running.paused != now
+        {
             let state = ContainerState::Running(model::Running {
-                paused,
+                paused: now,
                 ..running.clone()
             });
             self.set_state(state, None).await?;
         }
-        if paused && self.stopping.is_some() {
+        let thaw_due = std::mem::take(&mut self.thaw_due);
+        if paused && now && (self.stopping.is_some() || thaw_due) {
             self.begin_thaw();
         }
-        Ok(())
+        result
     }
 }

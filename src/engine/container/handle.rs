@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use model::{ContainerId, ContainerName, Error, Kind, Result, Signal};
+use model::{ContainerId, ContainerName, ContainerState, Error, Kind, Result, Signal};
+use runtime::Task;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::ContainerStreams;
@@ -11,6 +12,13 @@ use crate::container::{Change, ContainerView, RemoveContainer, StopContainer, Wa
 
 /// Where an answer goes. Nobody listening any more is no reason not to finish.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What was found out about a container: its state and, when it runs, its process.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) state: ContainerState,
+    pub(crate) task: Option<Box<Task>>,
+}
 
 /// What can be asked of a container's task.
 #[derive(Debug)]
@@ -24,6 +32,8 @@ pub(crate) enum Message {
     Resize(u16, u16, Reply<()>),
     Rename(ContainerName, Reply<()>),
     Remove(RemoveContainer, Reply<()>),
+    /// Recovery's: what became of a lost container.
+    Found(Box<Found>),
     /// The task's own: the start half of all restarts that waited for one exit.
     StartAgain(Vec<Reply<Change>>),
 }
@@ -41,6 +51,7 @@ impl Message {
             | Self::Resize(_, _, reply)
             | Self::Rename(_, reply)
             | Self::Remove(_, reply) => drop(reply.send(Err(error))),
+            Self::Found(_) => {}
             Self::StartAgain(replies) => {
                 for reply in replies {
                     drop(reply.send(Err(error.clone())));
@@ -120,6 +131,11 @@ impl Handle {
             .await
             .map_err(|_| self.gone())?;
         answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Tells the task what recovery has found out. A task that is gone needs it no more.
+    pub(crate) async fn tell(&self, found: Found) {
+        drop(self.mailbox.send(Message::Found(Box::new(found))).await);
     }
 
     /// No answer: the task has ended, for the container was removed meanwhile; or it lost the

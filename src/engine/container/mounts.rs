@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{Context, Error, Kind, Mount, MountSource, Result};
+use model::{ContainerState, Context, Error, Kind, Mount, MountSource, Result};
 use runtime::spec::{self, ConsoleSize, ResolvedMount, SpecInput};
 
 use crate::Inner;
@@ -32,7 +32,10 @@ impl Inner {
         let rootfs = self.images.store.mount(key, &image.layers)?;
         self.write_network_files(view)?;
         let user = runtime::user::resolve(&rootfs, &view.spec.user, &view.spec.group_add)?;
-        let mounts = self.resolve_mounts(&view.spec.mounts, &rootfs)?;
+        // Docker fills a new volume when the container is made: one that was emptied since stays
+        // empty.
+        let never_ran = matches!(view.state, ContainerState::Created { .. });
+        let mounts = self.resolve_mounts(&view.spec.mounts, &rootfs, never_ran)?;
         let devices = spec::resolve_devices(&view.spec)?;
         spec::check_propagation(&mounts)?;
         let built = spec::build(&SpecInput {
@@ -93,14 +96,17 @@ impl Inner {
         format!("/{}/{}", parent.trim_matches('/'), view.id)
     }
 
-    fn resolve_mounts(&self, mounts: &[Mount], rootfs: &Path) -> Result<Vec<ResolvedMount>> {
-        mounts
-            .iter()
-            .map(|m| self.resolve_mount(m, rootfs))
-            .collect()
+    fn resolve_mounts(
+        &self,
+        mounts: &[Mount],
+        rootfs: &Path,
+        fill: bool,
+    ) -> Result<Vec<ResolvedMount>> {
+        let resolve = |m| self.resolve_mount(m, rootfs, fill);
+        mounts.iter().map(resolve).collect()
     }
 
-    fn resolve_mount(&self, mount: &Mount, rootfs: &Path) -> Result<ResolvedMount> {
+    fn resolve_mount(&self, mount: &Mount, rootfs: &Path, fill: bool) -> Result<ResolvedMount> {
         let source = match &mount.source {
             MountSource::Bind {
                 path,
@@ -112,9 +118,11 @@ impl Inner {
             }
             MountSource::Volume { name, no_copy, .. } => {
                 let data = self.volumes.ensure_data(name)?;
-                if !no_copy {
+                if fill && !no_copy {
                     let inside = Path::new(&mount.destination);
-                    self.images.store.copy_out(rootfs, inside, &data)?;
+                    let store = &self.images.store;
+                    self.volumes
+                        .fill(name, |data| store.copy_out(rootfs, inside, data))?;
                 }
                 data
             }

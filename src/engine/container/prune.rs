@@ -1,6 +1,6 @@
 //! Pruning: removing every stopped container that the filters select.
 
-use model::{Filters, Kind, Result};
+use model::{ContainerState, Filters, Kind, Result};
 
 use crate::Engine;
 use crate::container::list::parse_until;
@@ -24,7 +24,16 @@ impl Engine {
             .map(|u| parse_until(u, now))
             .transpose()?;
         let stopped = |view: &ContainerView| {
-            view.state.running().is_none()
+            let at_rest = match view.state {
+                ContainerState::Created { .. }
+                | ContainerState::Exited(_)
+                | ContainerState::Dead { .. } => true,
+                // One that nobody knows about may run.
+                ContainerState::Running(_)
+                | ContainerState::Removing
+                | ContainerState::Lost { .. } => false,
+            };
+            at_rest
                 && until.is_none_or(|limit| view.created_at < limit)
                 && filters.match_labels(&view.spec.labels)
         };

@@ -56,6 +56,16 @@ fn explain(view: &ContainerView, operation: Operation, refusal: Refusal) -> Erro
                 "container {id} is dead and can only be removed: {reason}"
             ))
         }
+        Refusal::Lost => {
+            let reason = match &view.state {
+                ContainerState::Lost { reason } => reason.as_str(),
+                _ => "unknown",
+            };
+            Error::conflict(format!(
+                "container {id} may be running, but what became of it cannot be found out: \
+                 {reason}. Try again later, or remove it by force"
+            ))
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use model::{ContainerState, Intent, Kind, MountSource, Result, VolumeName};
+use model::{ContainerState, Error, Intent, Kind, MountSource, Result, VolumeName};
 use rules::Operation;
 
 use crate::Inner;
@@ -13,6 +13,7 @@ use crate::container::actor::{Actor, Done, answer};
 use crate::container::handle::Reply;
 use crate::container::refusal::check;
 use crate::container::{ContainerView, RemoveContainer};
+use crate::volume::Doomed;
 
 impl Actor {
     /// Begins a removal, for all who wait for one.
@@ -91,29 +92,54 @@ impl Inner {
         view: &ContainerView,
         volumes: bool,
     ) -> Result<()> {
+        self.refuse_strangers(view)?;
         // What the runtime still knows may run: its row must not go before it.
         self.clean_up_run(view, true).await?;
-        let doomed = if volumes {
-            self.anonymous_volumes(view)
-        } else {
-            Vec::new()
-        };
         let (engine, id) = (self.clone(), view.id.clone());
-        let doomed_now = doomed.clone();
         crate::blocking(move || {
             engine.images.store.remove_writable(id.as_str())?;
-            engine.layout.remove_container_dirs(&id)?;
-            doomed_now
-                .iter()
-                .try_for_each(|name| engine.volumes.remove_data(name))
+            engine.layout.remove_container_dirs(&id)
         })
         .await?;
-        match self.ledger.delete_container(&view.id, doomed.clone()).await {
+        // Nobody may come to name a volume between the question who does and its end.
+        let has_volumes = volumes && !self.anonymous_volumes(view).is_empty();
+        let gate = match has_volumes {
+            true => Some(self.images.gate_all().await),
+            false => None,
+        };
+        let names = match has_volumes {
+            true => self.anonymous_volumes(view),
+            false => Vec::new(),
+        };
+        let (engine, doomed_names) = (self.clone(), names.clone());
+        let doomed = crate::blocking(move || {
+            let doom = |name| engine.volumes.doom_data(name).transpose();
+            doomed_names
+                .iter()
+                .filter_map(doom)
+                .collect::<Result<Vec<_>>>()
+        })
+        .await?;
+        match self.ledger.delete_container(&view.id, names.clone()).await {
             Err(e) if e.kind() != Kind::NotFound => return Err(e),
             _ => {}
         }
-        self.volumes.forget(&doomed);
-        Ok(())
+        self.volumes.forget(&names);
+        drop(gate);
+        crate::blocking(move || doomed.into_iter().try_for_each(Doomed::remove)).await
+    }
+
+    /// A runtime that is configured no more cannot be told to let go of the container, which may
+    /// run on.
+    fn refuse_strangers(&self, view: &ContainerView) -> Result<()> {
+        match self.runtimes.unconfigured_of(&view.id).as_slice() {
+            [] => Ok(()),
+            [name, ..] => Err(Error::system(format!(
+                "the runtime {name} has container {} and is configured no more: configure it \
+                 again, then remove the container",
+                view.id
+            ))),
+        }
     }
 
     /// The anonymous volumes that only this container has.

@@ -37,7 +37,7 @@ impl Actor {
     pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>) {
         let view = self.view();
         let begun = match check(&view, Operation::Start) {
-            Ok(()) => self.promise(view.state.clone(), Intent::Starting).await,
+            Ok(()) => self.promise_start(view.state.clone()).await,
             Err(e) => Err(e),
         };
         if let Err(e) = begun {
@@ -65,6 +65,11 @@ impl Actor {
             }
             Done::Start(Box::new(Started { result }), replies)
         });
+    }
+
+    async fn promise_start(&mut self, state: ContainerState) -> Result<()> {
+        self.engine.write_boot().await?;
+        self.promise(state, Intent::Starting).await
     }
 
     /// Takes a finished start in.

@@ -15,20 +15,31 @@ use crate::container::refusal::check;
 use crate::container::{RemoveContainer, StopContainer};
 
 impl Actor {
-    /// Sends one signal.
-    pub(crate) async fn kill(&mut self, signal: Signal) -> Result<()> {
+    /// Sends one signal. SIGKILL is answered when the container has ended (moby
+    /// `containerKill`), so that it can be removed at once; the others as soon as they are sent.
+    pub(crate) fn kill(&mut self, signal: Signal, reply: Reply<()>) {
         let view = self.view();
-        check(&view, Operation::Kill)?;
-        self.signal(signal).await?;
+        if let Err(e) = check(&view, Operation::Kill) {
+            answer(reply, Err(e));
+            return;
+        }
+        if signal == Signal::KILL {
+            if let Some(then) = self.place_after_exit(AfterExit::Killed(reply)) {
+                self.after_exit.push(then);
+                self.kill_now();
+            }
+            return;
+        }
+        let sent = self.signal(signal);
         // A signal that is meant to end it must reach it (moby `killWithSignal`).
-        if signal == Signal::KILL || signal == view.spec.stop_signal {
+        if sent.is_ok() && signal == view.spec.stop_signal {
             self.thaw_to_stop();
         }
-        Ok(())
+        answer(reply, sent);
     }
 
     /// Begins a stop, or joins the one under way: the earlier deadline wins.
-    pub(crate) async fn stop(&mut self, request: StopContainer, then: AfterExit) {
+    pub(crate) fn stop(&mut self, request: StopContainer, then: AfterExit) {
         let operation = match then {
             AfterExit::Restart(_) => Operation::Restart,
             _ => Operation::Stop,
@@ -49,13 +60,13 @@ impl Actor {
             .unwrap_or(default_s);
         self.after_exit.push(then);
         if grace_s == 0 || signal == Signal::KILL {
-            self.kill_now().await;
+            self.kill_now();
             return;
         }
         // A negative grace waits for ever (Docker's -1).
         let grace = u64::try_from(grace_s).ok().map(Duration::from_secs);
         let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
-        if let Err(e) = self.signal(signal).await {
+        if let Err(e) = self.signal(signal) {
             tracing::warn!(error = %e, "the stop signal could not be sent");
         }
         self.thaw_to_stop();
@@ -75,7 +86,7 @@ impl Actor {
     }
 
     /// The grace is over, or SIGKILL did not help.
-    pub(crate) async fn escalate(&mut self) {
+    pub(crate) fn escalate(&mut self) {
         if let Some(stopping) = self.stopping.as_mut().filter(|s| s.killed) {
             if self.task.as_ref().is_some_and(runtime::Task::has_ended) {
                 // It did end; only conmon's word for it is still to come, or to be given up.
@@ -96,11 +107,11 @@ impl Actor {
             }
             return;
         }
-        self.kill_now().await;
+        self.kill_now();
     }
 
     /// Kills, then removes once the exit was seen.
-    pub(crate) async fn kill_for_removal(&mut self, request: RemoveContainer, reply: Reply<()>) {
+    pub(crate) fn kill_for_removal(&mut self, request: RemoveContainer, reply: Reply<()>) {
         if let Err(e) = check(&self.view(), Operation::Remove { force: true }) {
             answer(reply, Err(e));
             return;
@@ -109,7 +120,7 @@ impl Actor {
             return;
         };
         self.after_exit.push(then);
-        self.kill_now().await;
+        self.kill_now();
     }
 
     /// Gives `then` back when there is a place among those who wait for the exit; stops without
@@ -122,8 +133,8 @@ impl Actor {
         None
     }
 
-    async fn kill_now(&mut self) {
-        if let Err(e) = self.signal(Signal::KILL).await {
+    fn kill_now(&mut self) {
+        if let Err(e) = self.signal(Signal::KILL) {
             tracing::warn!(error = %e, "SIGKILL could not be sent");
         }
         self.thaw_to_stop();
@@ -137,31 +148,26 @@ impl Actor {
     }
 
     /// A frozen process takes no signal, so a paused container is thawed after it was sent
-    /// (moby `containerStop`).
+    /// (moby `containerStop`). One that is being paused now is thawed when that is done.
     fn thaw_to_stop(&mut self) {
-        if self.view().state.running().is_some_and(|r| r.paused) {
+        if self.is_busy() {
+            self.thaw_due = true;
+        } else if self.view().state.running().is_some_and(|r| r.paused) {
             self.begin_thaw();
         }
     }
 
     /// Through the pidfd. Without a pid namespace of its own the container's other processes
-    /// would outlive its first one, so there the runtime signals all (the seed's `--all`).
-    async fn signal(&self, signal: Signal) -> Result<()> {
-        let view = self.view();
+    /// would outlive its first one, so there all get it.
+    fn signal(&self, signal: Signal) -> Result<()> {
         let Some(task) = &self.task else {
             return Ok(());
         };
-        let shares_pids = view.spec.pid_mode == model::NamespaceMode::Host;
-        if shares_pids && signal == Signal::KILL {
-            let runtimes = &self.engine.runtimes;
-            let all = match self.engine.runtime_of(&view) {
-                Ok(runtime) => runtimes.kill(&view.id, &runtime, signal, true).await,
-                Err(e) => Err(e),
-            };
-            // The first process at least.
-            return all.or_else(|_| task.signal(signal));
+        if self.view().spec.pid_mode == model::NamespaceMode::Host {
+            task.signal_all(signal)
+        } else {
+            task.signal(signal)
         }
-        task.signal(signal)
     }
 }
 
@@ -169,6 +175,6 @@ impl Actor {
 fn refuse(waiting: AfterExit, error: Error) {
     match waiting {
         AfterExit::Answer(reply) | AfterExit::Restart(reply) => answer(reply, Err(error)),
-        AfterExit::Remove(_, reply) => answer(reply, Err(error)),
+        AfterExit::Killed(reply) | AfterExit::Remove(_, reply) => answer(reply, Err(error)),
     }
 }

@@ -36,6 +36,13 @@ pub struct ContainerView {
     pub mounts: Vec<MountView>,
 }
 
+impl ContainerView {
+    /// Its row in the ledger cannot be read: nobody knows what it uses.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.runtime.is_empty()
+    }
+}
+
 /// The files behind a container, for inspect.
 #[derive(Debug, Clone)]
 pub struct ContainerPaths {

@@ -26,6 +26,18 @@ impl Engine {
     }
 
     async fn remove_named(&self, reference: &str, force: bool) -> Result<Vec<RemovedReference>> {
+        let removed = self.remove_records(reference, force).await?;
+        if removed
+            .iter()
+            .any(|r| matches!(r, RemovedReference::Deleted(_)))
+        {
+            // The bytes, however many, without the gate: no record names them any more.
+            self.inner.sweep_images().await?;
+        }
+        Ok(removed)
+    }
+
+    async fn remove_records(&self, reference: &str, force: bool) -> Result<Vec<RemovedReference>> {
         let _gate = self.inner.images.gate_all().await;
         let image = self.image(reference)?;
         let named = reference
@@ -80,7 +92,7 @@ impl Engine {
                 removed.push(RemovedReference::Deleted(layer.chain_id.clone()));
             }
         }
-        self.inner.sweep_images().await
+        Ok(())
     }
 
     /// Docker's conflicts: a running container always, a stopped one unless forced.

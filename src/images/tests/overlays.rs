@@ -212,3 +212,38 @@ fn a_volume_starts_with_what_the_image_has_there() {
     assert!(!copy("/srv/data", used.path()));
     assert_eq!(names(used.path()), ["x"]);
 }
+
+#[test]
+fn a_copy_that_was_cut_short_is_made_anew_or_finished_never_taken_for_whole() {
+    let f = Fixture::new();
+    let tar = Tar::default()
+        .dir("d")
+        .file("d/a", b"from the image")
+        .file("d/b", b"from the image");
+    let image = f
+        .load(&docker_archive(&[tar.end()], &["x:1"]))
+        .unwrap()
+        .remove(0);
+    f.images.create_writable("k").unwrap();
+    let merged = f.images.mount("k", &image.record.layers).unwrap();
+    let volume = tempfile::tempdir().unwrap();
+    let [data, part, whole] = ["_data", "_data.part", "_data.whole"].map(|n| volume.path().join(n));
+    let copy = || f.images.copy_out(&merged, Path::new("/d"), &data).unwrap();
+
+    // Killed while it copied: half of it is worth nothing.
+    std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir_all(part.join("deep")).unwrap();
+    std::fs::write(part.join("a"), "ha").unwrap();
+    assert!(copy());
+    assert_eq!(names(volume.path()), ["_data"]);
+    assert_eq!(read(data.join("a")), "from the image");
+
+    // Killed while it moved: the rest is moved, and what came in meanwhile stays.
+    std::fs::create_dir(&whole).unwrap();
+    std::fs::rename(data.join("b"), whole.join("b")).unwrap();
+    std::fs::write(whole.join("a"), "old").unwrap();
+    assert!(copy());
+    assert_eq!(names(volume.path()), ["_data"]);
+    assert_eq!(names(&data), ["a", "b"]);
+    assert_eq!(read(data.join("a")), "from the image");
+}

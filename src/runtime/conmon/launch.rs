@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::{ContainerId, Context, Error, Kind, Pid, Result};
 use sys::dir_watch::{Mask, Watch};
 use sys::pidfd::PidFd;
+use sys::seqpacket::Pipe;
 use sys::spawn::{Program, RunError, Started};
 use sys::{proc, seqpacket};
 use tokio::time::Instant;
@@ -166,16 +167,9 @@ impl Runtimes {
         // more than the broken pipe.
         let _ = start.send(&[0]).await;
         drop(start);
-        let mut detaching = pin!(detach(started, deadline));
+        let mut detaching = pin!(detach(started, deadline, &sync));
         tokio::select! {
-            detached = &mut detaching => {
-                if detached.is_err() {
-                    // Its fork may be at work all the same, where its pid file could not be
-                    // written: nobody would find it.
-                    let _ = tokio::time::timeout(FAILED_CONMON_GRACE, sync.closed()).await;
-                }
-                detached?
-            }
+            detached = &mut detaching => detached?,
             () = &mut given_up => {
                 // Killed between its fork and its pid file, it would leave a conmon that nobody
                 // finds; one that hangs is killed with its group.
@@ -367,9 +361,15 @@ fn created(report: Report) -> Result<Pid, Failure> {
 }
 
 /// Waits for the process we started: conmon forks and it ends, after 3 ms or so.
-async fn detach(started: Started, deadline: Instant) -> Result<(), Failure> {
+async fn detach(started: Started, deadline: Instant, sync: &Pipe) -> Result<(), Failure> {
     let left = deadline.saturating_duration_since(Instant::now());
-    match started.finish(left).await {
+    let done = started.finish(left).await;
+    if !done.as_ref().is_ok_and(|done| done.status.success()) {
+        // Its fork may be at work all the same, where its pid file could not be written: nobody
+        // would find it.
+        let _ = tokio::time::timeout(FAILED_CONMON_GRACE, sync.closed()).await;
+    }
+    match done {
         Ok(done) if done.status.success() => Ok(()),
         Ok(done) => Err(Failure::Host(Error::system(format!(
             "conmon failed ({}): {}",

@@ -92,7 +92,7 @@ fn state(state: &ContainerState) -> State {
             shown.started_at = time(exited.started_at);
             shown.finished_at = time(exited.finished_at);
         }
-        ContainerState::Dead { reason } => {
+        ContainerState::Dead { reason } | ContainerState::Lost { reason } => {
             shown.dead = true;
             shown.error.clone_from(reason);
         }

@@ -24,7 +24,7 @@ pub(super) fn status(state: &ContainerState, now: Timestamp) -> String {
             format!("Exited ({}) {ago} ago", exited.status.code())
         }
         ContainerState::Removing => "Removal In Progress".to_owned(),
-        ContainerState::Dead { .. } => "Dead".to_owned(),
+        ContainerState::Dead { .. } | ContainerState::Lost { .. } => "Dead".to_owned(),
     }
 }
 
