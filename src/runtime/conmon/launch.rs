@@ -167,16 +167,7 @@ impl Runtimes {
         // more than the broken pipe.
         let _ = start.send(&[0]).await;
         drop(start);
-        let mut detaching = pin!(detach(started, deadline, &sync));
-        tokio::select! {
-            detached = &mut detaching => detached?,
-            () = &mut given_up => {
-                // Killed between its fork and its pid file, it would leave a conmon that nobody
-                // finds; one that hangs is killed with its group.
-                let _ = tokio::time::timeout(FAILED_CONMON_GRACE, detaching).await;
-                return Err(Failure::GivenUp);
-            }
-        }
+        detached(started, deadline, &sync, &mut given_up).await?;
         let receive = async {
             tokio::select! {
                 received = tokio::time::timeout_at(deadline, sync.receive()) => Some(received),
@@ -357,6 +348,25 @@ fn created(report: Report) -> Result<Pid, Failure> {
         Report::Unreadable(shown) => Err(Failure::Host(Error::system(format!(
             "conmon said something unreadable: {shown}"
         )))),
+    }
+}
+
+/// As [`detach`], unless it is given up.
+async fn detached(
+    started: Started,
+    deadline: Instant,
+    sync: &Pipe,
+    given_up: &mut Pin<&mut (impl Future<Output = ()> + Send)>,
+) -> Result<(), Failure> {
+    let mut detaching = pin!(detach(started, deadline, sync));
+    tokio::select! {
+        detached = &mut detaching => detached,
+        () = given_up => {
+            // Killed between its fork and its pid file, it would leave a conmon that nobody
+            // finds; one that hangs is killed with its group.
+            let _ = tokio::time::timeout(FAILED_CONMON_GRACE, detaching).await;
+            Err(Failure::GivenUp)
+        }
     }
 }
 
