@@ -452,4 +452,31 @@ mod tests {
         let left = host.directories(path.parent().unwrap()).unwrap();
         assert!(left.iter().all(|d| !d.exists()));
     }
+
+    #[test]
+    fn whatever_is_in_a_doomed_cgroup_is_killed_and_nothing_else() {
+        let host = Hierarchies::detect().unwrap();
+        let name = format!("moored-test-{}/doomed", std::process::id());
+        let path = Path::new(&name);
+        let sleep = || std::process::Command::new("/bin/sleep").arg("60").spawn();
+        let [mut inside, mut below, mut outside] = [(); 3].map(|()| sleep().unwrap());
+        let pid = |child: &std::process::Child| Pid::new(i64::from(child.id())).unwrap();
+        host.place(path, pid(&inside)).unwrap();
+        host.place(&path.join("deeper"), pid(&below)).unwrap();
+        // Collected beside it, as init does with orphans: a zombie keeps its cgroup.
+        let reaper = std::thread::spawn(move || {
+            assert!(!inside.wait().unwrap().success());
+            assert!(!below.wait().unwrap().success());
+        });
+        host.kill_and_remove(path).unwrap();
+        reaper.join().unwrap();
+        for dir in host.directories(path).unwrap() {
+            assert!(!dir.exists(), "{}", dir.display());
+        }
+        assert!(outside.try_wait().unwrap().is_none(), "it lives");
+        outside.kill().unwrap();
+        outside.wait().unwrap();
+        assert!(host.kill_and_remove(Path::new("/")).is_err());
+        assert!(host.kill_and_remove(Path::new("a/../b")).is_err());
+    }
 }

@@ -134,3 +134,25 @@ fn binds_tmpfs_and_mounts_arrive_as_asked() {
     assert!(std::fs::metadata(&makes).expect("it was made").is_dir());
     d.finish();
 }
+
+/// As Docker's: a volume is filled when the container is new, and what was emptied since stays
+/// empty.
+#[test]
+fn a_volume_that_was_emptied_is_not_filled_again() {
+    let d = daemon();
+    let body = json!({
+        "Cmd": ["sh", "-c", "ls /bin | wc -l; rm -rf /bin/*"],
+        "HostConfig": {"Binds": ["bin:/bin"]},
+    });
+    let id = d.run_detached("it", body);
+    d.wait(&id);
+    let first = d.logs(&id).stdout;
+    assert_ne!(first.trim(), "0", "it was filled");
+    // Nothing is left to run, and nothing comes back.
+    d.http.post("/containers/it/start").expect(400);
+    let list = json!({
+        "Cmd": ["ls", "/v"], "HostConfig": {"Binds": ["bin:/v"]},
+    });
+    assert_eq!(d.run("look", list).output.stdout, "");
+    d.finish();
+}

@@ -12,6 +12,7 @@
 //! runc    create   die                             die of SIGKILL
 //! runc    create   no-pid-file                     exit 0 without having made anything
 //! runc    kill     hang                            never end
+//! runc    start    hang-after                      do it, write `done` to `calls`, never end
 //! conmon  create   usage invalid option            complain on stderr, exit 1, before all else
 //! conmon  create   eof                             end after the start byte, without a message
 //! conmon  create   say {"data": -1}                send this on the sync pipe, then end
@@ -40,13 +41,21 @@ fn main() -> ExitCode {
     match action_for(&control, &name, &call) {
         None => become_real(&name, &args),
         Some((action, argument)) if name == "conmon" => conmon(&action, &argument),
+        Some((action, _)) if action == "hang-after" => {
+            let _ = real_command(&name, &args).status();
+            append(&dir, "done\n");
+            hang()
+        }
         Some((action, argument)) => runtime(&action, &argument),
     }
 }
 
 /// One write, so that calls made at once do not mix.
 fn journal(dir: &Path, name: &str, args: &[String]) {
-    let line = format!("{name} {}\n", args.join(" "));
+    append(dir, &format!("{name} {}\n", args.join(" ")));
+}
+
+fn append(dir: &Path, line: &str) {
     fs::File::options()
         .create(true)
         .append(true)
@@ -84,17 +93,24 @@ fn action_for(control: &str, name: &str, call: &str) -> Option<(String, String)>
 }
 
 fn become_real(name: &str, args: &[String]) -> ExitCode {
+    let mut real = real_command(name, args);
+    let error = real.exec();
+    eprintln!("moored-fake: {}: {error}", real.get_program().display());
+    ExitCode::from(1)
+}
+
+fn real_command(name: &str, args: &[String]) -> Command {
     let real = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
         .map(|dir| PathBuf::from(dir).join(name))
         .into_iter()
         .find(|path| path.is_file());
     let Some(real) = real else {
         eprintln!("moored-fake: no real {name} on this host: install the package {name}");
-        return ExitCode::from(1);
+        std::process::exit(1);
     };
-    let error = Command::new(&real).args(args).exec();
-    eprintln!("moored-fake: {}: {error}", real.display());
-    ExitCode::from(1)
+    let mut command = Command::new(real);
+    command.args(args);
+    command
 }
 
 fn runtime(action: &str, argument: &str) -> ExitCode {

@@ -113,3 +113,17 @@ fn a_code_nobody_saw_is_255_with_a_reason() {
     assert_eq!(d.wait(&id), 255);
     d.finish();
 }
+
+/// A conmon that was stopped writes no exit file. The container did end, so those who want it
+/// gone wait for that to be given up, and are not told of a process that cannot be killed.
+#[test]
+fn a_stopped_conmon_does_not_keep_a_container_from_being_removed() {
+    let d = daemon();
+    let id = d.run_detached("it", json!({"Cmd": ["sleep", "1000"]}));
+    let conmon = i32::try_from(d.conmon_pid(&id)).expect("a pid");
+    let conmon = rustix::process::Pid::from_raw(conmon).expect("a pid");
+    rustix::process::kill_process(conmon, rustix::process::Signal::STOP).expect("it lives");
+    d.http.delete("/containers/it?force=1").expect(204);
+    d.expect_nothing_left();
+    d.finish();
+}

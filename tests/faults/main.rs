@@ -7,6 +7,7 @@ mod disk;
 mod ledger;
 mod programs;
 mod roots;
+mod unknown;
 
 use testkit::{Daemon, Options};
 

@@ -10,88 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::namespace::Namespace;
-use crate::{Client, DEADLINE, Docker, Fakes, Image, census};
-
-/// How a daemon is started.
-#[derive(Debug, Clone)]
-pub struct Options {
-    program: PathBuf,
-    /// `--runtime`; `None` leaves the choice to the daemon.
-    runtime: Option<String>,
-    /// Run where /sys/fs/cgroup/unified is unmounted, as crun on a hybrid host needs it.
-    hide_unified: bool,
-    /// Load busybox once it is up.
-    image: bool,
-    /// Its configuration file.
-    config: Option<String>,
-    /// Its `$PATH`; `None` is ours.
-    path: Option<PathBuf>,
-    /// Put the data root on a file system of that size.
-    data_root_bytes: Option<u64>,
-}
-
-impl Options {
-    /// A daemon with runc and the busybox image.
-    pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.into(),
-            runtime: Some("runc".to_owned()),
-            hide_unified: false,
-            image: true,
-            config: None,
-            path: None,
-            data_root_bytes: None,
-        }
-    }
-
-    /// Without loading an image.
-    #[must_use]
-    pub fn bare(mut self) -> Self {
-        self.image = false;
-        self
-    }
-
-    /// With a configuration file.
-    #[must_use]
-    pub fn config(mut self, text: &str) -> Self {
-        self.config = Some(text.to_owned());
-        self
-    }
-
-    /// With another `$PATH`.
-    #[must_use]
-    pub fn path(mut self, path: &Path) -> Self {
-        self.path = Some(path.to_owned());
-        self
-    }
-
-    /// With a data root that can be filled: a file system of its own, seen in the daemon's mount
-    /// namespace only (see [`Daemon::inside`]).
-    #[must_use]
-    pub fn data_root_of_bytes(mut self, size: u64) -> Self {
-        self.data_root_bytes = Some(size);
-        self
-    }
-
-    /// With the fake conmon and runc in place of the real ones.
-    #[must_use]
-    pub fn fakes(mut self, fakes: &Fakes) -> Self {
-        self.config = Some(format!(
-            "[conmon]\npaths = [{:?}]\n[runtimes.runc]\npaths = [{:?}]\n",
-            fakes.path("conmon"),
-            fakes.path("runc"),
-        ));
-        self
-    }
-
-    /// With another runtime; crun gets the namespace it needs.
-    #[must_use]
-    pub fn runtime(mut self, name: &str) -> Self {
-        self.runtime = Some(name.to_owned());
-        self.hide_unified = name == "crun";
-        self
-    }
-}
+use crate::{Client, DEADLINE, Docker, Image, Options, census};
 
 /// A daemon under test. End it with [`Daemon::finish`]: dropped in another way it fails the test,
 /// and takes everything with it that the daemon made.
@@ -190,6 +109,15 @@ impl Daemon {
         args
     }
 
+    /// Replaces the configuration file of a daemon that was started with one; for the next start.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn reconfigure(&mut self, text: &str) {
+        assert!(self.options.config.is_some(), "started with a file");
+        fs::write(self.root.path().join("moored.toml"), text).expect("a file in our dir");
+    }
+
     /// Starts it again, on the same roots and in the same namespaces.
     ///
     /// # Panics
@@ -210,7 +138,16 @@ impl Daemon {
             .append(true)
             .open(self.log_path())
             .expect("a log file in our dir");
-        let mut command = self.namespace.command(&self.options.program);
+        let mut command = match self.options.open_files {
+            None => self.namespace.command(&self.options.program),
+            Some(soft) => {
+                // It becomes the program.
+                let mut limited = self.namespace.command("prlimit");
+                limited.arg(format!("--nofile={soft}:"));
+                limited.arg(&self.options.program);
+                limited
+            }
+        };
         if let Some(path) = &self.options.path {
             command.env("PATH", path);
         }

@@ -250,3 +250,12 @@ fn an_init_forwards_signals_and_reaps() {
     assert_eq!(d.inspect("with-init")["State"]["ExitCode"], 143);
     d.finish();
 }
+
+/// The daemon raises its own limit of open files; that is no wish of a container.
+#[test]
+fn a_container_gets_the_open_files_the_daemon_was_started_with() {
+    let d = Daemon::start(crate::options().open_files(1234));
+    let limits = json!({"Cmd": ["sh", "-c", "ulimit -Sn"]});
+    assert_eq!(d.run("it", limits).output.stdout, "1234\n");
+    d.finish();
+}

@@ -96,6 +96,36 @@ fn kill_sends_any_signal_by_name_or_number() {
     d.finish();
 }
 
+/// `docker kill x && docker rm x`: a kill is answered when it is done.
+#[test]
+fn what_was_killed_can_be_removed_at_once() {
+    let d = daemon();
+    for n in 0..5 {
+        d.run_detached("it", json!({"Cmd": ["sleep", "1000"]}));
+        let signal = ["", "?signal=KILL", "?signal=9"][n % 3];
+        d.http
+            .post(&format!("/containers/it/kill{signal}"))
+            .expect(204);
+        d.http.delete("/containers/it").expect(204);
+    }
+    d.finish();
+}
+
+/// The other processes of a container without a pid namespace of its own get the signal, too.
+#[test]
+fn without_a_pid_namespace_a_stop_reaches_all_processes() {
+    let d = daemon();
+    let script = "sh -c 'trap \"echo child; exit\" TERM; echo ready; while :; do sleep 0.1; done' & \
+        trap 'wait; exit 7' TERM; wait; wait";
+    let body = json!({"Cmd": ["sh", "-c", script], "HostConfig": {"PidMode": "host"}});
+    let id = d.run_detached("it", body);
+    until("the traps are set", || d.logs(&id).stdout == "ready\n");
+    d.http.post("/containers/it/stop?t=30").expect(204);
+    assert_eq!(d.inspect(&id)["State"]["ExitCode"], 7);
+    assert_eq!(d.logs(&id).stdout, "ready\nchild\n");
+    d.finish();
+}
+
 #[test]
 fn restart_gives_a_new_process() {
     let d = daemon();

@@ -1,0 +1,96 @@
+//! How a test wants its daemon.
+
+use std::path::{Path, PathBuf};
+
+use crate::Fakes;
+
+/// How a daemon is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) program: PathBuf,
+    /// `--runtime`; `None` leaves the choice to the daemon.
+    pub(crate) runtime: Option<String>,
+    /// Run where /sys/fs/cgroup/unified is unmounted, as crun on a hybrid host needs it.
+    pub(crate) hide_unified: bool,
+    /// Load busybox once it is up.
+    pub(crate) image: bool,
+    /// Its configuration file.
+    pub(crate) config: Option<String>,
+    /// Its `$PATH`; `None` is ours.
+    pub(crate) path: Option<PathBuf>,
+    /// Put the data root on a file system of that size.
+    pub(crate) data_root_bytes: Option<u64>,
+    /// Its soft limit of open files; `None` is ours.
+    pub(crate) open_files: Option<u64>,
+}
+
+impl Options {
+    /// A daemon with runc and the busybox image.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            runtime: Some("runc".to_owned()),
+            hide_unified: false,
+            image: true,
+            config: None,
+            path: None,
+            data_root_bytes: None,
+            open_files: None,
+        }
+    }
+
+    /// Without loading an image.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.image = false;
+        self
+    }
+
+    /// With a configuration file.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Self {
+        self.config = Some(text.to_owned());
+        self
+    }
+
+    /// With another `$PATH`.
+    #[must_use]
+    pub fn path(mut self, path: &Path) -> Self {
+        self.path = Some(path.to_owned());
+        self
+    }
+
+    /// With a data root that can be filled: a file system of its own, seen in the daemon's mount
+    /// namespace only (see [`Daemon::inside`]).
+    #[must_use]
+    pub fn data_root_of_bytes(mut self, size: u64) -> Self {
+        self.data_root_bytes = Some(size);
+        self
+    }
+
+    /// With another soft limit of open files.
+    #[must_use]
+    pub fn open_files(mut self, soft: u64) -> Self {
+        self.open_files = Some(soft);
+        self
+    }
+
+    /// With the fake conmon and runc in place of the real ones.
+    #[must_use]
+    pub fn fakes(mut self, fakes: &Fakes) -> Self {
+        self.config = Some(format!(
+            "[conmon]\npaths = [{:?}]\n[runtimes.runc]\npaths = [{:?}]\n",
+            fakes.path("conmon"),
+            fakes.path("runc"),
+        ));
+        self
+    }
+
+    /// With another runtime; crun gets the namespace it needs.
+    #[must_use]
+    pub fn runtime(mut self, name: &str) -> Self {
+        self.runtime = Some(name.to_owned());
+        self.hide_unified = name == "crun";
+        self
+    }
+}
