@@ -453,10 +453,10 @@ mod tests {
         assert!(left.iter().all(|d| !d.exists()));
     }
 
-    #[test]
-    fn whatever_is_in_a_doomed_cgroup_is_killed_and_nothing_else() {
+    #[tokio::test]
+    async fn whatever_is_in_a_doomed_cgroup_is_killed_and_nothing_else() {
         let host = Hierarchies::detect().unwrap();
-        let name = format!("moored-test-{}/doomed", std::process::id());
+        let name = format!("moored-doomed-{}/it", std::process::id());
         let path = Path::new(&name);
         let sleep = || std::process::Command::new("/bin/sleep").arg("60").spawn();
         let [mut inside, mut below, mut outside] = [(); 3].map(|()| sleep().unwrap());
