@@ -81,13 +81,13 @@ impl Runtimes {
         if let Err(e) = self.delete(id, runtime, true).await {
             tracing::warn!(container = %id, "what a failed creation left is still there: {e}");
         }
-        self.clear_cgroup(id, bundle).await;
+        self.clear_cgroup(bundle).await;
         self.forget(id, bundle).await;
     }
 
-    /// A runtime that was killed before it had written its state has forgotten the cgroup that it
-    /// had made, with what is in it.
-    async fn clear_cgroup(&self, id: &ContainerId, bundle: &Path) {
+    /// Kills what is in the cgroup of `bundle` and removes it: a runtime that was killed before
+    /// it had written its state has forgotten the cgroup that it had made.
+    pub(crate) async fn clear_cgroup(&self, bundle: &Path) {
         let (this, config) = (self.clone(), bundle.join("config.json"));
         let clear = tokio::task::spawn_blocking(move || {
             let config = std::fs::read(config).unwrap_or_default();
@@ -96,10 +96,11 @@ impl Runtimes {
                 None => Ok(()),
             }
         });
+        let bundle = bundle.display();
         match clear.await {
             Ok(Ok(())) => {}
-            Ok(Err(e)) => tracing::warn!(container = %id, error = %e, "its cgroup is left"),
-            Err(e) => tracing::error!(container = %id, error = %e, "its cgroup is left"),
+            Ok(Err(e)) => tracing::warn!(%bundle, error = %e, "its cgroup is left"),
+            Err(e) => tracing::error!(%bundle, error = %e, "its cgroup is left"),
         }
     }
 

@@ -174,6 +174,8 @@ impl Runtimes {
     async fn probe(&self, runtime: &RuntimeName, path: &Path) -> Result<()> {
         let bundle = self.inner.layout.probe_dir().join(runtime.as_str());
         let id = format!("probe-{}-{runtime}", std::process::id());
+        // What a daemon that did not live to see its probe's end has left.
+        self.clear_cgroup(&bundle).await;
         let made = self.make_bundle(&bundle, &id);
         let ran = match made {
             Ok(()) => self.run_probe(runtime, path, &bundle, &id).await,

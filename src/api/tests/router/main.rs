@@ -57,9 +57,12 @@ impl Answer {
 /// An engine on empty roots; the requests here never reach further.
 async fn engine(roots: &Path) -> Engine {
     let run_root = roots.join("run");
+    let mut runtime = RuntimeConfig::new(&run_root);
+    // Nothing is to run here, a probe for the best runtime neither.
+    runtime.default_runtime = Some("runc".to_owned());
     let config = Config {
         data_root: roots.join("data"),
-        runtime: RuntimeConfig::new(&run_root),
+        runtime,
         run_root,
         init_paths: Vec::new(),
     };
