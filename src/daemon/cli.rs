@@ -81,6 +81,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH", env = "MOORED_CGROUP_PARENT", global = true)]
     pub(crate) cgroup_parent: Option<String>,
 
+    /// Most output, in bytes, that waits in a file below the data root for one attached client
+    /// that does not read; one that lets more wait is closed [default: 1073741824]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "MOORED_SPILL_MAX_BYTES",
+        global = true
+    )]
+    pub(crate) spill_max_bytes: Option<u64>,
+
     /// error, warn, info, debug or trace; also by room: `info,api=debug` [default: info]
     #[arg(long, value_name = "LEVEL", env = "MOORED_LOG_LEVEL", global = true)]
     pub(crate) log_level: Option<String>,
@@ -111,6 +121,7 @@ mod tests {
         for word in [
             "/etc/moored/moored.toml",
             "cgroupfs",
+            "1073741824",
             "moored",
             "info",
             "text",

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) conmon_paths: Vec<PathBuf>,
     pub(crate) cgroup_manager: CgroupManager,
     pub(crate) cgroup_parent: String,
+    /// Most output that waits on disk for one attached client that does not read.
+    pub(crate) spill_max_bytes: u64,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
 }
@@ -67,6 +69,7 @@ impl Default for Settings {
             conmon_paths: Vec::new(),
             cgroup_manager: CgroupManager::Cgroupfs,
             cgroup_parent: "moored".to_owned(),
+            spill_max_bytes: model::limits::SPILL_BYTES_MAX,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
         }
@@ -84,6 +87,7 @@ struct File {
     runtime: Option<String>,
     cgroup_manager: Option<CgroupManager>,
     cgroup_parent: Option<String>,
+    spill_max_bytes: Option<u64>,
     log_level: Option<String>,
     log_format: Option<LogFormat>,
     conmon: Program,
@@ -150,6 +154,10 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             .unwrap_or(default.cgroup_manager),
         cgroup_parent: word(&options.cgroup_parent, file.cgroup_parent)
             .unwrap_or(default.cgroup_parent),
+        spill_max_bytes: options
+            .spill_max_bytes
+            .or(file.spill_max_bytes)
+            .unwrap_or(default.spill_max_bytes),
         log_level: word(&options.log_level, file.log_level).unwrap_or(default.log_level),
         log_format: options
             .log_format

@@ -32,6 +32,7 @@ fn config(settings: &Settings) -> Config {
         data_root: settings.data_root.clone(),
         run_root: settings.run_root.clone(),
         runtime: runtime_config(settings),
+        spill_bytes_max: settings.spill_max_bytes,
         init_paths: INIT_PATHS.map(Into::into).into(),
     }
 }

@@ -11,7 +11,9 @@ use model::{ContainerSpec, Result, limits};
 use rules::Operation;
 use streams::detach::{DEFAULT_KEYS, Detector};
 use streams::hub::AfterEof;
-use streams::{Hub, HubOptions, LogReader, StdinPolicy, StdinWriter, Subscription, Want};
+use streams::{
+    Hub, HubOptions, LogReader, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
@@ -126,7 +128,7 @@ pub(crate) struct ContainerStreams {
 }
 
 impl ContainerStreams {
-    fn of(spec: &ContainerSpec) -> Self {
+    fn of(spec: &ContainerSpec, spill: &SpillOptions) -> Self {
         let stdin = match (spec.open_stdin, spec.stdin_once, spec.tty) {
             (false, _, _) => StdinPolicy::None,
             (true, true, false) => StdinPolicy::Once,
@@ -136,6 +138,7 @@ impl ContainerStreams {
             tty: spec.tty,
             stdin,
             ring_bytes: limits::CLIENT_RING_BYTES,
+            spill: Some(spill.clone()),
         };
         let over = CancellationToken::new();
         over.cancel();
@@ -246,6 +249,6 @@ impl Engine {
     }
 
     pub(crate) fn container_streams(&self, view: &ContainerView) -> ContainerStreams {
-        ContainerStreams::of(&view.spec)
+        ContainerStreams::of(&view.spec, &self.inner.spill)
     }
 }

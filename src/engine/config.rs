@@ -14,6 +14,8 @@ pub struct Config {
     pub run_root: PathBuf,
     /// conmon and the OCI runtimes.
     pub runtime: runtime::Config,
+    /// Most bytes of output that wait in a file for one attached client that does not read.
+    pub spill_bytes_max: u64,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
 }

@@ -43,6 +43,11 @@ impl Layout {
         self.data_root.join("images")
     }
 
+    /// Unlinked files of output that waits for slow clients.
+    pub(crate) fn spill(&self) -> PathBuf {
+        self.data_root.join("spill")
+    }
+
     /// All containers' directories.
     pub(crate) fn containers(&self) -> PathBuf {
         self.data_root.join("containers")

@@ -77,6 +77,8 @@ pub(crate) struct Inner {
     /// The ledger says which boot this is.
     pub(crate) boot_written: std::sync::atomic::AtomicBool,
     pub(crate) init_binary: Option<std::path::PathBuf>,
+    /// Where the output of attached clients waits that do not read.
+    pub(crate) spill: streams::SpillOptions,
 }
 
 /// Runs a change to its end in a task of its own, whether or not its client stays.

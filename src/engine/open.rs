@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::{ContainerId, Context, Error, Intent, Result};
+use model::{ContainerId, Context, Error, Intent, Result, limits};
 use state::{ContainerRow, Contents, Damaged, Ledger, Table};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -68,6 +68,11 @@ impl Engine {
                 registry: Registry::default(),
                 housekeeping: crate::housekeeping::Housekeeping::default(),
                 init_binary: find_init(&config.init_paths),
+                spill: streams::SpillOptions {
+                    dir: layout.spill().into(),
+                    bytes_max: config.spill_bytes_max,
+                    leave_bytes: limits::SPILL_LEAVE_BYTES,
+                },
                 host,
                 layout,
                 ledger,
@@ -211,7 +216,7 @@ fn warning(damaged: &Damaged) -> String {
 }
 
 fn open_stores(layout: &Layout) -> Result<(Ledger, Contents, images::Images)> {
-    for dir in [layout.containers(), layout.volumes()] {
+    for dir in [layout.containers(), layout.volumes(), layout.spill()] {
         make_private(&dir)?;
     }
     let (ledger, contents) = Ledger::open(&layout.ledger())?;

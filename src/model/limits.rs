@@ -33,6 +33,10 @@ pub const SPEC_LIST_MAX: usize = 16_384;
 pub const ATTACH_CLIENTS_MAX: usize = 1024;
 /// Bytes buffered in memory for one attach client.
 pub const CLIENT_RING_BYTES: usize = 1 << 20;
+/// Bytes of output that wait in a file for one attach client, unless configured.
+pub const SPILL_BYTES_MAX: u64 = 1 << 30;
+/// Free space of the data root's file system that such files leave to everything else.
+pub const SPILL_LEAVE_BYTES: u64 = 64 << 20;
 /// Largest stdin packet conmon takes whole (conmon CONN_SOCK_BUF_SIZE).
 pub const STDIN_PACKET_BYTES_MAX: usize = 32_768;
 /// Largest packet conmon sends: one type byte and its STDIO_BUF_SIZE.

@@ -2,7 +2,7 @@
 //!
 //! A container writes to conmon, and conmon to two places: the attach connection and the log
 //! file. [`hub`] holds the one connection a container has, always drains it, and hands the bytes
-//! to any number of clients with a bounded ring each; [`logs`] reads and follows the
+//! to any number of clients, each with a bounded backlog that spills to a file; [`logs`] reads and follows the
 //! file. Both speak [`stdcopy`], Docker's framing of several streams on one connection.
 //! [`detach`] finds the keys that leave a terminal.
 //!
@@ -14,6 +14,6 @@ pub mod hub;
 pub mod logs;
 pub mod stdcopy;
 
-pub use hub::{Hub, HubOptions, StdinPolicy, StdinWriter, Subscription, Want};
+pub use hub::{Hub, HubOptions, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want};
 pub use logs::{FollowHandle, LogOptions, LogReader, Skipped};
 pub use stdcopy::StreamId;

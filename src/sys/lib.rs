@@ -19,3 +19,4 @@ pub mod proc;
 pub mod rootfs;
 pub mod seqpacket;
 pub mod spawn;
+pub mod spill_file;

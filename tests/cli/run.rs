@@ -38,6 +38,23 @@ fn stdin_goes_in_and_comes_out() {
     });
 }
 
+/// Everyday pipes: `docker run x tar c | tar x`.
+#[test]
+fn a_burst_of_output_arrives_whole() {
+    let d = daemon("runc");
+    let docker = d.docker();
+    let script = "dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' x; echo end";
+    for _ in 0..3 {
+        let out = docker
+            .run(&["run", "--rm", "busybox", "sh", "-c", script])
+            .expect(0);
+        assert_eq!(out.stderr, "");
+        assert_eq!(out.stdout.len(), (64 << 20) + 4);
+        assert!(out.stdout.ends_with("xend\n"));
+    }
+    d.finish();
+}
+
 #[test]
 fn detached_ps_logs_stop_wait_rm() {
     with_each_runtime(|d| {

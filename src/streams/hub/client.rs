@@ -1,12 +1,14 @@
 //! One attached client: what it wants, what waits for it, and how it ends.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use model::{Error, Kind, Result};
+use sys::spill_file::SpillFile;
 use tokio::sync::Notify;
 
-use super::ring::Ring;
+use super::backlog::{Backlog, Popped, Pushed, ReadJob, SpillOptions};
 use super::{Run, Shared};
 use crate::stdcopy::StreamId;
 
@@ -32,24 +34,36 @@ impl Subscription {
     }
 
     /// The next bytes, ready for the wire: whole stdcopy frames, one for each write as conmon
-    /// delivered it, or raw with a terminal. `None` when the container has ended and everything
-    /// was taken. Cancel safe.
+    /// delivered it (what waited in a file may be cut anywhere), or raw with a terminal. `None`
+    /// when the container has ended and everything was taken. Cancel safe.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`], once and as the last item, when this client let more wait than its
-    /// ring holds. What waited is dropped with it.
+    /// [`Kind::Unavailable`], once and as the last item, when this client let more wait than
+    /// memory and file hold, or the file cannot be had. What waited is dropped with it.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         loop {
-            if let Some(item) = self.client.take() {
-                return item;
+            match self.client.take() {
+                Take::Item(item) => return item,
+                Take::Wait => self.client.arrived.notified().await,
+                Take::Read(job) => {
+                    let read = tokio::task::spawn_blocking(move || (job.run(), job)).await;
+                    match read {
+                        Ok((Ok(bytes), job)) => {
+                            self.client.lock().backlog.end_read(&job);
+                            return Some(Ok(bytes));
+                        }
+                        Ok((Err(e), _)) => self.client.lose(&e),
+                        Err(e) => self.client.lose(&e.into()),
+                    }
+                }
             }
-            self.client.arrived.notified().await;
         }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        close(self.client.lock().backlog.clear());
         let mut state = self.shared.lock();
         state
             .clients
@@ -70,83 +84,147 @@ pub(super) struct Client {
 
 #[derive(Debug)]
 struct Waiting {
-    ring: Ring,
-    bytes_max: usize,
+    backlog: Backlog,
     end: End,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum End {
     NotYet,
     /// After what waits.
     Finished,
     /// The error is still to be told.
-    Overflowed,
+    Lost(Error),
+}
+
+/// What a client can take now.
+enum Take {
+    Item(Option<Result<Bytes>>),
+    Read(ReadJob),
+    Wait,
+}
+
+/// What became of one write of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It waits, or was not wanted.
+    Yes,
+    /// It waits, and [`Client::write_out`] is due.
+    WriteOut,
+    /// The client is too slow and must go.
+    No,
 }
 
 impl Client {
-    pub(super) fn new(want: Want, ring_bytes: usize) -> Self {
+    pub(super) fn new(want: Want, memory_bytes: usize, spill: Option<SpillOptions>) -> Self {
         Self {
             want,
             waiting: Mutex::new(Waiting {
-                ring: Ring::new(ring_bytes),
-                bytes_max: ring_bytes,
+                backlog: Backlog::new(memory_bytes, spill),
                 end: End::NotYet,
             }),
             arrived: Notify::new(),
         }
     }
 
-    /// Adds one write of the container. False when the client has overflowed and must go.
-    pub(super) fn push(&self, stream: StreamId, payload: &[u8], framed: bool) -> bool {
+    /// Adds one write of the container.
+    pub(super) fn push(&self, stream: StreamId, payload: &[u8], framed: bool) -> Kept {
         let wanted = match stream {
             StreamId::Stdout => self.want.stdout,
             StreamId::Stderr => self.want.stderr,
             StreamId::Stdin => false,
         };
         if !wanted {
-            return true;
+            return Kept::Yes;
         }
         let mut waiting = self.lock();
-        let taken = waiting.ring.push(stream, payload, framed).is_ok();
-        if !taken {
-            waiting.ring.clear();
-            waiting.end = End::Overflowed;
+        if matches!(waiting.end, End::Lost(_)) {
+            return Kept::No;
         }
+        let kept = match waiting.backlog.push(stream, payload, framed) {
+            Ok(Pushed::Kept) => Kept::Yes,
+            Ok(Pushed::Write) => Kept::WriteOut,
+            Err(_) => {
+                let most = waiting.backlog.bytes_max();
+                waiting.lose(&format!("more than {most} bytes of output waited for it"));
+                Kept::No
+            }
+        };
         drop(waiting);
         self.arrived.notify_one();
-        taken
+        kept
+    }
+
+    /// Moves what is in memory to the file. Waits for the disk, as conmon does for its log; never
+    /// for the client.
+    pub(super) async fn write_out(&self) {
+        let Some(job) = self.lock().backlog.begin_write() else {
+            return;
+        };
+        match tokio::task::spawn_blocking(move || job.run()).await {
+            Ok(Ok(file)) => self.lock().backlog.end_write(file),
+            Ok(Err(e)) => self.lose(&e),
+            Err(e) => self.lose(&e.into()),
+        }
+        self.arrived.notify_one();
     }
 
     pub(super) fn finish(&self) {
-        self.lock().end = End::Finished;
+        let mut waiting = self.lock();
+        if matches!(waiting.end, End::NotYet) {
+            waiting.end = End::Finished;
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// The file cannot be written or read.
+    fn lose(&self, e: &io::Error) {
+        tracing::warn!(error = %e, "an attach client's output cannot be kept for it");
+        self.lock()
+            .lose(&format!("what waited for it could not be kept: {e}"));
         self.arrived.notify_one();
     }
 
     /// What `next` returns, if it need not wait.
-    fn take(&self) -> Option<Option<Result<Bytes>>> {
+    fn take(&self) -> Take {
         let mut waiting = self.lock();
-        if let Some(bytes) = waiting.ring.pop() {
-            return Some(Some(Ok(bytes)));
+        match waiting.backlog.pop() {
+            Popped::Bytes(bytes) => return Take::Item(Some(Ok(bytes))),
+            Popped::Read(job) => return Take::Read(job),
+            Popped::Nothing => {}
         }
-        match waiting.end {
-            End::NotYet => None,
-            End::Finished => Some(None),
-            End::Overflowed => {
-                waiting.end = End::Finished;
-                Some(Some(Err(Error::new(
-                    Kind::Unavailable,
-                    format!(
-                        "this client reads too slowly: more than {} bytes of output waited for it",
-                        waiting.bytes_max
-                    ),
-                ))))
+        match std::mem::replace(&mut waiting.end, End::Finished) {
+            End::NotYet => {
+                waiting.end = End::NotYet;
+                Take::Wait
             }
+            // A write under way brings more.
+            End::Finished if waiting.backlog.is_writing() => Take::Wait,
+            End::Finished => Take::Item(None),
+            End::Lost(error) => Take::Item(Some(Err(error))),
         }
     }
 
     /// No code panics while holding the lock, so a poisoned one is whole.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn lose(&mut self, why: &str) {
+        close(self.backlog.clear());
+        self.end = End::Lost(Error::new(
+            Kind::Unavailable,
+            format!("this client reads too slowly: {why}"),
+        ));
+    }
+}
+
+/// Closes a file where that may take its time.
+fn close(file: Option<Arc<SpillFile>>) {
+    if file.is_some() {
+        drop(tokio::task::spawn_blocking(move || drop(file)));
     }
 }

@@ -6,6 +6,7 @@ use model::limits;
 use sys::attach_socket::AttachReader;
 use tokio::time::Instant;
 
+use super::client::{Client, Kept};
 use super::{Connection, IDLE_LINGER, Run, Shared, StdinPolicy};
 use crate::stdcopy::StreamId;
 
@@ -40,8 +41,14 @@ pub(super) async fn run(shared: Arc<Shared>, connection: Arc<Connection>, reader
                     tracing::warn!(error = %e, socket = %connection.path.display(), "attach connection failed");
                     0
                 });
-                if length == 0 || !shared.deliver(&connection, &buffer[..length]) {
+                if length == 0 {
                     break;
+                }
+                let Some(full) = shared.deliver(&connection, &buffer[..length]) else {
+                    break;
+                };
+                for client in full {
+                    client.write_out().await;
                 }
             }
         }
@@ -57,29 +64,38 @@ enum Need {
 }
 
 impl Shared {
-    /// Hands one packet to all clients. False when this connection is no longer the hub's.
-    fn deliver(&self, connection: &Arc<Connection>, packet: &[u8]) -> bool {
+    /// Hands one packet to all clients; those whose memory is full by then. `None` when this
+    /// connection is no longer the hub's.
+    fn deliver(&self, connection: &Arc<Connection>, packet: &[u8]) -> Option<Vec<Arc<Client>>> {
+        let mut full = Vec::new();
         let mut state = self.lock();
         if !state.is_current(connection) {
-            return false;
+            return None;
         }
         let (kind, payload) = (packet[0], &packet[1..]);
         let Some(stream) = stream(kind) else {
             tracing::warn!(kind, socket = %connection.path.display(), "unknown packet from conmon skipped");
-            return true;
+            return Some(full);
         };
         if payload.is_empty() {
-            return true;
+            return Some(full);
         }
         let framed = !self.options.tty;
         let before = state.clients.len();
         state
             .clients
-            .retain(|client| client.push(stream, payload, framed));
+            .retain(|client| match client.push(stream, payload, framed) {
+                Kept::Yes => true,
+                Kept::WriteOut => {
+                    full.push(Arc::clone(client));
+                    true
+                }
+                Kept::No => false,
+            });
         if state.clients.is_empty() && before > 0 {
             connection.look.notify_one();
         }
-        true
+        Some(full)
     }
 
     fn needs(&self, connection: &Arc<Connection>) -> Need {

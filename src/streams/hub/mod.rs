@@ -2,8 +2,9 @@
 //!
 //! conmon serves its attach clients with blocking writes from its only thread: one that does not
 //! read stops the container and its log. So nobody but the hub connects. Its reading task drains
-//! the connection whatever the clients do; each client has a bounded ring, and one that lets its
-//! ring overflow is closed with an error. The container never waits for a client's output.
+//! the connection whatever the clients do. What a client has not taken yet waits in memory, then
+//! in an unlinked file, each up to a limit; one that lets more wait is closed with an error. The
+//! container never waits for a client.
 //!
 //! ```text
 //!              connect(path)              somebody listens, or stdin is Once
@@ -23,6 +24,7 @@
 //! A hub belongs to a container, not to a run: clients may come before the start and wait for
 //! it, and those that come after an exit wait for the next.
 
+mod backlog;
 mod client;
 mod drain;
 mod ring;
@@ -40,6 +42,7 @@ use sys::attach_socket::{self, AttachWriter};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use self::backlog::SpillOptions;
 use self::client::Client;
 pub use self::client::{Subscription, Want};
 pub use self::stdin::{AfterEof, StdinClosed, StdinWriter};
@@ -65,14 +68,16 @@ pub enum StdinPolicy {
 }
 
 /// What a hub is told once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HubOptions {
     /// The container has a terminal: output is raw, not framed.
     pub tty: bool,
     /// What its stdin is.
     pub stdin: StdinPolicy,
-    /// Bytes that may wait for one client: [`limits::CLIENT_RING_BYTES`].
+    /// Bytes that may wait in memory for one client: [`limits::CLIENT_RING_BYTES`].
     pub ring_bytes: usize,
+    /// Where the rest waits; `None` is nowhere.
+    pub spill: Option<SpillOptions>,
 }
 
 /// A container's hub; clones are the same hub. Costs a few hundred bytes while nobody listens.
@@ -223,7 +228,9 @@ impl Hub {
                 Err(e) => return Err(cannot_connect(&path, &e)),
             }
         }
-        let client = Arc::new(Client::new(want, self.shared.options.ring_bytes));
+        let options = &self.shared.options;
+        let client = Client::new(want, options.ring_bytes, options.spill.clone());
+        let client = Arc::new(client);
         state.clients.push(Arc::clone(&client));
         if let Run::Connected(connection) = &state.run {
             connection.look.notify_one();

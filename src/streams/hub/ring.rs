@@ -1,4 +1,4 @@
-//! What one client has not taken yet: bytes in order, up to a limit.
+//! Bytes in memory for one client, in order, up to a limit.
 //!
 //! It holds ready bytes in chunks and gives whole chunks away, so a slow client costs what waits
 //! for it and an idle one nothing. It never waits and knows no tasks.
@@ -61,6 +61,11 @@ impl Ring {
         let chunk = self.chunks.pop_front()?;
         self.bytes -= chunk.len();
         Some(chunk.freeze())
+    }
+
+    /// Most bytes it holds.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Forgets everything and frees the memory.

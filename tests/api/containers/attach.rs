@@ -235,10 +235,30 @@ fn stdin_is_whole_whatever_its_size() {
     d.finish();
 }
 
-/// One client that does not read delays neither the container nor the others.
+/// One client that does not read delays neither the container nor the others, and misses nothing.
 #[test]
-fn a_client_that_does_not_read_stops_nobody() {
+fn a_client_that_does_not_read_stops_nobody_and_gets_every_byte_when_it_does() {
     let d = daemon();
+    d.create("chatty", json!({"Cmd": ["sh", "-c", "seq 1 4000000"]}));
+    let path = "/containers/chatty/attach?stream=1&stdout=1";
+    let mut stalled = d.http.hijack(path, true);
+    d.start_container("chatty");
+    assert_eq!(d.wait("chatty"), 0);
+    assert_eq!(last_log_line(&d, "chatty"), "4000000\n");
+    let out = demux(&stalled.read_to_end()).stdout;
+    let mut lines = out.lines();
+    for n in 1..=4_000_000_u32 {
+        assert_eq!(lines.next(), Some(n.to_string().as_str()));
+    }
+    assert_eq!(lines.next(), None);
+    drop(stalled);
+    d.finish();
+}
+
+/// Beyond what may wait for it, it is closed.
+#[test]
+fn a_client_that_lets_too_much_wait_is_closed_and_stops_nobody() {
+    let d = Daemon::start(crate::options().config("spill-max-bytes = 65536\n"));
     let script = "seq 1 400000";
     d.create("chatty", json!({"Cmd": ["sh", "-c", script]}));
     let mut stalled = d

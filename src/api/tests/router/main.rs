@@ -64,6 +64,7 @@ async fn engine(roots: &Path) -> Engine {
         data_root: roots.join("data"),
         runtime,
         run_root,
+        spill_bytes_max: 0,
         init_paths: Vec::new(),
     };
     let host = Host {

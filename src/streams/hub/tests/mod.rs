@@ -63,6 +63,7 @@ fn hub(tty: bool, stdin: StdinPolicy) -> Hub {
         tty,
         stdin,
         ring_bytes: limits::CLIENT_RING_BYTES,
+        spill: None,
     })
 }
 

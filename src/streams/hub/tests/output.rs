@@ -69,6 +69,7 @@ async fn a_client_that_never_reads_is_closed_and_holds_nobody() {
         tty: true,
         stdin: StdinPolicy::None,
         ring_bytes: 64 << 10,
+        spill: None,
     });
     let mut slow = hub.subscribe(BOTH).unwrap();
     let mut fast = hub.subscribe(BOTH).unwrap();
@@ -91,6 +92,64 @@ async fn a_client_that_never_reads_is_closed_and_holds_nobody() {
         e.message(),
         "this client reads too slowly: more than 65536 bytes of output waited for it"
     );
+    assert!(soon(slow.next()).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_stops_gets_every_byte_when_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut conmon = Conmon::new();
+    let hub = Hub::new(HubOptions {
+        tty: false,
+        stdin: StdinPolicy::None,
+        ring_bytes: 64 << 10,
+        spill: Some(SpillOptions {
+            dir: dir.path().into(),
+            bytes_max: 64 << 20,
+            leave_bytes: 0,
+        }),
+    });
+    let mut stopped = hub.subscribe(BOTH).unwrap();
+    let mut gone = hub.subscribe(BOTH).unwrap();
+    hub.connect(&conmon.path).unwrap();
+    let peer = conmon.accept().await;
+    let mut expected = Vec::new();
+    for n in 0..2000_u32 {
+        let payload = vec![n.to_le_bytes()[0]; 8000];
+        let kind = if n % 7 == 0 { 3 } else { 2 };
+        write(&peer, kind, &payload).await;
+        expected.push((kind - 1, payload));
+    }
+    // A client that leaves takes its file with it; one that starts to read late misses nothing.
+    soon(gone.next()).await.unwrap().unwrap();
+    drop(gone);
+    drop(peer);
+    soon(hub.finished()).await;
+    assert_eq!(parse(&rest(&mut stopped).await), expected);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_output_cannot_be_kept_is_closed_and_holds_nobody() {
+    let mut conmon = Conmon::new();
+    let hub = Hub::new(HubOptions {
+        tty: true,
+        stdin: StdinPolicy::None,
+        ring_bytes: 64 << 10,
+        spill: Some(SpillOptions {
+            dir: PathBuf::from("/no/such/directory").into(),
+            bytes_max: 64 << 20,
+            leave_bytes: 0,
+        }),
+    });
+    let mut slow = hub.subscribe(BOTH).unwrap();
+    hub.connect(&conmon.path).unwrap();
+    let peer = conmon.accept().await;
+    for _ in 0..500 {
+        stdout(&peer, &[b'x'; 8192]).await;
+    }
+    let e = soon(slow.next()).await.unwrap().unwrap_err();
+    assert!(e.message().contains("could not be kept"), "{e}");
     assert!(soon(slow.next()).await.is_none());
 }
 
