@@ -3,7 +3,9 @@
 CARGO ?= cargo
 CENSUS = $(CARGO) run --quiet --locked -p moored-testkit --bin moored-census --
 
-.PHONY: help run test check setup soak bench
+PREFIX ?= /usr
+UNITS ?= /usr/lib/systemd/system
+.PHONY: help run test check setup soak bench install
 
 help:
 	@echo "make run    build, start a private daemon, run a container through curl, clean up"
@@ -12,6 +14,7 @@ help:
 	@echo "make soak   the tests against real programs, in their full length"
 	@echo "make bench  measure against conmon and the runtime by hand"
 	@echo "make setup  install what the others need"
+	@echo "make install  build, then put the program and the systemd units in place (DESTDIR, PREFIX, UNITS)"
 
 setup:
 	@scripts/setup.sh
@@ -34,3 +37,9 @@ soak: setup
 
 bench: setup
 	$(CARGO) bench --locked --bench lifecycle
+
+install:
+	$(CARGO) build --release --locked
+	install -D -m 755 $${CARGO_TARGET_DIR:-target}/release/moored $(DESTDIR)$(PREFIX)/bin/moored
+	install -D -m 644 systemd/moored.service $(DESTDIR)$(UNITS)/moored.service
+	install -D -m 644 systemd/moored.socket $(DESTDIR)$(UNITS)/moored.socket

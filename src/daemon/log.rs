@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tracing_subscriber::EnvFilter;
 
 use super::settings::{LogFormat, Settings};
@@ -12,6 +12,7 @@ use super::settings::{LogFormat, Settings};
 /// # Errors
 /// When the level is not one.
 pub(crate) fn start(settings: &Settings) -> Result<()> {
+    check(&settings.log_level)?;
     let filter = EnvFilter::try_new(&settings.log_level)
         .with_context(|| format!("not a log level: {:?}", settings.log_level))?;
     let builder = tracing_subscriber::fmt()
@@ -22,4 +23,58 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// The rooms whose level can be set, as targets of the log name them.
+const ROOMS: [&str; 12] = [
+    "moored", "api", "engine", "images", "model", "network", "rules", "runtime", "socket", "state",
+    "streams", "sys",
+];
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The filter takes any word for the name of a room, and a wrong one would switch the log off.
+fn check(filter: &str) -> Result<()> {
+    for word in filter.split(',') {
+        let (room, level) = match word.split_once('=') {
+            Some((room, level)) => (Some(room), level),
+            None => (None, word),
+        };
+        let room_of = |target: &str| target.split("::").next().unwrap_or_default().to_owned();
+        if let Some(room) = room.map(room_of)
+            && !ROOMS.contains(&room.as_str())
+        {
+            bail!("not a room whose log level can be set: {room:?}: use one of {ROOMS:?}");
+        }
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            bail!("not a log level: {level:?}: use one of {LEVELS:?}");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_neither_a_level_nor_a_room_is_refused() {
+        for good in [
+            "info",
+            "INFO",
+            "info,api=debug",
+            "engine::container=trace,warn",
+        ] {
+            check(good).unwrap();
+        }
+        for bad in [
+            "",
+            "bogus",
+            "bogus=1",
+            "info,bogus=debug",
+            "info,api=bogus",
+            "info,",
+        ] {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -7,14 +7,14 @@ use engine::{Config, Engine, Host, RuntimeConfig};
 
 use super::settings::{CgroupManager, Settings};
 
-/// Where a small init for `HostConfig.Init` is looked for, in order: Docker's own, then what
-/// distributions package.
+/// Where a small init for `HostConfig.Init` is looked for, in order: Docker's own and tini, which
+/// it is (127 for a missing command), then catatonit (1).
 pub(crate) const INIT_PATHS: [&str; 5] = [
     "/usr/libexec/docker/docker-init",
+    "/usr/bin/docker-init",
+    "/usr/bin/tini-static",
     "/usr/bin/catatonit",
     "/usr/libexec/podman/catatonit",
-    "/usr/bin/tini-static",
-    "/usr/bin/docker-init",
 ];
 
 /// Opens the engine on the prepared roots: what was running is found again.

@@ -11,6 +11,7 @@ mod compression;
 mod config;
 mod copy;
 mod failure;
+mod furnish;
 mod import;
 mod layer;
 mod load;
@@ -176,6 +177,15 @@ impl Images {
     /// `System`; `destination` may hold part of it then.
     pub fn copy_out(&self, merged: &Path, inside: &Path, destination: &Path) -> Result<bool> {
         copy::copy_out(merged, inside, destination)
+    }
+
+    /// Makes what every container finds in its root, image or not: `/.dockerenv`, and the places
+    /// of the files that are mounted in `/etc`. What is there stays.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn furnish(&self, merged: &Path) -> Result<()> {
+        furnish::furnish(merged)
     }
 }
 

@@ -68,7 +68,12 @@ pub fn hosts(host: &str, spec: &ContainerSpec, hostname: &str) -> Result<String>
         line(&mut text, &address.to_string(), name);
     }
     if spec.network == NetworkMode::Default && !hostname.is_empty() {
-        line(&mut text, "127.0.0.1", hostname);
+        // Docker's order: the full name, then the short one.
+        let names = match spec.domainname.as_str() {
+            "" => hostname.to_owned(),
+            domain => format!("{hostname}.{domain} {hostname}"),
+        };
+        line(&mut text, "127.0.0.1", &names);
     }
     Ok(text)
 }
@@ -178,5 +183,15 @@ mod tests {
         for bad in ["", "db", ":1.2.3.4", "db:nowhere", "a b:1.2.3.4"] {
             assert!(parse_extra_host(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_domain_is_part_of_the_first_name() {
+        let spec = ContainerSpec {
+            domainname: "example.org".into(),
+            ..ContainerSpec::default()
+        };
+        let text = hosts("", &spec, "box").unwrap();
+        assert!(text.ends_with("127.0.0.1\tbox.example.org box\n"), "{text}");
     }
 }

@@ -182,3 +182,18 @@ fn flags_of_every_day() {
     docker.run(&["volume", "rm", "v1"]).expect(0);
     d.finish();
 }
+
+/// The CLI tries one kind of object after the other, and goes on only after a 404.
+#[test]
+fn inspect_of_what_is_nothing_says_so() {
+    let d = daemon("runc");
+    let out = d.docker().run(&["inspect", "nosuch"]);
+    assert_eq!((out.code, out.stdout.trim()), (1, "[]"));
+    assert!(
+        out.stderr.contains("no such object: nosuch")
+            || out.stderr.contains("No such object: nosuch"),
+        "{}",
+        out.stderr
+    );
+    d.finish();
+}

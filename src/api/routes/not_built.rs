@@ -6,9 +6,10 @@
 //! brings its own, any other answer as a failure.
 
 use axum::Router;
+use axum::extract::Path;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, MethodRouter, get, on};
 use engine::Engine;
 use model::{Error, Kind};
 
@@ -115,12 +116,35 @@ const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm ini
 pub fn router() -> Router<Engine> {
     let mut router = Router::new();
     for (method, path) in NOT_BUILT {
-        router = router.route(path, refusing(method, || not_built(method, path)));
+        router = match *path {
+            NETWORK if method == Method::GET => router.route(path, get(unknown_network)),
+            PLUGIN => router.route(path, get(unknown_plugin)),
+            _ => router.route(path, refusing(method, || not_built(method, path))),
+        };
     }
     for (method, path) in SWARM {
         router = router.route(path, refusing(method, no_swarm));
     }
     router
+}
+
+const NETWORK: &str = "/networks/{id}";
+const PLUGIN: &str = "/plugins/{name}/json";
+
+/// Docker's own networks are to be built; that there are no others is true already, and
+/// `docker inspect NAME` goes on to the next kind of object only after a 404.
+async fn unknown_network(Path(name): Path<String>) -> Response {
+    if ["bridge", "host", "none"].contains(&name.as_str()) {
+        return not_built(&Method::GET, NETWORK);
+    }
+    let shown: String = name.chars().take(256).collect();
+    ApiError(Error::not_found(format!("network {shown} not found"))).into_response()
+}
+
+/// There are no plugins.
+async fn unknown_plugin(Path(name): Path<String>) -> Response {
+    let shown: String = name.chars().take(256).collect();
+    ApiError(Error::not_found(format!("plugin {shown:?} not found"))).into_response()
 }
 
 /// The refusal of one endpoint.

@@ -126,6 +126,7 @@ fn version_number(text: &str) -> String {
     line.split_whitespace()
         .find(is_number)
         .unwrap_or(line)
+        .trim_end_matches(',')
         .to_owned()
 }
 

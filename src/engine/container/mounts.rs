@@ -35,6 +35,9 @@ impl Inner {
         // Docker fills a new volume when the container is made: one that was emptied since stays
         // empty.
         let never_ran = matches!(view.state, ContainerState::Created { .. });
+        if never_ran {
+            self.images.store.furnish(&rootfs)?;
+        }
         let mounts = self.resolve_mounts(&view.spec.mounts, &rootfs, never_ran)?;
         let devices = spec::resolve_devices(&view.spec)?;
         spec::check_propagation(&mounts)?;

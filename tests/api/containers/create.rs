@@ -259,3 +259,16 @@ fn a_container_gets_the_open_files_the_daemon_was_started_with() {
     assert_eq!(d.run("it", limits).output.stdout, "1234\n");
     d.finish();
 }
+
+/// What Docker puts between the image and the container.
+#[test]
+fn a_container_finds_dockerenv_and_places_to_mount_on() {
+    let d = daemon();
+    let script = "test -f /.dockerenv && readlink /etc/mtab && ls /etc/hosts";
+    let out = d.run("plain", json!({"Cmd": ["sh", "-c", script]}));
+    assert_eq!(out.output.stdout, "/proc/mounts\n/etc/hosts\n");
+    // A read-only volume over /etc was filled with the places of what is mounted there.
+    let body = json!({"Cmd": ["ls", "/etc/hosts"], "HostConfig": {"Binds": ["etc:/etc:ro"]}});
+    assert_eq!(d.run("covered", body).output.stdout, "/etc/hosts\n");
+    d.finish();
+}
