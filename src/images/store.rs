@@ -231,24 +231,17 @@ impl Store {
         })
     }
 
-    /// Removes a directory tree of the store's file system; absent is fine.
+    /// Removes a directory tree, however deep; absent is fine.
     pub(crate) fn remove(&self, path: &Path) -> Result<u64> {
-        let scratch_path = self.unused();
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::system(format!(
                 "{} cannot be removed",
                 path.display()
             )));
         };
-        let remove = || {
-            std::fs::create_dir(&scratch_path)?;
-            let scratch = Dir::open(&scratch_path)?;
-            let freed = sys::beneath::remove_tree(&Dir::open(parent)?, name, &scratch)?;
-            std::fs::remove_dir(&scratch_path)?;
-            Ok(freed)
-        };
-        let removed: std::io::Result<u64> = remove();
-        removed.at("remove", path)
+        Dir::open(parent)
+            .and_then(|parent| sys::beneath::remove_tree(&parent, name))
+            .at("remove", path)
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, HashMap<Item, usize>> {
@@ -314,30 +307,24 @@ impl Staging {
         &self.path
     }
 
-    /// A directory for the layer number `n`, and the places to unpack it in.
-    pub(crate) fn layer(&self, n: usize) -> Result<(PathBuf, layer::Place)> {
+    /// A directory for the layer number `n`, and the empty tree in it.
+    pub(crate) fn layer(&self, n: usize) -> Result<(PathBuf, PathBuf)> {
         let dir = self.path.join(n.to_string());
-        let place = layer::Place {
-            tree: layer::tree_in(&dir),
-            scratch: self.path.join("scratch"),
-        };
+        let tree = layer::tree_in(&dir);
         std::fs::create_dir(&dir).at("create", &dir)?;
         DirBuilder::new()
             .mode(0o755)
-            .create(&place.tree)
-            .at("create", &place.tree)?;
+            .create(&tree)
+            .at("create", &tree)?;
         // The umask must not decide what a container's root looks like.
-        let tree = Dir::open(&place.tree).and_then(|d| d.set_own_mode(0o755));
-        tree.at("change the mode of", &place.tree)?;
-        Ok((dir, place))
+        Dir::open(&tree)
+            .and_then(|d| d.set_own_mode(0o755))
+            .at("change the mode of", &tree)?;
+        Ok((dir, tree))
     }
 
     /// Removes what [`Staging::layer`] gave.
     pub(crate) fn discard(&self, dir: &Path) -> Result<()> {
-        let scratch = self.path.join("scratch");
-        if scratch.exists() {
-            self.store.remove(&scratch)?;
-        }
         self.store.remove(dir).map(drop)
     }
 }
