@@ -102,6 +102,10 @@ fn tags_are_added_and_removed_and_the_last_one_takes_the_image() {
     };
     tag("registry.test:5000/a/b", "v1").expect(201);
     tag("UPPER", "x").error(400);
+    tag("sha256", "x").expect_error(
+        400,
+        "refusing to create an ambiguous tag using digest algorithm as name",
+    );
     d.http
         .post("/images/nosuch/tag?repo=a&tag=b")
         .expect_error(404, "No such image: nosuch:latest");

@@ -13,7 +13,7 @@ impl Engine {
     /// Makes an image of one layer from a tar; ends with a status line, its id.
     ///
     /// # Errors
-    /// A change that is no Dockerfile instruction an import takes (400). A bad tar is the job's
+    /// A name that no image may have; a change that is no Dockerfile instruction an import takes (400). A bad tar is the job's
     /// first or a later step.
     pub async fn import_image(
         &self,
@@ -25,6 +25,9 @@ impl Engine {
             os: "linux".to_owned(),
             ..ImageConfig::default()
         };
+        if let Some(reference) = &request.reference {
+            reference.check_assignable()?;
+        }
         for change in &request.changes {
             apply_change(&mut config, change)?;
         }

@@ -114,8 +114,9 @@ impl Engine {
     /// Gives an image one more name.
     ///
     /// # Errors
-    /// `No such image: x`.
+    /// `No such image: x`; a name that no image may have.
     pub async fn tag_image(&self, reference: &str, target: Reference) -> Result<()> {
+        target.check_assignable()?;
         let (engine, reference) = (self.clone(), reference.to_owned());
         crate::to_the_end(async move {
             let _gate = engine.inner.images.gate().await;
