@@ -59,6 +59,11 @@ pub const PS_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Programs (runtime, conmon) running at once on behalf of requests.
 pub const RUNTIME_CALLS_MAX: usize = 64;
 
+/// Directories within one another that a size is asked of; one descriptor each.
+pub const SIZE_DEPTH_MAX: usize = 128;
+/// Entries of a container's changes that a size is asked of.
+pub const SIZE_ENTRIES_MAX: u64 = 4_000_000;
+
 /// Entries of one layer.
 pub const LAYER_ENTRIES_MAX: u64 = 4_000_000;
 /// Longest path of a layer entry.

@@ -50,6 +50,7 @@ fn whiteouts_and_opaque_directories_hide_what_is_below() {
         .load(&docker_archive(&[bottom, top], &["x:1"]))
         .unwrap()
         .remove(0);
+    assert_eq!(f.images.writable_size("k1").unwrap(), 0);
     f.images.create_writable("k1").unwrap();
     let merged = f.images.mount("k1", &image.record.layers).unwrap();
     assert_eq!(
