@@ -59,6 +59,11 @@ pub const PS_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Programs (runtime, conmon) running at once on behalf of requests.
 pub const RUNTIME_CALLS_MAX: usize = 64;
 
+/// Archives of images read at once; each holds a blocking thread. Further ones wait.
+pub const UPLOADS_MAX: usize = 8;
+/// How long an upload may bring nothing, once it is read.
+pub const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Directories within one another that a size is asked of; one descriptor each.
 pub const SIZE_DEPTH_MAX: usize = 128;
 /// Entries of a container's changes that a size is asked of.

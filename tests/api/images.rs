@@ -1,6 +1,7 @@
 //! Images: load in every form, list, inspect, tag, remove, import; hostile archives.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -269,5 +270,30 @@ fn a_layer_that_is_not_what_the_configuration_says_is_refused() {
     let failed = answer.status >= 400 || answer.text().contains("errorDetail");
     assert!(failed, "{}", answer.text());
     assert_eq!(d.http.get("/images/json").expect(200).json(), json!([]));
+    d.finish();
+}
+
+/// More uploads than the daemon has threads for work that blocks.
+#[test]
+fn uploads_that_stand_still_hold_nothing_up() {
+    let d = daemon();
+    let stalled: Vec<UnixStream> = (0..600)
+        .map(|_| {
+            let mut upload = d.http.connect().expect("it takes connections");
+            let head = b"POST /images/load HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nx";
+            upload.write_all(head).expect("it reads the head");
+            upload
+        })
+        .collect();
+    // Time for each to take a thread, if it could.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    d.http
+        .post_json("/volumes/create", &json!({"Name": "vol"}))
+        .expect(201);
+    let out = d.run("meanwhile", json!({"Cmd": ["echo", "hi"]}));
+    assert_eq!(out.output.stdout, "hi\n");
+    drop(stalled);
+    // The queue moves on when they are gone.
+    load(&d, &Image::busybox().docker_archive()).expect(200);
     d.finish();
 }

@@ -3,7 +3,6 @@
 use model::{Error, ImageConfig, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
-use tokio_util::io::SyncIoBridge;
 
 use crate::image::ImportImage;
 use crate::job::{STEPS_MAX, Steps};
@@ -51,11 +50,10 @@ impl Engine {
     ) -> Result<()> {
         let store = self.inner.images.store.clone();
         let (comment, created) = (request.message, (self.inner.host.now)());
-        let mut image = crate::blocking(move || {
-            let mut tar = SyncIoBridge::new(tar);
-            store.import(&mut tar, config, &comment, created)
-        })
-        .await?;
+        let mut image = self
+            .inner
+            .read_upload(tar, move |tar| store.import(tar, config, &comment, created))
+            .await?;
         image.references.extend(request.reference);
         let (id, _) = self.keep(image).await?;
         steps.send(Progress::Status(id.to_string())).await;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use model::{Digest, Error, ImageRecord, Reference, Result};
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+use model::{Digest, Error, ImageRecord, Reference, Result, limits};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, Semaphore};
 
 /// Records and names, the store behind them, and the gate between users and the sweep.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct ImageIndex {
     /// Held for reading by whoever is about to write a row that needs an image or a volume; for
     /// writing by whoever removes one.
     gate: Arc<tokio::sync::RwLock<()>>,
+    /// A permit for each archive that may be read at once.
+    pub(super) uploads: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ impl ImageIndex {
             store,
             known: RwLock::new(known),
             gate: Arc::default(),
+            uploads: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
         }
     }
 

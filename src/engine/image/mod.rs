@@ -8,6 +8,7 @@ mod import;
 mod index;
 mod load;
 mod remove;
+mod upload;
 
 use std::sync::Arc;
 
