@@ -297,3 +297,30 @@ fn uploads_that_stand_still_hold_nothing_up() {
     load(&d, &Image::busybox().docker_archive()).expect(200);
     d.finish();
 }
+
+#[test]
+fn a_health_check_and_what_builds_need_are_kept() {
+    let d = empty();
+    let mut image = Image::busybox();
+    let check = json!({"Test": ["CMD-SHELL", "true"], "Interval": 5_000_000_000_i64, "Retries": 3});
+    image.config["Healthcheck"] = check.clone();
+    image.config["OnBuild"] = json!(["RUN make"]);
+    image.config["Shell"] = json!(["/bin/ash", "-c"]);
+    d.load(&image);
+    let shown = d.http.get("/images/busybox/json").expect(200).json();
+    assert_eq!(shown["Config"]["Healthcheck"], check);
+    assert_eq!(shown["Config"]["OnBuild"], json!(["RUN make"]));
+    assert_eq!(shown["Config"]["Shell"], json!(["/bin/ash", "-c"]));
+    let warnings = |extra: serde_json::Value| {
+        let mut body = json!({"Image": "busybox", "Cmd": ["true"]});
+        body["Healthcheck"] = extra;
+        let made = d.http.post_json("/containers/create", &body).expect(201);
+        made.json()["Warnings"].clone()
+    };
+    assert_eq!(
+        warnings(json!(null)),
+        json!(["the image has a health check: moored does not run health checks yet"])
+    );
+    assert_eq!(warnings(json!({"Test": ["NONE"]})), json!([]));
+    d.finish();
+}

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use engine::{ImageView, RemovedReference};
 use model::Reference;
+use model::image::HealthCheck;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::container::HealthConfig;
 use super::{STORAGE_DRIVER, none_if_empty};
 use crate::version::ApiVersion;
 
@@ -139,6 +141,8 @@ pub struct ImageConfig {
     pub env: Option<Vec<String>>,
     #[schema(required)]
     pub cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthConfig>,
     pub image: String,
     /// Keys are paths, values `{}`; `null` when there are none.
     #[schema(value_type = Option<BTreeMap<String, Object>>, required)]
@@ -152,6 +156,10 @@ pub struct ImageConfig {
     pub labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
+    /// What a build runs shell forms with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub shell: Vec<String>,
 }
 
 /// How layers are stored.
@@ -243,7 +251,23 @@ impl From<&model::ImageConfig> for ImageConfig {
             entrypoint: config.entrypoint.clone(),
             labels: none_if_empty(&config.labels),
             stop_signal: config.stop_signal.clone(),
+            healthcheck: config.health_check.as_ref().map(HealthConfig::from),
+            on_build: none_if_empty(&config.on_build),
+            shell: config.shell.clone(),
             ..Self::default()
+        }
+    }
+}
+
+impl From<&HealthCheck> for HealthConfig {
+    fn from(check: &HealthCheck) -> Self {
+        Self {
+            test: none_if_empty(&check.test),
+            interval: check.interval_ns,
+            timeout: check.timeout_ns,
+            start_period: check.start_period_ns,
+            start_interval: check.start_interval_ns,
+            retries: check.retries,
         }
     }
 }
