@@ -104,9 +104,9 @@ struct LoadQuery {
     params(LoadQuery),
     request_body(content_type = "application/x-tar", content = inline(Tar)),
     responses(
-        (status = 200, description = "A stream of progress, one JSON object and CR LF each",
-            body = JsonMessage),
-        (status = 400, description = "Not an archive", body = ErrorResponse),
+        (status = 200, description = "A stream of progress, one JSON object and CR LF each; a \
+            failure is its last, with `errorDetail` and `error`", body = JsonMessage),
+        (status = 400, description = "Bad parameter", body = ErrorResponse),
     ))]
 async fn load(
     State(engine): State<Engine>,
@@ -114,7 +114,8 @@ async fn load(
     archive: Upload,
 ) -> ApiResult {
     let quiet = query.quiet.is_none_or(|quiet| quiet.0);
-    reply::job(engine.load_images(archive, quiet).await?).await
+    let job = engine.load_images(archive, quiet).await?;
+    Ok(reply::job_without_error(job).await)
 }
 
 /// The query of a create: a pull or an import.
