@@ -168,6 +168,14 @@ fn an_imported_root_file_system_runs() {
     assert!(answer.text().contains("sha256:"), "{}", answer.text());
     let out = d.run("import", json!({"Image": "imported:one"}));
     assert_eq!(out.output.stdout, "from import\n");
+    let inspect = d.http.get("/images/imported:one/json").expect(200).json();
+    assert_eq!(inspect["Comment"], "Imported from -");
+    let later = query(
+        "/images/create",
+        &[("fromSrc", "-"), ("changes", "ONBUILD RUN make")],
+    );
+    let refused = d.http.send("POST", &later, &tar, &layer);
+    assert!(refused.error(501).contains("ONBUILD"));
     d.finish();
 }
 

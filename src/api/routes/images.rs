@@ -170,7 +170,7 @@ async fn create(
         reference: given(&query.repo)
             .map(|repo| repo_tag_reference(&repo, query.tag.as_deref()))
             .transpose()?,
-        message: query.message.unwrap_or_default(),
+        message: given(&query.message).unwrap_or_else(|| "Imported from -".to_owned()),
         changes: repeated(raw_query.as_deref().unwrap_or_default(), "changes")?,
     };
     reply::job(engine.import_image(tar, request).await?).await

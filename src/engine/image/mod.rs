@@ -4,11 +4,13 @@
 //! written after its bytes are whole, and removed before they go: at no point does a name lead
 //! to something half there. Bytes without a record are garbage and swept.
 
+mod change;
 mod import;
 mod index;
 mod load;
 mod remove;
 mod upload;
+mod words;
 
 use std::sync::Arc;
 
