@@ -71,7 +71,7 @@ impl Images {
         archive: &mut dyn Read,
         progress: &mut dyn FnMut(LoadStep),
     ) -> Result<Vec<LoadedImage>> {
-        load::load(&self.store, archive, progress)
+        load::load(&self.store, self.overlay, archive, progress)
     }
 
     /// Makes an image of one layer from the tar of a root file system, compressed or not.
