@@ -107,6 +107,8 @@ fn tags_are_added_and_removed_and_the_last_one_takes_the_image() {
         400,
         "refusing to create an ambiguous tag using digest algorithm as name",
     );
+    tag(&format!("a@{}", Image::busybox().id()), "")
+        .expect_error(400, "cannot import digest reference");
     d.http
         .post("/images/nosuch/tag?repo=a&tag=b")
         .expect_error(404, "No such image: nosuch:latest");
@@ -119,6 +121,13 @@ fn tags_are_added_and_removed_and_the_last_one_takes_the_image() {
         by_tag["RepoTags"],
         json!(["busybox:latest", "registry.test:5000/a/b:v1"])
     );
+    let filtered = |pattern: &str| {
+        let filters = json!({"reference": [pattern]}).to_string();
+        d.http.get(&query("/images/json", &[("filters", &filters)]))
+    };
+    let of_tag = filtered("registry.test:5000/[a-c]/?:v*").expect(200).json();
+    assert_eq!(of_tag[0]["RepoTags"], json!(["registry.test:5000/a/b:v1"]));
+    filtered("[a").expect_error(400, "syntax error in pattern");
     let gone = d.http.delete("/images/busybox:latest").expect(200).json();
     assert_eq!(gone, json!([{"Untagged": "busybox:latest"}]));
     let gone = d
@@ -137,14 +146,16 @@ fn an_image_in_use_stays() {
     let d = daemon();
     let id = d.create("user", json!({"Cmd": ["true"]}));
     let short_image = &Image::busybox().id()["sha256:".len()..][..12].to_owned();
-    d.http.delete("/images/busybox:latest").expect_error(
-        409,
-        &format!(
-            "conflict: unable to remove repository reference \"busybox:latest\" (must force) - \
-             container {} is using its referenced image {short_image}",
-            &id[..12]
-        ),
-    );
+    for name in ["busybox:latest", "busybox"] {
+        d.http.delete(&format!("/images/{name}")).expect_error(
+            409,
+            &format!(
+                "conflict: unable to remove repository reference \"{name}\" (must force) - \
+                 container {} is using its referenced image {short_image}",
+                &id[..12]
+            ),
+        );
+    }
     d.http.delete("/containers/user").expect(204);
     d.http.delete("/images/busybox:latest").expect(200);
     d.finish();

@@ -245,9 +245,7 @@ async fn remove(
 fn repo_tag_reference(repo: &str, tag: Option<&str>) -> Result<Reference> {
     let reference: Reference = repo.parse()?;
     if reference.digest().is_some() {
-        return Err(Error::invalid(
-            "cannot import digest reference: a digest is computed, not given",
-        ));
+        return Err(Error::invalid("cannot import digest reference"));
     }
     match tag.filter(|tag| !tag.is_empty()) {
         Some(tag) => reference.with_tag(tag),

@@ -152,10 +152,8 @@ impl Known {
             .filter(|r| r.id.hex().starts_with(hex));
         match (matches.next(), matches.next()) {
             (Some(only), None) => Ok(only),
-            (Some(_), Some(_)) => Err(Error::invalid(format!(
-                "image reference is ambiguous: {text}"
-            ))),
-            (None, _) => Err(missing(text)),
+            // As Docker: what could be several is none.
+            _ => Err(missing(text)),
         }
     }
 }
@@ -167,4 +165,32 @@ fn missing(text: &str) -> Error {
         Err(_) => text.chars().take(256).collect(),
     };
     Error::not_found(format!("No such image: {shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ImageConfig, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_prefix_of_several_ids_names_none() {
+        let mut known = Known::default();
+        for last in [1, 2] {
+            let mut bytes = [7; 32];
+            bytes[31] = last;
+            let record = ImageRecord {
+                id: Digest::from_sha256(bytes),
+                layers: Vec::new(),
+                size_bytes: 0,
+                config: ImageConfig::default(),
+            };
+            known.records.insert(record.id.clone(), Arc::new(record));
+        }
+        let e = known.find("0707").unwrap_err();
+        assert_eq!(e.kind(), Kind::NotFound);
+        assert_eq!(e.message(), "No such image: 0707:latest");
+        let whole = format!("{}01", "07".repeat(31));
+        assert_eq!(known.find(&whole).unwrap().id.hex(), whole);
+    }
 }
