@@ -159,6 +159,11 @@ impl Images {
         writable::paths(&self.store, key, layers)
     }
 
+    /// The directories of `layers`, given from the bottom up: the topmost first, each once.
+    pub fn trees(&self, layers: &[Layer]) -> Vec<PathBuf> {
+        writable::trees(&self.store, layers)
+    }
+
     /// The keys of all writable trees, sorted.
     ///
     /// # Errors

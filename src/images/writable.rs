@@ -36,15 +36,7 @@ const STACKED_MOUNTS_MAX: usize = 64;
 
 pub(crate) fn paths(store: &Store, key: &str, layers: &[Layer]) -> Result<WritablePaths> {
     let dir = dir_of(store, key)?;
-    let mut seen: HashSet<&Digest> = HashSet::new();
-    let mut lower: Vec<PathBuf> = layers
-        .iter()
-        .rev()
-        // Overlayfs refuses a directory that is stacked twice. The lower one shows nothing that
-        // the upper one does not show as well.
-        .filter(|layer| seen.insert(&layer.diff_id))
-        .map(|layer| store.tree_path(&layer.diff_id))
-        .collect();
+    let mut lower = trees(store, layers);
     if lower.is_empty() {
         // An image made from nothing; overlayfs wants one lower directory.
         lower.push(empty_tree(store));
@@ -55,6 +47,19 @@ pub(crate) fn paths(store: &Store, key: &str, layers: &[Layer]) -> Result<Writab
         work: dir.join("work"),
         merged: dir.join("merged"),
     })
+}
+
+/// The layers' directories, the topmost first, each once.
+pub(crate) fn trees(store: &Store, layers: &[Layer]) -> Vec<PathBuf> {
+    let mut seen: HashSet<&Digest> = HashSet::new();
+    layers
+        .iter()
+        .rev()
+        // Overlayfs refuses a directory that is stacked twice. The lower one shows nothing that
+        // the upper one does not show as well.
+        .filter(|layer| seen.insert(&layer.diff_id))
+        .map(|layer| store.tree_path(&layer.diff_id))
+        .collect()
 }
 
 pub(crate) fn create(store: &Store, key: &str) -> Result<()> {

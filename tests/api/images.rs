@@ -82,6 +82,9 @@ fn list_and_inspect_show_what_clients_read() {
         inspect["RootFS"]["Layers"].as_array().map(Vec::len),
         Some(1)
     );
+    let top = inspect["GraphDriver"]["Data"]["UpperDir"].as_str();
+    let top = std::path::Path::new(top.expect("text"));
+    assert!(top.join("bin/busybox").exists(), "{}", top.display());
     let id = inspect["Id"].as_str().expect("text");
     for name in [id, &id[..19], &id["sha256:".len()..][..12], "busybox"] {
         d.http.get(&format!("/images/{name}/json")).expect(200);

@@ -85,7 +85,8 @@ async fn list(
     ))]
 async fn inspect(State(engine): State<Engine>, version: ApiVersion, Name(name): Name) -> ApiResult {
     let image = engine.image(&name)?;
-    Ok(reply::json(&ImageInspect::new(&image, version)))
+    let trees = engine.image_trees(&image);
+    Ok(reply::json(&ImageInspect::new(&image, &trees, version)))
 }
 
 /// The query of a load.

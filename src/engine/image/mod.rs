@@ -13,6 +13,7 @@ mod remove;
 mod upload;
 mod words;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::{Digest, Filters, ImageRecord, Reference, Result};
@@ -112,6 +113,11 @@ impl Engine {
     pub fn image(&self, reference: &str) -> Result<ImageView> {
         let (record, references) = self.inner.images.find(reference)?;
         Ok(self.image_view(record, references))
+    }
+
+    /// The directories of an image's layers, the topmost first.
+    pub fn image_trees(&self, image: &ImageView) -> Vec<PathBuf> {
+        self.inner.images.store.trees(&image.record.layers)
     }
 
     /// Gives an image one more name.
