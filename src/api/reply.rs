@@ -41,28 +41,42 @@ pub fn no_content() -> Response {
 
 /// A job as Docker's JSON message stream: one object and CR LF per chunk.
 ///
-/// The status is decided by the first step: a job that fails before it has something to show
-/// is an error as any other. One that fails later ends a 200 with an `errorDetail` message.
+/// The status is decided by the first step, as Docker's import and pull decide it by their first
+/// byte: a job that fails before it has something to show is an error as any other. One that
+/// fails later ends a 200 with an `errorDetail` message.
 ///
 /// # Errors
 /// The job's error, when that is its first step.
 pub async fn job(job: Job) -> ApiResult {
-    messages(stream::unfold(job, |mut job| async move {
-        Some((job.next().await?, job))
-    }))
-    .await
+    messages_or_error(steps(job)).await
 }
 
-async fn messages(
+/// A job as [`job`] shows it, but always a 200: Docker's load tells every failure as a message.
+/// The head waits for the first step all the same: some clients take an early answer for the end
+/// of their upload.
+pub async fn job_without_error(job: Job) -> Response {
+    let mut steps = Box::pin(steps(job));
+    let first = steps.next().await;
+    messages(stream::iter(first).chain(steps))
+}
+
+fn steps(job: Job) -> impl Stream<Item = model::Result<Progress>> + Send + 'static {
+    stream::unfold(job, |mut job| async move { Some((job.next().await?, job)) })
+}
+
+async fn messages_or_error(
     steps: impl Stream<Item = model::Result<Progress>> + Send + 'static,
 ) -> ApiResult {
     let mut steps = Box::pin(steps);
     let first = steps.next().await.transpose()?;
-    let all = stream::iter(first.map(Ok)).chain(steps);
-    let chunks = all.map(|step| Ok::<_, Infallible>(chunk(step)));
+    Ok(messages(stream::iter(first.map(Ok)).chain(steps)))
+}
+
+fn messages(steps: impl Stream<Item = model::Result<Progress>> + Send + 'static) -> Response {
+    let chunks = steps.map(|step| Ok::<_, Infallible>(chunk(step)));
     let mut response = Response::new(Body::from_stream(chunks));
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    Ok(response)
+    response
 }
 
 fn chunk(step: model::Result<Progress>) -> Bytes {
@@ -134,7 +148,7 @@ mod tests {
             Ok(Progress::Text("Loaded image: busybox:bench\n".to_owned())),
             Ok(Progress::Status("sha256:00".to_owned())),
         ];
-        let response = messages(stream::iter(steps)).await.unwrap();
+        let response = messages_or_error(stream::iter(steps)).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(
@@ -152,17 +166,28 @@ mod tests {
     #[tokio::test]
     async fn a_failure_at_once_is_an_error_and_later_a_message() {
         let failure = || Err(Error::invalid("not an archive"));
-        let refused = messages(stream::iter([failure()])).await.unwrap_err();
+        let refused = messages_or_error(stream::iter([failure()]))
+            .await
+            .unwrap_err();
         assert_eq!(refused.0, Error::invalid("not an archive"));
 
         let step = Ok(Progress::Status("x".to_owned()));
-        let response = messages(stream::iter([step, failure()])).await.unwrap();
+        let response = messages_or_error(stream::iter([step, failure()]))
+            .await
+            .unwrap();
         assert_eq!(
             chunks(response).await[1],
             "{\"errorDetail\":{\"message\":\"not an archive\"},\"error\":\"not an archive\"}\r\n"
         );
 
-        let nothing = messages(stream::iter([])).await.unwrap();
+        let told = messages(stream::iter([failure()]));
+        assert_eq!(told.status(), 200);
+        assert_eq!(
+            chunks(told).await,
+            ["{\"errorDetail\":{\"message\":\"not an archive\"},\"error\":\"not an archive\"}\r\n"]
+        );
+
+        let nothing = messages_or_error(stream::iter([])).await.unwrap();
         assert_eq!(nothing.status(), 200);
         assert!(chunks(nothing).await.is_empty());
     }

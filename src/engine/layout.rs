@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use model::{ContainerId, VolumeName};
+use sys::beneath::{Dir, remove_tree};
 
 /// The directories of one daemon.
 #[derive(Debug, Clone)]
@@ -94,11 +95,46 @@ impl Layout {
     }
 }
 
-/// Removes a directory and all in it; not there is fine.
+/// Removes a directory and all in it; not there is fine. Containers write into volumes, so not by
+/// `remove_dir_all`: it recurses, and a tree that is deep enough ends the daemon.
 pub(crate) fn remove_dir(dir: &Path) -> model::Result<()> {
     use model::Context as _;
-    match std::fs::remove_dir_all(dir) {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return Err(model::Error::system(format!(
+            "{} cannot be removed",
+            dir.display()
+        )));
+    };
+    let removed = Dir::open(parent).and_then(|parent| remove_tree(&parent, name));
+    match removed {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.context(format_args!("remove {}", dir.display())),
+        other => other
+            .map(drop)
+            .context(format_args!("remove {}", dir.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_deeper_than_any_stack_is_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let volume = temp.path().join("v");
+        std::fs::create_dir(&volume).unwrap();
+        let mut deepest = Dir::open(&volume).unwrap();
+        for _ in 0..5000 {
+            deepest.mkdir("d".as_ref()).unwrap();
+            deepest = deepest.child("d".as_ref()).unwrap();
+        }
+        drop(deepest);
+        // In proportion to the 2 MiB of the daemon's threads and what a container can make.
+        let remove = move || remove_dir(&volume).map(|()| volume.exists());
+        let worker = std::thread::Builder::new()
+            .stack_size(128 << 10)
+            .spawn(remove);
+        assert!(!worker.unwrap().join().unwrap().unwrap());
+        remove_dir(&temp.path().join("absent")).unwrap();
     }
 }

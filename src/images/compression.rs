@@ -100,7 +100,7 @@ impl<R: Read> Read for Unpacked<R> {
         let n = match &mut self.inner {
             Format::Plain(r) => r.read(buf),
             Format::Gzip(r) => r.read(buf),
-            Format::Zstd(r) => r.read(buf),
+            Format::Zstd(r) => r.read(buf).map_err(zstd_failure),
         }?;
         self.out_bytes += n as u64;
         if self.out_bytes > limits::EXPANSION_FREE_BYTES
@@ -113,6 +113,19 @@ impl<R: Read> Read for Unpacked<R> {
         }
         Ok(n)
     }
+}
+
+/// libzstd's sentence about a window beyond the limit says nothing that helps, and has no code
+/// once it is an [`io::Error`].
+fn zstd_failure(e: io::Error) -> io::Error {
+    if !e.to_string().contains("requires too much memory") {
+        return e;
+    }
+    failure::carried(Error::invalid(format!(
+        "the archive needs a zstd window of more than {} MiB: compress it without --long and \
+         --ultra",
+        (1_u64 << limits::ZSTD_WINDOW_LOG_MAX) >> 20
+    )))
 }
 
 /// zstd streams may begin with frames that hold no data (RFC 8878, 3.1.2).
@@ -234,6 +247,7 @@ mod tests {
         encoder.write_all(&vec![7; 20 << 20]).unwrap();
         let e = unpack(&encoder.finish().unwrap()).unwrap_err();
         assert_eq!(e.kind(), model::Kind::InvalidParameter, "{e}");
+        assert!(e.message().contains("more than 8 MiB"), "{e}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use model::image::HistoryEntry;
+use model::image::{HealthCheck, HistoryEntry};
 use model::{Digest, Error, ImageConfig, Result, Timestamp, limits};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -61,6 +61,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed> {
         volumes: run.volumes.into_keys().collect(),
         stop_signal: run.stop_signal,
         history: raw.history.into_iter().map(HistoryEntry::from).collect(),
+        health_check: run.healthcheck.map(HealthCheck::from),
+        on_build: run.on_build,
+        shell: run.shell,
     };
     Ok(Parsed { config, diff_ids })
 }
@@ -84,6 +87,9 @@ pub(crate) fn write(config: &ImageConfig, diff_ids: &[Digest]) -> Result<Vec<u8>
             working_dir: config.working_dir.clone(),
             labels: config.labels.clone(),
             stop_signal: config.stop_signal.clone(),
+            healthcheck: config.health_check.clone().map(RawHealth::from),
+            on_build: config.on_build.clone(),
+            shell: config.shell.clone(),
         },
         rootfs: RawRootfs {
             kind: "layers".to_owned(),
@@ -178,6 +184,33 @@ struct RawRun {
         skip_serializing_if = "String::is_empty"
     )]
     stop_signal: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<RawHealth>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    on_build: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    shell: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RawHealth {
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    test: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    interval: i64,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    timeout: i64,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    start_period: i64,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    start_interval: i64,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    retries: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -221,6 +254,32 @@ impl<'de> Deserialize<'de> for Present {
 impl Serialize for Present {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serde::ser::SerializeMap::end(serializer.serialize_map(Some(0))?)
+    }
+}
+
+impl From<RawHealth> for HealthCheck {
+    fn from(raw: RawHealth) -> Self {
+        Self {
+            test: raw.test,
+            interval_ns: raw.interval,
+            timeout_ns: raw.timeout,
+            start_period_ns: raw.start_period,
+            start_interval_ns: raw.start_interval,
+            retries: raw.retries,
+        }
+    }
+}
+
+impl From<HealthCheck> for RawHealth {
+    fn from(check: HealthCheck) -> Self {
+        Self {
+            test: check.test,
+            interval: check.interval_ns,
+            timeout: check.timeout_ns,
+            start_period: check.start_period_ns,
+            start_interval: check.start_interval_ns,
+            retries: check.retries,
+        }
     }
 }
 
@@ -333,6 +392,14 @@ mod tests {
             labels: [("k".to_owned(), "v".to_owned())].into(),
             exposed_ports: vec!["80/tcp".into()],
             volumes: vec!["/data".into()],
+            health_check: Some(HealthCheck {
+                test: vec!["CMD-SHELL".into(), "true".into()],
+                interval_ns: 30_000_000_000,
+                retries: 3,
+                ..HealthCheck::default()
+            }),
+            on_build: vec!["RUN make".into()],
+            shell: vec!["/bin/bash".into(), "-c".into()],
             history: vec![HistoryEntry {
                 comment: "Imported from -".into(),
                 ..HistoryEntry::default()
@@ -342,5 +409,17 @@ mod tests {
         let diff_ids = vec![Digest::from_sha256([3; 32])];
         let bytes = write(&config, &diff_ids).unwrap();
         assert_eq!(parse(&bytes).unwrap(), Parsed { config, diff_ids });
+    }
+
+    /// The ledger keeps the configuration as JSON of the model's own.
+    #[test]
+    fn rows_of_older_daemons_are_read() {
+        let mut row = serde_json::to_value(ImageConfig::default()).unwrap();
+        let fields = row.as_object_mut().unwrap();
+        for later in ["health_check", "on_build", "shell"] {
+            fields.remove(later).unwrap();
+        }
+        let read: ImageConfig = serde_json::from_value(row).unwrap();
+        assert_eq!(read, ImageConfig::default());
     }
 }

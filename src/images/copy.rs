@@ -97,22 +97,10 @@ impl Stages {
         let (Some(parent), Some(name)) = (self.part.parent(), self.part.file_name()) else {
             return Ok(());
         };
-        if !self.part.exists() {
-            return Ok(());
-        }
-        let remove = || {
-            let parent = Dir::open(parent)?;
-            // What a removal puts aside is part of what is cleared.
-            let mut scratch = name.to_owned();
-            scratch.push(".scratch");
-            parent.mkdir(&scratch).or_else(|e| match e.kind() {
-                io::ErrorKind::AlreadyExists => Ok(()),
-                _ => Err(e),
-            })?;
-            beneath::remove_tree(&parent, name, &parent.child(&scratch)?)?;
-            parent.rmdir(&scratch)
-        };
-        remove().at("remove", &self.part)
+        Dir::open(parent)
+            .and_then(|parent| beneath::remove_tree(&parent, name))
+            .map(drop)
+            .at("remove", &self.part)
     }
 
     fn copy(&self, from: Dir) -> Result<()> {

@@ -19,8 +19,8 @@ pub(crate) fn import(
     created: Timestamp,
 ) -> Result<LoadedImage> {
     let staging = store.stage()?;
-    let (dir, place) = staging.layer(0)?;
-    let info = TreeInfo::from(layer::unpack(tar, &place).context("cannot import the archive")?);
+    let (dir, tree) = staging.layer(0)?;
+    let info = TreeInfo::from(layer::unpack(tar, &tree).context("cannot import the archive")?);
     image.created = Some(created);
     image.history = vec![HistoryEntry {
         created: Some(created),

@@ -72,7 +72,7 @@ impl Images {
         archive: &mut dyn Read,
         progress: &mut dyn FnMut(LoadStep),
     ) -> Result<Vec<LoadedImage>> {
-        load::load(&self.store, archive, progress)
+        load::load(&self.store, self.overlay, archive, progress)
     }
 
     /// Makes an image of one layer from the tar of a root file system, compressed or not.
@@ -158,6 +158,11 @@ impl Images {
     /// `System` for a bad key.
     pub fn paths(&self, key: &str, layers: &[Layer]) -> Result<WritablePaths> {
         writable::paths(&self.store, key, layers)
+    }
+
+    /// The directories of `layers`, given from the bottom up: the topmost first, each once.
+    pub fn trees(&self, layers: &[Layer]) -> Vec<PathBuf> {
+        writable::trees(&self.store, layers)
     }
 
     /// The keys of all writable trees, sorted.

@@ -18,13 +18,14 @@
 //! blob the tree came from, so it can be kept beside it then.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{Context, Digest, Error, Result};
+use model::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
 use sys::{beneath::Dir, durable};
 
@@ -107,8 +108,7 @@ impl Store {
             next_staging: AtomicU64::new(0),
             _lock: lock,
         };
-        store.empty_staging()?;
-        store.remove_temporary_blobs()?;
+        store.remove_left_overs();
         Ok(store)
     }
 
@@ -231,29 +231,44 @@ impl Store {
         })
     }
 
-    /// Removes a directory tree of the store's file system; absent is fine.
+    /// Removes a directory tree, however deep; absent is fine.
     pub(crate) fn remove(&self, path: &Path) -> Result<u64> {
-        let scratch_path = self.unused();
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::system(format!(
                 "{} cannot be removed",
                 path.display()
             )));
         };
-        let remove = || {
-            std::fs::create_dir(&scratch_path)?;
-            let scratch = Dir::open(&scratch_path)?;
-            let freed = sys::beneath::remove_tree(&Dir::open(parent)?, name, &scratch)?;
-            std::fs::remove_dir(&scratch_path)?;
-            Ok(freed)
-        };
-        let removed: std::io::Result<u64> = remove();
-        removed.at("remove", path)
+        Dir::open(parent)
+            .and_then(|parent| sys::beneath::remove_tree(&parent, name))
+            .at("remove", path)
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, HashMap<Item, usize>> {
         // The map is whole between any two statements, so a panic elsewhere does not spoil it.
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes what a killed daemon left. What cannot be removed stays for the next start: its
+    /// place on the disk is worth less than a daemon that serves.
+    fn remove_left_overs(&self) {
+        let done = [
+            self.unmount_staging(),
+            self.empty_staging(),
+            self.remove_temporary_blobs(),
+        ];
+        for e in done.into_iter().filter_map(Result::err) {
+            tracing::warn!("unfinished image work is left for the next start: {e}");
+        }
+    }
+
+    /// A daemon killed while it tried how to mount overlays leaves one mounted.
+    fn unmount_staging(&self) -> Result<()> {
+        let staging = self.staging_root();
+        for left in sys::mount::below(&staging).at("look for mounts in", &staging)? {
+            sys::mount::unmount(&left.target, true).at("unmount", &left.target)?;
+        }
+        Ok(())
     }
 
     fn empty_staging(&self) -> Result<()> {
@@ -268,23 +283,25 @@ impl Store {
             .max();
         self.next_staging
             .store(highest.map_or(0, |n| n + 1), Ordering::Relaxed);
-        for name in left {
-            self.remove(&staging.join(name))
-                .context("clear unfinished image work")?;
-        }
-        Ok(())
+        each(left, |name| self.remove(&staging.join(name)).map(drop))
     }
 
     fn remove_temporary_blobs(&self) -> Result<()> {
         let blobs = self.blobs();
-        for entry in std::fs::read_dir(&blobs).at("read", &blobs)? {
-            let entry = entry.at("read", &blobs)?;
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                std::fs::remove_file(entry.path()).at("remove", &entry.path())?;
-            }
-        }
-        Ok(())
+        let mut left = Dir::open(&blobs)
+            .and_then(|d| d.names())
+            .at("read", &blobs)?;
+        left.retain(|name| name.as_encoded_bytes().starts_with(b"."));
+        each(left, |name| {
+            let path = blobs.join(name);
+            std::fs::remove_file(&path).at("remove", &path)
+        })
     }
+}
+
+/// Does it to all of them, however some fail; the first failure is told.
+fn each(names: Vec<OsString>, remove: impl Fn(OsString) -> Result<()>) -> Result<()> {
+    names.into_iter().map(remove).fold(Ok(()), Result::and)
 }
 
 /// The digests whose hex names are in a directory; other names are not ours and left alone.
@@ -314,30 +331,24 @@ impl Staging {
         &self.path
     }
 
-    /// A directory for the layer number `n`, and the places to unpack it in.
-    pub(crate) fn layer(&self, n: usize) -> Result<(PathBuf, layer::Place)> {
+    /// A directory for the layer number `n`, and the empty tree in it.
+    pub(crate) fn layer(&self, n: usize) -> Result<(PathBuf, PathBuf)> {
         let dir = self.path.join(n.to_string());
-        let place = layer::Place {
-            tree: layer::tree_in(&dir),
-            scratch: self.path.join("scratch"),
-        };
+        let tree = layer::tree_in(&dir);
         std::fs::create_dir(&dir).at("create", &dir)?;
         DirBuilder::new()
             .mode(0o755)
-            .create(&place.tree)
-            .at("create", &place.tree)?;
+            .create(&tree)
+            .at("create", &tree)?;
         // The umask must not decide what a container's root looks like.
-        let tree = Dir::open(&place.tree).and_then(|d| d.set_own_mode(0o755));
-        tree.at("change the mode of", &place.tree)?;
-        Ok((dir, place))
+        Dir::open(&tree)
+            .and_then(|d| d.set_own_mode(0o755))
+            .at("change the mode of", &tree)?;
+        Ok((dir, tree))
     }
 
     /// Removes what [`Staging::layer`] gave.
     pub(crate) fn discard(&self, dir: &Path) -> Result<()> {
-        let scratch = self.path.join("scratch");
-        if scratch.exists() {
-            self.store.remove(&scratch)?;
-        }
         self.store.remove(dir).map(drop)
     }
 }

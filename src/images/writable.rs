@@ -4,11 +4,11 @@
 //! (the changes), `work` (overlayfs' own) and `merged` (where it is mounted).
 
 use std::collections::HashSet;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use model::{Digest, Error, Layer, Result};
-use sys::beneath::{Dir, Kind, Node};
+use model::{Digest, Error, Layer, Result, limits};
+use sys::beneath::{Dir, Kind, Node, tree_usage};
 use sys::mount::{self, Overlay, OverlayApi};
 
 use crate::failure::At;
@@ -36,15 +36,7 @@ const STACKED_MOUNTS_MAX: usize = 64;
 
 pub(crate) fn paths(store: &Store, key: &str, layers: &[Layer]) -> Result<WritablePaths> {
     let dir = dir_of(store, key)?;
-    let mut seen: HashSet<&Digest> = HashSet::new();
-    let mut lower: Vec<PathBuf> = layers
-        .iter()
-        .rev()
-        // Overlayfs refuses a directory that is stacked twice. The lower one shows nothing that
-        // the upper one does not show as well.
-        .filter(|layer| seen.insert(&layer.diff_id))
-        .map(|layer| store.tree_path(&layer.diff_id))
-        .collect();
+    let mut lower = trees(store, layers);
     if lower.is_empty() {
         // An image made from nothing; overlayfs wants one lower directory.
         lower.push(empty_tree(store));
@@ -55,6 +47,19 @@ pub(crate) fn paths(store: &Store, key: &str, layers: &[Layer]) -> Result<Writab
         work: dir.join("work"),
         merged: dir.join("merged"),
     })
+}
+
+/// The layers' directories, the topmost first, each once.
+pub(crate) fn trees(store: &Store, layers: &[Layer]) -> Vec<PathBuf> {
+    let mut seen: HashSet<&Digest> = HashSet::new();
+    layers
+        .iter()
+        .rev()
+        // Overlayfs refuses a directory that is stacked twice. The lower one shows nothing that
+        // the upper one does not show as well.
+        .filter(|layer| seen.insert(&layer.diff_id))
+        .map(|layer| store.tree_path(&layer.diff_id))
+        .collect()
 }
 
 pub(crate) fn create(store: &Store, key: &str) -> Result<()> {
@@ -135,33 +140,23 @@ pub(crate) fn remove(store: &Store, key: &str) -> Result<u64> {
     }
 }
 
-/// The bytes of the changes: regular files, each inode once.
+/// The bytes of the changes: regular files, each inode once. A container that was never started
+/// has none. What works in the container may change the tree meanwhile, links included.
 pub(crate) fn size(store: &Store, key: &str) -> Result<u64> {
     let upper = dir_of(store, key)?.join("upper");
-    let mut bytes = 0;
-    let mut linked: HashSet<(u64, u64)> = HashSet::new();
-    let mut waiting = vec![upper.clone()];
-    while let Some(path) = waiting.pop() {
-        let entries = match std::fs::read_dir(&path) {
-            // The container works on it meanwhile.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && path != upper => continue,
-            other => other.at("read", &path)?,
-        };
-        for entry in entries {
-            let entry = entry.at("read", &path)?;
-            let Ok(found) = entry.metadata() else {
-                continue;
-            };
-            if found.is_dir() {
-                waiting.push(entry.path());
-            } else if found.is_file()
-                && (found.nlink() == 1 || linked.insert((found.dev(), found.ino())))
-            {
-                bytes += found.len();
-            }
-        }
+    let opened = match Dir::open(&upper) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        other => other.at("open", &upper)?,
+    };
+    let usage =
+        tree_usage(opened, limits::SIZE_DEPTH_MAX, limits::SIZE_ENTRIES_MAX).at("read", &upper)?;
+    if usage.cut {
+        tracing::info!(
+            "{} has more than is looked at: the size of {key} is too low",
+            upper.display()
+        );
     }
-    Ok(bytes)
+    Ok(usage.bytes)
 }
 
 pub(crate) fn keys(store: &Store) -> Result<Vec<String>> {

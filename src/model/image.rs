@@ -65,6 +65,40 @@ pub struct ImageConfig {
     pub stop_signal: String,
     /// Build steps, newest last.
     pub history: Vec<HistoryEntry>,
+    // What follows is absent from rows that older daemons wrote.
+    /// How to find out whether a container is well; `None` when the image does not say.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    /// What a build on this image does first: Dockerfile instructions.
+    #[serde(default)]
+    pub on_build: Vec<String>,
+    /// What a build runs shell forms with; empty is `/bin/sh -c`.
+    #[serde(default)]
+    pub shell: Vec<String>,
+}
+
+/// An image's health check (Docker's `HealthConfig`). Times are nanoseconds; zero is the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// `["NONE"]`, `["CMD", ...]` or `["CMD-SHELL", ...]`.
+    pub test: Vec<String>,
+    /// Between two checks.
+    pub interval_ns: i64,
+    /// Before a check counts as failed.
+    pub timeout_ns: i64,
+    /// Before failures count.
+    pub start_period_ns: i64,
+    /// Between two checks of the start period.
+    pub start_interval_ns: i64,
+    /// Failures in a row that make a container unhealthy.
+    pub retries: i64,
+}
+
+impl HealthCheck {
+    /// Whether there is something to run.
+    pub fn is_on(&self) -> bool {
+        self.test.first().is_some_and(|word| word != "NONE")
+    }
 }
 
 /// One build step (OCI image spec, config.md `history`).

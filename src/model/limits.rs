@@ -59,12 +59,22 @@ pub const PS_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Programs (runtime, conmon) running at once on behalf of requests.
 pub const RUNTIME_CALLS_MAX: usize = 64;
 
+/// Archives of images read at once; each holds a blocking thread. Further ones wait.
+pub const UPLOADS_MAX: usize = 8;
+/// How long an upload may bring nothing, once it is read.
+pub const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Directories within one another that a size is asked of; one descriptor each.
+pub const SIZE_DEPTH_MAX: usize = 128;
+/// Entries of a container's changes that a size is asked of.
+pub const SIZE_ENTRIES_MAX: u64 = 4_000_000;
+
 /// Entries of one layer.
 pub const LAYER_ENTRIES_MAX: u64 = 4_000_000;
 /// Longest path of a layer entry.
 pub const LAYER_PATH_BYTES_MAX: usize = 4096;
-/// Unpacked bytes of one layer.
-pub const LAYER_BYTES_MAX: u64 = 1 << 40;
+/// Unpacked bytes of one layer: beyond every image in use, below what fills most disks.
+pub const LAYER_BYTES_MAX: u64 = 64 << 30;
 /// Extended header (PAX) of one archive entry: its long names and attributes.
 pub const PAX_BYTES_MAX: u64 = 1 << 20;
 /// Pieces of one sparse file in an archive; 16 bytes of memory each.
@@ -84,7 +94,8 @@ pub const ARCHIVE_IMAGES_MAX: usize = 1024;
 pub const ARCHIVE_ENTRIES_MAX: usize = 65_536;
 /// Manifests, indexes and configurations of one archive together; they are held in memory.
 pub const ARCHIVE_JSON_BYTES_MAX: u64 = 32 << 20;
-/// Largest window of a zstd stream, as a power of two (8 MiB).
+/// Largest window of a zstd stream, as a power of two (8 MiB): what RFC 8878 asks of everybody.
+/// An archive and a layer in it hold one each, in every upload, so larger ones would add up.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Longest /etc/passwd or /etc/group read from a rootfs.
 pub const PASSWD_BYTES_MAX: u64 = 4 << 20;

@@ -23,6 +23,7 @@ pub struct Reference {
 const DEFAULT_DOMAIN: &str = "docker.io";
 const OFFICIAL_PREFIX: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
+const DIGEST_ALGORITHM: &str = "sha256";
 
 impl Reference {
     /// The registry: `docker.io` where none was written.
@@ -72,6 +73,19 @@ impl Reference {
             digest: None,
             ..self.clone()
         })
+    }
+
+    /// Whether an image may be given this name: `sha256:TEXT` would be read as a digest.
+    ///
+    /// # Errors
+    /// Docker's refusal of the repository `sha256`.
+    pub fn check_assignable(&self) -> Result<(), Error> {
+        if self.familiar_name() == DIGEST_ALGORITHM {
+            return Err(Error::invalid(
+                "refusing to create an ambiguous tag using digest algorithm as name",
+            ));
+        }
+        Ok(())
     }
 
     fn suffix(&self) -> String {
@@ -266,6 +280,17 @@ mod tests {
         assert_eq!((r.tag(), r.digest()), (None, Some(&digest)));
         let both = parse(&format!("busybox:1@{digest}"));
         assert_eq!(both.familiar(), format!("busybox:1@{digest}"));
+    }
+
+    #[test]
+    fn no_image_may_be_named_like_a_digest() {
+        for bad in ["sha256", "sha256:abc", "docker.io/library/sha256"] {
+            let e = parse(bad).check_assignable().unwrap_err();
+            assert!(e.message().starts_with("refusing to create"), "{bad}");
+        }
+        for good in ["user/sha256", "localhost/sha256:1", "sha512:1"] {
+            parse(good).check_assignable().unwrap();
+        }
     }
 
     #[test]

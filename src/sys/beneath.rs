@@ -9,6 +9,7 @@
 mod attributes;
 mod copy;
 mod remove;
+mod usage;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 pub use attributes::{set_file_mode, set_file_owner, set_file_times, set_file_xattr};
 pub use copy::copy_content;
 pub use remove::remove_tree;
+pub use usage::{Usage, tree_usage};
 
 /// openat2 answers EAGAIN when a rename anywhere on the host races with `..`; a second try
 /// nearly always succeeds (openat2(2)).

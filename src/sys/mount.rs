@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use model::limits;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -33,6 +34,18 @@ pub enum OverlayApi {
     Fsopen,
     /// mount(2) with all options in one page, which holds about 200 layers.
     MountOptions,
+}
+
+impl OverlayApi {
+    /// How many layers can be mounted for certain.
+    pub fn layers_max(self) -> usize {
+        match self {
+            Self::Fsopen => limits::IMAGE_LAYERS_MAX,
+            // Each is `/proc/self/fd/NUMBER:` of up to seven digits; the rest of the options
+            // needs less than 150 bytes.
+            Self::MountOptions => (MOUNT_DATA_BYTES_MAX - 150) / "/proc/self/fd/1048575:".len(),
+        }
+    }
 }
 
 /// What may happen on a mount.

@@ -85,7 +85,8 @@ async fn list(
     ))]
 async fn inspect(State(engine): State<Engine>, version: ApiVersion, Name(name): Name) -> ApiResult {
     let image = engine.image(&name)?;
-    Ok(reply::json(&ImageInspect::new(&image, version)))
+    let trees = engine.image_trees(&image);
+    Ok(reply::json(&ImageInspect::new(&image, &trees, version)))
 }
 
 /// The query of a load.
@@ -104,9 +105,9 @@ struct LoadQuery {
     params(LoadQuery),
     request_body(content_type = "application/x-tar", content = inline(Tar)),
     responses(
-        (status = 200, description = "A stream of progress, one JSON object and CR LF each",
-            body = JsonMessage),
-        (status = 400, description = "Not an archive", body = ErrorResponse),
+        (status = 200, description = "A stream of progress, one JSON object and CR LF each; a \
+            failure is its last, with `errorDetail` and `error`", body = JsonMessage),
+        (status = 400, description = "Bad parameter", body = ErrorResponse),
     ))]
 async fn load(
     State(engine): State<Engine>,
@@ -114,7 +115,8 @@ async fn load(
     archive: Upload,
 ) -> ApiResult {
     let quiet = query.quiet.is_none_or(|quiet| quiet.0);
-    reply::job(engine.load_images(archive, quiet).await?).await
+    let job = engine.load_images(archive, quiet).await?;
+    Ok(reply::job_without_error(job).await)
 }
 
 /// The query of a create: a pull or an import.
@@ -169,7 +171,7 @@ async fn create(
         reference: given(&query.repo)
             .map(|repo| repo_tag_reference(&repo, query.tag.as_deref()))
             .transpose()?,
-        message: query.message.unwrap_or_default(),
+        message: given(&query.message).unwrap_or_else(|| "Imported from -".to_owned()),
         changes: repeated(raw_query.as_deref().unwrap_or_default(), "changes")?,
     };
     reply::job(engine.import_image(tar, request).await?).await
@@ -244,9 +246,7 @@ async fn remove(
 fn repo_tag_reference(repo: &str, tag: Option<&str>) -> Result<Reference> {
     let reference: Reference = repo.parse()?;
     if reference.digest().is_some() {
-        return Err(Error::invalid(
-            "cannot import digest reference: a digest is computed, not given",
-        ));
+        return Err(Error::invalid("cannot import digest reference"));
     }
     match tag.filter(|tag| !tag.is_empty()) {
         Some(tag) => reference.with_tag(tag),

@@ -1,13 +1,16 @@
 //! Images on the wire.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use engine::{ImageView, RemovedReference};
 use model::Reference;
+use model::image::HealthCheck;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::container::HealthConfig;
 use super::{STORAGE_DRIVER, none_if_empty};
 use crate::version::ApiVersion;
 
@@ -139,6 +142,8 @@ pub struct ImageConfig {
     pub env: Option<Vec<String>>,
     #[schema(required)]
     pub cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthConfig>,
     pub image: String,
     /// Keys are paths, values `{}`; `null` when there are none.
     #[schema(value_type = Option<BTreeMap<String, Object>>, required)]
@@ -152,13 +157,18 @@ pub struct ImageConfig {
     pub labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
+    /// What a build runs shell forms with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub shell: Vec<String>,
 }
 
 /// How layers are stored.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ImageGraphDriver {
-    /// Paths of the host; `null` for an image, whose trees are nobody else's business.
+    /// Paths of the host: `UpperDir` is the topmost layer, `LowerDir` those below it; `MergedDir`
+    /// and `WorkDir` would be beside it. `null` for an image without layers.
     #[schema(required)]
     pub data: Option<BTreeMap<String, String>>,
     /// The storage driver.
@@ -187,7 +197,8 @@ pub struct ImageMetadata {
 
 impl ImageInspect {
     /// As `version` shows it.
-    pub fn new(image: &ImageView, version: ApiVersion) -> Self {
+    /// `trees` are the directories of its layers, the topmost first.
+    pub fn new(image: &ImageView, trees: &[PathBuf], version: ApiVersion) -> Self {
         let record = &image.record;
         let config = &record.config;
         let (repo_tags, repo_digests) = names(&image.references);
@@ -213,7 +224,7 @@ impl ImageInspect {
             size: record.size_bytes,
             virtual_size: before_1_44.then_some(record.size_bytes),
             graph_driver: ImageGraphDriver {
-                data: None,
+                data: graph_data(trees),
                 name: STORAGE_DRIVER.to_owned(),
             },
             root_fs: RootFs {
@@ -231,6 +242,22 @@ impl ImageInspect {
     }
 }
 
+/// As dockerd's overlay driver shows a layer, which is an overlay of its own there.
+fn graph_data(trees: &[PathBuf]) -> Option<BTreeMap<String, String>> {
+    let (top, lower) = trees.split_first()?;
+    let shown = |path: &Path| path.display().to_string();
+    let mut data = BTreeMap::from([
+        ("MergedDir".to_owned(), shown(&top.with_file_name("merged"))),
+        ("UpperDir".to_owned(), shown(top)),
+        ("WorkDir".to_owned(), shown(&top.with_file_name("work"))),
+    ]);
+    if !lower.is_empty() {
+        let lower: Vec<String> = lower.iter().map(|path| shown(path)).collect();
+        data.insert("LowerDir".to_owned(), lower.join(":"));
+    }
+    Some(data)
+}
+
 impl From<&model::ImageConfig> for ImageConfig {
     fn from(config: &model::ImageConfig) -> Self {
         Self {
@@ -243,7 +270,23 @@ impl From<&model::ImageConfig> for ImageConfig {
             entrypoint: config.entrypoint.clone(),
             labels: none_if_empty(&config.labels),
             stop_signal: config.stop_signal.clone(),
+            healthcheck: config.health_check.as_ref().map(HealthConfig::from),
+            on_build: none_if_empty(&config.on_build),
+            shell: config.shell.clone(),
             ..Self::default()
+        }
+    }
+}
+
+impl From<&HealthCheck> for HealthConfig {
+    fn from(check: &HealthCheck) -> Self {
+        Self {
+            test: none_if_empty(&check.test),
+            interval: check.interval_ns,
+            timeout: check.timeout_ns,
+            start_period: check.start_period_ns,
+            start_interval: check.start_interval_ns,
+            retries: check.retries,
         }
     }
 }
@@ -351,7 +394,23 @@ mod tests {
         let digest = Digest::from_sha256([7; 32]);
         let canonical = format!("busybox@{digest}");
         let image = busybox(&["busybox:1", &canonical]);
-        let value = serde_json::to_value(ImageInspect::new(&image, ApiVersion::v1(47))).unwrap();
+        let trees = ["/t/2/tree", "/t/1/tree", "/t/0/tree"].map(PathBuf::from);
+        let inspect = |trees: &[PathBuf]| {
+            serde_json::to_value(ImageInspect::new(&image, trees, ApiVersion::v1(47))).unwrap()
+        };
+        let value = inspect(&trees);
+        assert_eq!(
+            value["GraphDriver"]["Data"],
+            serde_json::json!({
+                "LowerDir": "/t/1/tree:/t/0/tree",
+                "MergedDir": "/t/2/merged",
+                "UpperDir": "/t/2/tree",
+                "WorkDir": "/t/2/work",
+            })
+        );
+        let one = inspect(&trees[2..])["GraphDriver"]["Data"].clone();
+        assert_eq!(one.get("LowerDir"), None);
+        assert_eq!(inspect(&[])["GraphDriver"]["Data"], Value::Null);
         assert_eq!(value["RepoTags"], serde_json::json!(["busybox:1"]));
         assert_eq!(value["RepoDigests"], serde_json::json!([canonical]));
         assert_eq!(value["Created"], "2024-01-01T00:00:00Z");
@@ -366,7 +425,7 @@ mod tests {
     fn a_missing_build_time_is_gos_zero_time_before_1_44() {
         let mut image = busybox(&[]);
         Arc::make_mut(&mut image.record).config.created = None;
-        let created = |minor| ImageInspect::new(&image, ApiVersion::v1(minor)).created;
+        let created = |minor| ImageInspect::new(&image, &[], ApiVersion::v1(minor)).created;
         assert_eq!(created(43).as_deref(), Some("0001-01-01T00:00:00Z"));
         assert_eq!(created(44), None);
         assert_eq!(ImageSummary::new(&image, ApiVersion::v1(47)).created, 0);

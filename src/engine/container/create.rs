@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use model::image::HealthCheck;
 use model::{
     ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Kind, Mount, MountSource,
     NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
@@ -72,7 +73,12 @@ impl Engine {
             self.inner.registry.release(&name, &id);
             return Err(e);
         }
-        Ok(Created { id, warnings })
+        let check = &image.record.config.health_check;
+        Ok(Created {
+            id,
+            warnings,
+            image_checks_health: check.as_ref().is_some_and(HealthCheck::is_on),
+        })
     }
 
     /// Writes the row, then makes the container visible with a task of its own.

@@ -28,6 +28,8 @@ pub struct Created {
     pub id: ContainerId,
     /// What could not be given quite as asked.
     pub warnings: Vec<String>,
+    /// Whether the image has a health check, which is not run yet.
+    pub image_checks_health: bool,
 }
 
 /// A list request.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use model::{Digest, Error, ImageRecord, Reference, Result};
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+use model::{Digest, Error, ImageRecord, Reference, Result, limits};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, Semaphore};
 
 /// Records and names, the store behind them, and the gate between users and the sweep.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct ImageIndex {
     /// Held for reading by whoever is about to write a row that needs an image or a volume; for
     /// writing by whoever removes one.
     gate: Arc<tokio::sync::RwLock<()>>,
+    /// A permit for each archive that may be read at once.
+    pub(super) uploads: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ impl ImageIndex {
             store,
             known: RwLock::new(known),
             gate: Arc::default(),
+            uploads: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
         }
     }
 
@@ -149,10 +152,8 @@ impl Known {
             .filter(|r| r.id.hex().starts_with(hex));
         match (matches.next(), matches.next()) {
             (Some(only), None) => Ok(only),
-            (Some(_), Some(_)) => Err(Error::invalid(format!(
-                "image reference is ambiguous: {text}"
-            ))),
-            (None, _) => Err(missing(text)),
+            // As Docker: what could be several is none.
+            _ => Err(missing(text)),
         }
     }
 }
@@ -164,4 +165,32 @@ fn missing(text: &str) -> Error {
         Err(_) => text.chars().take(256).collect(),
     };
     Error::not_found(format!("No such image: {shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ImageConfig, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_prefix_of_several_ids_names_none() {
+        let mut known = Known::default();
+        for last in [1, 2] {
+            let mut bytes = [7; 32];
+            bytes[31] = last;
+            let record = ImageRecord {
+                id: Digest::from_sha256(bytes),
+                layers: Vec::new(),
+                size_bytes: 0,
+                config: ImageConfig::default(),
+            };
+            known.records.insert(record.id.clone(), Arc::new(record));
+        }
+        let e = known.find("0707").unwrap_err();
+        assert_eq!(e.kind(), Kind::NotFound);
+        assert_eq!(e.message(), "No such image: 0707:latest");
+        let whole = format!("{}01", "07".repeat(31));
+        assert_eq!(known.find(&whole).unwrap().id.hex(), whole);
+    }
 }

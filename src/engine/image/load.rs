@@ -4,7 +4,6 @@ use images::LoadedImage;
 use model::{Digest, Error, Reference, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
-use tokio_util::io::SyncIoBridge;
 
 use crate::job::{STEPS_MAX, Steps};
 use crate::{Engine, Job, Progress};
@@ -38,11 +37,12 @@ impl Engine {
     ) -> Result<()> {
         let store = self.inner.images.store.clone();
         let progress = steps.clone();
-        let loaded = crate::blocking(move || {
-            let mut archive = SyncIoBridge::new(archive);
-            store.load(&mut archive, &mut |step| progress.layer(step))
-        })
-        .await?;
+        let loaded = self
+            .inner
+            .read_upload(archive, move |archive| {
+                store.load(archive, &mut |step| progress.layer(step))
+            })
+            .await?;
         if loaded.is_empty() {
             return Err(Error::invalid("the archive holds no image"));
         }

@@ -4,17 +4,23 @@
 //! written after its bytes are whole, and removed before they go: at no point does a name lead
 //! to something half there. Bytes without a record are garbage and swept.
 
+mod change;
 mod import;
 mod index;
 mod load;
+mod pattern;
 mod remove;
+mod upload;
+mod words;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::{Digest, Filters, ImageRecord, Reference, Result};
 
 use crate::Engine;
 pub(crate) use index::ImageIndex;
+use pattern::Pattern;
 
 /// The filters a list of images takes.
 const KEYS: &[&str] = &[
@@ -75,6 +81,8 @@ impl Engine {
                 .and_then(|i| i.record.config.created))
         };
         let (before, since) = (created("before")?, created("since")?);
+        let patterns = filters.values("reference").map(Pattern::parse);
+        let patterns = patterns.collect::<Result<Vec<_>>>()?;
         let now = (self.inner.host.now)();
         let until = filters
             .values("until")
@@ -89,11 +97,7 @@ impl Engine {
             .map(|(record, references)| self.image_view(record, references))
             .filter(|i| dangling.is_none_or(|wanted| wanted == i.references.is_empty()))
             .filter(|i| filters.match_labels(&i.record.config.labels))
-            .filter(|i| {
-                filters.any("reference", |p| {
-                    i.references.iter().any(|r| matches_pattern(r, p))
-                })
-            })
+            .filter_map(|i| named_by(i, &patterns))
             .filter(|i| before.is_none_or(|t| i.record.config.created.is_some_and(|c| c < t)))
             .filter(|i| since.is_none_or(|t| i.record.config.created.is_some_and(|c| c > t)))
             .filter(|i| until.is_none_or(|t| i.record.config.created.is_none_or(|c| c < t)))
@@ -111,11 +115,17 @@ impl Engine {
         Ok(self.image_view(record, references))
     }
 
+    /// The directories of an image's layers, the topmost first.
+    pub fn image_trees(&self, image: &ImageView) -> Vec<PathBuf> {
+        self.inner.images.store.trees(&image.record.layers)
+    }
+
     /// Gives an image one more name.
     ///
     /// # Errors
-    /// `No such image: x`.
+    /// `No such image: x`; a name that no image may have.
     pub async fn tag_image(&self, reference: &str, target: Reference) -> Result<()> {
+        target.check_assignable()?;
         let (engine, reference) = (self.clone(), reference.to_owned());
         crate::to_the_end(async move {
             let _gate = engine.inner.images.gate().await;
@@ -141,51 +151,14 @@ impl Engine {
     }
 }
 
-/// Docker's `reference` filter: a shell pattern over the familiar name, with or without the tag
-/// (`distribution/reference` `FamiliarMatch`); `*` does not cross a slash.
-fn matches_pattern(reference: &Reference, pattern: &str) -> bool {
-    glob(pattern.as_bytes(), reference.familiar().as_bytes())
-        || glob(pattern.as_bytes(), reference.familiar_name().as_bytes())
-}
-
-/// Matches `*` (anything but a slash) and `?` (one byte but a slash), by backtracking to the last
-/// star only: linear in practice, quadratic at worst, never exponential.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(b'?') if text[t] != b'/' => (p, t) = (p + 1, t + 1),
-            Some(c) if *c == text[t] => (p, t) = (p + 1, t + 1),
-            _ => match star {
-                Some((star_p, star_t)) if text[star_t] != b'/' => {
-                    star = Some((star_p, star_t + 1));
-                    (p, t) = (star_p + 1, star_t + 1);
-                }
-                _ => return false,
-            },
-        }
+/// The image with the names that one of `patterns` fits, for Docker lists no others then; `None`
+/// when there are none.
+fn named_by(mut image: ImageView, patterns: &[Pattern]) -> Option<ImageView> {
+    if patterns.is_empty() {
+        return Some(image);
     }
-    pattern[p..].iter().all(|c| *c == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reference_patterns_match_names_with_and_without_tags() {
-        let r: Reference = "library/busybox:1.36".parse().unwrap();
-        for yes in ["busybox", "busybox:1.36", "busy*", "busybox:*", "b?sybox"] {
-            assert!(matches_pattern(&r, yes), "{yes}");
-        }
-        for no in ["busy", "*/busybox", "busybox:2*", ""] {
-            assert!(!matches_pattern(&r, no), "{no}");
-        }
-        assert!(!glob(b"*", b"a/b"));
-    }
+    image
+        .references
+        .retain(|r| patterns.iter().any(|p| p.fits(r)));
+    (!image.references.is_empty()).then_some(image)
 }

@@ -50,7 +50,8 @@ impl Engine {
                 self.untag(&name, &mut removed).await?;
                 return Ok(removed);
             }
-            Some(name) => self.check_unused(&image, &name.familiar(), force)?,
+            // Docker quotes what the client wrote.
+            Some(_) => self.check_unused(&image, reference, force)?,
             None if image.references.len() > 1 && !force => {
                 return Err(Error::conflict(format!(
                     "conflict: unable to delete {} (must be forced) - image is referenced in \

@@ -12,7 +12,6 @@ use std::path::Path;
 use model::{Error, Result, limits};
 use sys::beneath::{Dir, FileTime, Kind, Metadata, Node};
 
-use super::Place;
 use super::entry::{self, Target, WHITEOUT_DEVICE};
 use crate::failure::At;
 use crate::path::{CleanPath, shown};
@@ -31,15 +30,15 @@ const AUFS_PREFIX: &[u8] = b".wh..wh.";
 /// Memory for directory times that are set at the end; when it is used up they are set at once.
 const PENDING_TIMES_BYTES_MAX: usize = 8 << 20;
 
-/// Applies every entry of `reader` to the empty directory `place.tree`; returns the sum of the
+/// Applies every entry of `reader` to the empty directory `tree`; returns the sum of the
 /// sizes of regular files.
 ///
 /// # Errors
 /// As [`super::unpack`].
-pub(super) fn apply<R: Read>(reader: &mut Reader<R>, place: &Place) -> Result<u64> {
-    let root = Dir::open(&place.tree).at("open", &place.tree)?;
+pub(super) fn apply<R: Read>(reader: &mut Reader<R>, tree: &Path) -> Result<u64> {
+    let root = Dir::open(tree).at("open", tree)?;
     let mut applier = Applier {
-        place,
+        tree,
         root,
         parent: None,
         entries: 0,
@@ -55,7 +54,7 @@ pub(super) fn apply<R: Read>(reader: &mut Reader<R>, place: &Place) -> Result<u6
 }
 
 struct Applier<'a> {
-    place: &'a Place,
+    tree: &'a Path,
     root: Dir,
     /// The directory of the last entry: the next one is nearly always in the same.
     parent: Option<(CleanPath, Dir)>,
@@ -112,7 +111,7 @@ impl Applier<'_> {
                 shown(&entry.path)
             )));
         }
-        entry::set_dir_attributes(&self.root, entry, &self.place.tree)?;
+        entry::set_dir_attributes(&self.root, entry, self.tree)?;
         self.remember_times(CleanPath::default(), entry.modified)
     }
 
@@ -136,7 +135,7 @@ impl Applier<'_> {
             // The layer removes the lower directory and brings a new one.
             set_opaque(&dir).map_err(|e| target.failed(&e))?;
         }
-        entry::set_dir_attributes(&dir, entry, &self.place.tree.join(path.as_path()))?;
+        entry::set_dir_attributes(&dir, entry, &self.tree.join(path.as_path()))?;
         self.remember_times(path.clone(), entry.modified)
     }
 
@@ -181,7 +180,7 @@ impl Applier<'_> {
         if bytes == OPAQUE_WHITEOUT {
             self.enter(parent)?;
             let (path, dir) = self.here();
-            return set_opaque(dir).at("mark opaque", &self.place.tree.join(path.as_path()));
+            return set_opaque(dir).at("mark opaque", &self.tree.join(path.as_path()));
         }
         if bytes.starts_with(AUFS_PREFIX) {
             return Ok(());
@@ -228,12 +227,9 @@ impl Applier<'_> {
         if found.kind != Kind::Dir {
             return target.dir.unlink(name).map_err(|e| target.failed(&e));
         }
-        let scratch = &self.place.scratch;
-        std::fs::create_dir(scratch).at("create", scratch)?;
-        let removed = Dir::open(scratch)
-            .and_then(|scratch| sys::beneath::remove_tree(target.dir, name, &scratch));
-        removed.map_err(|e| target.failed(&e))?;
-        std::fs::remove_dir(scratch).at("remove", scratch)
+        sys::beneath::remove_tree(target.dir, name)
+            .map(drop)
+            .map_err(|e| target.failed(&e))
     }
 
     /// Makes `path` the directory of the next operations, with whatever is missing on the way.
@@ -251,7 +247,7 @@ impl Applier<'_> {
             {
                 self.make_dirs(&path)?
             }
-            Err(e) => return Err(entry::failed(&e, &path, &self.place.tree)),
+            Err(e) => return Err(entry::failed(&e, &path, self.tree)),
         };
         self.parent = Some((path, dir));
         Ok(())
@@ -259,7 +255,7 @@ impl Applier<'_> {
 
     /// Opens `path` one component after the other and makes the missing ones, mode 0755, root's.
     fn make_dirs(&self, path: &CleanPath) -> Result<Dir> {
-        let failed = |e: &io::Error| entry::failed(e, path, &self.place.tree);
+        let failed = |e: &io::Error| entry::failed(e, path, self.tree);
         let mut dir = self.root.in_root(Path::new("")).map_err(|e| failed(&e))?;
         let mut walked = CleanPath::default();
         for name in path.components() {
@@ -298,7 +294,7 @@ impl Applier<'_> {
             dir: self.here().1,
             name,
             path,
-            tree: &self.place.tree,
+            tree: self.tree,
         }
     }
 
@@ -316,7 +312,7 @@ impl Applier<'_> {
             // A later entry may have replaced the directory or one above it.
             if let Ok(dir) = self.root.beneath(path.as_path()) {
                 dir.set_own_times(modified, modified)
-                    .at("set times of", &self.place.tree.join(path.as_path()))?;
+                    .at("set times of", &self.tree.join(path.as_path()))?;
             }
         }
         self.times_bytes = 0;

@@ -28,29 +28,20 @@ pub(crate) struct Unpack {
     pub(crate) size_bytes: u64,
 }
 
-/// Where [`unpack`] works.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    /// An empty directory that becomes the tree's root.
-    pub(crate) tree: PathBuf,
-    /// An absent path beside it, for directories on their way out.
-    pub(crate) scratch: PathBuf,
-}
-
 /// Unpacks a layer, in one pass over `source`, which is read to its end.
 ///
 /// # Errors
 /// `InvalidParameter` for a damaged, hostile or oversized archive; `System` when the host
 /// cannot write it. The caller removes what was written.
-pub(crate) fn unpack(source: &mut dyn Read, place: &Place) -> Result<Unpack> {
+pub(crate) fn unpack(source: &mut dyn Read, tree: &Path) -> Result<Unpack> {
     let mut unpacked = Unpacked::new(Hashed::new(source))?;
     let (size_bytes, diff_id, mut unpacked) = if unpacked.is_compressed() {
         let mut hashed = Hashed::new(unpacked);
-        let size_bytes = apply_all(&mut hashed, place)?;
+        let size_bytes = apply_all(&mut hashed, tree)?;
         let (diff_id, _, unpacked) = hashed.finish();
         (size_bytes, Some(diff_id), unpacked)
     } else {
-        (apply_all(&mut unpacked, place)?, None, unpacked)
+        (apply_all(&mut unpacked, tree)?, None, unpacked)
     };
     // A damaged end of a compressed stream shows only when it is read.
     drain(&mut unpacked)?;
@@ -63,9 +54,9 @@ pub(crate) fn unpack(source: &mut dyn Read, place: &Place) -> Result<Unpack> {
     })
 }
 
-fn apply_all(source: &mut dyn Read, place: &Place) -> Result<u64> {
+fn apply_all(source: &mut dyn Read, tree: &Path) -> Result<u64> {
     let mut reader = crate::tar::Reader::new(buffered(source));
-    let size_bytes = apply::apply(&mut reader, place)?;
+    let size_bytes = apply::apply(&mut reader, tree)?;
     // The end marker is padded to a record, and the digest is over all of it.
     drain(&mut reader.into_inner())?;
     Ok(size_bytes)

@@ -190,7 +190,7 @@ impl Pass<'_> {
     }
 
     fn layer(&mut self, content: &mut dyn Read, entry: &Entry, path: &CleanPath) -> Result<Member> {
-        let (dir, place) = self.staging.layer(self.entries)?;
+        let (dir, tree) = self.staging.layer(self.entries)?;
         let mut told = Told {
             source: content,
             progress: &mut *self.progress,
@@ -202,7 +202,7 @@ impl Pass<'_> {
             told_bytes: 0,
             total_bytes: entry.size_bytes,
         };
-        match layer::unpack(&mut told, &place) {
+        match layer::unpack(&mut told, &tree) {
             Ok(unpack) => Ok(Member::Layer {
                 dir,
                 info: unpack.into(),

@@ -47,13 +47,23 @@ fn image(contents: &Contents, item: &Item) -> Result<Found> {
     let layers = item.layers.as_deref().unwrap_or_default();
     let layers = layers.iter().map(|path| CleanPath::parse(path.as_bytes()));
     let references = item.repo_tags.as_deref().unwrap_or_default();
-    let references = references.iter().map(|tag| {
-        tag.parse::<Reference>()
-            .context(format_args!("bad name {tag:?} in the archive"))
-    });
+    let references = references.iter().map(|tag| named(tag));
     Ok(Found {
         config,
         layers: layers.collect::<Result<_>>()?,
         references: references.collect::<Result<_>>()?,
     })
+}
+
+/// A name of the manifest. None may have a digest: it would be the archive's word against the
+/// registry's, whose digest nobody can check here.
+fn named(tag: &str) -> Result<Reference> {
+    let reference: Reference = tag
+        .parse()
+        .context(format_args!("bad name {tag:?} in the archive"))?;
+    if reference.digest().is_some() {
+        return Err(Error::invalid(format!("invalid tag {tag:?}")));
+    }
+    reference.check_assignable()?;
+    Ok(reference)
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, Result};
 use sha2::{Digest as _, Sha256};
+use sys::mount::OverlayApi;
 
 use crate::compression::digest_of;
 use crate::config;
@@ -58,6 +59,7 @@ struct Found {
 
 pub(crate) fn load(
     store: &Arc<Store>,
+    overlay: OverlayApi,
     source: &mut dyn Read,
     progress: &mut dyn FnMut(LoadStep),
 ) -> Result<Vec<LoadedImage>> {
@@ -77,7 +79,7 @@ pub(crate) fn load(
     let mut trees: HashMap<Digest, (PathBuf, TreeInfo)> = HashMap::new();
     let mut blobs = Vec::new();
     for image in found {
-        let (record, lease) = resolve(store, &contents, &image, &mut trees)
+        let (record, lease) = resolve(store, overlay, &contents, &image, &mut trees)
             .context(format_args!("cannot load {}", title(&image)))?;
         blobs.push((record.id.clone(), image.config));
         match loaded.iter_mut().find(|l| l.record.id == record.id) {
@@ -102,6 +104,7 @@ pub(crate) fn load(
 /// that are still in staging in `trees`.
 fn resolve(
     store: &Arc<Store>,
+    overlay: OverlayApi,
     contents: &Contents,
     image: &Found,
     trees: &mut HashMap<Digest, (PathBuf, TreeInfo)>,
@@ -112,6 +115,16 @@ fn resolve(
             "the configuration names {} layers, the manifest {}",
             parsed.diff_ids.len(),
             image.layers.len()
+        )));
+    }
+    // A layer that comes twice is mounted once. Better now than when a container starts.
+    let mounted = parsed.diff_ids.iter().collect::<BTreeSet<_>>().len();
+    if mounted > overlay.layers_max() {
+        return Err(Error::invalid(format!(
+            "image of {mounted} layers, the most this kernel can mount are {}; Linux 6.8 and \
+             younger mount {}",
+            overlay.layers_max(),
+            OverlayApi::Fsopen.layers_max()
         )));
     }
     let mut lease = Lease::new(store);

@@ -260,8 +260,21 @@ impl Descriptor {
             .annotation(NAME_ANNOTATION)
             .or_else(|| self.annotation(REF_ANNOTATION).filter(|n| !bare(n)));
         let parse = |name: &str| {
-            name.parse()
-                .context(format_args!("bad name {name:?} in the archive"))
+            let reference: Reference = name
+                .parse()
+                .context(format_args!("bad name {name:?} in the archive"))?;
+            // Whoever starts NAME@DIGEST relies on what the digest is of.
+            if reference
+                .digest()
+                .is_some_and(|d| d.as_ref() != self.digest)
+            {
+                return Err(Error::invalid(format!(
+                    "invalid name {name:?} in the archive: it is of {}",
+                    self.digest
+                )));
+            }
+            reference.check_assignable()?;
+            Ok(reference)
         };
         name.map(parse).into_iter().collect()
     }

@@ -121,8 +121,14 @@ impl<R: Read> Reader<R> {
         long_link: Option<Vec<u8>>,
     ) -> Result<Entry> {
         let pax = pax.unwrap_or_default();
-        let stored_path = pax.path.or(long_name).unwrap_or_else(|| header.path());
-        let link = pax.link.or(long_link).unwrap_or_else(|| header.link());
+        // Of two extensions that name an entry, Go takes GNU's: readers must not see two names.
+        let given = |name: Option<Vec<u8>>| name.filter(|name| !name.is_empty());
+        let stored_path = given(long_name)
+            .or(pax.path)
+            .unwrap_or_else(|| header.path());
+        let link = given(long_link)
+            .or(pax.link)
+            .unwrap_or_else(|| header.link());
         let kind = match header.type_flag() {
             0 if stored_path.ends_with(b"/") => EntryKind::Dir,
             0 | b'0' | b'7' | b'S' => EntryKind::File,

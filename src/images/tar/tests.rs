@@ -58,6 +58,29 @@ fn long_names_of_both_kinds_are_joined_to_their_entry() {
     }
 }
 
+/// As Go's archive/tar decides it, in whichever order they come.
+#[test]
+fn a_gnu_name_wins_over_a_pax_name() {
+    let mut pax = tar::Builder::new(Vec::new());
+    pax.append_pax_extensions([("path", &b"pax"[..]), ("linkpath", b"pax-link")])
+        .unwrap();
+    let mut pax = pax.into_inner().unwrap();
+    pax.truncate(pax.len() - 1024);
+    let name = block(&header("././@LongLink", b'L', 4), b"gnu\0");
+    let link = block(&header("././@LongLink", b'K', 9), b"gnu-link\0");
+    let none = block(&header("././@LongLink", b'L', 1), b"\0");
+    let entry = block(&header("short", b'2', 0), b"");
+    for (archive, path, target) in [
+        ([&pax, &name, &link, &entry], "gnu", "gnu-link"),
+        ([&link, &name, &pax, &entry], "gnu", "gnu-link"),
+        ([&none, &link, &pax, &entry], "pax", "gnu-link"),
+    ] {
+        let found = read_all(&archive.map(Vec::as_slice).concat()).unwrap();
+        assert_eq!(found[0].0.path, path.as_bytes());
+        assert_eq!(found[0].0.kind, EntryKind::Symlink(target.into()));
+    }
+}
+
 #[test]
 fn a_ustar_prefix_is_part_of_the_name() {
     let mut h = tar::Header::new_ustar();

@@ -152,6 +152,38 @@ fn the_annotation_of_a_bare_tag_names_nothing() {
 }
 
 #[test]
+fn a_name_with_a_digest_must_be_of_what_it_names() {
+    let layers = [layer_of("f", b"x")];
+    let other = digest_of(b"what a registry has");
+    for forged in [
+        format!("nginx@{other}"),
+        format!("nginx:1@{other}"),
+        "sha256:0".to_owned(),
+    ] {
+        let f = Fixture::new();
+        let e = f.load(&docker_archive(&layers, &[&forged])).unwrap_err();
+        assert_eq!(e.kind(), model::Kind::InvalidParameter, "{e}");
+        let mut oci = Oci::default();
+        let manifest = oci.manifest(&layers, gzip);
+        let annotations = json!({"io.containerd.image.name": forged});
+        oci.entries.push(with(manifest, "annotations", annotations));
+        let e = f.load(&oci.archive()).unwrap_err();
+        assert_eq!(e.kind(), model::Kind::InvalidParameter, "{e}");
+    }
+    // The digest of its own manifest is true, except in a form that has no manifests.
+    let f = Fixture::new();
+    let mut oci = Oci::default();
+    let manifest = oci.manifest(&layers, gzip);
+    let name = format!("nginx@{}", manifest["digest"].as_str().unwrap());
+    let annotations = json!({"io.containerd.image.name": name});
+    oci.entries.push(with(manifest, "annotations", annotations));
+    let loaded = f.load(&oci.archive()).unwrap();
+    assert_eq!(names(&loaded[0]), [name.as_str()]);
+    let e = f.load(&docker_archive(&layers, &[&name])).unwrap_err();
+    assert_eq!(e.message(), format!("invalid tag {name:?}"));
+}
+
+#[test]
 fn a_nested_index_gives_the_image_of_this_host() {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",

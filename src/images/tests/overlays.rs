@@ -50,6 +50,7 @@ fn whiteouts_and_opaque_directories_hide_what_is_below() {
         .load(&docker_archive(&[bottom, top], &["x:1"]))
         .unwrap()
         .remove(0);
+    assert_eq!(f.images.writable_size("k1").unwrap(), 0);
     f.images.create_writable("k1").unwrap();
     let merged = f.images.mount("k1", &image.record.layers).unwrap();
     assert_eq!(
@@ -139,6 +140,33 @@ fn many_layers_and_none_can_be_mounted() {
     let merged = f.images.mount("none", &nothing.record.layers).unwrap();
     assert_eq!(names(&merged).len(), 0);
     std::fs::write(merged.join("f"), "").unwrap();
+}
+
+#[test]
+fn what_could_not_be_mounted_is_not_loaded() {
+    let f = Fixture::new();
+    let old = crate::Images {
+        overlay: sys::mount::OverlayApi::MountOptions,
+        ..f.images.clone()
+    };
+    let most = old.overlay.layers_max();
+    let mut layers: Vec<_> = (0..most)
+        .map(|n| layer_of(&format!("f{n}"), b"x"))
+        .collect();
+    // The same again counts for nothing.
+    layers.push(layers[0].clone());
+    let load = |archive: &[u8]| old.load(&mut &archive[..], &mut |_| {});
+    let image = load(&docker_archive(&layers, &["x:1"])).unwrap().remove(0);
+    old.create_writable("most").unwrap();
+    let merged = old.mount("most", &image.record.layers).unwrap();
+    assert_eq!(names(&merged).len(), most);
+    old.unmount("most").unwrap();
+
+    layers.push(layer_of("one more", b"x"));
+    let e = load(&docker_archive(&layers, &["x:2"])).unwrap_err();
+    assert_eq!(e.kind(), model::Kind::InvalidParameter);
+    assert!(e.message().contains("this kernel can mount"), "{e}");
+    f.load(&docker_archive(&layers, &["x:2"])).unwrap();
 }
 
 #[test]

@@ -117,6 +117,39 @@ fn reopen(f: &Fixture) -> Images {
     Images::open(&f.root).unwrap()
 }
 
+#[test]
+fn an_overlay_that_a_killed_daemon_left_mounted_is_unmounted() {
+    let f = Fixture::new();
+    let left = f.root.canonicalize().unwrap().join("staging/77/fsopen");
+    let dir = |name: &str| {
+        let dir = left.join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    };
+    let (upper, work, merged) = (dir("upper"), dir("work"), dir("merged"));
+    let overlay = sys::mount::Overlay {
+        lower: &[dir("top")],
+        upper: &upper,
+        work: &work,
+    };
+    sys::mount::overlay(f.images.overlay_api(), overlay, &merged).unwrap();
+    reopen(&f);
+    assert!(sys::mount::below(&f.root).unwrap().is_empty());
+    assert_eq!(f.staged(), 0);
+}
+
+#[test]
+fn what_cannot_be_removed_does_not_keep_the_store_shut() {
+    let f = Fixture::new();
+    // Where a file was expected: the removal fails for root as well.
+    let blob = f.root.join("blobs/sha256/.not-a-file.tmp");
+    std::fs::create_dir(&blob).unwrap();
+    let other = f.root.join("blobs/sha256/.a-file.tmp");
+    std::fs::write(&other, "").unwrap();
+    reopen(&f);
+    assert!(blob.exists() && !other.exists());
+}
+
 /// Set for the process that is to be killed: the root of its store.
 const VICTIM: &str = "MOORED_TEST_LOAD_FOR_EVER";
 

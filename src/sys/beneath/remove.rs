@@ -12,44 +12,65 @@ const NAMES_AT_ONCE: usize = 4096;
 /// regular files whose last name went.
 ///
 /// Never follows a link and holds two descriptors however deep the tree is: a container can make
-/// directories deeper than any recursion or path can go. `scratch` is a directory of the same
-/// file system that nobody else uses; subdirectories are moved there before they are emptied.
+/// directories deeper than any recursion or path can go. What a subdirectory holds is moved up
+/// into the doomed directory itself, so nothing has to be made, and a full disk can be emptied.
 ///
 /// # Errors
-/// The first failure; what remains can be removed by calling again, with the scratch directory
-/// itself removed by the same means.
-pub fn remove_tree(parent: &Dir, name: &OsStr, scratch: &Dir) -> io::Result<u64> {
+/// The first failure; what remains can be removed by calling again.
+pub fn remove_tree(parent: &Dir, name: &OsStr) -> io::Result<u64> {
     let mut freed_bytes = 0;
-    let mut waiting: Vec<u64> = Vec::new();
-    let mut next = 0;
-    match remove_or_report_dir(parent, name, &mut freed_bytes)? {
-        Removal::Gone => return Ok(freed_bytes),
-        Removal::FullDir => {
-            parent.rename(name, scratch, OsStr::new("0"))?;
-            waiting.push(next);
-        }
+    if matches!(remove_one(parent, name, &mut freed_bytes)?, Removal::Gone) {
+        return Ok(freed_bytes);
     }
-    while let Some(number) = waiting.pop() {
-        let number = OsString::from(number.to_string());
-        let dir = scratch.child(&number)?;
-        loop {
-            // Each pass empties what it lists, so the next one starts at the rest.
-            let entries = dir.first_names(NAMES_AT_ONCE)?;
-            if entries.is_empty() {
-                break;
-            }
-            for entry in entries {
-                let removal = remove_or_report_dir(&dir, &entry, &mut freed_bytes)?;
-                if matches!(removal, Removal::FullDir) {
-                    next += 1;
-                    dir.rename(&entry, scratch, OsStr::new(&next.to_string()))?;
-                    waiting.push(next);
-                }
-            }
-        }
-        scratch.rmdir(&number)?;
-    }
+    let doomed = parent.child(name)?;
+    let mut names = FreshNames::default();
+    empty(&doomed, &mut freed_bytes, |entry, freed_bytes| {
+        let child = doomed.child(entry)?;
+        empty(&child, freed_bytes, |grandchild, _| {
+            child.rename(grandchild, &doomed, &names.next_in(&doomed)?)
+        })?;
+        doomed.rmdir(entry)
+    })?;
+    parent.rmdir(name)?;
     Ok(freed_bytes)
+}
+
+/// Removes all that `dir` holds; what `full_dir` is called for must be gone when it returns.
+fn empty(
+    dir: &Dir,
+    freed_bytes: &mut u64,
+    mut full_dir: impl FnMut(&OsStr, &mut u64) -> io::Result<()>,
+) -> io::Result<()> {
+    loop {
+        // Each pass takes away what it lists, so the next one starts at the rest.
+        let entries = dir.first_names(NAMES_AT_ONCE)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for entry in entries {
+            if matches!(remove_one(dir, &entry, freed_bytes)?, Removal::FullDir) {
+                full_dir(&entry, freed_bytes)?;
+            }
+        }
+    }
+}
+
+/// Names that a directory does not have: numbers, for they are short.
+#[derive(Default)]
+struct FreshNames {
+    next: u64,
+}
+
+impl FreshNames {
+    fn next_in(&mut self, dir: &Dir) -> io::Result<OsString> {
+        loop {
+            let name = OsString::from(self.next.to_string());
+            self.next += 1;
+            if dir.metadata(&name)?.is_none() {
+                return Ok(name);
+            }
+        }
+    }
 }
 
 enum Removal {
@@ -57,7 +78,7 @@ enum Removal {
     FullDir,
 }
 
-fn remove_or_report_dir(dir: &Dir, name: &OsStr, freed_bytes: &mut u64) -> io::Result<Removal> {
+fn remove_one(dir: &Dir, name: &OsStr, freed_bytes: &mut u64) -> io::Result<Removal> {
     let Some(found) = dir.metadata(name)? else {
         return Ok(Removal::Gone);
     };

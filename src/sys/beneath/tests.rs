@@ -4,6 +4,7 @@ use super::*;
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn os(text: &str) -> &OsStr {
     OsStr::new(text)
@@ -107,12 +108,18 @@ fn removal_takes_depth_breadth_and_links_but_not_their_targets() {
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("f"), "keep").unwrap();
     let parent = Dir::open(temp.path()).unwrap();
-    parent.mkdir(os("scratch")).unwrap();
-    let scratch = parent.child(os("scratch")).unwrap();
     parent.mkdir(os("tree")).unwrap();
     let top = parent.child(os("tree")).unwrap();
     for n in 0..5000 {
         top.create_file(os(&format!("f{n}"))).unwrap();
+    }
+    // Names that the removal might come to use itself.
+    for n in 0..20 {
+        top.mkdir(os(&n.to_string())).unwrap();
+        let child = top.child(os(&n.to_string())).unwrap();
+        child.mkdir(os("7")).unwrap();
+        child.create_file(os("0")).unwrap();
+        child.child(os("7")).unwrap().mkdir(os("8")).unwrap();
     }
     let mut file = top.create_file(os("big")).unwrap();
     file.write_all(&[1; 1000]).unwrap();
@@ -125,11 +132,10 @@ fn removal_takes_depth_breadth_and_links_but_not_their_targets() {
     }
     deepest.symlink(outside.as_os_str(), os("out")).unwrap();
     drop(deepest);
-    assert_eq!(remove_tree(&parent, os("tree"), &scratch).unwrap(), 1000);
-    assert_eq!(scratch.names().unwrap().len(), 0);
+    assert_eq!(remove_tree(&parent, os("tree")).unwrap(), 1000);
     assert_eq!(parent.metadata(os("tree")).unwrap(), None);
     assert_eq!(std::fs::read(outside.join("f")).unwrap(), b"keep");
-    assert_eq!(remove_tree(&parent, os("tree"), &scratch).unwrap(), 0);
+    assert_eq!(remove_tree(&parent, os("tree")).unwrap(), 0);
 }
 
 #[test]
@@ -155,4 +161,53 @@ fn a_copy_keeps_holes() {
     let at = usize::try_from(hole).unwrap();
     assert_eq!(&content[..6], b"start\0");
     assert_eq!(&content[at..at + 3], b"end");
+}
+
+#[test]
+fn usage_counts_files_once_and_nothing_behind_links() {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(temp.path().join("in/a/b/c")).unwrap();
+    std::fs::create_dir(temp.path().join("out")).unwrap();
+    std::fs::write(temp.path().join("out/f"), [0; 1000]).unwrap();
+    let root = temp.path().join("in");
+    std::fs::write(root.join("a/f"), [0; 10]).unwrap();
+    std::fs::write(root.join("a/b/c/f"), [0; 5]).unwrap();
+    std::fs::hard_link(root.join("a/f"), root.join("a/b/g")).unwrap();
+    symlink(temp.path().join("out"), root.join("dir")).unwrap();
+    symlink(temp.path().join("out/f"), root.join("file")).unwrap();
+    let usage = |depth, entries| {
+        let found = tree_usage(Dir::open(&root).unwrap(), depth, entries).unwrap();
+        (found.bytes, found.cut)
+    };
+    assert_eq!(usage(4, 8), (15, false));
+    assert_eq!(usage(3, 8), (10, true));
+    assert!(usage(4, 7).1);
+    assert_eq!(usage(4, 0), (0, true));
+}
+
+/// Directories turn into links to the outside and back while the tree is walked.
+#[test]
+fn usage_is_not_led_out_of_the_tree() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, out) = (temp.path().join("in"), temp.path().join("out"));
+    std::fs::create_dir_all(root.join("d")).unwrap();
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("f"), [0; 1000]).unwrap();
+    symlink(&out, root.join("l")).unwrap();
+    let stop = AtomicBool::new(false);
+    let done = || stop.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let dir = Dir::open(&root).unwrap();
+            while !done() {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(&dir, "d", &dir, "l", flags).unwrap();
+            }
+        });
+        for _ in 0..300 {
+            let found = tree_usage(Dir::open(&root).unwrap(), 8, 100).unwrap();
+            assert_eq!(found.bytes, 0);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }

@@ -57,6 +57,20 @@ fn a_row_has_what_clients_read() {
 }
 
 #[test]
+fn a_container_that_never_started_has_the_size_of_its_image() {
+    let d = daemon();
+    d.create("new", json!({"Cmd": ["true"]}));
+    let image = d.http.get("/images/busybox/json").expect(200).json();
+    let list = d.http.get("/containers/json?all=1&size=1").expect(200);
+    let inspect = d.http.get("/containers/new/json?size=1").expect(200).json();
+    for sized in [&list.json()[0], &inspect] {
+        assert_eq!(sized["SizeRootFs"], image["Size"], "{sized}");
+    }
+    assert_eq!(inspect["SizeRw"], 0);
+    d.finish();
+}
+
+#[test]
 fn filters_choose_in_both_spellings() {
     let d = daemon();
     let sleep = |labels: Value| json!({"Cmd": ["sleep", "1000"], "Labels": labels});

@@ -1,0 +1,104 @@
+//! Archives as they come from a client: few at once, and none that stands still for ever.
+//!
+//! Whoever reads one holds a thread of the pool that all blocking work shares, so clients that
+//! open uploads and send nothing could stop everything else.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use model::{Error, Result, limits};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Sleep;
+use tokio_util::io::SyncIoBridge;
+
+use crate::Inner;
+
+impl Inner {
+    /// Runs `work` on what `archive` brings, on a blocking thread, when it is its turn.
+    pub(super) async fn read_upload<R, T>(
+        &self,
+        archive: R,
+        work: impl FnOnce(&mut dyn io::Read) -> Result<T> + Send + 'static,
+    ) -> Result<T>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        T: Send + 'static,
+    {
+        let turn = self.images.uploads.clone().acquire_owned().await;
+        let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
+        let archive = Patient::new(archive, limits::UPLOAD_IDLE_TIMEOUT);
+        crate::blocking(move || {
+            let done = work(&mut SyncIoBridge::new(archive));
+            // Only now: the thread is what is short.
+            drop(turn);
+            done
+        })
+        .await
+    }
+}
+
+/// A reader that fails when nothing came for a while.
+struct Patient<R> {
+    inner: R,
+    patience: Duration,
+    /// Runs while nothing comes.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<R> Patient<R> {
+    fn new(inner: R, patience: Duration) -> Self {
+        Self {
+            inner,
+            patience,
+            waiting: None,
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Patient<R> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buf) {
+            this.waiting = None;
+            return Poll::Ready(read);
+        }
+        let patience = this.patience;
+        let waiting = this
+            .waiting
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(waiting.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("nothing came for {} s", patience.as_secs()),
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn silence_ends_an_upload_but_slowness_does_not() {
+        let (mut client, upload) = tokio::io::duplex(64);
+        let mut upload = Patient::new(upload, Duration::from_millis(200));
+        let sender = async {
+            for _ in 0..6 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                client.write_all(b"x").await.unwrap();
+            }
+        };
+        let mut six = [0; 6];
+        let (read, ()) = tokio::join!(upload.read_exact(&mut six), sender);
+        read.unwrap();
+        let silence = upload.read(&mut six).await.unwrap_err();
+        assert_eq!(silence.kind(), io::ErrorKind::TimedOut);
+    }
+}
