@@ -49,9 +49,8 @@ async fn create(
     Query(query): Query<CreateQuery>,
     body: JsonBody,
 ) -> ApiResult {
-    let request: CreateRequest = body.parse()?;
     let translated = translate(
-        request,
+        CreateRequest::read(&body)?,
         query.name.as_deref(),
         query.platform.as_deref(),
         version,
