@@ -82,8 +82,10 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
     let mut mounts = Vec::with_capacity(view.spec.mounts.len() * 2);
     for mount in &view.spec.mounts {
         mounts.push(mount.destination.as_str());
-        if let MountSource::Volume { name, .. } = &mount.source {
-            mounts.push(name.as_str());
+        match &mount.source {
+            MountSource::Volume { name, .. } => mounts.push(name.as_str()),
+            MountSource::Bind { path, .. } => mounts.push(path),
+            MountSource::Tmpfs { .. } => {}
         }
     }
     selection.selects(&Candidate {
