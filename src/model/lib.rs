@@ -16,6 +16,7 @@ pub mod filter;
 pub mod id;
 pub mod image;
 pub mod limits;
+pub mod moment;
 pub mod mount;
 pub mod process;
 pub mod reference;

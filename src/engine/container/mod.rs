@@ -33,7 +33,6 @@ mod view;
 pub(crate) mod wait;
 
 pub(crate) use exit::{auto_removal, exited_state};
-pub(crate) use list::parse_until;
 pub(crate) use refusal::check;
 pub(crate) use registry::Registry;
 pub use request::{

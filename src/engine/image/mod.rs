@@ -75,12 +75,7 @@ impl Engine {
                 .and_then(|i| i.record.config.created))
         };
         let (before, since) = (created("before")?, created("since")?);
-        let now = (self.inner.host.now)();
-        let until = filters
-            .values("until")
-            .next()
-            .map(|u| crate::container::parse_until(u, now))
-            .transpose()?;
+        let until = self.until(filters)?;
         let mut selected: Vec<ImageView> = self
             .inner
             .images
