@@ -20,6 +20,7 @@ mod list;
 mod mounts;
 mod name;
 mod operations;
+mod platform;
 mod prune;
 mod refusal;
 mod registry;
