@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use engine::{Job, Progress};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
@@ -32,6 +32,17 @@ pub fn json_with_status(status: StatusCode, value: &impl Serialize) -> Response 
 /// One JSON value and a line feed, for a body that is sent later than its head.
 pub(crate) fn json_line(value: &impl Serialize) -> Bytes {
     line(value, b"\n").into()
+}
+
+/// An error among the frames of a stream whose head is sent: on the stream of the daemon's own
+/// messages (moby `stdcopy.Systemerr`).
+pub fn system_error_frame(text: &str) -> Bytes {
+    const SYSTEM_ERROR: u8 = 3;
+    let mut frame = BytesMut::with_capacity(8 + text.len());
+    frame.put_slice(&[SYSTEM_ERROR, 0, 0, 0]);
+    frame.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    frame.put_slice(text.as_bytes());
+    frame.freeze()
 }
 
 /// 204.

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use super::settings::{CgroupManager, LogFormat};
@@ -63,10 +64,19 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", env = "MOORED_RUN_ROOT", global = true)]
     pub(crate) run_root: Option<PathBuf>,
 
-    /// OCI runtime of containers that name none: crun, runc or one of the file's
+    /// OCI runtime of containers that name none: crun, runc, one of the file's or one on $PATH
     /// [default: the first of crun and runc that really runs a container here]
     #[arg(long, value_name = "NAME", env = "MOORED_RUNTIME", global = true)]
     pub(crate) runtime: Option<String>,
+
+    /// Tell the OCI runtimes not to use pivot_root: for a root file system on a ramdisk
+    #[arg(
+        long,
+        env = "MOORED_NO_PIVOT",
+        value_parser = BoolishValueParser::new(),
+        global = true
+    )]
+    pub(crate) no_pivot: bool,
 
     /// Who makes cgroups [default: cgroupfs]
     #[arg(

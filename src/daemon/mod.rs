@@ -6,6 +6,7 @@
 
 mod check;
 mod cli;
+mod launch;
 mod log;
 mod roots;
 mod serve;

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use sys::mount::MountOptions;
@@ -49,18 +49,13 @@ pub(crate) fn claim(settings: &Settings) -> Result<Roots> {
 /// # Errors
 /// When the directory cannot be made or looked at.
 pub(crate) fn protect_exits(settings: &Settings) -> Result<()> {
-    let exits = exits_dir(&settings.run_root);
+    let exits = engine::exit_dir(&settings.run_root);
     make_dir(&exits, EXITS_MODE)?;
     match exits_state(settings).with_context(|| format!("look at {}", exits.display()))? {
         Exits::Safe | Exits::Mounted => {}
         Exits::Unsafe => mount_exits(&exits),
     }
     Ok(())
-}
-
-/// Where conmon leaves exit codes.
-pub(crate) fn exits_dir(run_root: &Path) -> PathBuf {
-    run_root.join("exits")
 }
 
 /// Whether a full disk can lose an exit code.
@@ -79,7 +74,7 @@ pub(crate) enum Exits {
 /// # Errors
 /// When a root cannot be looked at.
 pub(crate) fn exits_state(settings: &Settings) -> io::Result<Exits> {
-    let exits = exits_dir(&settings.run_root);
+    let exits = engine::exit_dir(&settings.run_root);
     if exits.exists() && sys::mount::is_mount_point(&exits)? {
         return Ok(Exits::Mounted);
     }
@@ -181,7 +176,7 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
-        let exits = exits_dir(&settings.run_root);
+        let exits = engine::exit_dir(&settings.run_root);
         prepare(&settings);
         assert_eq!(exits_state(&settings).unwrap(), Exits::Mounted);
         fs::write(exits.join("id"), "7").unwrap();
@@ -202,7 +197,7 @@ mod tests {
     fn exit_codes_that_are_there_are_never_hidden() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
-        let exits = exits_dir(&settings.run_root);
+        let exits = engine::exit_dir(&settings.run_root);
         fs::create_dir_all(&exits).unwrap();
         fs::write(exits.join("id"), "7").unwrap();
         prepare(&settings);

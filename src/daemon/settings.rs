@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use engine::LogLevel;
 use serde::Deserialize;
 
 use super::cli::Options;
+use super::launch::{Launch, conmon_log_level};
 
 /// The file that is read when none is named.
 const CONFIG_FILE: &str = "/etc/moored/moored.toml";
@@ -44,11 +46,13 @@ pub(crate) struct Settings {
     pub(crate) data_root: PathBuf,
     pub(crate) run_root: PathBuf,
     pub(crate) runtime: Option<String>,
-    /// Where runtimes are, by name, in the order in which to look. Names that are not here are
-    /// looked for on `$PATH`.
+    /// Where runtimes are, by name, in the order in which to look; then `$PATH`. A default runtime
+    /// that is not here is looked for on `$PATH` alone.
     pub(crate) runtimes: BTreeMap<String, Vec<PathBuf>>,
     /// Where conmon is, in the order in which to look; then `$PATH`.
     pub(crate) conmon_paths: Vec<PathBuf>,
+    pub(crate) conmon_log_level: LogLevel,
+    pub(crate) launch: Launch,
     pub(crate) cgroup_manager: CgroupManager,
     pub(crate) cgroup_parent: String,
     /// Most output that waits on disk for one attached client that does not read.
@@ -67,6 +71,8 @@ impl Default for Settings {
             runtime: None,
             runtimes: BTreeMap::new(),
             conmon_paths: Vec::new(),
+            conmon_log_level: LogLevel::Info,
+            launch: Launch::default(),
             cgroup_manager: CgroupManager::Cgroupfs,
             cgroup_parent: "moored".to_owned(),
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
@@ -90,11 +96,20 @@ struct File {
     spill_max_bytes: Option<u64>,
     log_level: Option<String>,
     log_format: Option<LogFormat>,
-    conmon: Program,
+    conmon: Conmon,
+    launch: Launch,
     runtimes: BTreeMap<String, Program>,
 }
 
-/// `[conmon]` and `[runtimes.NAME]`.
+/// `[conmon]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Conmon {
+    paths: Vec<PathBuf>,
+    log_level: Option<String>,
+}
+
+/// `[runtimes.NAME]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Program {
@@ -140,6 +155,10 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         std::path::absolute(&chosen).with_context(|| format!("not a path: {}", chosen.display()))
     };
     let word = |flag: &Option<String>, file: Option<String>| flag.clone().or(file);
+    let log_level = word(&options.log_level, file.log_level).unwrap_or(default.log_level);
+    let mut launch = file.launch;
+    launch.no_pivot |= options.no_pivot;
+    launch.check()?;
     let settings = Settings {
         socket: path(&options.socket, file.socket, default.socket)?,
         socket_group: word(&options.socket_group, file.socket_group),
@@ -148,6 +167,8 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         runtime: word(&options.runtime, file.runtime),
         runtimes: paths_by_name(file.runtimes)?,
         conmon_paths: file.conmon.paths,
+        conmon_log_level: conmon_log_level(file.conmon.log_level.as_deref(), &log_level)?,
+        launch,
         cgroup_manager: options
             .cgroup_manager
             .or(file.cgroup_manager)
@@ -158,7 +179,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             .spill_max_bytes
             .or(file.spill_max_bytes)
             .unwrap_or(default.spill_max_bytes),
-        log_level: word(&options.log_level, file.log_level).unwrap_or(default.log_level),
+        log_level,
         log_format: options
             .log_format
             .or(file.log_format)
@@ -193,6 +214,7 @@ fn paths_by_name(runtimes: BTreeMap<String, Program>) -> Result<BTreeMap<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::wire::runtime_config;
 
     fn load(text: &str, options: Options) -> Result<Settings> {
         let dir = tempfile::tempdir().unwrap();
@@ -216,6 +238,9 @@ mod tests {
         log-format = "json"
         [conmon]
         paths = ["/opt/conmon"]
+        log-level = "trace"
+        [launch]
+        no-new-keyring = true
         [runtimes.mine]
         paths = ["/opt/a", "/opt/b"]
     "#;
@@ -239,6 +264,35 @@ mod tests {
         assert_ne!(full.cgroup_parent, default.cgroup_parent);
         assert_ne!(full.log_level, default.log_level);
         assert_ne!(full.log_format, default.log_format);
+        assert_ne!(full.conmon_log_level, default.conmon_log_level);
+        assert_ne!(full.launch, default.launch);
+    }
+
+    #[test]
+    fn the_readme_shows_every_setting_of_the_file_with_its_default() {
+        let readme = include_str!("../../README.md");
+        let (_, example) = readme.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let mut shown = load(example, Options::default()).unwrap();
+        let default = Settings::default();
+        let runtime = |settings| format!("{:?}", runtime_config(settings));
+        assert_eq!(runtime(&shown), runtime(&default));
+        shown.launch = Launch::default();
+        assert_eq!(shown, default);
+        // What is no setting is refused with a list of what is one.
+        for section in ["", "[conmon]", "[launch]", "[runtimes.x]"] {
+            let said = load(&format!("{section}\nnosuch = 1"), Options::default()).unwrap_err();
+            let said = format!("{said:#}");
+            let (_, known) = said.split_once("expected").unwrap();
+            for setting in known.split('`').skip(1).step_by(2) {
+                let is_shown = example.lines().any(|line| {
+                    let line = line.trim_start_matches(['#', ' ', '[']);
+                    line.strip_prefix(setting)
+                        .is_some_and(|rest| rest.starts_with([' ', ']', '.']))
+                });
+                assert!(is_shown, "{section} {setting}");
+            }
+        }
     }
 
     #[test]
@@ -246,9 +300,11 @@ mod tests {
         let flags = Options {
             socket: Some("/flag".into()),
             log_format: Some(LogFormat::Text),
+            no_pivot: true,
             ..Options::default()
         };
         let settings = load(FULL, flags).unwrap();
+        assert!(settings.launch.no_pivot);
         assert_eq!(settings.socket, Path::new("/flag"));
         assert_eq!(settings.log_format, LogFormat::Text);
         assert_eq!(settings.data_root, Path::new("/d"), "the file's");
@@ -263,6 +319,9 @@ mod tests {
             ("[conmon]\npaths = ['conmon']", "absolute"),
             ("cgroup-manager = 'none'", "none"),
             ("data-root = '/x'\nrun-root = '/x'", "two directories"),
+            ("[conmon]\nlog-level = 'loud'", "loud"),
+            ("[launch]\ncall-timeout-s = 0", "call-timeout-s"),
+            ("[launch]\nlog-size-max = 1", "log-size-max"),
             ("not toml", "line 1"),
         ] {
             let e = load(text, Options::default()).unwrap_err();

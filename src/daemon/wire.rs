@@ -45,7 +45,13 @@ pub(crate) fn runtime_config(settings: &Settings) -> RuntimeConfig {
         runtime.conmon_paths.clone_from(&settings.conmon_paths);
     }
     runtime.runtimes.extend(settings.runtimes.clone());
+    if let Some(name) = &settings.runtime {
+        // One that has no paths is looked for on `$PATH`.
+        runtime.runtimes.entry(name.clone()).or_default();
+    }
     runtime.default_runtime.clone_from(&settings.runtime);
+    runtime.log_level = settings.conmon_log_level;
+    settings.launch.apply(&mut runtime);
     runtime.cgroup_manager = match settings.cgroup_manager {
         CgroupManager::Cgroupfs => engine::CgroupManager::Cgroupfs,
         CgroupManager::Systemd => engine::CgroupManager::Systemd,

@@ -17,7 +17,7 @@ use streams::{
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
-use crate::container::{ContainerView, check};
+use crate::container::{ContainerView, check_as};
 use crate::logs::LogRequest;
 
 /// What an attach wants.
@@ -204,7 +204,7 @@ impl Engine {
     ) -> Result<Attachment> {
         let handle = self.inner.registry.find(reference)?;
         let view = handle.view();
-        check(&view, Operation::Attach)?;
+        check_as(&view, reference, Operation::Attach)?;
         let hub = &handle.streams.hub;
         let want = Want {
             stdout: request.stdout,

@@ -46,7 +46,7 @@ pub use survey::{Survey, survey};
 pub use system::{Component, Counts, HostInfo, RuntimeInfo};
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
-pub use runtime::{CgroupManager, Config as RuntimeConfig};
+pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, exit_dir};
 
 /// The engine: a cheap handle, cloned freely.
 #[derive(Debug, Clone)]

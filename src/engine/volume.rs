@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use model::{Context, Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
+use rules::Patterns;
 
 use crate::Engine;
 use crate::container::ContainerView;
 use crate::layout::{Layout, remove_dir};
 
 /// The filters a list of volumes takes.
-const KEYS: &[&str] = &["dangling", "driver", "label", "label!", "name"];
+const KEYS: &[&str] = &["dangling", "driver", "label", "name"];
 
 /// The volumes this daemon knows.
 #[derive(Debug)]
@@ -228,10 +229,11 @@ impl Engine {
     pub fn list_volumes(&self, filters: &Filters) -> Result<Vec<VolumeRecord>> {
         filters.check_keys(KEYS)?;
         let dangling = filters.flag("dangling")?;
+        let names = Patterns::new(filters, "name");
         let records: Vec<VolumeRecord> = self.inner.volumes.read().values().cloned().collect();
         Ok(records
             .into_iter()
-            .filter(|r| filters.any("name", |n| r.name.as_str().contains(n)))
+            .filter(|r| names.matches(r.name.as_str()))
             .filter(|r| filters.any("driver", |d| d == "local") && filters.match_labels(&r.labels))
             .filter(|r| dangling.is_none_or(|wanted| wanted == self.volume_user(&r.name).is_none()))
             .collect())

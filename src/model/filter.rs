@@ -47,17 +47,22 @@ impl Filters {
         self.values("label").all(holds) && !self.values("label!").any(holds)
     }
 
-    /// A boolean filter such as `dangling`: `None` when not asked for.
+    /// A boolean filter such as `dangling`: `None` when not asked for, an error when the values
+    /// say neither or both (moby `GetBoolOrDefault`).
     pub fn flag(&self, key: &str) -> Result<Option<bool>, Error> {
-        let mut values = self.values(key);
-        let Some(value) = values.next() else {
+        if !self.contains(key) {
             return Ok(None);
-        };
-        match (value, values.next()) {
-            ("1" | "true", None) => Ok(Some(true)),
-            ("0" | "false", None) => Ok(Some(false)),
-            _ => Err(Error::invalid(format!("invalid filter '{key}={value}'"))),
         }
+        let has = |words: [&str; 2]| self.values(key).any(|value| words.contains(&value));
+        let (is_true, is_false) = (has(["1", "true"]), has(["0", "false"]));
+        if is_true == is_false {
+            let values: Vec<&str> = self.values(key).collect();
+            return Err(Error::invalid(format!(
+                "invalid filter '{key}=[{}]'",
+                values.join(" ")
+            )));
+        }
+        Ok(Some(is_true))
     }
 }
 
@@ -95,8 +100,12 @@ mod tests {
         let mut f = Filters::default();
         assert_eq!(f.flag("dangling").unwrap(), None);
         f.insert("dangling", "true");
+        f.insert("dangling", "1");
         assert_eq!(f.flag("dangling").unwrap(), Some(true));
-        f.insert("dangling", "maybe");
+        f.insert("dangling", "0");
         assert!(f.flag("dangling").is_err());
+        f.insert("odd", "maybe");
+        let e = f.flag("odd").unwrap_err();
+        assert_eq!(e.message(), "invalid filter 'odd=[maybe]'");
     }
 }

@@ -48,6 +48,8 @@ pub const LOG_LINE_BYTES_MAX: usize = 1 << 20;
 pub const CREATE_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long one call of the OCI runtime (start, kill, delete, state, pause) may take.
 pub const RUNTIME_CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest that either of them may be configured to.
+pub const RUNTIME_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a killed process may take to be gone before `stop` reports it.
 pub const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Docker's default grace of `stop`.

@@ -6,8 +6,10 @@
 pub mod legality;
 pub mod list;
 pub mod merge;
+pub mod pattern;
 pub mod recovery;
 
 pub use legality::{Operation, Refusal, may};
 pub use list::{Candidate, Selection};
+pub use pattern::Patterns;
 pub use recovery::{Recovery, plan_recovery};

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 
 use model::{ContainerState, Error, Filters, Result, Timestamp};
-use regex::Regex;
+
+use crate::Patterns;
 
 /// The filter keys of `GET /containers/json`.
-pub const KEYS: &[&str] = &[
+const KEYS: &[&str] = &[
     "ancestor",
     "before",
     "exited",
@@ -20,7 +21,6 @@ pub const KEYS: &[&str] = &[
     "is-task",
     "isolation",
     "label",
-    "label!",
     "name",
     "network",
     "publish",
@@ -57,7 +57,7 @@ pub struct Candidate<'a> {
     pub image_id: &'a str,
     /// Its network's name.
     pub network: &'a str,
-    /// Names of its volumes and destinations of its mounts.
+    /// Of its mounts, the volumes' names, the binds' sources and all destinations.
     pub mounts: &'a [&'a str],
     /// `80/tcp` and the like, declared.
     pub exposed_ports: &'a [String],
@@ -67,8 +67,9 @@ pub struct Candidate<'a> {
 #[derive(Debug)]
 pub struct Selection {
     filters: Filters,
-    names: Vec<Regex>,
-    ids: Vec<Regex>,
+    names: Patterns,
+    /// Asks for the containers of swarm tasks, of which there are none.
+    is_task: bool,
     exit_codes: Vec<i64>,
     /// Image ids that `ancestor` named; the engine fills it in.
     pub ancestors: Option<Vec<String>>,
@@ -82,7 +83,7 @@ impl Selection {
     /// Checks a request's filters.
     ///
     /// # Errors
-    /// Docker's words for an unknown key, status, health or exit code.
+    /// Docker's words for an unknown key, status, health, exit code or boolean.
     pub fn new(filters: Filters) -> Result<Self> {
         filters.check_keys(KEYS)?;
         check_words(&filters, "status", STATUSES)?;
@@ -91,16 +92,10 @@ impl Selection {
             .values("exited")
             .map(|v| v.parse().map_err(|_| invalid("exited", v)))
             .collect::<Result<_>>()?;
-        let patterns = |key: &str| -> Result<Vec<Regex>> {
-            filters
-                .values(key)
-                .map(|v| Regex::new(v).map_err(|_| invalid(key, v)))
-                .collect()
-        };
-        let (names, ids) = (patterns("name")?, patterns("id")?);
+        let is_task = filters.flag("is-task")?.unwrap_or(false);
         Ok(Self {
-            names,
-            ids,
+            names: Patterns::new(&filters, "name"),
+            is_task,
             exit_codes,
             ancestors: None,
             before: None,
@@ -115,19 +110,19 @@ impl Selection {
     }
 
     /// Whether the request asks for a state: then those that do not run are looked at as well.
+    /// `exited` alone does not do that, in Docker either.
     pub fn names_a_state(&self) -> bool {
-        self.filters.contains("status") || self.filters.contains("exited")
+        self.filters.contains("status")
     }
 
-    /// Whether `c` is selected.
+    /// Whether `c` is selected. `isolation` is of Windows; Docker ignores it elsewhere.
     pub fn selects(&self, c: &Candidate<'_>) -> bool {
         let f = &self.filters;
-        self.selects_identity(c)
+        !self.is_task
+            && self.selects_identity(c)
             && f.match_labels(c.labels)
             && f.any("status", |s| s == c.state.status())
             && f.any("health", |h| h == "none")
-            && f.any("isolation", |i| i == "default")
-            && f.any("is-task", |t| matches!(t, "0" | "false"))
             && f.any("network", |n| n == c.network)
             && f.any("volume", |v| c.mounts.contains(&v))
             && f.any("publish", |_| false)
@@ -136,10 +131,9 @@ impl Selection {
     }
 
     fn selects_identity(&self, c: &Candidate<'_>) -> bool {
-        let slashed = format!("/{}", c.name);
-        let name = |r: &Regex| r.is_match(c.name) || r.is_match(&slashed);
-        (self.names.is_empty() || self.names.iter().any(name))
-            && (self.ids.is_empty() || self.ids.iter().any(|r| r.is_match(c.id)))
+        let is_prefix = |id: &str| !id.is_empty() && c.id.starts_with(id);
+        (self.names.matches(c.name) || self.names.matches(&format!("/{}", c.name)))
+            && self.filters.any("id", is_prefix)
             && self
                 .ancestors
                 .as_ref()
@@ -208,21 +202,43 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             image_id: "sha256:1",
             network: "bridge",
-            mounts: &["data", "/data"],
+            mounts: &["data", "/data", "/srv/x", "/x"],
             exposed_ports: &["80/tcp".to_owned()],
         };
         Selection::new(filters(pairs)).unwrap().selects(&candidate)
     }
 
     #[test]
-    fn names_and_ids_are_patterns_with_and_without_the_slash() {
+    fn names_are_patterns_with_and_without_the_slash() {
         assert!(selected(&[("name", "web")]) && selected(&[("name", "^/web-1$")]));
-        assert!(selected(&[("id", "^ab")]) && !selected(&[("id", "^bc")]));
-        assert!(!selected(&[("name", "db")]));
+        assert!(!selected(&[("name", "db")]) && !selected(&[("name", "(")]));
         assert!(
             selected(&[("name", "db"), ("name", "web")]),
             "one value of a key is enough"
         );
+    }
+
+    #[test]
+    fn ids_are_prefixes() {
+        assert!(selected(&[("id", "ab")]) && selected(&[("id", "abcd")]));
+        for id in ["bc", "^ab", "a.", "abcde", ""] {
+            assert!(!selected(&[("id", id)]), "{id}");
+        }
+    }
+
+    #[test]
+    fn only_a_status_looks_at_those_that_do_not_run() {
+        let names_a_state = |key, value| {
+            let selection = Selection::new(filters(&[(key, value)]));
+            selection.unwrap().names_a_state()
+        };
+        assert!(names_a_state("status", "exited") && !names_a_state("exited", "0"));
+    }
+
+    #[test]
+    fn what_linux_and_a_single_host_do_not_have() {
+        assert!(selected(&[("isolation", "hyperv")]));
+        assert!(selected(&[("is-task", "0")]) && !selected(&[("is-task", "true")]));
     }
 
     #[test]
@@ -242,15 +258,14 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused_in_dockers_words() {
-        for (key, value) in [
-            ("status", "asleep"),
-            ("health", "fine"),
-            ("exited", "x"),
-            ("name", "("),
-        ] {
+        for (key, value) in [("status", "asleep"), ("health", "fine"), ("exited", "x")] {
             let e = Selection::new(filters(&[(key, value)])).unwrap_err();
             assert_eq!(e.message(), format!("invalid filter '{key}={value}'"));
         }
-        assert!(Selection::new(filters(&[("nosuch", "x")])).is_err());
+        for key in ["nosuch", "label!"] {
+            let e = Selection::new(filters(&[(key, "x")])).unwrap_err();
+            assert_eq!(e.message(), format!("invalid filter '{key}'"));
+        }
+        assert!(Selection::new(filters(&[("is-task", "maybe")])).is_err());
     }
 }

@@ -28,9 +28,6 @@ pub struct Config {
     pub cgroup_parent: String,
     /// What conmon tells syslog, its only voice after it has detached.
     pub log_level: LogLevel,
-    /// Largest log file in bytes before conmon truncates it; `None` is unlimited. Rotation that
-    /// loses nothing is the engine's business.
-    pub log_size_max_bytes: Option<u64>,
     /// Tell the runtime not to use pivot_root (a root file system on a ramdisk).
     pub no_pivot: bool,
     /// Tell the runtime not to make a session keyring.
@@ -64,7 +61,6 @@ impl Config {
             run_root: run_root.into(),
             cgroup_parent: "moored".to_owned(),
             log_level: LogLevel::Error,
-            log_size_max_bytes: None,
             no_pivot: false,
             no_new_keyring: false,
             environment: Vec::new(),

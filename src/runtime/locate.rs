@@ -37,9 +37,10 @@ pub(crate) fn locate(
             return Ok(path);
         }
     }
-    let looked: Vec<String> = configured.iter().map(|p| p.display().to_string()).collect();
+    let mut looked: Vec<String> = configured.iter().map(|p| p.display().to_string()).collect();
+    looked.push("$PATH".to_owned());
     Err(Error::system(format!(
-        "{name} was not found ({} and $PATH were searched): install the package that has it \
+        "{name} was not found (looked at {}): install the package that has it \
          (Debian: apt install {name}; Fedora: dnf install {name}) or configure its path",
         looked.join(", ")
     )))
@@ -99,7 +100,7 @@ mod tests {
         let e = locate("conmon", &["/no/conmon".into()], None).unwrap_err();
         assert!(
             e.message()
-                .starts_with("conmon was not found (/no/conmon and"),
+                .starts_with("conmon was not found (looked at /no/conmon, $PATH)"),
             "{e}"
         );
         assert!(e.message().contains("apt install conmon"), "{e}");

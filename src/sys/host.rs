@@ -43,6 +43,23 @@ pub fn uname() -> Uname {
     }
 }
 
+/// The level of the x86-64 instruction set that the processor has (psABI): 1 is the baseline.
+/// `None` on other architectures.
+pub fn amd64_level() -> Option<u8> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        macro_rules! all {
+            ($($feature:tt)*) => { $(std::arch::is_x86_feature_detected!($feature))&&* };
+        }
+        let v2 = all!("cmpxchg16b" "popcnt" "sse3" "sse4.1" "sse4.2" "ssse3");
+        let v3 = v2 && all!("avx" "avx2" "bmi1" "bmi2" "f16c" "fma" "lzcnt" "movbe");
+        let v4 = v3 && all!("avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl");
+        Some(1 + u8::from(v2) + u8::from(v3) + u8::from(v4))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
 /// Memory of the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {

@@ -161,6 +161,34 @@ fn an_unknown_field_is_ignored_as_docker_ignores_it() {
 }
 
 #[test]
+fn keys_in_another_case_count_as_they_do_for_docker() {
+    let d = daemon();
+    let body = json!({
+        "image": testkit::BUSYBOX,
+        "cmd": ["true"],
+        "LABELS": {"image": "a", "Image": "b"},
+        "hostconfig": {
+            "readonlyRootfs": true,
+            "capDrop": ["ALL"],
+            "NanoCPUs": 500_000_000,
+            "networkmode": "none",
+            "Mounts": [{"type": "tmpfs", "target": "/t", "tmpfsOptions": {"sizebytes": 4096}}],
+        },
+    });
+    let answer = d.http.post_json("/containers/create?name=odd", &body);
+    answer.expect(201);
+    let seen = d.inspect("odd");
+    let host = &seen["HostConfig"];
+    assert_eq!(host["ReadonlyRootfs"], true);
+    assert_eq!(host["CapDrop"], json!(["ALL"]));
+    assert_eq!(host["NanoCpus"], 500_000_000);
+    assert_eq!(host["Mounts"][0]["TmpfsOptions"]["SizeBytes"], 4096);
+    let labels = &seen["Config"]["Labels"];
+    assert_eq!(*labels, json!({"image": "a", "Image": "b"}));
+    d.finish();
+}
+
+#[test]
 fn unknown_containers_are_a_404_everywhere() {
     let d = daemon();
     for (method, path) in [

@@ -33,6 +33,12 @@ fn a_volume_is_made_listed_inspected_and_removed() {
     let filtered = query("/volumes", &[("filters", r#"{"label":{"a=c":true}}"#)]);
     let list = d.http.get(&filtered).expect(200).json();
     assert_eq!(list["Volumes"].as_array().map(Vec::len), Some(0));
+    for (name, found) in [("^capv$", 1), ("ap", 1), ("(", 0), ("^ap", 0)] {
+        let filters = json!({"name": [name]}).to_string();
+        let path = query("/volumes", &[("filters", &filters)]);
+        let list = d.http.get(&path).expect(200).json();
+        assert_eq!(list["Volumes"].as_array().map(Vec::len), Some(found));
+    }
     d.http.delete("/volumes/capv").expect(204);
     d.http
         .delete("/volumes/capv")

@@ -310,6 +310,24 @@ fn check_fails_when_a_runtime_that_was_asked_for_is_missing() {
     assert_eq!(broken.status.code(), Some(1));
     let said = stdout(&broken);
     assert!(said.contains("FAIL runtime mine"), "{said}");
+
+    // A default without a section is one on $PATH.
+    let check = |name: &str| {
+        let mut moored = bed.moored("check");
+        moored.args(["--runtime", name]).env("PATH", bed.path(""));
+        moored.output().expect("it runs")
+    };
+    let said = stdout(&check("youki"));
+    assert!(
+        said.contains("FAIL runtime youki") && said.contains("(looked at $PATH)"),
+        "{said}"
+    );
+    let runc = testkit::require("runc", "runc");
+    std::os::unix::fs::symlink(runc, bed.path("youki")).expect("a link");
+    let found = check("youki");
+    let said = stdout(&found);
+    assert_eq!(found.status.code(), Some(0), "{said}");
+    assert!(said.contains("youki: configured"), "{said}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Image {
     pub tags: Vec<String>,
     /// Uncompressed layer tars, the lowest first.
     pub layers: Vec<Vec<u8>>,
+    /// Of its configuration: this machine's, in Go's words.
+    pub architecture: String,
     /// The `config` of the image configuration: `Cmd`, `Env`, ...
     pub config: Value,
 }
@@ -28,6 +30,7 @@ impl Image {
         Self {
             tags: vec![BUSYBOX.to_owned()],
             layers: vec![LAYER.get_or_init(busybox_layer).clone()],
+            architecture: architecture().to_owned(),
             config: json!({
                 "Cmd": ["sh"],
                 "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
@@ -50,7 +53,7 @@ impl Image {
     pub fn config_blob(&self) -> Vec<u8> {
         let diff_ids: Vec<_> = self.layers.iter().map(|l| sha256(l)).collect();
         json!({
-            "architecture": architecture(),
+            "architecture": self.architecture,
             "os": "linux",
             "created": "2024-01-01T00:00:00Z",
             "config": self.config,

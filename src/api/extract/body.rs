@@ -16,14 +16,13 @@ use serde::{Deserialize, Deserializer};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
-use super::go_json;
+use super::{fold_keys, go_json};
 use crate::error::ApiError;
 
 /// A JSON body, decoded. An empty body, or `null`, is `T`'s default, as moby's `httputils.ReadJSON` has it;
 /// where Docker insists on a body, take [`JsonBody`].
 ///
-/// Unknown fields are ignored, as in Docker. Go's decoder also accepts a key in another case;
-/// no known client relies on it, and this one does not.
+/// Unknown fields are ignored and keys are found in any case, as in Docker.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json<T>(pub T);
 
@@ -112,13 +111,13 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     if is_too_deep(bytes) {
         return Err(Error::invalid("invalid JSON: exceeded max depth"));
     }
-    // serde would fill a struct from an array, field by field; Go refuses.
+    // Go has words of its own for this one.
     if bytes.trim_ascii_start().starts_with(b"[") && go_json::mistake(bytes).is_none() {
         return Err(Error::invalid(
             "invalid JSON: json: cannot unmarshal array into Go value",
         ));
     }
-    serde_json::from_slice(bytes).map_err(|e| {
+    fold_keys::from_slice(bytes).map_err(|e| {
         Error::invalid(match go_json::mistake(bytes) {
             Some(go_json::Mistake::Syntax(words)) => format!("invalid JSON: {words}"),
             Some(go_json::Mistake::Trailing) => "unexpected content after JSON".to_owned(),

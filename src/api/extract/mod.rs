@@ -7,6 +7,7 @@
 
 mod body;
 mod filters;
+mod fold_keys;
 mod go_json;
 mod query;
 mod value;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::HostInfo;
 use model::LogDriver;
+use model::platform::go_architecture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -88,7 +89,7 @@ impl SystemVersion {
             git_commit: String::new(),
             go_version: String::new(),
             os: "linux".to_owned(),
-            arch: go_arch(&host.architecture).to_owned(),
+            arch: go_architecture(&host.architecture).to_owned(),
             kernel_version: host.kernel_version.clone(),
         }
     }
@@ -101,7 +102,7 @@ fn engine_component(host: &HostInfo, options: &Options) -> ComponentVersion {
         version: VERSION.to_owned(),
         details: details(&[
             ("ApiVersion", &options.max_version.to_string()),
-            ("Arch", go_arch(&host.architecture)),
+            ("Arch", go_architecture(&host.architecture)),
             ("Experimental", "false"),
             ("KernelVersion", &host.kernel_version),
             ("MinAPIVersion", &options.min_version.to_string()),
@@ -128,18 +129,6 @@ fn version_number(text: &str) -> String {
         .unwrap_or(line)
         .trim_end_matches(',')
         .to_owned()
-}
-
-/// Go's name of an architecture, which is Docker's.
-fn go_arch(machine: &str) -> &str {
-    match machine {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "i686" | "i386" => "386",
-        "armv7l" | "armv6l" => "arm",
-        "ppc64le" | "s390x" | "riscv64" => machine,
-        other => other,
-    }
 }
 
 /// `GET /info`.

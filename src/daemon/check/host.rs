@@ -107,7 +107,9 @@ pub(super) fn cgroups(found: &Cgroups) -> Finding {
             "cgroups",
             text,
             "limits of memory, CPU or processes are refused where the controller is missing",
-            "enable memory, cpu and pids for the daemon's cgroup (systemd: Delegate=yes)",
+            "containers are put below the root of each hierarchy: have the kernel offer memory, cpu \
+             and pids there (boot without cgroup_disable=; on v1 mount them; in a container with \
+             cgroup v2, enable them in cgroup.subtree_control)",
         )
     } else if !found.swap_limit {
         Finding::bad(
@@ -161,6 +163,14 @@ mod tests {
         use Verdict::{Fail, Ok, Warn};
         assert_eq!(verdicts, [Ok, Warn, Warn, Fail]);
         assert_eq!(cgroups(&Cgroups::default()).verdict, Fail);
+        let bare = Cgroups {
+            version: 2,
+            ..Cgroups::default()
+        };
+        let without = cgroups(&bare);
+        assert_eq!(without.verdict, Warn);
+        // The unit's own cgroup is not where containers are.
+        assert!(!without.to_do.contains("Delegate"), "{without}");
         for bad in found.iter().filter(|f| f.verdict != Ok) {
             assert!(!bad.means.is_empty() && !bad.to_do.is_empty(), "{bad}");
         }

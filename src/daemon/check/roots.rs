@@ -44,7 +44,7 @@ pub(super) fn data_root(path: &Path) -> Finding {
 }
 
 pub(super) fn exits(settings: &Settings) -> Finding {
-    let dir = roots::exits_dir(&settings.run_root);
+    let dir = engine::exit_dir(&settings.run_root);
     let shown = dir.display();
     match roots::exits_state(settings) {
         Ok(Exits::Safe) => Finding::ok("exit codes", format!("{shown} is on a tmpfs"), ""),

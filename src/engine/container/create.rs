@@ -15,7 +15,7 @@ use crate::Engine;
 use crate::container::actor::Actor;
 use crate::container::handle::Handle;
 use crate::container::wait::Lifecycle;
-use crate::container::{CreateContainer, Created, name, row};
+use crate::container::{CreateContainer, Created, name, platform, row};
 use crate::image::ImageView;
 use crate::volume::anonymous_label;
 
@@ -35,6 +35,11 @@ impl Engine {
 
     async fn create(&self, request: CreateContainer) -> Result<Created> {
         let image = self.image(&request.image)?;
+        let platform_warning = platform::check(
+            &request.image,
+            &image.record.config,
+            request.platform.as_ref(),
+        )?;
         let asked_name = request.name.as_deref().map(str::parse).transpose()?;
         let runtime = self
             .inner
@@ -48,7 +53,8 @@ impl Engine {
         check_lengths(&spec)?;
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
-        let warnings = runtime::spec::check(&spec, &self.inner.facts)?;
+        let mut warnings = runtime::spec::check(&spec, &self.inner.facts)?;
+        warnings.extend(platform_warning);
         let asked = spec.clone();
         crate::blocking(move || runtime::spec::check_bind_sources(&asked)).await?;
         let id = ContainerId::from_bytes((self.inner.host.random)());

@@ -67,6 +67,23 @@ impl Engine {
         Ok(selection)
     }
 
+    /// The one moment that an `until` filter names; a time without an offset is the host's.
+    ///
+    /// # Errors
+    /// Docker's words for what is no time, and for more than one.
+    pub(crate) fn until(&self, filters: &Filters) -> Result<Option<model::Timestamp>> {
+        let mut values = filters.values("until");
+        let Some(text) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(Error::invalid("more than one until filter specified"));
+        }
+        let now = (self.inner.host.now)();
+        let local = jiff::tz::TimeZone::system().to_offset(now);
+        model::moment::parse(text, now, local).map(Some)
+    }
+
     /// The container a client named: full id, name with or without a leading slash, or a unique
     /// id prefix, in that order.
     ///
@@ -82,8 +99,10 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
     let mut mounts = Vec::with_capacity(view.spec.mounts.len() * 2);
     for mount in &view.spec.mounts {
         mounts.push(mount.destination.as_str());
-        if let MountSource::Volume { name, .. } = &mount.source {
-            mounts.push(name.as_str());
+        match &mount.source {
+            MountSource::Volume { name, .. } => mounts.push(name.as_str()),
+            MountSource::Bind { path, .. } => mounts.push(path),
+            MountSource::Tmpfs { .. } => {}
         }
     }
     selection.selects(&Candidate {
@@ -97,35 +116,4 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
         mounts: &mounts,
         exposed_ports: &view.spec.exposed_ports,
     })
-}
-
-/// The `until` filter of a prune: a Unix time, an RFC 3339 time or a Go duration before now.
-pub(crate) fn parse_until(text: &str, now: model::Timestamp) -> Result<model::Timestamp> {
-    let invalid = || Error::invalid(format!("invalid filter 'until={text}'"));
-    if let Ok(seconds) = text.parse::<i64>() {
-        return model::Timestamp::from_second(seconds).map_err(|_| invalid());
-    }
-    if let Ok(time) = text.parse::<model::Timestamp>() {
-        return Ok(time);
-    }
-    let span: jiff::Span = text.parse().map_err(|_| invalid())?;
-    now.checked_sub(span).map_err(|_| invalid())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn until_is_a_time_or_an_age() {
-        let now: model::Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
-        let day_before = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(parse_until("24h", now).unwrap(), day_before);
-        assert_eq!(
-            parse_until("2026-01-01T00:00:00Z", now).unwrap(),
-            day_before
-        );
-        assert_eq!(parse_until("1767225600", now).unwrap(), day_before);
-        assert!(parse_until("soon", now).is_err());
-    }
 }

@@ -20,6 +20,7 @@ mod list;
 mod mounts;
 mod name;
 mod operations;
+mod platform;
 mod prune;
 mod refusal;
 mod registry;
@@ -33,8 +34,7 @@ mod view;
 pub(crate) mod wait;
 
 pub(crate) use exit::{auto_removal, exited_state};
-pub(crate) use list::parse_until;
-pub(crate) use refusal::check;
+pub(crate) use refusal::{check, check_as};
 pub(crate) use registry::Registry;
 pub use request::{
     Change, CreateContainer, Created, ListContainers, ProcessTable, Pruned, RemoveContainer,

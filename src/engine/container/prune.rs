@@ -3,7 +3,6 @@
 use model::{ContainerState, Filters, Kind, Result};
 
 use crate::Engine;
-use crate::container::list::parse_until;
 use crate::container::{ContainerView, Pruned, RemoveContainer};
 
 /// The filters a prune of containers takes.
@@ -17,12 +16,7 @@ impl Engine {
     /// Bad filters.
     pub async fn prune_containers(&self, filters: Filters) -> Result<Pruned> {
         filters.check_keys(KEYS)?;
-        let now = (self.inner.host.now)();
-        let until = filters
-            .values("until")
-            .next()
-            .map(|u| parse_until(u, now))
-            .transpose()?;
+        let until = self.until(&filters)?;
         let stopped = |view: &ContainerView| {
             let at_rest = match view.state {
                 ContainerState::Created { .. }

@@ -10,10 +10,19 @@ use crate::container::ContainerView;
 /// # Errors
 /// Docker's sentence for the refusal, with its kind.
 pub(crate) fn check(view: &ContainerView, operation: Operation) -> Result<()> {
-    rules::may(&view.state, operation).map_err(|refusal| explain(view, operation, refusal))
+    check_as(view, view.id.as_str(), operation)
 }
 
-fn explain(view: &ContainerView, operation: Operation, refusal: Refusal) -> Error {
+/// As [`check`], with the container's name as the client `gave` it, which some of Docker's
+/// sentences repeat.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_as(view: &ContainerView, gave: &str, operation: Operation) -> Result<()> {
+    rules::may(&view.state, operation).map_err(|refusal| explain(view, gave, operation, refusal))
+}
+
+fn explain(view: &ContainerView, gave: &str, operation: Operation, refusal: Refusal) -> Error {
     let (id, name) = (&view.id, &view.name);
     match refusal {
         Refusal::AlreadyRunning => Error::new(
@@ -26,7 +35,7 @@ fn explain(view: &ContainerView, operation: Operation, refusal: Refusal) -> Erro
         ),
         Refusal::NotRunning => Error::conflict(format!("container {id} is not running")),
         Refusal::Paused if operation == Operation::Attach => Error::conflict(format!(
-            "Container {id} is paused, unpause the container before attach."
+            "container {gave} is paused, unpause the container before attach"
         )),
         Refusal::Paused => {
             Error::conflict("cannot start a paused container, try unpause instead".to_owned())

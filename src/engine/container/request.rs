@@ -1,6 +1,6 @@
 //! What a client may ask of containers, and the answers that are not views.
 
-use model::{ContainerId, ContainerSpec, Filters, Signal};
+use model::{ContainerId, ContainerSpec, Filters, Platform, Signal};
 
 /// A request for a new container, after `api` checked and translated it.
 #[derive(Debug, Clone)]
@@ -10,6 +10,8 @@ pub struct CreateContainer {
     pub name: Option<String>,
     /// The image as the client named it: reference, id or id prefix.
     pub image: String,
+    /// The platform the image must be of; `None` takes any.
+    pub platform: Option<Platform>,
     /// The client's wishes. `entrypoint`, `cmd`, `env`, `user`, `working_dir` and `labels` are
     /// the request's alone here; the engine merges the image's in, by Docker's rules.
     pub spec: ContainerSpec,

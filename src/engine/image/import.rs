@@ -20,7 +20,7 @@ impl Engine {
         request: ImportImage,
     ) -> Result<Job> {
         let mut config = ImageConfig {
-            architecture: go_architecture().to_owned(),
+            architecture: model::platform::host_architecture().to_owned(),
             os: "linux".to_owned(),
             ..ImageConfig::default()
         };
@@ -58,15 +58,5 @@ impl Engine {
         let (id, _) = self.keep(image).await?;
         steps.send(Progress::Status(id.to_string())).await;
         Ok(())
-    }
-}
-
-/// The machine's architecture in Go's words, which images use.
-pub(crate) fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        other => other,
     }
 }

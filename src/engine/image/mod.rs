@@ -83,12 +83,7 @@ impl Engine {
         let (before, since) = (created("before")?, created("since")?);
         let patterns = filters.values("reference").map(Pattern::parse);
         let patterns = patterns.collect::<Result<Vec<_>>>()?;
-        let now = (self.inner.host.now)();
-        let until = filters
-            .values("until")
-            .next()
-            .map(|u| crate::container::parse_until(u, now))
-            .transpose()?;
+        let until = self.until(filters)?;
         let mut selected: Vec<ImageView> = self
             .inner
             .images

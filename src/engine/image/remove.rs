@@ -11,7 +11,8 @@ impl Engine {
     /// Removes a name, or an image with all its names (moby `ImageDelete`).
     ///
     /// An image that a stopped container was made from loses only its names, even when forced:
-    /// its record stays until the container is gone, so that the container can still start.
+    /// its record stays, as an unnamed image, so that the container can still start; it goes when
+    /// it is removed by its id, after the container.
     ///
     /// # Errors
     /// `No such image: x`; 409 when a container uses it and `force` is not set or cannot help.

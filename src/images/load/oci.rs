@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::platform::host_architecture;
 use model::{Context, Digest, Error, Reference, Result, limits};
 use serde::Deserialize;
 
@@ -291,17 +292,5 @@ impl Platform {
             (_, "") | ("arm64", "v8") | ("arm", "v7") | ("amd64", "v1") => 0,
             _ => 1,
         })
-    }
-}
-
-/// This host's architecture in Go's words.
-fn host_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" => "ppc64le",
-        "loongarch64" => "loong64",
-        other => other,
     }
 }

@@ -24,7 +24,6 @@ pub(crate) struct Create<'a> {
     pub(crate) persist_dir: &'a Path,
     pub(crate) socket_dir: &'a Path,
     pub(crate) log_level: LogLevel,
-    pub(crate) log_size_max_bytes: Option<u64>,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) features: Features,
@@ -33,7 +32,8 @@ pub(crate) struct Create<'a> {
 impl Create<'_> {
     /// The arguments, without the program.
     ///
-    /// Two choices that could have gone otherwise: `--syslog` always, for it is the only voice
+    /// Three choices that could have gone otherwise: no `--log-size-max`, with which conmon throws
+    /// the log away at the limit; `--syslog` always, for it is the only voice
     /// conmon has after it detached; `--no-sync-log`, because an fsync of the log before every
     /// exit file would make each exit wait for the disk, and Docker promises none.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
@@ -59,9 +59,6 @@ impl Create<'_> {
             args.flag("--full-attach");
         } else {
             args.pair("--socket-dir-path", self.socket_dir);
-        }
-        if let Some(bytes) = self.log_size_max_bytes {
-            args.pair("--log-size-max", bytes.to_string());
         }
         if self.features.no_sync_log {
             args.flag("--no-sync-log");
@@ -149,7 +146,6 @@ mod tests {
             persist_dir: Path::new("/run/m/exits/persist/ID"),
             socket_dir: Path::new("/run/m/socket"),
             log_level: LogLevel::Error,
-            log_size_max_bytes: None,
             no_pivot: false,
             no_new_keyring: false,
             features: Features::of_version("conmon version 2.1.6"),
@@ -195,10 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn no_log_a_limit_and_the_runtimes_switches() {
+    fn no_log_and_the_runtimes_switches() {
         let all = golden(|c| {
             c.log_path = None;
-            c.log_size_max_bytes = Some(4096);
             c.log_level = LogLevel::Debug;
             c.no_pivot = true;
             c.no_new_keyring = true;
@@ -207,7 +202,7 @@ mod tests {
         assert_eq!(
             all,
             format!(
-                "{HEAD} -l none {DIRS} --full-attach --log-size-max 4096 --no-sync-log \
+                "{HEAD} -l none {DIRS} --full-attach --no-sync-log \
                  --log-level debug --syslog --no-pivot --no-new-keyring \
                  --runtime-arg=--root=/run/m/oci/runc"
             )

@@ -224,7 +224,6 @@ impl Runtimes {
             persist_dir: &layout.persist(&request.id),
             socket_dir: &layout.sockets(),
             log_level: config.log_level,
-            log_size_max_bytes: config.log_size_max_bytes,
             no_pivot: config.no_pivot,
             no_new_keyring: config.no_new_keyring,
             features,

@@ -272,3 +272,36 @@ fn a_container_finds_dockerenv_and_places_to_mount_on() {
     assert_eq!(d.run("covered", body).output.stdout, "/etc/hosts\n");
     d.finish();
 }
+
+#[test]
+fn an_image_must_be_of_the_platform_asked_for() {
+    let d = daemon();
+    let mut image = Image::busybox();
+    image.tags = vec!["strange:1".to_owned()];
+    image.architecture = "sparc64".to_owned();
+    d.load(&image);
+    let body = |image: &str| json!({"Image": image, "Cmd": ["true"]});
+    let create = |image: &str, platform: &str| {
+        let path = testkit::query("/containers/create", &[("platform", platform)]);
+        d.http.post_json(&path, &body(image))
+    };
+    create("strange:1", "linux/sparc64").expect(201);
+    create(testkit::BUSYBOX, "linux").expect(201);
+    create("strange:1", "linux/arm64/v8").expect_error(
+        404,
+        "image with reference strange:1 was found but its platform (linux/sparc64) does not match \
+         the specified platform (linux/arm64/v8)",
+    );
+    let said = create("strange:1", "what is this").error(400);
+    assert!(said.starts_with("\"what is this\" is an invalid"), "{said}");
+    let made = d.http.post_json("/containers/create", &body("strange:1"));
+    let made = made.expect(201).json();
+    let warning = made["Warnings"][0].as_str().expect("a warning");
+    assert!(
+        warning.starts_with("The requested image's platform (linux/sparc64) does not match"),
+        "{warning}"
+    );
+    let plain = create(testkit::BUSYBOX, "").expect(201).json();
+    assert_eq!(plain["Warnings"], json!([]));
+    d.finish();
+}

@@ -216,6 +216,27 @@ fn prune_takes_what_does_not_run() {
     let pruned = d.http.post(&filter).expect(200).json();
     assert_eq!(pruned["ContainersDeleted"], json!([created]));
     assert!(pruned["SpaceReclaimed"].is_u64(), "{pruned}");
+    // Nothing here is as old as these; the last is no time.
+    for until in ["1h30m", "2017-01-04T13:10:00", "2017-01-04", "1483535400.5"] {
+        let filters = json!({"until": [until]}).to_string();
+        let path = query("/containers/prune", &[("filters", &filters)]);
+        let pruned = d.http.post(&path).expect(200).json();
+        assert_eq!(pruned["ContainersDeleted"], json!(null), "{until}");
+    }
+    for (filters, message) in [
+        (
+            r#"{"until":["soon"]}"#,
+            "failed to parse value as time or duration: \"soon\"",
+        ),
+        (
+            r#"{"until":["1h","2h"]}"#,
+            "more than one until filter specified",
+        ),
+        (r#"{"name":["x"]}"#, "invalid filter 'name'"),
+    ] {
+        let path = query("/containers/prune", &[("filters", filters)]);
+        d.http.post(&path).expect_error(400, message);
+    }
     let pruned = d.http.post("/containers/prune").expect(200).json();
     assert_eq!(pruned["ContainersDeleted"], json!([exited]));
     let pruned = d.http.post("/containers/prune").expect(200).json();

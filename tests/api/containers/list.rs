@@ -80,7 +80,7 @@ fn filters_choose_in_both_spellings() {
     d.create("third", sleep(json!({"app": "web"})));
     d.run(
         "fourth",
-        json!({"Cmd": ["sh", "-c", "exit 3"], "HostConfig": {"Binds": ["vol:/v"]}}),
+        json!({"Cmd": ["sh", "-c", "exit 3"], "HostConfig": {"Binds": ["vol:/v", "/tmp:/b"]}}),
     );
 
     assert_eq!(names(&d, false, &json!({})), ["second", "first"]);
@@ -93,7 +93,9 @@ fn filters_choose_in_both_spellings() {
         (json!({"name": {"first": true}}), &["first"]),
         (json!({"name": ["^/s"]}), &["second"]),
         (json!({"name": ["ir"]}), &["third", "first"]),
+        (json!({"name": ["("]}), &[]),
         (json!({"id": [&first[..12]]}), &["first"]),
+        (json!({"id": [&first[1..]]}), &[]),
         (json!({"label": ["app=web"]}), &["third", "first"]),
         (json!({"label": ["app", "tier=1"]}), &["first"]),
         (json!({"label": ["nope"]}), &[]),
@@ -113,6 +115,7 @@ fn filters_choose_in_both_spellings() {
         (json!({"since": ["second"]}), &["fourth", "third"]),
         (json!({"volume": ["vol"]}), &["fourth"]),
         (json!({"volume": ["/v"]}), &["fourth"]),
+        (json!({"volume": ["/tmp"]}), &["fourth"]),
         (
             json!({"network": ["none"]}),
             &["fourth", "third", "second", "first"],
@@ -121,12 +124,17 @@ fn filters_choose_in_both_spellings() {
     ] {
         assert_eq!(names(&d, true, &filters), wanted, "{filters}");
     }
-    // A status or exit code implies all; a limit too.
+    // A status implies all, an exit code does not; a limit does too.
+    assert_eq!(names(&d, false, &json!({"exited": ["3"]})), [""; 0]);
     assert_eq!(names(&d, false, &json!({"status": ["exited"]})), ["fourth"]);
     let limited = d.http.get("/containers/json?limit=2").expect(200).json();
     assert_eq!(limited[0]["Names"], json!(["/fourth"]));
     assert_eq!(limited.as_array().map(Vec::len), Some(2));
-    for bad in [json!({"nosuch": ["x"]}), json!({"status": ["dancing"]})] {
+    for bad in [
+        json!({"nosuch": ["x"]}),
+        json!({"label!": ["app"]}),
+        json!({"status": ["dancing"]}),
+    ] {
         let path = query("/containers/json", &[("filters", &bad.to_string())]);
         d.http.get(&path).error(400);
     }

@@ -15,9 +15,9 @@ use utoipa_axum::routes;
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query};
+use crate::reply;
 use crate::serve::hijack::{Hijack, HijackedIo, MULTIPLEXED_STREAM, RAW_STREAM};
 use crate::version::ApiVersion;
-use crate::wire::ErrorResponse;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -51,14 +51,14 @@ struct AttachQuery {
 
 impl AttachQuery {
     fn translate(&self) -> model::Result<AttachRequest> {
-        let keys = self.detach_keys.as_deref().filter(|keys| !keys.is_empty());
+        let keys = self.detach_keys.as_deref();
         Ok(AttachRequest {
             stdin: self.stdin.0,
             stdout: self.stdout.0,
             stderr: self.stderr.0,
             stream: self.stream.0,
             logs: self.logs.0,
-            detach_keys: keys.map(detach_keys).transpose()?,
+            detach_keys: keys.map(engine::parse_detach_keys).transpose()?,
         })
     }
 }
@@ -74,9 +74,12 @@ impl AttachQuery {
         (status = 101, description = "The streams, after an Upgrade header"),
         (status = 200, description = "The streams, without one",
             content((Vec<u8> = "application/vnd.docker.raw-stream"))),
-        (status = 400, description = "Bad detach keys; as text", body = ErrorResponse),
-        (status = 404, description = "No such container; as text", body = ErrorResponse),
-        (status = 409, description = "It is paused; as text", body = ErrorResponse),
+        (status = 400, description = "Bad detach keys; as text",
+            content((String = "application/vnd.docker.raw-stream"))),
+        (status = 404, description = "No such container; as text",
+            content((String = "application/vnd.docker.raw-stream"))),
+        (status = 409, description = "It is paused; as text",
+            content((String = "application/vnd.docker.raw-stream"))),
     ))]
 async fn attach(
     State(engine): State<Engine>,
@@ -141,7 +144,7 @@ fn pieces(output: AttachOutput) -> impl Stream<Item = model::Result<Bytes>> {
 /// last words for a client whose output is not whole.
 async fn receive(
     output: impl Stream<Item = model::Result<Bytes>>,
-    lost: fn(&Error) -> Vec<u8>,
+    lost: fn(&Error) -> Bytes,
     mut writer: impl AsyncWrite + Unpin,
 ) {
     let mut output = std::pin::pin!(output);
@@ -162,21 +165,15 @@ async fn receive(
     let _ = writer.shutdown().await;
 }
 
-/// An error within frames: stream 3 (moby `pkg/stdcopy` `Systemerr`), which makes docker CLI fail
-/// with these words instead of taking half an output for the whole.
-fn told_framed(error: &Error) -> Vec<u8> {
-    const SYSTEM_ERROR: u8 = 3;
-    let text = error.to_string();
-    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    let mut frame = vec![SYSTEM_ERROR, 0, 0, 0];
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(text.as_bytes());
-    frame
+/// Within frames, which makes docker CLI fail with these words instead of taking half an output
+/// for the whole.
+fn told_framed(error: &Error) -> Bytes {
+    reply::system_error_frame(&error.to_string())
 }
 
 /// The same for a person at a terminal.
-fn told_bare(error: &Error) -> Vec<u8> {
-    format!("\r\n{error}\r\n").into_bytes()
+fn told_bare(error: &Error) -> Bytes {
+    format!("\r\n{error}\r\n").into()
 }
 
 /// Client to container. Returns when the attachment is to end; never, when output goes on
@@ -210,47 +207,11 @@ async fn send(reader: &mut (impl AsyncRead + Unpin), mut input: Option<AttachInp
     }
 }
 
-/// `ctrl-p,ctrl-q`, `ctrl-\`, `a`, `DEL` (moby/term `ToBytes`).
-fn detach_keys(text: &str) -> model::Result<Vec<u8>> {
-    let key = |word: &str| -> Option<u8> {
-        match word.strip_prefix("ctrl-")?.as_bytes() {
-            [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
-            [sign @ (b'@' | b'[' | b'\\' | b']' | b'^' | b'_')] => Some(sign & 0x1f),
-            _ => None,
-        }
-    };
-    text.split(',')
-        .map(|word| match word.as_bytes() {
-            [byte] => Some(*byte),
-            b"DEL" => Some(0x7f),
-            _ => key(word),
-        })
-        .collect::<Option<Vec<u8>>>()
-        .ok_or_else(|| Error::invalid(format!("Invalid detach keys ({text}) provided")))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[test]
-    fn keys() {
-        assert_eq!(detach_keys("ctrl-p,ctrl-q").unwrap(), [0x10, 0x11]);
-        assert_eq!(
-            detach_keys("ctrl-@,ctrl-\\,ctrl-_").unwrap(),
-            [0, 0x1c, 0x1f]
-        );
-        assert_eq!(detach_keys("a,DEL,,").ok(), None);
-        assert_eq!(detach_keys("a,DEL").unwrap(), [b'a', 0x7f]);
-        for bad in ["ctrl-", "ctrl-A", "ctrl-pp", "ab", "ctrl-1"] {
-            assert_eq!(
-                detach_keys(bad).unwrap_err().message(),
-                format!("Invalid detach keys ({bad}) provided")
-            );
-        }
-    }
 
     #[test]
     fn content_types_by_version_and_terminal() {

@@ -27,7 +27,7 @@ pub(super) fn router() -> OpenApiRouter<Engine> {
 struct CreateQuery {
     /// The container's name; without one a name is made up.
     name: Option<String>,
-    /// `os[/arch[/variant]]` of the image (API 1.41); only the host's own.
+    /// `os[/arch[/variant]]` that the image must be of (API 1.41).
     platform: Option<String>,
 }
 
@@ -39,7 +39,7 @@ struct CreateQuery {
     responses(
         (status = 201, description = "It was made", body = CreateResponse),
         (status = 400, description = "Bad parameter", body = ErrorResponse),
-        (status = 404, description = "No such image", body = ErrorResponse),
+        (status = 404, description = "No such image, or none of the platform", body = ErrorResponse),
         (status = 409, description = "The name is taken", body = ErrorResponse),
         (status = 501, description = "A field that is not built", body = ErrorResponse),
     ))]
@@ -49,7 +49,7 @@ async fn create(
     Query(query): Query<CreateQuery>,
     body: JsonBody,
 ) -> ApiResult {
-    let request: CreateRequest = body.parse()?;
+    let request: CreateRequest = CreateRequest::read(&body)?;
     let checks_off = request
         .config
         .healthcheck

@@ -61,9 +61,6 @@ async fn remove(
     Ok(reply::no_content())
 }
 
-/// The filters a prune knows (moby `daemon/prune.go`).
-const FILTERS: &[&str] = &["label", "label!", "until"];
-
 /// The query of a prune.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -82,7 +79,6 @@ struct PruneQuery {
     ))]
 async fn prune(State(engine): State<Engine>, Query(query): Query<PruneQuery>) -> ApiResult {
     let filters = filters(query.filters.as_deref())?;
-    filters.check_keys(FILTERS)?;
     let pruned = engine.prune_containers(filters).await?;
     let ids: Vec<String> = pruned.containers.iter().map(ToString::to_string).collect();
     Ok(reply::json(&PruneReport {

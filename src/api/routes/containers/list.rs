@@ -23,25 +23,6 @@ pub(super) fn router() -> OpenApiRouter<Engine> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// The filters a list knows (moby `daemon/list.go`).
-const FILTERS: &[&str] = &[
-    "ancestor",
-    "before",
-    "exited",
-    "expose",
-    "health",
-    "id",
-    "is-task",
-    "isolation",
-    "label",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-];
-
 /// The query of a list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -75,7 +56,6 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> ApiResult {
     let filters = filters(query.filters.as_deref())?;
-    filters.check_keys(FILTERS)?;
     let limit = integer(query.limit.as_deref())?;
     let rows = engine
         .list_containers(ListContainers {

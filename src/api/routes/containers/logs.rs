@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use engine::{Engine, LogRequest, LogStream};
 use futures_util::stream;
 use model::Error;
@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use super::attach::content_type;
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query, timestamp};
+use crate::reply;
 use crate::version::ApiVersion;
 use crate::wire::ErrorResponse;
 
@@ -87,6 +88,7 @@ impl LogsQuery {
             )),
         (status = 400, description = "No stream was chosen", body = ErrorResponse),
         (status = 404, description = "No such container", body = ErrorResponse),
+        (status = 501, description = "Its log driver keeps nothing to read", body = ErrorResponse),
     ))]
 async fn logs(
     State(engine): State<Engine>,
@@ -114,19 +116,12 @@ async fn next(log: &mut LogStream) -> Option<Bytes> {
     })
 }
 
-/// The stdcopy stream of the daemon's own messages (moby `stdcopy.Systemerr`).
-const SYSTEM_ERROR: u8 = 3;
-
 fn told(error: &Error, tty: bool) -> Bytes {
     let text = format!("Error grabbing logs: {error}\n");
     if tty {
         return text.into();
     }
-    let mut frame = BytesMut::with_capacity(8 + text.len());
-    frame.put_slice(&[SYSTEM_ERROR, 0, 0, 0]);
-    frame.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
-    frame.put_slice(text.as_bytes());
-    frame.freeze()
+    reply::system_error_frame(&text)
 }
 
 #[cfg(test)]

@@ -85,3 +85,17 @@ fn every_operation_has_an_id_of_its_own_a_known_tag_and_a_summary() {
         }
     }
 }
+
+#[test]
+fn what_attach_refuses_is_text_as_it_is_sent() {
+    let document = document();
+    let paths = &document["paths"];
+    let answers = &paths["/containers/{id}/attach"]["post"]["responses"];
+    for status in ["400", "404", "409"] {
+        let content = answers[status]["content"].as_object().unwrap();
+        let kinds: Vec<&String> = content.keys().collect();
+        assert_eq!(kinds, ["application/vnd.docker.raw-stream"], "{status}");
+    }
+    let logs = &paths["/containers/{id}/logs"]["get"]["responses"];
+    assert!(logs["501"].is_object());
+}

@@ -1,7 +1,7 @@
 //! A create request, whole.
 
 use engine::CreateContainer;
-use model::{ContainerSpec, Error, Result};
+use model::{ContainerSpec, Error, Platform, Result};
 
 use super::{
     bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
@@ -38,9 +38,10 @@ pub fn create(
         ));
     }
     let name = name.filter(|n| !n.is_empty()).map(str::to_owned);
-    if version >= ApiVersion::v1(41) {
-        check_platform(platform.unwrap_or_default())?;
-    }
+    let platform = platform
+        .filter(|text| !text.is_empty() && version >= ApiVersion::v1(41))
+        .map(Platform::parse)
+        .transpose()?;
     gates::apply(&mut request, version)?;
     let mut warnings = Vec::new();
     let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
@@ -52,6 +53,7 @@ pub fn create(
         create: CreateContainer {
             name,
             image: request.config.image,
+            platform,
             spec,
             stop_signal,
             anonymous_volumes,
@@ -108,20 +110,4 @@ fn spec(
         ));
     }
     Ok((spec, mounts.anonymous_volumes, stop_signal))
-}
-
-/// `os[/arch[/variant]]`. An image is not chosen by platform yet, so only the host's own will do.
-fn check_platform(platform: &str) -> Result<()> {
-    let mut parts = platform.split('/');
-    let os = parts.next().unwrap_or_default();
-    let arch = parts.next().unwrap_or_default();
-    let is_host = match std::env::consts::ARCH {
-        "x86_64" => matches!(arch, "amd64" | "x86_64" | "x86-64"),
-        "aarch64" => matches!(arch, "arm64" | "aarch64"),
-        other => arch == other,
-    };
-    if matches!(os, "" | "linux") && (arch.is_empty() || is_host) {
-        return Ok(());
-    }
-    Err(super::not_built(&format!("platform {platform:?}")))
 }

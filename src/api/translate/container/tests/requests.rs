@@ -219,10 +219,16 @@ fn names_and_platforms() {
             .name,
         None
     );
-    let strange = Some("linux/s390x");
-    assert!(create(request(), None, strange, NEWEST).is_err());
+    let platform = |text, version| {
+        let created = create(request(), None, Some(text), version);
+        created.map(|c| c.create.platform.map(|p| p.to_string()))
+    };
+    let arm = platform("aarch64", NEWEST).unwrap();
+    assert_eq!(arm.as_deref(), Some("linux/arm64"));
+    assert_eq!(platform("", NEWEST).unwrap(), None);
+    assert!(platform("linux/*", NEWEST).is_err());
     // Before 1.41 the parameter did not exist.
-    assert!(create(request(), None, strange, ApiVersion::v1(40)).is_ok());
+    assert_eq!(platform("linux/*", ApiVersion::v1(40)).unwrap(), None);
 }
 
 #[test]
