@@ -19,7 +19,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
-use sys::{beneath::Dir, durable};
+use sys::beneath::Dir;
+use sys::durable;
+use sys::own::Lock;
 
 use crate::failure::At;
 use crate::layer::{self, Unpack};
@@ -39,7 +41,7 @@ pub(crate) struct Store {
     leases: Mutex<HashMap<Item, usize>>,
     next_staging: AtomicU64,
     /// Keeps a second daemon out.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What can be held and swept.
@@ -91,8 +93,7 @@ impl Store {
                 .create(&path)
                 .at("create", &path)?;
         }
-        let lock = File::create(&lock_path).at("create", &lock_path)?;
-        lock.try_lock().map_err(|e| {
+        let lock = Lock::take(&lock_path).map_err(|e| {
             Error::new(
                 model::Kind::Unavailable,
                 format!(

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode};
 use rustix::process::{Resource, Rlimit};
@@ -206,8 +207,19 @@ impl std::error::Error for LockError {
     }
 }
 
+/// How long the lock of a dead process is waited for.
+const DEAD_HOLDER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether a process runs; a zombie does not.
+fn is_alive(pid: u32) -> bool {
+    let stat = model::Pid::new(i64::from(pid)).map(crate::proc::stat);
+    !matches!(stat, Some(Ok(None))) && !matches!(stat, Some(Ok(Some(s))) if s.is_zombie())
+}
+
 impl Lock {
-    /// Takes the lock at `path` for this process and writes its pid into the file. Does not wait.
+    /// Takes the lock at `path` for this process and writes its pid into the file. Does not wait
+    /// for a living holder. A dead one may still hold it for a moment, by a child that was killed
+    /// or has not come to its exec: at most [`DEAD_HOLDER_PATIENCE`] is waited for that.
     /// The file is made if it is missing and never removed: removing it would let two processes
     /// lock two files of one name.
     ///
@@ -226,16 +238,21 @@ impl Lock {
             .mode(0o644)
             .open(path)
             .map_err(io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let pid = fs::read_to_string(path).ok();
-                return Err(LockError::Held {
-                    path: path.to_owned(),
-                    pid: pid.and_then(|p| p.trim().parse().ok()),
-                });
+        let give_up = Instant::now() + DEAD_HOLDER_PATIENCE;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let text = fs::read_to_string(path).ok();
+                    let pid: Option<u32> = text.and_then(|p| p.trim().parse().ok());
+                    if pid.is_none_or(is_alive) || Instant::now() > give_up {
+                        let path = path.to_owned();
+                        return Err(LockError::Held { path, pid });
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(e) => return Err(io(e.into())),
             }
-            Err(e) => return Err(io(e.into())),
         }
         file.set_len(0).map_err(io)?;
         fs::write(path, format!("{}\n", std::process::id())).map_err(io)?;
@@ -260,6 +277,23 @@ mod tests {
         );
         drop(held);
         Lock::take(&path).unwrap();
+    }
+
+    /// A child between its fork and its exec has all descriptors of a parent that was killed.
+    #[test]
+    fn the_lock_of_a_dead_process_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::take(&path).unwrap();
+        let mut dead = std::process::Command::new("/bin/true").spawn().unwrap();
+        dead.wait().unwrap();
+        fs::write(&path, format!("{}\n", dead.id())).unwrap();
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(held);
+        });
+        Lock::take(&path).unwrap();
+        child.join().unwrap();
     }
 
     #[test]
