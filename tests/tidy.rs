@@ -43,13 +43,14 @@ const DOORS: &[(&str, &[&str])] = &[
     ("socket", &["model"]),
     ("state", &["model"]),
     ("images", &["model", "sys"]),
+    ("spec", &["model", "sys"]),
     ("runtime", &["model", "sys"]),
     ("streams", &["model", "sys"]),
     ("network", &["model"]),
     (
         "engine",
         &[
-            "images", "model", "network", "rules", "runtime", "state", "streams", "sys",
+            "images", "model", "network", "rules", "runtime", "spec", "state", "streams", "sys",
         ],
     ),
     ("api", &["engine", "model", "socket"]),

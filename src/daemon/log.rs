@@ -26,9 +26,9 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 12] = [
-    "moored", "api", "engine", "images", "model", "network", "rules", "runtime", "socket", "state",
-    "streams", "sys",
+const ROOMS: [&str; 14] = [
+    "moored", "api", "engine", "images", "model", "network", "rules", "runtime", "socket", "spec",
+    "state", "streams", "sys", "wire",
 ];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

@@ -59,7 +59,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) host: Host,
     pub(crate) layout: layout::Layout,
-    pub(crate) facts: runtime::spec::HostFacts,
+    pub(crate) facts: spec::HostFacts,
     pub(crate) ledger: state::Ledger,
     pub(crate) images: image::ImageIndex,
     pub(crate) volumes: volume::Volumes,

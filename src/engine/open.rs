@@ -37,7 +37,7 @@ impl Engine {
         let stores = tokio::spawn(crate::blocking(move || open_stores(&opened)));
         let cgroup_parent = config.runtime.cgroup_parent.clone();
         let runtimes = runtime::Runtimes::open(config.runtime);
-        let facts = runtime::spec::HostFacts::probe();
+        let facts = spec::HostFacts::probe();
         let (ledger, contents, store) = stores
             .await
             .map_err(|e| Error::system(format!("opening the stores ended early: {e}")))??;

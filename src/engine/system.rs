@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Error, Result, Timestamp};
-use runtime::spec::{AppArmor, CgroupVersion};
 use runtime::{Choice, Program, Programs};
+use spec::{AppArmor, CgroupVersion};
 
 use crate::Engine;
 

@@ -4,7 +4,7 @@
 //! the handle: it finds the programs, creates a container under a conmon of its own, drives it
 //! through the OCI runtime's command line, and adopts it again after a restart of the daemon. A
 //! [`Task`] watches one container and tells its end exactly once, with the exit code the kernel
-//! or conmon saw. `spec` and `user` make the bundle's `config.json` from a container's request.
+//! or conmon saw. What is in the bundle is `spec`'s to say.
 //!
 //! What this room must not do: know images, networks, names or HTTP; decide whether an operation
 //! is allowed now (the engine does, from its own state); signal by a bare pid.
@@ -14,9 +14,6 @@
 //!          -> start byte -> first process of conmon reaped -> {"data": pid} -> pidfds -> Task
 //!  exit:   pidfd(init) | exit file (inotify) | sync pipe EOF | pidfd(conmon) -> ExitReport
 //! ```
-
-pub mod spec;
-pub mod user;
 
 mod adopt;
 mod cleanup;

@@ -8,7 +8,7 @@ use model::{
     ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Kind, Mount, MountSource,
     NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
 };
-use runtime::spec::CgroupVersion;
+use spec::CgroupVersion;
 use state::ContainerRow;
 
 use crate::Engine;
@@ -53,10 +53,10 @@ impl Engine {
         check_lengths(&spec)?;
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
-        let mut warnings = runtime::spec::check(&spec, &self.inner.facts)?;
+        let mut warnings = ::spec::check(&spec, &self.inner.facts)?;
         warnings.extend(platform_warning);
         let asked = spec.clone();
-        crate::blocking(move || runtime::spec::check_bind_sources(&asked)).await?;
+        crate::blocking(move || ::spec::check_bind_sources(&asked)).await?;
         let id = ContainerId::from_bytes((self.inner.host.random)());
         if spec.hostname.is_empty() {
             spec.hostname = default_hostname(&spec, &id);

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use model::{ContainerState, Context, Error, Kind, Mount, MountSource, Result};
-use runtime::spec::{self, ConsoleSize, ResolvedMount, SpecInput};
+use spec::{self, ConsoleSize, ResolvedMount, SpecInput};
 
 use crate::Inner;
 use crate::container::ContainerView;
@@ -31,7 +31,7 @@ impl Inner {
         self.images.store.create_writable(key)?;
         let rootfs = self.images.store.mount(key, &image.layers)?;
         self.write_network_files(view)?;
-        let user = runtime::user::resolve(&rootfs, &view.spec.user, &view.spec.group_add)?;
+        let user = spec::user::resolve(&rootfs, &view.spec.user, &view.spec.group_add)?;
         // Docker fills a new volume when the container is made: one that was emptied since stays
         // empty.
         let never_ran = matches!(view.state, ContainerState::Created { .. });

@@ -1,6 +1,6 @@
 //! A container's OCI spec: a pure function from values and paths to `config.json`.
 //!
-//! Nothing here asks: users were resolved ([`crate::user`]), devices and mount sources looked up,
+//! Nothing here asks: users were resolved ([`user`]), devices and mount sources looked up,
 //! the host's facts gathered ([`HostFacts::probe`]), and what comes out is bytes. So the same
 //! input always gives the same file, and every rule of Docker's defaults can be tested without
 //! a container. The daemon's own limits (bounding set, rlimits, OOM score) cut down what a
@@ -28,6 +28,7 @@ mod seccomp;
 mod sysctls;
 mod tmpfs;
 mod ulimits;
+pub mod user;
 
 use std::path::Path;
 
@@ -81,7 +82,7 @@ pub struct SpecInput<'a> {
     pub rootfs: &'a Path,
     /// The hostname inside and the value of `$HOSTNAME`, after defaults.
     pub hostname: &'a str,
-    /// Its user, from [`crate::user::resolve`].
+    /// Its user, from [`user::resolve`].
     pub user: &'a ResolvedUser,
     /// Its mounts with their sources, in any order.
     pub mounts: &'a [ResolvedMount],

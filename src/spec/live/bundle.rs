@@ -5,8 +5,8 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::spec::*;
 use crate::user;
+use crate::*;
 
 const APPLETS: [&str; 24] = [
     "sh", "id", "cat", "grep", "env", "hostname", "unshare", "mount", "touch", "ls", "readlink",

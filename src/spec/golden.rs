@@ -53,7 +53,7 @@ fn agrees(name: &str, built: &Built) {
 
 fn same(name: &str, value: &Value) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("spec/golden")
+        .join("golden")
         .join(format!("{name}.json"));
     let text = serde_json::to_string_pretty(value).unwrap() + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
