@@ -5,10 +5,10 @@
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::{Error, Kind};
+use wire::ErrorResponse;
 
-use crate::not_built::NotBuilt;
 use crate::reply;
-use crate::wire::ErrorResponse;
+use translate::NotBuilt;
 
 /// What a handler returns when it is not successful.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(crate) struct Unrouted;
 /// OPTIONS is an endpoint of its own on every path.
 pub(crate) async fn page_not_found(method: Method) -> Response {
     if method == Method::OPTIONS {
-        return NotBuilt::error("OPTIONS").into_response();
+        return ApiError(NotBuilt::error("OPTIONS")).into_response();
     }
     let mut response = reply::json_with_status(
         StatusCode::NOT_FOUND,

@@ -7,9 +7,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use wire::version::Options;
 
 use crate::error::{ApiError, page_not_found};
-use crate::version::{ApiVersion, Options};
+use crate::version::Asked;
 
 /// The routes that have a HEAD of their own. axum would answer HEAD wherever there is a GET;
 /// Docker says 404 there.
@@ -18,7 +19,7 @@ const HEAD_PATHS: &[&str] = &["/_ping", "/containers/{id}/archive"];
 /// Refuses versions out of range and HEAD where Docker has none.
 pub(crate) async fn gate(
     State(options): State<Options>,
-    version: ApiVersion,
+    Asked(version): Asked,
     path: MatchedPath,
     request: Request,
     next: Next,

@@ -1,29 +1,26 @@
-//! Docker's Engine API over HTTP, and nothing else: routing, versions, wire types, one error
-//! table, and the accept loop that can give a connection's socket back for a hijack.
+//! Docker's Engine API over HTTP, and nothing else: routing, versions, one error table, and the
+//! accept loop that can give a connection's socket back for a hijack.
 //!
 //! A handler translates, makes one call of the engine and translates the answer back; it
 //! decides nothing and checks no state first (a check before the call is a race). What Docker
-//! wrote on the wire is spelled in [`wire`] and nowhere else.
+//! wrote on the wire is spelled in [`wire`] and nowhere else; large translations stand in
+//! [`translate`].
 //!
 //! A request passes, in this order: [`serve`] (the connection), `normalise` (version prefix
 //! off, slashes of names encoded, headers on the answer), the router, the gate, the
 //! extractors of [`extract`], the handler in [`routes`]. Every error leaves through [`error`].
 //!
-//! This room must never see the ledger, the layers, the runtime or a system call: it knows
-//! `engine`, `model` and `socket` only.
+//! This room must never see the ledger, the layers, the runtime or a system call.
 
 mod drain;
 pub mod error;
 pub mod extract;
 mod gate;
 mod normalise;
-pub mod not_built;
 pub mod reply;
 pub mod routes;
 pub mod serve;
-pub mod translate;
 pub mod version;
-pub mod wire;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -33,7 +30,7 @@ use tower::Layer as _;
 use utoipa::openapi::OpenApi;
 
 pub use error::{ApiError, ApiResult};
-pub use version::{ApiVersion, Options};
+pub use wire::version::{ApiVersion, Options};
 
 /// The whole API as one service, ready for [`serve`].
 pub fn app(engine: Engine, options: Options) -> Router {

@@ -13,10 +13,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::Error;
+use wire::version::{ApiVersion, Options};
 
 use crate::drain;
 use crate::error::{ApiError, Unrouted};
-use crate::version::{ApiVersion, Options};
 
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const DOCKER_EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");

@@ -9,9 +9,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use engine::{Job, Progress};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
+use wire::{ErrorDetail, JsonMessage, ProgressDetail};
 
 use crate::error::ApiResult;
-use crate::wire::{ErrorDetail, JsonMessage, ProgressDetail};
 
 /// Docker's content type, without a charset: moby's client compares the string.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -26,9 +26,22 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 14] = [
-    "moored", "api", "engine", "images", "model", "network", "rules", "runtime", "socket", "spec",
-    "state", "streams", "sys", "wire",
+const ROOMS: [&str; 15] = [
+    "moored",
+    "api",
+    "engine",
+    "images",
+    "model",
+    "network",
+    "rules",
+    "runtime",
+    "socket",
+    "spec",
+    "state",
+    "streams",
+    "sys",
+    "translate",
+    "wire",
 ];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

@@ -12,7 +12,6 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use model::{Error, Result, limits};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
@@ -150,19 +149,6 @@ fn is_too_deep(bytes: &[u8]) -> bool {
     false
 }
 
-/// For `#[serde(default, deserialize_with = "null_as_default")]`: Go leaves a field alone when
-/// the JSON says `null`.
-///
-/// # Errors
-/// As the field's own type.
-pub fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
 /// A body of any length, read as it comes: the tar of a load or an import.
 pub struct Upload {
     reader: StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>,
@@ -213,9 +199,9 @@ mod tests {
 
     #[test]
     fn null_leaves_a_field_at_its_default() {
-        #[derive(Deserialize, PartialEq, Debug)]
+        #[derive(serde::Deserialize, PartialEq, Debug)]
         struct Sample {
-            #[serde(default, deserialize_with = "null_as_default")]
+            #[serde(default, deserialize_with = "wire::null_as_default")]
             number: i64,
         }
         let read = |text: &str| parse::<Sample>(text.as_bytes()).unwrap().number;

@@ -12,7 +12,7 @@ mod go_json;
 mod query;
 mod value;
 
-pub use body::{Json, JsonBody, Upload, null_as_default};
+pub use body::{Json, JsonBody, Upload};
 pub use filters::filters;
 pub use query::{Name, Query, repeated};
 pub use value::{DockerBool, integer, timestamp};

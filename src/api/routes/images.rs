@@ -9,14 +9,15 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::image::{ImageDeleteResponseItem, ImageInspect, ImageSummary};
+use wire::version::ApiVersion;
+use wire::{ErrorResponse, JsonMessage};
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query, Upload, filters, repeated};
-use crate::not_built::NotBuilt;
 use crate::reply;
-use crate::version::ApiVersion;
-use crate::wire::image::{ImageDeleteResponseItem, ImageInspect, ImageSummary};
-use crate::wire::{ErrorResponse, JsonMessage};
+use crate::version::Asked;
+use translate::NotBuilt;
 
 /// The routes of the resource.
 pub fn router() -> OpenApiRouter<Engine> {
@@ -57,7 +58,7 @@ struct ListQuery {
     ))]
 async fn list(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Query(query): Query<ListQuery>,
 ) -> ApiResult {
     let asks_shared_size = query.shared_size.0 && version >= ApiVersion::v1(42);
@@ -83,7 +84,11 @@ async fn list(
         (status = 200, description = "The image", body = ImageInspect),
         (status = 404, description = "No such image", body = ErrorResponse),
     ))]
-async fn inspect(State(engine): State<Engine>, version: ApiVersion, Name(name): Name) -> ApiResult {
+async fn inspect(
+    State(engine): State<Engine>,
+    Asked(version): Asked,
+    Name(name): Name,
+) -> ApiResult {
     let image = engine.image(&name)?;
     let trees = engine.image_trees(&image);
     Ok(reply::json(&ImageInspect::new(&image, &trees, version)))
@@ -159,12 +164,12 @@ async fn create(
 ) -> ApiResult {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if given(&query.from_image).is_some() {
-        return Err(NotBuilt::error("pulling an image (fromImage)"));
+        return Err(NotBuilt::error("pulling an image (fromImage)").into());
     }
     match query.from_src.as_deref().unwrap_or_default() {
         "-" => {}
         "" => return Err(Error::invalid("one of fromImage and fromSrc must be given").into()),
-        _ => return Err(NotBuilt::error("importing from a URL (fromSrc)")),
+        _ => return Err(NotBuilt::error("importing from a URL (fromSrc)").into()),
     }
     NotBuilt::field("platform", given(&query.platform).is_none())?;
     let request = ImportImage {

@@ -16,7 +16,7 @@ use engine::Engine;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::wire::Document;
+use wire::Document;
 
 /// Every route that is built, with its description.
 pub fn all() -> OpenApiRouter<Engine> {

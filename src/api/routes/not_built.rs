@@ -14,7 +14,7 @@ use engine::Engine;
 use model::{Error, Kind};
 
 use crate::error::ApiError;
-use crate::not_built::NotBuilt;
+use translate::NotBuilt;
 
 /// An endpoint: method and Docker's path.
 pub type Endpoint = (Method, &'static str);
@@ -149,7 +149,7 @@ async fn unknown_plugin(Path(name): Path<String>) -> Response {
 
 /// The refusal of one endpoint.
 pub(crate) fn not_built(method: &Method, path: &str) -> Response {
-    NotBuilt::error(&format!("{method} {path}")).into_response()
+    ApiError(NotBuilt::error(&format!("{method} {path}"))).into_response()
 }
 
 fn no_swarm() -> Response {

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use engine::Engine;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::system::{SystemInfo, SystemVersion};
+use wire::version::Options;
 
 use crate::reply;
-use crate::version::{ApiVersion, Options};
-use crate::wire::system::{SystemInfo, SystemVersion};
+use crate::version::Asked;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<Engine> {
@@ -68,7 +69,7 @@ async fn version(State(engine): State<Engine>, Extension(options): Extension<Opt
 /// The engine and its host
 #[utoipa::path(get, path = "/info", operation_id = "SystemInfo", tag = "System",
     responses((status = 200, description = "What was found", body = SystemInfo)))]
-async fn info(State(engine): State<Engine>, version: ApiVersion) -> Response {
+async fn info(State(engine): State<Engine>, Asked(version): Asked) -> Response {
     let host = engine.host_info().await;
     reply::json(&SystemInfo::new(host, version))
 }

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::volume::{Volume, VolumeCreateOptions, VolumeListResponse};
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Json, Name, Query, filters};
-use crate::not_built::NotBuilt;
 use crate::reply;
-use crate::wire::ErrorResponse;
-use crate::wire::volume::{Volume, VolumeCreateOptions, VolumeListResponse};
+use translate::NotBuilt;
 
 /// The routes of the resource.
 pub fn router() -> OpenApiRouter<Engine> {

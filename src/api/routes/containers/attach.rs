@@ -12,12 +12,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::version::ApiVersion;
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query};
 use crate::reply;
 use crate::serve::hijack::{Hijack, HijackedIo, MULTIPLEXED_STREAM, RAW_STREAM};
-use crate::version::ApiVersion;
+use crate::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -83,7 +84,7 @@ impl AttachQuery {
     ))]
 async fn attach(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Name(name): Name,
     Query(query): Query<AttachQuery>,
     hijack: Hijack,

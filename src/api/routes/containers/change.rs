@@ -9,11 +9,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
 
 use crate::error::ApiResult;
 use crate::extract::{Name, Query, integer};
 use crate::reply;
-use crate::wire::ErrorResponse;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

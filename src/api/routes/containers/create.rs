@@ -7,14 +7,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::container::{CreateRequest, CreateResponse, HostConfig, NetworkingConfig};
 
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::extract::{JsonBody, Query};
 use crate::reply;
-use crate::translate::container::create as translate;
-use crate::version::ApiVersion;
-use crate::wire::ErrorResponse;
-use crate::wire::container::{CreateRequest, CreateResponse};
+use crate::version::Asked;
+use translate::container::create as translate;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -45,11 +45,11 @@ struct CreateQuery {
     ))]
 async fn create(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Query(query): Query<CreateQuery>,
     body: JsonBody,
 ) -> ApiResult {
-    let request: CreateRequest = CreateRequest::read(&body)?;
+    let request: CreateRequest = read(&body)?;
     let checks_off = request
         .config
         .healthcheck
@@ -75,4 +75,23 @@ async fn create(
             warnings,
         },
     ))
+}
+
+/// What stands beside `Config`'s fields.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Beside {
+    host_config: Option<HostConfig>,
+    networking_config: Option<NetworkingConfig>,
+}
+
+/// Reads a request's body: once for each half, because keys in another case are not found
+/// through a flattened field.
+fn read(body: &JsonBody) -> Result<CreateRequest, ApiError> {
+    let beside: Beside = body.parse()?;
+    Ok(CreateRequest {
+        config: body.parse()?,
+        host_config: beside.host_config,
+        networking_config: beside.networking_config,
+    })
 }

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::container::PruneReport;
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query, filters};
-use crate::not_built::NotBuilt;
 use crate::reply;
-use crate::wire::ErrorResponse;
-use crate::wire::container::PruneReport;
+use translate::NotBuilt;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::container::{ContainerInspect, TopResponse};
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query};
 use crate::reply;
-use crate::translate::container::inspect as translate;
-use crate::wire::ErrorResponse;
-use crate::wire::container::{ContainerInspect, TopResponse};
+use translate::container::inspect as translate;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -9,14 +9,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::container::ContainerSummary;
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Query, filters, integer};
 use crate::reply;
-use crate::translate::container::summary;
-use crate::version::ApiVersion;
-use crate::wire::ErrorResponse;
-use crate::wire::container::ContainerSummary;
+use crate::version::Asked;
+use translate::container::summary;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -52,7 +52,7 @@ struct ListQuery {
     ))]
 async fn list(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Query(query): Query<ListQuery>,
 ) -> ApiResult {
     let filters = filters(query.filters.as_deref())?;

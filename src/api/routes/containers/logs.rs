@@ -14,13 +14,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
 
 use super::attach::content_type;
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query, timestamp};
 use crate::reply;
-use crate::version::ApiVersion;
-use crate::wire::ErrorResponse;
+use crate::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -92,7 +92,7 @@ impl LogsQuery {
     ))]
 async fn logs(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Name(name): Name,
     Query(query): Query<LogsQuery>,
 ) -> ApiResult {

@@ -9,13 +9,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::version::ApiVersion;
 
 use crate::error::ApiResult;
 use crate::extract::{Name, Query, integer};
-use crate::not_built::NotBuilt;
 use crate::reply;
-use crate::version::ApiVersion;
-use crate::wire::ErrorResponse;
+use crate::version::Asked;
+use translate::NotBuilt;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -118,7 +119,7 @@ impl StopQuery {
     ))]
 async fn stop(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Name(name): Name,
     Query(query): Query<StopQuery>,
 ) -> ApiResult {
@@ -137,7 +138,7 @@ async fn stop(
     ))]
 async fn restart(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Name(name): Name,
     Query(query): Query<StopQuery>,
 ) -> ApiResult {

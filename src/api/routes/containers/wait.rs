@@ -13,13 +13,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::container::{WaitError, WaitResponse};
+use wire::version::ApiVersion;
 
 use crate::error::ApiResult;
 use crate::extract::{Name, Query};
 use crate::reply;
-use crate::version::ApiVersion;
-use crate::wire::ErrorResponse;
-use crate::wire::container::{WaitError, WaitResponse};
+use crate::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -48,7 +49,7 @@ struct WaitQuery {
     ))]
 async fn wait(
     State(engine): State<Engine>,
-    version: ApiVersion,
+    Asked(version): Asked,
     Name(name): Name,
     Query(query): Query<WaitQuery>,
 ) -> ApiResult {

@@ -1,0 +1,113 @@
+//! A create request, whole.
+
+use engine::CreateContainer;
+use model::{ContainerSpec, Error, Platform, Result};
+
+use super::{
+    bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
+    resources, security,
+};
+use wire::container::{ContainerConfig, CreateRequest};
+use wire::version::ApiVersion;
+
+/// What a create request came to.
+#[derive(Debug)]
+pub struct Translated {
+    /// For the engine.
+    pub create: CreateContainer,
+    /// For the client, beside the engine's own.
+    pub warnings: Vec<String>,
+}
+
+/// Translates a create request.
+///
+/// The echo is the request as it is in force: in the newest version's meaning, with Docker's
+/// defaults filled in. Inspect needs no more, and no version.
+///
+/// # Errors
+/// 400 in Docker's words; 501 for what is not built, naming the field.
+pub fn create(
+    mut request: CreateRequest,
+    name: Option<&str>,
+    platform: Option<&str>,
+    version: ApiVersion,
+) -> Result<Translated> {
+    if request.config == ContainerConfig::default() {
+        return Err(Error::invalid(
+            "config cannot be empty in order to create a container",
+        ));
+    }
+    let name = name.filter(|n| !n.is_empty()).map(str::to_owned);
+    let platform = platform
+        .filter(|text| !text.is_empty() && version >= ApiVersion::v1(41))
+        .map(Platform::parse)
+        .transpose()?;
+    gates::apply(&mut request, version)?;
+    let mut warnings = Vec::new();
+    let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
+    defaults::fill(&mut request);
+    let host = request.host_config.get_or_insert_default();
+    spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
+    let echo = serde_json::to_vec(&request).expect("wire types have string keys");
+    Ok(Translated {
+        create: CreateContainer {
+            name,
+            image: request.config.image,
+            platform,
+            spec,
+            stop_signal,
+            anonymous_volumes,
+            echo,
+        },
+        warnings,
+    })
+}
+
+/// Docker's `[rows, columns]`; `[0, 0]` is no wish, and so is what no terminal can have.
+fn console_size([rows, columns]: [u32; 2]) -> Option<(u16, u16)> {
+    let size = (u16::try_from(rows).ok()?, u16::try_from(columns).ok()?);
+    (size.0 > 0 && size.1 > 0).then_some(size)
+}
+
+fn spec(
+    request: &CreateRequest,
+    warnings: &mut Vec<String>,
+) -> Result<(ContainerSpec, Vec<String>, Option<model::Signal>)> {
+    let default = Default::default();
+    let host = request.host_config.as_ref().unwrap_or(&default);
+    refuse::refuse(&request.config, host)?;
+    let mut spec = ContainerSpec {
+        console_size: console_size(host.console_size),
+        ..ContainerSpec::default()
+    };
+    let stop_signal = config::apply(&request.config, &mut spec)?;
+    namespaces::apply(&request.config, host, &mut spec)?;
+    networks::apply(
+        host,
+        request.networking_config.as_ref(),
+        &mut spec,
+        warnings,
+    )?;
+    security::apply(host, &mut spec)?;
+    let mounts = mounts::mounts(&request.config, host)?;
+    spec.mounts = mounts.mounts;
+    spec.devices = devices::devices(host)?;
+    spec.ulimits = resources::ulimits(host)?;
+    spec.resources = resources::resources(host)?;
+    spec.log = log_config::log_config(&host.log_config)?;
+    spec.group_add = host.group_add.clone().unwrap_or_default();
+    bounded("HostConfig.GroupAdd", spec.group_add.len())?;
+    spec.shm_size_bytes = u64::try_from(host.shm_size).ok().filter(|n| *n > 0);
+    spec.runtime = Some(host.runtime.clone()).filter(|name| !name.is_empty());
+    spec.cgroup_parent = Some(host.cgroup_parent.clone()).filter(|path| !path.is_empty());
+    spec.init = host.init.unwrap_or(false);
+    spec.auto_remove = host.auto_remove;
+    spec.annotations = host.annotations.clone().unwrap_or_default();
+    bounded("HostConfig.Annotations", spec.annotations.len())?;
+    if spec.annotations.contains_key("") {
+        return Err(Error::invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
+    }
+    Ok((spec, mounts.anonymous_volumes, stop_signal))
+}

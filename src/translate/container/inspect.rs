@@ -1,0 +1,246 @@
+//! A container's view as inspect shows it (moby `daemon/inspect.go`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use engine::{ContainerView, MountView, Sizes};
+use model::{ContainerState, MountSource, NamespaceMode, Signal};
+
+use super::phrase::{ZERO_TIME, time};
+use wire::STORAGE_DRIVER;
+use wire::container::{
+    ContainerConfig, ContainerInspect, CreateRequest, Empty, EndpointSettings, GraphDriver,
+    GraphDriverData, HostConfig, MountPoint, NetworkSettings, State, StrSlice,
+};
+
+/// The whole document.
+pub fn inspect(view: &ContainerView, sizes: Option<Sizes>) -> ContainerInspect {
+    let request = echo(view);
+    let mut args = view.spec.args();
+    let path = if args.is_empty() {
+        String::new()
+    } else {
+        args.remove(0)
+    };
+    ContainerInspect {
+        id: view.id.to_string(),
+        created: time(view.created_at),
+        path,
+        args,
+        state: state(&view.state),
+        image: view.image_id.to_string(),
+        resolv_conf_path: text(&view.paths.resolv_conf),
+        hostname_path: text(&view.paths.hostname),
+        hosts_path: text(&view.paths.hosts),
+        log_path: view.paths.log.as_deref().map(text).unwrap_or_default(),
+        name: format!("/{}", view.name),
+        restart_count: view.restart_count,
+        driver: STORAGE_DRIVER.to_owned(),
+        platform: "linux".to_owned(),
+        mount_label: String::new(),
+        process_label: String::new(),
+        app_armor_profile: String::new(),
+        exec_ids: None,
+        graph_driver: graph_driver(view),
+        size_rw: sizes.map(|s| s.rw_bytes),
+        size_root_fs: sizes.map(|s| s.root_fs_bytes),
+        mounts: mounts(view),
+        network_settings: network_settings(view),
+        config: config(view, request.config),
+        host_config: host_config(view, request.host_config.unwrap_or_default()),
+    }
+}
+
+/// What the client sent. An echo that cannot be read (the ledger of another version) leaves the
+/// defaults, under which the spec's values are laid.
+fn echo(view: &ContainerView) -> CreateRequest {
+    serde_json::from_slice(&view.echo).unwrap_or_else(|e| {
+        tracing::warn!(container = %view.id, error = %e, "cannot read a stored create request");
+        CreateRequest::default()
+    })
+}
+
+/// Docker's booleans, derived.
+fn state(state: &ContainerState) -> State {
+    let mut shown = State {
+        status: state.status().to_owned(),
+        started_at: ZERO_TIME.to_owned(),
+        finished_at: ZERO_TIME.to_owned(),
+        ..State::default()
+    };
+    match state {
+        ContainerState::Created { failure: None } | ContainerState::Removing => {}
+        ContainerState::Created {
+            failure: Some(failure),
+        } => {
+            shown.exit_code = i64::from(failure.exit_code);
+            shown.error.clone_from(&failure.error);
+        }
+        ContainerState::Running(running) => {
+            shown.running = true;
+            shown.paused = running.paused;
+            shown.pid = running.init.pid.get();
+            shown.started_at = time(running.started_at);
+        }
+        ContainerState::Exited(exited) => {
+            shown.exit_code = exited.status.code();
+            shown.error = match (exited.error.as_str(), exited.status.reason()) {
+                ("", Some(reason)) => reason.to_owned(),
+                (error, _) => error.to_owned(),
+            };
+            shown.oom_killed = exited.oom_killed;
+            shown.started_at = time(exited.started_at);
+            shown.finished_at = time(exited.finished_at);
+        }
+        ContainerState::Dead { reason } | ContainerState::Lost { reason } => {
+            shown.dead = true;
+            shown.error.clone_from(reason);
+        }
+    }
+    shown
+}
+
+/// What was sent, with the image's values merged in.
+fn config(view: &ContainerView, sent: ContainerConfig) -> ContainerConfig {
+    let spec = &view.spec;
+    let hostname = if spec.hostname.is_empty() {
+        view.id.short().to_owned()
+    } else {
+        spec.hostname.clone()
+    };
+    let list = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
+    let ports = spec.exposed_ports.iter();
+    ContainerConfig {
+        hostname,
+        user: spec.user.clone(),
+        exposed_ports: Some(ports.map(|port| (port.clone(), Empty {})).collect()),
+        env: list(&spec.env),
+        cmd: spec.cmd.clone().map(StrSlice),
+        entrypoint: spec.entrypoint.clone().map(StrSlice),
+        volumes: volumes(view, &sent),
+        working_dir: spec.working_dir.clone(),
+        labels: Some(spec.labels.clone()),
+        stop_signal: stop_signal(view, &sent),
+        ..sent
+    }
+}
+
+/// As the client wrote it, or the image's: nothing where neither said one.
+fn stop_signal(view: &ContainerView, sent: &ContainerConfig) -> String {
+    if sent.stop_signal.is_empty() && view.spec.stop_signal != Signal::TERM {
+        view.spec.stop_signal.name()
+    } else {
+        sent.stop_signal.clone()
+    }
+}
+
+/// The paths asked for and the image's: those with an anonymous volume that no bind made.
+fn volumes(view: &ContainerView, sent: &ContainerConfig) -> Option<BTreeMap<String, Empty>> {
+    let mut paths = sent.volumes.clone().unwrap_or_default();
+    for mount in &view.spec.mounts {
+        if matches!(
+            mount.source,
+            MountSource::Volume {
+                anonymous: true,
+                ..
+            }
+        ) {
+            paths.insert(mount.destination.clone(), Empty {});
+        }
+    }
+    Some(paths).filter(|paths| !paths.is_empty())
+}
+
+/// What was sent and filled in at create, with what the engine decided.
+fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
+    let cgroupns_mode = match view.spec.cgroupns_mode {
+        Some(NamespaceMode::Private) => "private".to_owned(),
+        Some(NamespaceMode::Host) => "host".to_owned(),
+        None => sent.cgroupns_mode,
+    };
+    HostConfig {
+        cgroupns_mode,
+        runtime: view.runtime.clone(),
+        ..sent
+    }
+}
+
+fn graph_driver(view: &ContainerView) -> GraphDriver {
+    let paths = &view.paths;
+    let lower: Vec<String> = paths.lower.iter().map(text).collect();
+    GraphDriver {
+        data: GraphDriverData {
+            lower_dir: lower.join(":"),
+            merged_dir: text(&paths.merged),
+            upper_dir: text(&paths.upper),
+            work_dir: text(&paths.work),
+        },
+        name: STORAGE_DRIVER.to_owned(),
+    }
+}
+
+/// The mounts that Docker shows. It leaves out those of `HostConfig.Tmpfs`, and so does this.
+pub(super) fn mounts(view: &ContainerView) -> Vec<MountPoint> {
+    let request = echo_tmpfs(view);
+    view.mounts
+        .iter()
+        .filter(|m| !(m.kind == "tmpfs" && request.contains(&m.destination)))
+        .map(mount_point)
+        .collect()
+}
+
+/// Clean destinations of `HostConfig.Tmpfs`; the echo is read only where there is a tmpfs.
+fn echo_tmpfs(view: &ContainerView) -> Vec<String> {
+    if view.mounts.iter().all(|m| m.kind != "tmpfs") {
+        return Vec::new();
+    }
+    let host = echo(view).host_config.unwrap_or_default();
+    let entries = host.tmpfs.unwrap_or_default();
+    entries
+        .keys()
+        .map(|path| super::clean_absolute(path))
+        .collect()
+}
+
+fn mount_point(mount: &MountView) -> MountPoint {
+    let is_volume = mount.kind == "volume";
+    MountPoint {
+        kind: mount.kind.to_owned(),
+        name: mount
+            .name
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        source: mount.source.clone(),
+        destination: mount.destination.clone(),
+        driver: if is_volume { "local" } else { "" }.to_owned(),
+        mode: mount.mode.clone(),
+        rw: mount.read_write,
+        propagation: mount.propagation.to_owned(),
+    }
+}
+
+/// The one network there is, by its name. Addresses come with the network issue.
+pub(super) fn networks(view: &ContainerView) -> BTreeMap<String, EndpointSettings> {
+    let name = view.spec.network.as_str().to_owned();
+    BTreeMap::from([(name, EndpointSettings::default())])
+}
+
+fn network_settings(view: &ContainerView) -> NetworkSettings {
+    // Docker has a file of its own for each namespace; the kernel's name for it is as good to
+    // nsenter and lives as long as the container runs.
+    let sandbox_key = view
+        .state
+        .running()
+        .map(|running| format!("/proc/{}/ns/net", running.init.pid.get()))
+        .unwrap_or_default();
+    NetworkSettings {
+        sandbox_key,
+        networks: networks(view),
+        ..NetworkSettings::default()
+    }
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    path.as_ref().to_string_lossy().into_owned()
+}

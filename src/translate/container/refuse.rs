@@ -1,0 +1,162 @@
+//! The fields that Docker has and moored has not built: refused when they ask for something.
+//!
+//! One line a field. Fields that are built in part (a mode, an option) are refused where they
+//! are translated.
+
+use model::{Error, Result};
+
+use super::not_built;
+use wire::container::{ContainerConfig, HealthConfig, HostConfig};
+
+/// Refuses the first wish that is not built.
+///
+/// # Errors
+/// 501 naming the field; 400 where Docker on Linux refuses too.
+pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    restart_policy(host)?;
+    windows_only(host)?;
+    let wishes = [
+        (
+            "Config.Healthcheck",
+            asks_health(config.healthcheck.as_ref()),
+        ),
+        ("Config.MacAddress", !config.mac_address.is_empty()),
+        ("Config.NetworkDisabled", config.network_disabled),
+        (
+            "HostConfig.BlkioDeviceReadBps",
+            some(host.blkio_device_read_bps.as_ref()),
+        ),
+        (
+            "HostConfig.BlkioDeviceReadIOps",
+            some(host.blkio_device_read_iops.as_ref()),
+        ),
+        (
+            "HostConfig.BlkioDeviceWriteBps",
+            some(host.blkio_device_write_bps.as_ref()),
+        ),
+        (
+            "HostConfig.BlkioDeviceWriteIOps",
+            some(host.blkio_device_write_iops.as_ref()),
+        ),
+        ("HostConfig.BlkioWeight", host.blkio_weight != 0),
+        (
+            "HostConfig.BlkioWeightDevice",
+            some(host.blkio_weight_device.as_ref()),
+        ),
+        ("HostConfig.Cgroup", !host.cgroup.is_empty()),
+        (
+            "HostConfig.CpuRealtimePeriod",
+            host.cpu_realtime_period != 0,
+        ),
+        (
+            "HostConfig.CpuRealtimeRuntime",
+            host.cpu_realtime_runtime != 0,
+        ),
+        (
+            "HostConfig.DeviceCgroupRules",
+            some(host.device_cgroup_rules.as_ref()),
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            some(host.device_requests.as_ref()),
+        ),
+        ("HostConfig.KernelMemory", host.kernel_memory != 0),
+        ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
+        ("HostConfig.Links", some(host.links.as_ref())),
+        (
+            "HostConfig.MemorySwappiness",
+            host.memory_swappiness.is_some_and(|s| s != -1),
+        ),
+        (
+            "HostConfig.StorageOpt",
+            host.storage_opt.as_ref().is_some_and(|o| !o.is_empty()),
+        ),
+        (
+            "HostConfig.UsernsMode",
+            !matches!(host.userns_mode.as_str(), "" | "host"),
+        ),
+        (
+            "HostConfig.VolumeDriver",
+            !matches!(host.volume_driver.as_str(), "" | "local"),
+        ),
+        ("HostConfig.VolumesFrom", some(host.volumes_from.as_ref())),
+    ];
+    match wishes.iter().find(|(_, is_wished)| *is_wished) {
+        Some((field, _)) => Err(not_built(field)),
+        None => Ok(()),
+    }
+}
+
+fn some<T>(list: Option<&Vec<T>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
+}
+
+/// `["NONE"]` switches a check off, and nothing at all inherits the image's.
+fn asks_health(health: Option<&HealthConfig>) -> bool {
+    let Some(health) = health else {
+        return false;
+    };
+    let test = health.test.as_deref().unwrap_or_default();
+    let is_off = test.first().is_some_and(|word| word == "NONE");
+    let has_times = HealthConfig {
+        test: None,
+        ..health.clone()
+    } != HealthConfig::default();
+    !is_off && (!test.is_empty() || has_times)
+}
+
+fn restart_policy(host: &HostConfig) -> Result<()> {
+    let policy = &host.restart_policy;
+    let retries = policy.maximum_retry_count;
+    match policy.name.as_str() {
+        "" => return Ok(()),
+        "no" | "always" | "unless-stopped" if retries < 0 => {
+            return Err(Error::invalid(
+                "invalid restart policy: maximum retry count can only be used with 'on-failure' \
+                 and cannot be negative",
+            ));
+        }
+        "no" | "always" | "unless-stopped" if retries > 0 => {
+            return Err(Error::invalid(
+                "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+            ));
+        }
+        "on-failure" if retries < 0 => {
+            return Err(Error::invalid(
+                "invalid restart policy: maximum retry count cannot be negative",
+            ));
+        }
+        "no" => return Ok(()),
+        "always" | "unless-stopped" | "on-failure" => {}
+        other => {
+            return Err(Error::invalid(format!(
+                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', \
+                 'on-failure', or 'unless-stopped'"
+            )));
+        }
+    }
+    if host.auto_remove {
+        return Err(Error::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
+    Err(not_built("HostConfig.RestartPolicy.Name"))
+}
+
+/// Docker on Linux refuses these; it ignores `CpuCount` and `CpuPercent`.
+fn windows_only(host: &HostConfig) -> Result<()> {
+    if !(host.isolation.is_empty() || host.isolation.eq_ignore_ascii_case("default")) {
+        return Err(Error::invalid(format!(
+            "Invalid isolation: {:?} - linux only supports 'default'",
+            host.isolation
+        )));
+    }
+    let what = match (host.io_maximum_bandwidth, host.io_maximum_iops) {
+        (0, 0) => return Ok(()),
+        (0, _) => "IOPs",
+        _ => "bandwidth",
+    };
+    Err(Error::invalid(format!(
+        "Invalid QoS settings: linux does not support configuration of maximum {what}"
+    )))
+}

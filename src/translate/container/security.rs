@@ -1,0 +1,142 @@
+//! Capabilities, security options, masked paths, kernel parameters.
+
+use model::container::Seccomp;
+use model::{ContainerSpec, Error, Result};
+
+use super::{bounded, not_built};
+use wire::container::{HostConfig, StrSlice};
+
+/// Copies the security half of `HostConfig` into the spec.
+///
+/// # Errors
+/// 400 for what Docker does not know, 501 for profiles and labels.
+pub(super) fn apply(host: &HostConfig, spec: &mut ContainerSpec) -> Result<()> {
+    spec.privileged = host.privileged;
+    spec.read_only_rootfs = host.readonly_rootfs;
+    spec.cap_add = capabilities("CapAdd", host.cap_add.as_ref())?;
+    spec.cap_drop = capabilities("CapDrop", host.cap_drop.as_ref())?;
+    spec.masked_paths = paths("HostConfig.MaskedPaths", host.masked_paths.as_ref())?;
+    spec.readonly_paths = paths("HostConfig.ReadonlyPaths", host.readonly_paths.as_ref())?;
+    spec.sysctls = host.sysctls.clone().unwrap_or_default();
+    bounded("HostConfig.Sysctls", spec.sysctls.len())?;
+    for option in host.security_opt.iter().flatten() {
+        security_option(option, spec)?;
+    }
+    Ok(())
+}
+
+/// moby `parseSecurityOpt`: `key=value`, or with a colon as of old.
+fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
+    match option {
+        "no-new-privileges" => {
+            spec.no_new_privileges = true;
+            return Ok(());
+        }
+        // An old spelling of label=disable.
+        "disable" => return Ok(()),
+        _ => {}
+    }
+    let Some((key, value)) = option.split_once('=').or_else(|| option.split_once(':')) else {
+        return Err(Error::invalid(format!(
+            "invalid --security-opt 1: {option:?}"
+        )));
+    };
+    match (key, value) {
+        ("no-new-privileges", "1" | "t" | "T" | "true" | "TRUE" | "True") => {
+            spec.no_new_privileges = true;
+        }
+        ("no-new-privileges", "0" | "f" | "F" | "false" | "FALSE" | "False") => {
+            spec.no_new_privileges = false;
+        }
+        ("seccomp", "unconfined") => spec.seccomp = Seccomp::Unconfined,
+        // `builtin` is Docker's word for its own default profile.
+        ("seccomp", "builtin" | "") => spec.seccomp = Seccomp::Default,
+        ("seccomp", _) => return Err(not_built("HostConfig.SecurityOpt seccomp profile")),
+        // Nothing is confined by a module yet, so "none" is what one gets anyway.
+        ("apparmor", "unconfined") | ("label", "disable") => {}
+        ("apparmor" | "label", _) => {
+            return Err(not_built(&format!("HostConfig.SecurityOpt {key}")));
+        }
+        _ => {
+            return Err(Error::invalid(format!(
+                "invalid --security-opt 2: {option:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// capabilities(7), without `CAP_`.
+const CAPABILITIES: &[&str] = &[
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
+
+/// Upper case without `CAP_`, or `ALL` (moby `oci/caps`).
+fn capabilities(name: &str, list: Option<&StrSlice>) -> Result<Vec<String>> {
+    let Some(StrSlice(list)) = list else {
+        return Ok(Vec::new());
+    };
+    bounded(name, list.len())?;
+    list.iter()
+        .map(|given| {
+            let upper = given.to_ascii_uppercase();
+            let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+            if upper == "ALL" || CAPABILITIES.contains(&bare) {
+                return Ok(bare.to_owned());
+            }
+            Err(Error::invalid(format!(
+                "invalid {name}: unknown capability: \"CAP_{bare}\""
+            )))
+        })
+        .collect()
+}
+
+fn paths(name: &str, list: Option<&Vec<String>>) -> Result<Option<Vec<String>>> {
+    bounded(name, list.map_or(0, Vec::len))?;
+    if let Some(path) = list.into_iter().flatten().find(|p| !p.starts_with('/')) {
+        return Err(Error::invalid(format!(
+            "{name}: '{path}' must be an absolute path"
+        )));
+    }
+    Ok(list.cloned())
+}
