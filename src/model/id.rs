@@ -87,6 +87,39 @@ impl FromStr for ContainerId {
     }
 }
 
+/// The id of an exec session: 64 lower-case hex digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ExecId(Arc<str>);
+
+string_newtype!(ExecId);
+
+impl ExecId {
+    /// An id from 32 random bytes; the caller owns the randomness.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(const_hex::encode(bytes).into())
+    }
+
+    /// The first twelve digits, for logs.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl FromStr for ExecId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let hex = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if text.len() != 64 || !hex {
+            return Err(Error::invalid(format!("invalid exec ID: {:?}", clip(text))));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 /// A container's name without the leading slash: `[a-zA-Z0-9][a-zA-Z0-9_.-]+` (moby
 /// `daemon/names`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -6,11 +6,12 @@
 //! live in `rules`, effects in the rooms that own them.
 //!
 //! The serde derives here are the *ledger's* encoding (what `state` writes), never the wire:
-//! what Docker's clients see is spelled by the wire types of `api`.
+//! what Docker's clients see is spelled by the room `wire`.
 
 pub mod container;
 pub mod digest;
 pub mod error;
+pub mod exec;
 pub mod exit;
 pub mod filter;
 pub mod id;
@@ -31,9 +32,10 @@ pub use container::{
 };
 pub use digest::Digest;
 pub use error::{Context, Error, Kind, Result};
+pub use exec::{ExecEnded, ExecRunning, ExecSpec, ExecState};
 pub use exit::{ExitReason, ExitStatus};
 pub use filter::Filters;
-pub use id::{ContainerId, ContainerName, VolumeName};
+pub use id::{ContainerId, ContainerName, ExecId, VolumeName};
 pub use image::{ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
 pub use mount::{Mount, MountSource};

@@ -29,6 +29,15 @@ pub const CONTAINERS_MAX: usize = 100_000;
 pub const CONTAINER_QUEUE_MAX: usize = 64;
 /// Environment variables, labels, mounts, arguments: entries of one list of a create request.
 pub const SPEC_LIST_MAX: usize = 16_384;
+/// Exec sessions the daemon keeps, ended ones included; the oldest of those go first.
+pub const EXECS_MAX: usize = 10_000;
+/// How long an ended session can still be inspected and waited for (moby collects them after
+/// five to ten minutes).
+pub const EXEC_ENDED_KEPT: Duration = Duration::from_secs(300);
+/// How long a session that nobody starts is kept.
+pub const EXEC_UNSTARTED_KEPT: Duration = Duration::from_secs(3600);
+/// Output of a running session that is kept for those who attach again.
+pub const EXEC_HISTORY_BYTES: usize = 256 << 10;
 /// Attach clients of one container.
 pub const ATTACH_CLIENTS_MAX: usize = 1024;
 /// Bytes buffered in memory for one attach client.

@@ -25,6 +25,8 @@ pub enum Operation {
     Top,
     /// Connect to its streams.
     Attach,
+    /// Run a further process in it.
+    Exec,
     /// Give it another name.
     Rename,
     /// Remove it; with force it may run.
@@ -85,7 +87,7 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         Operation::Start => Err(Refusal::AlreadyRunning),
         Operation::Pause if paused => Err(Refusal::AlreadyPaused),
         Operation::Unpause if !paused => Err(Refusal::NotPaused),
-        Operation::Attach if paused => Err(Refusal::Paused),
+        Operation::Attach | Operation::Exec if paused => Err(Refusal::Paused),
         Operation::Remove { force: false } if paused => Err(Refusal::StillPaused),
         Operation::Remove { force: false } => Err(Refusal::StillRunning),
         Operation::Stop
@@ -96,6 +98,7 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         | Operation::Resize
         | Operation::Top
         | Operation::Attach
+        | Operation::Exec
         | Operation::Rename
         | Operation::Remove { .. } => Ok(()),
     }
@@ -108,6 +111,7 @@ fn may_while_stopped(operation: Operation) -> Result<(), Refusal> {
         | Operation::Pause
         | Operation::Unpause
         | Operation::Resize
+        | Operation::Exec
         | Operation::Top => Err(Refusal::NotRunning),
         Operation::Start
         | Operation::Restart
@@ -216,6 +220,7 @@ mod tests {
             Just(Operation::Resize),
             Just(Operation::Top),
             Just(Operation::Attach),
+            Just(Operation::Exec),
             Just(Operation::Rename),
             any::<bool>().prop_map(|force| Operation::Remove { force }),
         ]
@@ -230,7 +235,7 @@ mod tests {
             let needs_process = matches!(
                 operation,
                 Operation::Kill | Operation::Pause | Operation::Unpause | Operation::Resize
-                    | Operation::Top | Operation::Stop
+                    | Operation::Top | Operation::Stop | Operation::Exec
             );
             if needs_process && state.running().is_none() {
                 prop_assert!(verdict.is_err());

@@ -3,12 +3,16 @@
 //! Sees `model` and nothing else: no clock, no files, no tasks. Every function here is total and
 //! has its cases as tests beside it.
 
+pub mod glob;
+pub mod image_change;
 pub mod legality;
 pub mod list;
 pub mod merge;
 pub mod pattern;
 pub mod recovery;
+mod words;
 
+pub use glob::Pattern as ReferencePattern;
 pub use legality::{Operation, Refusal, may};
 pub use list::{Candidate, Selection};
 pub use pattern::Patterns;

@@ -13,6 +13,7 @@ mod check;
 mod cpu_list;
 mod devices;
 mod document;
+mod exec;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use check::check;
 pub use cpu_list::CpuList;
 pub use devices::{DeviceKind, HostDevice, resolve as resolve_devices};
 pub use document::ConsoleSize;
+pub use exec::{ExecInput, exec_process};
 pub use host::{AppArmor, Arch, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
 pub use mounts::{ResolvedMount, check_bind_sources};
 pub use propagation::check_sources as check_propagation;

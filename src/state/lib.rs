@@ -15,6 +15,8 @@
 //!  images(id, record)
 //!      +--< tags(reference, image_id)     gone with their image
 //!  volumes(name, record)
+//!  execs(id, container_id, created_at, spec, state)
+//!                                         started sessions; gone with their container
 //! ```
 //!
 //! `spec`, `state`, `intent` and `record` are JSON in the encoding of `model`'s serde derives;
@@ -36,12 +38,12 @@ mod writer;
 use std::path::Path;
 
 use model::{
-    ContainerId, ContainerName, ContainerState, Context, Digest, Error, ImageRecord, Intent,
-    Reference, Result, VolumeName, VolumeRecord,
+    ContainerId, ContainerName, ContainerState, Context, Digest, Error, ExecId, ImageRecord,
+    Intent, Reference, Result, VolumeName, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 
-pub use row::{ContainerRow, Contents, Damaged, Table};
+pub use row::{ContainerRow, Contents, Damaged, ExecRow, Table};
 
 use writer::{Writer, check_one};
 
@@ -214,6 +216,38 @@ impl Ledger {
             .write(move |db| delete(db, "DELETE FROM volumes WHERE name = ?1", &key))
             .await
             .context(format_args!("forgetting volume {name}"))
+    }
+
+    /// Keeps an exec session in the state it is in. As all of an exec's rows it survives the
+    /// daemon, not the host: sessions end with the boot.
+    ///
+    /// # Errors
+    /// A container that is not there: `NotFound`.
+    pub async fn put_exec(&self, row: &ExecRow) -> Result<()> {
+        let (id, container) = (row.id.to_string(), row.container_id.to_string());
+        let created_at = row.created_at.to_string();
+        let (spec, state) = (row::to_json(&row.spec)?, row::to_json(&row.state)?);
+        self.writer
+            .write_until_reboot(move |db| {
+                db.prepare_cached(
+                    "INSERT INTO execs (id, container_id, created_at, spec, state)
+                     VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+                )?
+                .execute(params![id, container, created_at, spec, state])?;
+                Ok(())
+            })
+            .await
+            .context(format_args!("keeping exec {}", row.id))
+    }
+
+    /// Forgets an exec session. One that is not there is no error.
+    pub async fn delete_exec(&self, id: &ExecId) -> Result<()> {
+        let key = id.to_string();
+        self.writer
+            .write_until_reboot(move |db| delete(db, "DELETE FROM execs WHERE id = ?1", &key))
+            .await
+            .context(format_args!("forgetting exec {id}"))
     }
 
     /// Keeps a fact about the daemon itself; [`Contents::meta`] has it at the next start.

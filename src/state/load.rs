@@ -5,7 +5,7 @@ use model::{ContainerId, ContainerName, Digest, Error, ImageRecord, Reference, R
 use model::{Timestamp, VolumeRecord};
 use rusqlite::{Connection, Row};
 
-use crate::row::{ContainerRow, Contents, Damaged, Reason, Table, from_json};
+use crate::row::{ContainerRow, Contents, Damaged, ExecRow, Reason, Table, from_json};
 
 /// Everything, as of one moment.
 pub(crate) fn contents(db: &mut Connection) -> Result<Contents> {
@@ -47,6 +47,18 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
     each(&db, Table::Tags, sql, damaged, |row| {
         let reference: Reference = parse(row, "key")?;
         all.tags.push((reference, parse(row, "image_id")?));
+        Ok(())
+    })?;
+    let sql = "SELECT id AS key, container_id, created_at, spec, state FROM execs
+               ORDER BY created_at, id";
+    each(&db, Table::Execs, sql, damaged, |row| {
+        all.execs.push(ExecRow {
+            id: parse(row, "key")?,
+            container_id: parse(row, "container_id")?,
+            created_at: parse(row, "created_at")?,
+            spec: from_json("spec", &text(row, "spec")?)?,
+            state: from_json("state", &text(row, "state")?)?,
+        });
         Ok(())
     })?;
     let sql = "SELECT name AS key, record FROM volumes";

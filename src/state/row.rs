@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, ImageRecord, Intent,
-    Reference, Result, Timestamp, VolumeRecord,
+    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, ExecId, ExecSpec, ExecState,
+    ImageRecord, Intent, Reference, Result, Timestamp, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -26,6 +26,8 @@ pub struct Contents {
     pub tags: Vec<(Reference, Digest)>,
     /// The volumes.
     pub volumes: Vec<VolumeRecord>,
+    /// The exec sessions that were started, oldest first.
+    pub execs: Vec<ExecRow>,
     /// Rows that could not be read. They are still in the file.
     pub damaged: Vec<Damaged>,
 }
@@ -57,6 +59,21 @@ pub struct ContainerRow {
     pub restart_count: u32,
 }
 
+/// One exec session that was started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecRow {
+    /// Its id.
+    pub id: ExecId,
+    /// Its container; gone with it.
+    pub container_id: ContainerId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What it was asked to be.
+    pub spec: ExecSpec,
+    /// Where it is in its life, as last known.
+    pub state: ExecState,
+}
+
 /// A row that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
@@ -79,6 +96,7 @@ pub enum Table {
     Images,
     Tags,
     Volumes,
+    Execs,
 }
 
 /// A container, ready to be written.

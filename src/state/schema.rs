@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i64 = 0x6d6f_6f72;
 
 /// From version n to n+1, for n = 0, 1, ...
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// STRICT and the checks keep a defect of ours from being stored; they cannot stop a damaged disk,
 /// so the reader trusts none of them.
@@ -59,6 +59,19 @@ CREATE TABLE volumes (
     name   TEXT NOT NULL PRIMARY KEY,
     record TEXT NOT NULL CHECK (json_valid(record))
 ) STRICT;
+";
+
+/// Exec sessions. They end with the boot, so their rows need not survive power loss: see
+/// `writer`.
+const V2: &str = "
+CREATE TABLE execs (
+    id           TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 64),
+    container_id TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    created_at   TEXT NOT NULL,
+    spec         TEXT NOT NULL CHECK (json_valid(spec)),
+    state        TEXT NOT NULL CHECK (json_valid(state))
+) STRICT;
+CREATE INDEX execs_by_container ON execs (container_id);
 ";
 
 /// How long to wait for an operator's `sqlite3` that holds a lock it should not hold.
@@ -205,7 +218,7 @@ mod tests {
     fn migration_1_makes_strict_tables_in_an_empty_file() {
         let dir = tempfile::tempdir().unwrap();
         let db = open(&dir.path().join("ledger.db")).unwrap();
-        assert_eq!(version_of(&db), 1);
+        assert_eq!(version_of(&db), 2);
         let loose: i64 = db
             .query_row(
                 "SELECT count(*) FROM pragma_table_list
@@ -217,6 +230,30 @@ mod tests {
         assert_eq!(loose, 0);
         let refused = db.execute("INSERT INTO images VALUES ('a', 'not json')", []);
         assert!(refused.unwrap_err().to_string().contains("CHECK"));
+    }
+
+    #[test]
+    fn migration_2_keeps_what_version_1_had_and_makes_room_for_execs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(V1).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        db.execute("INSERT INTO meta VALUES ('a', 'kept')", [])
+            .unwrap();
+        drop(db);
+        let db = open(&path).unwrap();
+        assert_eq!(version_of(&db), 2);
+        let kept: String = db
+            .query_row("SELECT value FROM meta", [], |r| r.get(0))
+            .unwrap();
+        assert_eq!(kept, "kept");
+        // A session without its container is refused.
+        let id = "a".repeat(64);
+        let alone = db.execute("INSERT INTO execs VALUES (?1, ?1, '', '{}', '{}')", [&id]);
+        assert!(alone.unwrap_err().to_string().contains("FOREIGN KEY"));
     }
 
     #[test]
@@ -254,7 +291,7 @@ mod tests {
         drop(db);
         let e = open(&path).unwrap_err();
         assert!(e.message().contains("schema 7"), "{e}");
-        assert!(e.message().contains("up to 1"), "{e}");
+        assert!(e.message().contains("up to 2"), "{e}");
         assert!(e.message().contains(path.to_str().unwrap()), "{e}");
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Writer {
 
 struct Change {
     make: Make,
+    /// It need not survive power loss.
+    until_reboot: bool,
     answer: oneshot::Sender<Result<()>>,
 }
 
@@ -68,13 +70,27 @@ impl Writer {
         &self,
         make: impl FnOnce(&Connection) -> Result<(), WriteError> + Send + 'static,
     ) -> Result<()> {
+        self.send(Box::new(make), false).await
+    }
+
+    /// Makes a change that means nothing after a reboot: it survives the daemon, and the host
+    /// only when a durable change came after it. Spares the flush of the disk.
+    pub(crate) async fn write_until_reboot(
+        &self,
+        make: impl FnOnce(&Connection) -> Result<(), WriteError> + Send + 'static,
+    ) -> Result<()> {
+        self.send(Box::new(make), true).await
+    }
+
+    async fn send(&self, make: Make, until_reboot: bool) -> Result<()> {
         let gone = || Error::system("the ledger's thread has ended");
         let (answer, outcome) = oneshot::channel();
-        let make = Box::new(make);
-        self.queue
-            .send(Change { make, answer })
-            .await
-            .map_err(|_| gone())?;
+        let change = Change {
+            make,
+            until_reboot,
+            answer,
+        };
+        self.queue.send(change).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }
@@ -82,9 +98,11 @@ impl Writer {
 fn run(mut db: Connection, path: &Path, mut changes: mpsc::Receiver<Change>) {
     let mut group = Vec::with_capacity(QUEUE_MAX);
     while changes.blocking_recv_many(&mut group, QUEUE_MAX) > 0 {
+        let durable = group.iter().any(|c| !c.until_reboot);
         let (makes, answers): (Vec<_>, Vec<_>) =
             group.drain(..).map(|c| (c.make, c.answer)).unzip();
-        for (answer, outcome) in answers.into_iter().zip(commit(&mut db, path, makes)) {
+        let outcomes = commit(&mut db, path, makes, durable);
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Nobody waits for it any more; it is made all the same.
             let _ = answer.send(outcome);
         }
@@ -92,9 +110,15 @@ fn run(mut db: Connection, path: &Path, mut changes: mpsc::Receiver<Change>) {
 }
 
 /// Makes all changes in one transaction; one outcome each, in order.
-fn commit(db: &mut Connection, path: &Path, makes: Vec<Make>) -> Vec<Result<()>> {
+fn commit(db: &mut Connection, path: &Path, makes: Vec<Make>, durable: bool) -> Vec<Result<()>> {
     let count = makes.len();
-    let made = db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+    // In WAL mode NORMAL leaves out the flush at the commit and nothing else: the file stays
+    // whole, and the next FULL commit flushes what came before it, too.
+    let synchronous = if durable { "FULL" } else { "NORMAL" };
+    let begun = db
+        .pragma_update(None, "synchronous", synchronous)
+        .and_then(|()| db.execute_batch("BEGIN IMMEDIATE"));
+    let made = begun.and_then(|()| {
         let mut outcomes = Vec::with_capacity(count);
         for make in makes {
             let outcome = make_one(db, make);

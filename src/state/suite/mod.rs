@@ -411,3 +411,42 @@ async fn a_full_disk_is_told_and_takes_nothing_with_it() {
     ledger.insert_container(row(2), vec![]).await.unwrap();
     assert_eq!(fixture.contents().containers, [row(1), row(2)]);
 }
+
+#[tokio::test]
+async fn an_exec_is_kept_changed_and_gone_with_its_container() {
+    let fixture = Fixture::new();
+    let (ledger, _) = fixture.open();
+    let exec = ExecRow {
+        id: ExecId::from_bytes([3; 32]),
+        container_id: id(1),
+        created_at: Timestamp::from_second(1_700_000_000).unwrap(),
+        spec: model::ExecSpec {
+            args: vec!["sh".to_owned()],
+            tty: true,
+            ..model::ExecSpec::default()
+        },
+        state: model::ExecState::Starting,
+    };
+    let e = ledger.put_exec(&exec).await.unwrap_err();
+    assert_eq!(e.kind(), Kind::NotFound);
+    ledger.insert_container(row(1), vec![]).await.unwrap();
+    ledger.put_exec(&exec).await.unwrap();
+    assert_eq!(fixture.contents().execs, std::slice::from_ref(&exec));
+    let ended = ExecRow {
+        state: model::ExecState::Ended(model::ExecEnded {
+            status: ExitStatus::Known(3),
+            pid: Pid::new(77),
+            finished_at: Timestamp::from_second(1_700_000_001).unwrap(),
+            error: String::new(),
+        }),
+        ..exec.clone()
+    };
+    ledger.put_exec(&ended).await.unwrap();
+    assert_eq!(fixture.contents().execs, [ended]);
+    ledger.delete_exec(&exec.id).await.unwrap();
+    ledger.delete_exec(&exec.id).await.unwrap();
+    assert_eq!(fixture.contents().execs, []);
+    ledger.put_exec(&exec).await.unwrap();
+    ledger.delete_container(&id(1), vec![]).await.unwrap();
+    assert_eq!(fixture.contents().execs, []);
+}

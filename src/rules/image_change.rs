@@ -1,0 +1,255 @@
+//! Dockerfile instructions applied to an image's configuration: those that Docker takes on
+//! commit and import, read as its parser reads them.
+
+use model::{Error, ImageConfig, Result, Signal};
+
+use crate::words;
+
+/// Applies what one `changes` parameter says: a piece of a Dockerfile, usually one line.
+///
+/// # Errors
+/// What is no instruction of an import or is malformed (400); `ONBUILD` and `HEALTHCHECK` (501).
+pub fn apply(config: &mut ImageConfig, change: &str) -> Result<()> {
+    let joined = change.replace("\\\r\n", "").replace("\\\n", "");
+    joined
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .try_for_each(|line| apply_line(config, line))
+}
+
+fn apply_line(config: &mut ImageConfig, line: &str) -> Result<()> {
+    let (instruction, rest) = line
+        .split_once(char::is_whitespace)
+        .map_or((line, ""), |(instruction, rest)| (instruction, rest.trim()));
+    let name = instruction.to_ascii_uppercase();
+    match name.as_str() {
+        "CMD" => config.cmd = Some(command(rest)),
+        "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
+        "USER" => config.user = one(config, &name, rest)?,
+        "WORKDIR" => config.working_dir = absolute(&config.working_dir, &one(config, &name, rest)?),
+        "STOPSIGNAL" => {
+            let signal = one(config, &name, rest)?;
+            signal.parse::<Signal>()?;
+            config.stop_signal = signal;
+        }
+        "ENV" => {
+            for (key, value) in pairs(config, &name, rest)? {
+                set_env(&mut config.env, &key, &value);
+            }
+        }
+        "LABEL" => config.labels.extend(pairs(config, &name, rest)?),
+        "EXPOSE" => {
+            for port in many(config, &name, &words::split(rest))? {
+                let port = if port.contains('/') {
+                    port
+                } else {
+                    format!("{port}/tcp")
+                };
+                add(&mut config.exposed_ports, port);
+            }
+        }
+        "VOLUME" => {
+            let listed = words::json_list(rest).unwrap_or_else(|| words::split(rest));
+            for path in many(config, &name, &listed)? {
+                add(&mut config.volumes, path);
+            }
+        }
+        "ONBUILD" | "HEALTHCHECK" => {
+            return Err(Error::not_implemented(format!(
+                "{name} in changes is not implemented by moored yet"
+            )));
+        }
+        _ => {
+            return Err(Error::invalid(format!(
+                "{instruction} is not a valid change command"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The exec form (a JSON array of strings), or the shell form.
+fn command(text: &str) -> Vec<String> {
+    words::json_list(text)
+        .unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+}
+
+/// The one argument of an instruction: the rest of its line.
+fn one(config: &ImageConfig, name: &str, text: &str) -> Result<String> {
+    if text.is_empty() {
+        return Err(Error::invalid(format!(
+            "{name} requires exactly one argument"
+        )));
+    }
+    words::resolve(text, &config.env)
+}
+
+fn many(config: &ImageConfig, name: &str, words: &[String]) -> Result<Vec<String>> {
+    if words.is_empty() {
+        return Err(Error::invalid(format!(
+            "{name} requires at least one argument"
+        )));
+    }
+    let resolved = words.iter().map(|w| words::resolve(w, &config.env));
+    let resolved = resolved.collect::<Result<Vec<_>>>()?;
+    if resolved.iter().any(String::is_empty) {
+        return Err(Error::invalid(format!(
+            "{name} specified can not be an empty string"
+        )));
+    }
+    Ok(resolved)
+}
+
+/// `key=value key=value`, or the old form `key the whole rest`.
+fn pairs(config: &ImageConfig, name: &str, text: &str) -> Result<Vec<(String, String)>> {
+    let words = words::split(text);
+    let Some(first) = words.first() else {
+        return Err(Error::invalid(format!(
+            "{name} requires at least one argument"
+        )));
+    };
+    let mut found = Vec::new();
+    if first.contains('=') {
+        for word in &words {
+            found.push(word.split_once('=').ok_or_else(|| {
+                Error::invalid(format!(
+                    "Syntax error - can't find = in {word:?}. Must be of the form: name=value"
+                ))
+            })?);
+        }
+    } else {
+        let pair = text.split_once(char::is_whitespace);
+        let (key, value) =
+            pair.ok_or_else(|| Error::invalid(format!("{name} must have two arguments")))?;
+        found.push((key, value.trim_start()));
+    }
+    let resolve = |text: &str| words::resolve(text, &config.env);
+    found
+        .into_iter()
+        .map(|(key, value)| match resolve(key)? {
+            key if key.is_empty() => Err(Error::invalid(format!("{name} names can not be blank"))),
+            key => Ok((key, resolve(value)?)),
+        })
+        .collect()
+}
+
+/// A variable that is there keeps its place.
+fn set_env(env: &mut Vec<String>, key: &str, value: &str) {
+    let is_it = |e: &&mut String| e.split('=').next() == Some(key);
+    let set = format!("{key}={value}");
+    match env.iter_mut().find(is_it) {
+        Some(there) => *there = set,
+        None => env.push(set),
+    }
+}
+
+fn add(list: &mut Vec<String>, entry: String) {
+    if !list.contains(&entry) {
+        list.push(entry);
+    }
+}
+
+/// A relative directory is beneath the one that was set before.
+fn absolute(before: &str, dir: &str) -> String {
+    if dir.starts_with('/') {
+        return dir.to_owned();
+    }
+    format!(
+        "/{}",
+        [before.trim_matches('/'), dir].join("/").trim_matches('/')
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Kind;
+
+    use super::*;
+
+    fn changed(changes: &[&str]) -> ImageConfig {
+        let mut config = ImageConfig::default();
+        for change in changes {
+            apply(&mut config, change).unwrap();
+        }
+        config
+    }
+
+    #[test]
+    fn exec_and_shell_forms_are_told_apart() {
+        let exec = changed(&[r#"CMD ["sh", "-c", "echo \"hi\""]"#]);
+        assert_eq!(exec.cmd.unwrap(), ["sh", "-c", "echo \"hi\""]);
+        let shell = changed(&["cmd echo hi $A"]);
+        assert_eq!(shell.cmd.unwrap(), ["/bin/sh", "-c", "echo hi $A"]);
+        let broken = changed(&[r#"CMD ["sh", ]"#]);
+        assert_eq!(broken.cmd.unwrap()[0], "/bin/sh");
+    }
+
+    #[test]
+    fn every_variable_and_label_of_a_line_is_set_and_the_last_one_wins() {
+        let c = changed(&[
+            r#"ENV A=1 B="two words" C='$A'"#,
+            "ENV D the whole rest",
+            "ENV A=3 E=$A",
+            "# a comment\nENV F=\\\n6\nLABEL x=\"y z\" 'k l'=m",
+            "LABEL old form",
+        ]);
+        let wanted = [
+            "A=3",
+            "B=two words",
+            "C=$A",
+            "D=the whole rest",
+            "E=1",
+            "F=6",
+        ];
+        assert_eq!(c.env, wanted);
+        assert_eq!(c.labels["x"], "y z");
+        assert_eq!(c.labels["k l"], "m");
+        assert_eq!(c.labels["old"], "form");
+    }
+
+    #[test]
+    fn the_other_instructions_are_collected() {
+        let c = changed(&[
+            "EXPOSE 80 53/udp 80",
+            "VOLUME /data /more",
+            r#"VOLUME ["/a b", "/data"]"#,
+            "STOPSIGNAL SIGINT",
+            "WORKDIR /srv",
+            "WORKDIR www",
+            "USER \"me:us\"",
+        ]);
+        assert_eq!(c.exposed_ports, ["80/tcp", "53/udp"]);
+        assert_eq!(c.volumes, ["/data", "/more", "/a b"]);
+        assert_eq!(
+            (c.stop_signal.as_str(), c.user.as_str()),
+            ("SIGINT", "me:us")
+        );
+        assert_eq!(c.working_dir, "/srv/www");
+        assert_eq!(changed(&["WORKDIR x"]).working_dir, "/x");
+    }
+
+    #[test]
+    fn what_is_wrong_or_not_built_is_told() {
+        for bad in [
+            "RUN rm -rf /",
+            "SHELL [\"x\"]",
+            "ENV",
+            "ENV A",
+            "ENV =x",
+            "ENV A=1 B",
+            "ENV A='1",
+            "VOLUME",
+            "VOLUME [\"\"]",
+            "USER",
+            "STOPSIGNAL SIGNOTHING",
+        ] {
+            let e = apply(&mut ImageConfig::default(), bad).unwrap_err();
+            assert_eq!(e.kind(), Kind::InvalidParameter, "{bad}");
+        }
+        for later in ["ONBUILD RUN make", "healthcheck CMD true"] {
+            let e = apply(&mut ImageConfig::default(), later).unwrap_err();
+            assert_eq!(e.kind(), Kind::NotImplemented, "{later}");
+        }
+    }
+}
