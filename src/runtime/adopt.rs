@@ -11,7 +11,7 @@ use sys::pidfd::PidFd;
 
 use crate::conmon::Features;
 use crate::exit::{ExitFile, ExitReport};
-use crate::task::{Monitor, Parts, saw_oom};
+use crate::watched::{Monitor, Parts, Watched, saw_oom};
 use crate::{RuntimeName, Runtimes, Task};
 
 /// A container as the ledger remembers it.
@@ -65,16 +65,16 @@ impl Runtimes {
         let features = self.features().await;
         let features = features.unwrap_or_else(|_| Features::of_version(""));
         let parts = Parts {
-            id: request.id,
-            runtime: request.runtime,
-            bundle: request.bundle,
+            subject: self.subject(&request.id, &request.bundle),
             resize_limit: features.resize_limit,
             init,
             monitor,
             exits,
             lost,
         };
-        Ok(Adopted::Running(Box::new(Task::new(self, parts))))
+        let watched = Watched::new(parts);
+        let task = Task::new(self, request.id, request.runtime, watched);
+        Ok(Adopted::Running(Box::new(task)))
     }
 
     /// The report on a process that is gone. Its conmon, while that lives, is about to write the
@@ -119,7 +119,7 @@ impl Runtimes {
         Ok(ExitReport {
             status,
             finished_at,
-            oom_killed: saw_oom(&layout.persist(&request.id), &request.bundle),
+            oom_killed: saw_oom(Some(&layout.persist(&request.id)), &request.bundle),
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::layout::{BUNDLE_FILES, remove_dir, remove_file};
 use crate::{RuntimeName, Runtimes};
 
 /// How long a killed conmon may take to be gone.
-const KILLED_CONMON_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const KILLED_CONMON_GRACE: Duration = Duration::from_secs(5);
 
 impl Runtimes {
     /// Undoes whatever a creation has left, finished or not: conmon and its runtime are killed,
@@ -104,18 +104,22 @@ impl Runtimes {
         }
     }
 
-    /// The conmon of an attempt by its pid file, when that pid is still a conmon of this
-    /// container: its command line names the id.
+    /// The conmon of an attempt by its pid file.
     pub(crate) fn find_conmon(&self, id: &ContainerId) -> Option<PidFd> {
-        let pid = read_pid_file(&self.inner.layout.attempt(id).conmon_pidfile).ok()?;
-        let found = PidFd::open(pid).ok()??;
-        let command_line = std::fs::read(format!("/proc/{}/cmdline", pid.get())).ok()?;
-        let names_it = command_line
-            .split(|b| *b == 0)
-            .any(|arg| arg == id.as_str().as_bytes());
-        // The command line was read after the open: alive still, it is this process' own.
-        (names_it && !found.has_exited().unwrap_or(true)).then_some(found)
+        conmon_by(&self.inner.layout.attempt(id).conmon_pidfile, id.as_str())
     }
+}
+
+/// The process of a pid file, when that pid is still a conmon of `id`: its command line names it.
+pub(crate) fn conmon_by(pid_file: &Path, id: &str) -> Option<PidFd> {
+    let pid = read_pid_file(pid_file).ok()?;
+    let found = PidFd::open(pid).ok()??;
+    let command_line = std::fs::read(format!("/proc/{}/cmdline", pid.get())).ok()?;
+    let names_it = command_line
+        .split(|b| *b == 0)
+        .any(|arg| arg == id.as_bytes());
+    // The command line was read after the open: alive still, it is this process' own.
+    (names_it && !found.has_exited().unwrap_or(true)).then_some(found)
 }
 
 /// A pid file as GLib writes it: a decimal and nothing else.

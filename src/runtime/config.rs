@@ -162,6 +162,15 @@ impl LogLevel {
             Self::Trace => "trace",
         }
     }
+
+    /// The level of an exec's conmon. From `debug` on, its child writes two lines to what is
+    /// already the session's stderr (measured with 2.1.6: "exec with attach is waiting ...").
+    pub(crate) fn quiet_in_sessions(self) -> Self {
+        match self {
+            Self::Debug | Self::Trace => Self::Info,
+            other => other,
+        }
+    }
 }
 
 fn usual_paths(program: &str) -> Vec<PathBuf> {

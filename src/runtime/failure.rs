@@ -48,6 +48,7 @@ impl From<Error> for StartError {
 pub(crate) enum Step {
     Create,
     Start,
+    Exec,
 }
 
 /// What the bundle's config.json says, to tell causes apart and to name the command.
@@ -62,6 +63,16 @@ pub(crate) struct BundleFacts {
 }
 
 impl BundleFacts {
+    /// From an OCI process object, which is all that an exec has.
+    pub(crate) fn of_process(process_json: &[u8]) -> Self {
+        let process: serde_json::Value = serde_json::from_slice(process_json).unwrap_or_default();
+        let command = process.pointer("/args/0").and_then(|v| v.as_str());
+        Self {
+            command: command.unwrap_or_default().to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// From the text of a config.json; what is not there stays empty.
     pub(crate) fn parse(config_json: &[u8]) -> Self {
         let config: serde_json::Value = serde_json::from_slice(config_json).unwrap_or_default();
@@ -125,6 +136,7 @@ pub(crate) fn start_error(
              failed: {told}: unknown"
         ),
         Step::Start => format!("OCI runtime start failed: {told}: unknown"),
+        Step::Exec => format!("OCI runtime exec failed: {told}: unknown"),
     };
     let (exit_code, kind) = match cause {
         Cause::CommandMissing | Cause::PathMissing => (127, Kind::InvalidParameter),
@@ -134,6 +146,8 @@ pub(crate) fn start_error(
         Cause::IdInUse => (125, Kind::Conflict),
         Cause::RootFs | Cause::Other => (125, Kind::System),
     };
+    // Whatever the cause: moby's `ContainerExecStart` sets it last.
+    let exit_code = if step == Step::Exec { 126 } else { exit_code };
     StartError {
         exit_code,
         error: Error::new(kind, message),

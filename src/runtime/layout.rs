@@ -4,6 +4,9 @@
 //! <run>/exits/<id>               conmon's exit file: the code, whole or absent (rename)
 //! <run>/exits/persist/<id>/      conmon's persist dir: exit, oom
 //! <run>/containers/<id>/         one attempt: pidfile, conmon.pid, oci-log
+//! <run>/execs/<exec>/            one exec session: conmon's bundle, process.json until it is read,
+//!                                pidfile, conmon.pid, oci-log
+//! <run>/exits/execs/<exec>/<id>  its exit file
 //! <run>/oci/<runtime>/           private root of one OCI runtime; <id>/ is a container it knows
 //! <run>/socket/                  attach symlinks, only for a conmon without --full-attach
 //! <run>/probe/, <run>/default-runtime.json
@@ -16,7 +19,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use model::{ContainerId, Context, Result};
+use model::{ContainerId, Context, ExecId, Result};
 
 /// The directory of the exit files below a run root: what the daemon gives a small file system
 /// of its own where the run root has none, and before [`crate::Runtimes::open`], which starts to
@@ -58,7 +61,9 @@ impl Layout {
         let own = [
             self.exits(),
             self.exits().join("persist"),
+            self.exits().join("execs"),
             self.run_root.join("containers"),
+            self.run_root.join("execs"),
             self.sockets(),
         ];
         let roots = runtimes.map(|name| self.oci_root(name.as_ref()));
@@ -90,15 +95,37 @@ impl Layout {
     }
 
     pub(crate) fn attempt(&self, id: &ContainerId) -> AttemptFiles {
-        let dir = self.run_root.join("containers").join(id.as_str());
-        AttemptFiles {
+        AttemptFiles::in_dir(self.run_root.join("containers").join(id.as_str()))
+    }
+
+    /// The directory of an exec session is conmon's bundle, too.
+    pub(crate) fn exec(&self, id: &ExecId) -> AttemptFiles {
+        AttemptFiles::in_dir(self.run_root.join("execs").join(id.as_str()))
+    }
+
+    /// All exec sessions' directories.
+    pub(crate) fn execs(&self) -> PathBuf {
+        self.run_root.join("execs")
+    }
+
+    /// Where conmon writes the exit file of an exec session, by the container's id.
+    pub(crate) fn exec_exit_dir(&self, id: &ExecId) -> PathBuf {
+        self.exits().join("execs").join(id.as_str())
+    }
+}
+
+impl AttemptFiles {
+    fn in_dir(dir: PathBuf) -> Self {
+        Self {
             pidfile: dir.join("pidfile"),
             conmon_pidfile: dir.join("conmon.pid"),
             oci_log: dir.join("oci-log"),
             dir,
         }
     }
+}
 
+impl Layout {
     /// All private roots.
     pub(crate) fn oci_roots(&self) -> PathBuf {
         self.run_root.join("oci")

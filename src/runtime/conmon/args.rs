@@ -1,4 +1,5 @@
-//! conmon's command line for creating a container. Pure: values in, arguments out.
+//! conmon's command lines, for creating a container and for an exec. Pure: values in, arguments
+//! out.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -65,7 +66,7 @@ impl Create<'_> {
         }
         args.pair("--log-level", self.log_level.as_str());
         args.flag("--syslog");
-        self.streams(&mut args);
+        args.streams(self.tty, self.stdin);
         if self.no_pivot {
             args.flag("--no-pivot");
         }
@@ -79,18 +80,60 @@ impl Create<'_> {
         }
         args.0
     }
+}
 
-    /// Never `-t` and `-i` together: the terminal's input would die with the first client.
-    fn streams(&self, args: &mut Args) {
-        if self.tty {
-            args.flag("-t");
-        } else if self.stdin != Stdin::Closed {
-            args.flag("-i");
+/// Everything an exec's command line depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exec<'a> {
+    pub(crate) container: &'a str,
+    pub(crate) id: &'a str,
+    /// What is to run, an OCI process object.
+    pub(crate) process: &'a Path,
+    pub(crate) tty: bool,
+    pub(crate) stdin: Stdin,
+    pub(crate) runtime: &'a Path,
+    pub(crate) runtime_root: &'a Path,
+    /// The runtime takes `--log` and `--log-format=json`.
+    pub(crate) json_log: bool,
+    /// Its directory is conmon's bundle.
+    pub(crate) files: &'a AttemptFiles,
+    pub(crate) exit_dir: &'a Path,
+    pub(crate) socket_dir: &'a Path,
+    pub(crate) log_level: LogLevel,
+    pub(crate) features: Features,
+}
+
+impl Exec<'_> {
+    /// The arguments, without the program. No log: what an exec writes is its clients' only, and
+    /// never the container's log's.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut args = Args(Vec::with_capacity(40));
+        args.flag("--api-version");
+        args.pair("-c", self.container);
+        args.pair("-u", self.id);
+        args.pair("-r", self.runtime);
+        args.pair("-b", &self.files.dir);
+        args.pair("-p", &self.files.pidfile);
+        args.pair("--conmon-pidfile", &self.files.conmon_pidfile);
+        args.flag("-e");
+        args.flag("--exec-attach");
+        args.pair("--exec-process-spec", self.process);
+        args.pair("-l", "none");
+        args.pair("--exit-dir", self.exit_dir);
+        if self.features.full_attach {
+            args.flag("--full-attach");
+        } else {
+            args.pair("--socket-dir-path", self.socket_dir);
         }
-        // A terminal ends by its own end-of-file byte, so its input is never closed by a client.
-        if self.tty || self.stdin == Stdin::Open {
-            args.flag("--leave-stdin-open");
+        args.pair("--log-level", self.log_level.as_str());
+        args.flag("--syslog");
+        args.streams(self.tty, self.stdin);
+        args.runtime_arg("--root=", self.runtime_root);
+        if self.json_log {
+            args.runtime_arg("--log-format=json", "");
+            args.runtime_arg("--log=", &self.files.oci_log);
         }
+        args.0
     }
 }
 
@@ -104,6 +147,19 @@ impl Args {
     fn pair(&mut self, name: &str, value: impl Into<OsString>) {
         self.0.push(name.into());
         self.0.push(value.into());
+    }
+
+    /// Never `-t` and `-i` together: the terminal's input would die with the first client.
+    fn streams(&mut self, tty: bool, stdin: Stdin) {
+        if tty {
+            self.flag("-t");
+        } else if stdin != Stdin::Closed {
+            self.flag("-i");
+        }
+        // A terminal ends by its own end-of-file byte, so its input is never closed by a client.
+        if tty || stdin == Stdin::Open {
+            self.flag("--leave-stdin-open");
+        }
     }
 
     /// `--runtime-arg=NAME VALUE` in one word, so that a value may start with a dash.
@@ -215,5 +271,46 @@ mod tests {
         assert!(all.contains(&format!(
             "{DIRS} --socket-dir-path /run/m/socket --log-level"
         )));
+    }
+
+    #[test]
+    fn an_exec() {
+        let files = AttemptFiles {
+            dir: "/run/m/execs/E".into(),
+            pidfile: "/run/m/execs/E/pidfile".into(),
+            conmon_pidfile: "/run/m/execs/E/conmon.pid".into(),
+            oci_log: "/run/m/execs/E/oci-log".into(),
+        };
+        let exec = Exec {
+            container: "ID",
+            id: "E",
+            process: Path::new("/run/m/execs/E/process.json"),
+            tty: false,
+            stdin: Stdin::Once,
+            runtime: Path::new("/usr/bin/runc"),
+            runtime_root: Path::new("/run/m/oci/runc"),
+            json_log: true,
+            files: &files,
+            exit_dir: Path::new("/run/m/exits/execs/E"),
+            socket_dir: Path::new("/run/m/socket"),
+            log_level: LogLevel::Error,
+            features: Features::of_version("conmon version 2.1.6"),
+        };
+        let words: Vec<_> = exec
+            .arguments()
+            .into_iter()
+            .map(|w| w.into_string().unwrap())
+            .collect();
+        assert_eq!(
+            words.join(" "),
+            "--api-version -c ID -u E -r /usr/bin/runc -b /run/m/execs/E \
+             -p /run/m/execs/E/pidfile --conmon-pidfile /run/m/execs/E/conmon.pid -e --exec-attach \
+             --exec-process-spec /run/m/execs/E/process.json -l none \
+             --exit-dir /run/m/exits/execs/E --full-attach --log-level error --syslog -i \
+             --runtime-arg=--root=/run/m/oci/runc --runtime-arg=--log-format=json \
+             --runtime-arg=--log=/run/m/execs/E/oci-log"
+        );
+        let terminal = Exec { tty: true, ..exec }.arguments();
+        assert!(terminal.contains(&"-t".into()) && !terminal.contains(&"-i".into()));
     }
 }

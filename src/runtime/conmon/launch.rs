@@ -20,7 +20,7 @@ use crate::cleanup::read_pid_file;
 use crate::command::takes_json_log;
 use crate::failure::{self, BundleFacts, Step};
 use crate::layout::{BUNDLE_FILES, make_dir, remove_dir, remove_file};
-use crate::task::{Monitor, Parts};
+use crate::watched::{Monitor, Parts, Subject, Watched};
 use crate::{Runtimes, StartError, Task};
 
 /// How long a conmon that has reported a failure may take to be gone.
@@ -28,10 +28,10 @@ const FAILED_CONMON_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a creation waits for a place among the others. All of those at work hang then, and
 /// say so at their own deadline.
-const PLACE_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why there is no container, before it is told in Docker's words.
-enum Failure {
+pub(super) enum Failure {
     /// The host or conmon.
     Host(Error),
     /// The runtime, in its own words; empty when it had none.
@@ -190,16 +190,26 @@ impl Runtimes {
         let pid = created(report)?;
         let (init, conmon) = self.identify(&request.id, pid)?;
         let parts = Parts {
-            id: request.id.clone(),
-            runtime: request.runtime.clone(),
-            bundle: request.bundle.clone(),
+            subject: self.subject(&request.id, &request.bundle),
             resize_limit: features.resize_limit,
             init,
             monitor: Some(Monitor::new(conmon, Some(sync))),
             exits,
             lost: false,
         };
-        Ok(Task::new(self, parts))
+        let (id, runtime) = (request.id.clone(), request.runtime.clone());
+        Ok(Task::new(self, id, runtime, Watched::new(parts)))
+    }
+
+    /// A container as what is watched.
+    pub(crate) fn subject(&self, id: &ContainerId, bundle: &Path) -> Subject {
+        Subject {
+            what: format!("container {id}"),
+            bundle: bundle.to_owned(),
+            exit_file: self.inner.layout.exit_file(id),
+            persist: Some(self.inner.layout.persist(id)),
+            patience: self.inner.config.exit_file_timeout,
+        }
     }
 
     fn arguments(
@@ -329,7 +339,7 @@ impl Runtimes {
     }
 }
 
-fn crowded() -> Error {
+pub(super) fn crowded() -> Error {
     Error::new(
         Kind::Unavailable,
         format!(
@@ -340,7 +350,7 @@ fn crowded() -> Error {
 }
 
 /// The pid that conmon reports, or how it failed.
-fn created(report: Report) -> Result<Pid, Failure> {
+pub(super) fn created(report: Report) -> Result<Pid, Failure> {
     match report {
         Report::Created(pid) => Ok(pid),
         Report::Failed(said) => Err(Failure::Runtime(said.unwrap_or_default())),
@@ -370,7 +380,11 @@ async fn detached(
 }
 
 /// Waits for the process we started: conmon forks and it ends, after 3 ms or so.
-async fn detach(started: Started, deadline: Instant, sync: &Pipe) -> Result<(), Failure> {
+pub(super) async fn detach(
+    started: Started,
+    deadline: Instant,
+    sync: &Pipe,
+) -> Result<(), Failure> {
     let left = deadline.saturating_duration_since(Instant::now());
     let done = started.finish(left).await;
     if !done.as_ref().is_ok_and(|done| done.status.success()) {
@@ -391,7 +405,7 @@ async fn detach(started: Started, deadline: Instant, sync: &Pipe) -> Result<(), 
 }
 
 /// The end of a runtime's log: the errors are there.
-fn read_lossy(path: &Path) -> Option<String> {
+pub(super) fn read_lossy(path: &Path) -> Option<String> {
     const TAIL_BYTES: u64 = 64 << 10;
     let mut file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();

@@ -3,6 +3,7 @@
 //! Written for conmon 2.0.5 to 2.2.x; what differs is asked of `--version` once ([`Features`]).
 
 pub(crate) mod args;
+pub(crate) mod exec;
 pub(crate) mod launch;
 pub(crate) mod pipe;
 
