@@ -20,6 +20,7 @@ mod normalise;
 pub mod reply;
 pub mod routes;
 pub mod serve;
+mod session;
 pub mod version;
 
 use axum::Router;

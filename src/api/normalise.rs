@@ -17,6 +17,7 @@ use wire::version::{ApiVersion, Options};
 
 use crate::drain;
 use crate::error::{ApiError, Unrouted};
+use crate::serve::hijack::Hijack;
 
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const DOCKER_EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");
@@ -57,6 +58,16 @@ fn dress(headers: &mut HeaderMap, options: Options) {
     headers.insert(DOCKER_EXPERIMENTAL, HeaderValue::from_static("false"));
     headers.insert(OSTYPE, HeaderValue::from_static("linux"));
     headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+}
+
+/// Those headers for a hijack's head: exec's has them, attach's has not (moby
+/// `postContainerExecStart`).
+pub(crate) fn dress_hijack(hijack: Hijack, options: Options) -> Hijack {
+    hijack
+        .header("Api-Version", &options.max_version.to_string())
+        .header("Docker-Experimental", "false")
+        .header("Ostype", "linux")
+        .header("Server", SERVER)
 }
 
 fn with_path(uri: &Uri, path: &str) -> Result<Uri, Error> {

@@ -38,8 +38,18 @@ pub(crate) fn json_line(value: &impl Serialize) -> Bytes {
 /// messages (moby `stdcopy.Systemerr`).
 pub fn system_error_frame(text: &str) -> Bytes {
     const SYSTEM_ERROR: u8 = 3;
+    frame(SYSTEM_ERROR, text)
+}
+
+/// Words of the daemon's own on a container's stdout, where Docker puts some.
+pub(crate) fn stdout_frame(text: &str) -> Bytes {
+    const STDOUT: u8 = 1;
+    frame(STDOUT, text)
+}
+
+fn frame(stream: u8, text: &str) -> Bytes {
     let mut frame = BytesMut::with_capacity(8 + text.len());
-    frame.put_slice(&[SYSTEM_ERROR, 0, 0, 0]);
+    frame.put_slice(&[stream, 0, 0, 0]);
     frame.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
     frame.put_slice(text.as_bytes());
     frame.freeze()

@@ -56,10 +56,10 @@ fn check(filter: &str) -> Result<()> {
         if let Some(room) = room.map(room_of)
             && !ROOMS.contains(&room.as_str())
         {
-            bail!("not a room whose log level can be set: {room:?}: use one of {ROOMS:?}");
+            bail!("log level {filter:?}: {room:?} is no room of the daemon: use one of {ROOMS:?}");
         }
         if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
-            bail!("not a log level: {level:?}: use one of {LEVELS:?}");
+            bail!("log level {filter:?}: {level:?} is no level: use one of {LEVELS:?}");
         }
     }
     Ok(())

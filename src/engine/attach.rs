@@ -56,6 +56,14 @@ pub struct AttachOutput {
 }
 
 impl AttachOutput {
+    /// Only what comes.
+    pub(crate) fn live(live: Subscription) -> Self {
+        Self {
+            replay: None,
+            live: Some(live),
+        }
+    }
+
     /// The next bytes, ready for the wire: stdcopy frames, or raw with a tty. `None` at the end;
     /// an error when this client was too slow and lost its place.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
@@ -86,6 +94,10 @@ pub enum InputEnd {
 }
 
 impl AttachInput {
+    pub(crate) fn new(writer: StdinWriter, detector: Option<Detector>) -> Self {
+        Self { writer, detector }
+    }
+
     /// Passes bytes on; waits while the container does not read.
     ///
     /// # Errors

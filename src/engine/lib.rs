@@ -16,6 +16,7 @@
 mod attach;
 mod config;
 mod container;
+mod exec;
 mod housekeeping;
 mod image;
 mod job;
@@ -38,6 +39,7 @@ pub use container::{
     ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes, StopContainer,
     WaitCondition, WaitOutcome, Waiter,
 };
+pub use exec::{ExecView, StartExec};
 pub use image::{ImageView, ImportImage, RemovedReference};
 pub use job::{Job, Progress};
 pub use logs::{LogRequest, LogStream};
@@ -65,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) volumes: volume::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: container::Registry,
+    pub(crate) execs: exec::Execs,
     pub(crate) housekeeping: housekeeping::Housekeeping,
     /// Parent of the cgroups of containers that name none.
     pub(crate) cgroup_parent: String,

@@ -52,6 +52,7 @@ impl Engine {
             images,
             tags,
             volumes,
+            execs,
             damaged,
             ..
         } = contents;
@@ -66,6 +67,7 @@ impl Engine {
                 images: ImageIndex::new(store, images, tags),
                 volumes: Volumes::new(volumes, layout.clone()),
                 registry: Registry::default(),
+                execs: crate::exec::Execs::default(),
                 housekeeping: crate::housekeeping::Housekeeping::default(),
                 init_binary: find_init(&config.init_paths),
                 spill: streams::SpillOptions {
@@ -86,6 +88,7 @@ impl Engine {
         };
         engine.recover_all(containers, same_boot).await;
         damaged.iter().for_each(|d| engine.show_damaged(d));
+        engine.recover_execs(execs, same_boot);
         engine.inner.tidy_soon();
         if let Err(e) = engine.inner.write_boot().await {
             // A daemon must start on a full disk, too.

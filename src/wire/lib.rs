@@ -5,6 +5,7 @@
 //! each type; a conversion that depends on the version takes it as an argument.
 
 pub mod container;
+pub mod exec;
 pub mod image;
 pub mod system;
 pub mod version;
@@ -31,6 +32,7 @@ pub const STORAGE_DRIVER: &str = "overlay2";
     components(schemas(ErrorResponse)),
     tags(
         (name = "Container", description = "Containers: create and manage them."),
+        (name = "Exec", description = "Exec sessions: further processes in running containers."),
         (name = "Image", description = "Images: load, import, list, tag and remove them."),
         (name = "Volume", description = "Volumes: storage that outlives containers."),
         (name = "System", description = "The engine and its host."),

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod containers;
+mod execs;
 mod images;
 mod info;
 mod ping;

@@ -49,7 +49,6 @@ fn what_is_not_built_says_so() {
     for (method, path) in [
         ("GET", "/events"),
         ("GET", "/containers/some/stats"),
-        ("POST", "/containers/some/exec"),
         ("POST", "/containers/some/update"),
         ("GET", "/containers/some/archive?path=/"),
         ("POST", "/images/create?fromImage=alpine&tag=latest"),

@@ -167,21 +167,29 @@ impl Client {
     /// # Panics
     /// When there is no well-formed head in time.
     pub fn hijack(&self, path: &str, upgrade: bool) -> Hijacked {
+        self.hijack_with(path, "text/plain", b"", upgrade)
+    }
+
+    /// The same with a JSON body, as an exec is started.
+    ///
+    /// # Panics
+    /// When there is no well-formed head in time.
+    pub fn hijack_json(&self, path: &str, body: &Value, upgrade: bool) -> Hijacked {
+        let body = body.to_string();
+        self.hijack_with(path, "application/json", body.as_bytes(), upgrade)
+    }
+
+    fn hijack_with(&self, path: &str, kind: &str, body: &[u8], upgrade: bool) -> Hijacked {
         let what = format!("POST {path}");
         let stream = self
             .connect()
             .unwrap_or_else(|e| panic!("{what}: connecting to {}: {e}", self.socket.display()));
         let mut connection = Connection::new(stream);
-        let headers: &[(&str, &str)] = if upgrade {
-            &[
-                ("Connection", "Upgrade"),
-                ("Upgrade", "tcp"),
-                ("Content-Type", "text/plain"),
-            ]
-        } else {
-            &[("Content-Type", "text/plain")]
-        };
-        connection.write_request("POST", path, headers, b"");
+        let mut headers = vec![("Content-Type", kind)];
+        if upgrade {
+            headers.extend([("Connection", "Upgrade"), ("Upgrade", "tcp")]);
+        }
+        connection.write_request("POST", path, &headers, body);
         let head = connection.read_head(&what);
         Hijacked::new(head, connection)
     }

@@ -80,6 +80,16 @@ fn syntax(function: &str, text: &str) -> Error {
     ))
 }
 
+/// Rows or columns of a terminal (`struct winsize` has 16 bits). Unlike other numbers, none is an error.
+///
+/// # Errors
+/// 400, in Docker's words.
+pub fn terminal_side(text: Option<&str>) -> Result<u16> {
+    let number = integer(text)?
+        .ok_or_else(|| Error::invalid("strconv.Atoi: parsing \"\": invalid syntax"))?;
+    u16::try_from(number).map_err(|_| Error::invalid(format!("invalid terminal size: {number}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +132,19 @@ mod tests {
             integer(Some("99999999999999999999")).unwrap_err().message(),
             "strconv.Atoi: parsing \"99999999999999999999\": value out of range"
         );
+    }
+
+    #[test]
+    fn a_size_is_a_number_of_16_bits() {
+        assert_eq!(terminal_side(Some("24")).unwrap(), 24);
+        for none in [None, Some("")] {
+            assert_eq!(
+                terminal_side(none).unwrap_err().message(),
+                "strconv.Atoi: parsing \"\": invalid syntax"
+            );
+        }
+        assert!(terminal_side(Some("-1")).is_err());
+        assert!(terminal_side(Some("65536")).is_err());
+        assert!(terminal_side(Some("x")).is_err());
     }
 }

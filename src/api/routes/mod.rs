@@ -7,6 +7,7 @@
 )]
 
 pub mod containers;
+pub mod execs;
 pub mod images;
 pub mod not_built;
 pub mod system;
@@ -23,6 +24,7 @@ pub fn all() -> OpenApiRouter<Engine> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(system::router())
         .merge(containers::router())
+        .merge(execs::router())
         .merge(images::router())
         .merge(volumes::router())
 }

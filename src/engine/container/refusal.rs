@@ -37,6 +37,9 @@ fn explain(view: &ContainerView, gave: &str, operation: Operation, refusal: Refu
         Refusal::Paused if operation == Operation::Attach => Error::conflict(format!(
             "container {gave} is paused, unpause the container before attach"
         )),
+        Refusal::Paused if operation == Operation::Exec => Error::conflict(format!(
+            "Container {gave} is paused, unpause the container before exec"
+        )),
         Refusal::Paused => {
             Error::conflict("cannot start a paused container, try unpause instead".to_owned())
         }
@@ -88,6 +91,7 @@ fn participle(operation: Operation) -> &'static str {
         Operation::Resize => "resized",
         Operation::Top => "listed",
         Operation::Attach => "attached to",
+        Operation::Exec => "executed in",
         Operation::Rename => "renamed",
         Operation::Remove { .. } => "removed",
     }

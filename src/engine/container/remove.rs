@@ -125,6 +125,7 @@ impl Inner {
             _ => {}
         }
         self.volumes.forget(&names);
+        self.execs.remove_of(&view.id);
         drop(gate);
         crate::blocking(move || doomed.into_iter().try_for_each(Doomed::remove)).await
     }

@@ -4,7 +4,7 @@ use model::{ImageConfig, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::image::{ImportImage, change};
+use crate::image::ImportImage;
 use crate::job::{STEPS_MAX, Steps};
 use crate::{Engine, Job, Progress};
 
@@ -28,7 +28,7 @@ impl Engine {
             reference.check_assignable()?;
         }
         for change in &request.changes {
-            change::apply(&mut config, change)?;
+            rules::image_change::apply(&mut config, change)?;
         }
         let (sender, steps) = mpsc::channel(STEPS_MAX);
         let engine = self.clone();

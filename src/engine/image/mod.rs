@@ -4,14 +4,11 @@
 //! written after its bytes are whole, and removed before they go: at no point does a name lead
 //! to something half there. Bytes without a record are garbage and swept.
 
-mod change;
 mod import;
 mod index;
 mod load;
-mod pattern;
 mod remove;
 mod upload;
-mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +17,7 @@ use model::{Digest, Filters, ImageRecord, Reference, Result};
 
 use crate::Engine;
 pub(crate) use index::ImageIndex;
-use pattern::Pattern;
+use rules::ReferencePattern as Pattern;
 
 /// The filters a list of images takes.
 const KEYS: &[&str] = &[

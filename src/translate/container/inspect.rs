@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::{ContainerView, MountView, Sizes};
-use model::{ContainerState, MountSource, NamespaceMode, Signal};
+use model::{ContainerState, ExecId, MountSource, NamespaceMode, Signal};
 
 use super::phrase::{ZERO_TIME, time};
 use wire::STORAGE_DRIVER;
@@ -14,7 +14,7 @@ use wire::container::{
 };
 
 /// The whole document.
-pub fn inspect(view: &ContainerView, sizes: Option<Sizes>) -> ContainerInspect {
+pub fn inspect(view: &ContainerView, sizes: Option<Sizes>, execs: &[ExecId]) -> ContainerInspect {
     let request = echo(view);
     let mut args = view.spec.args();
     let path = if args.is_empty() {
@@ -40,7 +40,7 @@ pub fn inspect(view: &ContainerView, sizes: Option<Sizes>) -> ContainerInspect {
         mount_label: String::new(),
         process_label: String::new(),
         app_armor_profile: String::new(),
-        exec_ids: None,
+        exec_ids: (!execs.is_empty()).then(|| execs.iter().map(ToString::to_string).collect()),
         graph_driver: graph_driver(view),
         size_rw: sizes.map(|s| s.rw_bytes),
         size_root_fs: sizes.map(|s| s.root_fs_bytes),

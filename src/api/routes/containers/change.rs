@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 
 use crate::error::ApiResult;
-use crate::extract::{Name, Query, integer};
+use crate::extract::{Name, Query, terminal_side};
 use crate::reply;
 
 /// The routes of this file.
@@ -112,34 +112,8 @@ async fn resize(
     Name(name): Name,
     Query(query): Query<ResizeQuery>,
 ) -> ApiResult {
-    let height = cells(query.h.as_deref())?;
-    let width = cells(query.w.as_deref())?;
+    let height = terminal_side(query.h.as_deref())?;
+    let width = terminal_side(query.w.as_deref())?;
     engine.resize_container(&name, height, width).await?;
     Ok(StatusCode::OK.into_response())
-}
-
-/// A size of a terminal (`struct winsize` has 16 bits). Unlike other numbers, none is an error.
-fn cells(text: Option<&str>) -> model::Result<u16> {
-    let number = integer(text)?
-        .ok_or_else(|| Error::invalid("strconv.Atoi: parsing \"\": invalid syntax"))?;
-    u16::try_from(number).map_err(|_| Error::invalid(format!("invalid terminal size: {number}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_is_a_number_of_16_bits() {
-        assert_eq!(cells(Some("24")).unwrap(), 24);
-        for none in [None, Some("")] {
-            assert_eq!(
-                cells(none).unwrap_err().message(),
-                "strconv.Atoi: parsing \"\": invalid syntax"
-            );
-        }
-        assert!(cells(Some("-1")).is_err());
-        assert!(cells(Some("65536")).is_err());
-        assert!(cells(Some("x")).is_err());
-    }
 }

@@ -50,7 +50,8 @@ async fn inspect(
     } else {
         None
     };
-    Ok(reply::json(&translate(&view, sizes)))
+    let execs = engine.open_execs(&view.id);
+    Ok(reply::json(&translate(&view, sizes, &execs)))
 }
 
 /// The query of a top.

@@ -10,6 +10,7 @@ mod logs;
 mod run;
 mod wait;
 
+pub(super) use attach::content_type;
 use engine::Engine;
 use utoipa_axum::router::OpenApiRouter;
 

@@ -1,0 +1,130 @@
+//! Taking sessions back when the daemon starts, and forgetting those that were kept long enough.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{ExecId, ExecState};
+use runtime::{AdoptExec, AdoptedExec};
+use state::ExecRow;
+
+use super::run;
+use super::session::Session;
+use crate::{Engine, Inner};
+
+/// How often sessions are looked through for those that were kept long enough.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// Takes the sessions of an earlier daemon back. Those of an earlier boot are over and gone.
+    /// Each is looked for in a task of its own, so nobody waits; until it is found it shows as
+    /// starting.
+    pub(crate) fn recover_execs(&self, rows: Vec<ExecRow>, same_boot: bool) {
+        let mut known: HashSet<ExecId> = HashSet::new();
+        for row in rows {
+            let lives = same_boot && self.inner.registry.has_id(row.container_id.as_str());
+            if !lives {
+                let (inner, id) = (self.inner.clone(), row.id.clone());
+                tokio::spawn(async move { inner.forget_exec(&id).await });
+                continue;
+            }
+            known.insert(row.id.clone());
+            let session = Session::new(
+                &self.inner,
+                row.id.clone(),
+                row.container_id.clone(),
+                row.created_at,
+                row.spec,
+            );
+            if let Err(e) = self.inner.execs.insert(session.clone()) {
+                tracing::error!(exec = row.id.short(), error = %e, "not taken back");
+                continue;
+            }
+            let (process, monitor) = match row.state {
+                ExecState::Created => continue,
+                ExecState::Ended(_) => {
+                    session.publish(row.state);
+                    self.remove_left_files(session);
+                    continue;
+                }
+                ExecState::Starting => (None, None),
+                ExecState::Running(running) => (Some(running.process), running.monitor),
+            };
+            session.publish(ExecState::Starting);
+            let request = AdoptExec {
+                id: row.id,
+                container: row.container_id,
+                process,
+                monitor,
+            };
+            let inner = self.inner.clone();
+            tokio::spawn(async move { take_back(&inner, &session, request).await });
+        }
+        self.sweep_exec_files(known);
+        self.expire_execs();
+    }
+
+    /// A daemon that was killed between the end of a session and its clean-up left its files.
+    fn remove_left_files(&self, session: Arc<Session>) {
+        let inner = self.inner.clone();
+        tokio::spawn(async move { run::clean_up(&inner, &session, None).await });
+    }
+
+    /// Files that no row names are of sessions of an earlier boot, or of containers that are gone.
+    fn sweep_exec_files(&self, known: HashSet<ExecId>) {
+        let runtimes = self.inner.runtimes.clone();
+        tokio::spawn(async move {
+            let look = runtimes.clone();
+            let found = tokio::task::spawn_blocking(move || look.exec_files()).await;
+            for id in found.unwrap_or_default() {
+                if !known.contains(&id) {
+                    runtimes.forget_exec(&id).await;
+                }
+            }
+        });
+    }
+
+    /// Forgets sessions some time after their end, as long as the engine is there.
+    fn expire_execs(&self) {
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(EXPIRY_PERIOD).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let now = (inner.host.now)();
+                for id in inner.execs.take_expired(now) {
+                    inner.forget_exec(&id).await;
+                }
+            }
+        });
+    }
+}
+
+async fn take_back(engine: &Arc<Inner>, session: &Arc<Session>, request: AdoptExec) {
+    let pid = request.process.map(|process| process.pid);
+    match engine.runtimes.adopt_exec(request).await {
+        Ok(AdoptedExec::Running(task)) => {
+            session.hub.resume(&task.attach_socket());
+            session.publish(ExecState::Running(model::ExecRunning {
+                process: task.process(),
+                monitor: task.monitor(),
+                started_at: session.created_at,
+            }));
+            drop(engine.keep_exec(session).await);
+            run::watch(engine, session, *task);
+        }
+        Ok(AdoptedExec::Exited(report)) => {
+            run::end(engine, session, pid, &report).await;
+            run::clean_up(engine, session, None).await;
+        }
+        Err(e) => {
+            tracing::error!(exec = session.id.short(), error = %e, "an exec was not found out about");
+            let report = runtime::ExitReport {
+                status: model::ExitStatus::Unknown(model::ExitReason::Vanished),
+                finished_at: (engine.host.now)(),
+                oom_killed: false,
+            };
+            run::end(engine, session, pid, &report).await;
+        }
+    }
+}

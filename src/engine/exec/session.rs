@@ -1,0 +1,188 @@
+//! One session: its state, published to all who wait; its streams; the way to its process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::{ContainerId, Error, ExecId, ExecSpec, ExecState, Result, Signal, Timestamp, limits};
+use streams::{Hub, HubOptions, StdinPolicy};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::ExecView;
+use crate::Inner;
+use crate::container::WaitOutcome;
+
+/// Where an answer goes.
+pub(super) type Reply = oneshot::Sender<Result<()>>;
+
+/// What can be asked of a running session's task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Signal(Signal, Reply),
+    Resize(u16, u16, Reply),
+}
+
+/// A session, seen from outside its task.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) id: ExecId,
+    pub(super) container_id: ContainerId,
+    pub(super) created_at: Timestamp,
+    pub(super) spec: ExecSpec,
+    pub(super) hub: Hub,
+    state: watch::Sender<ExecState>,
+    /// The terminal's first size, as last asked for.
+    console_size: Mutex<Option<(u16, u16)>>,
+    commands: mpsc::Sender<Command>,
+    /// The task's end of it, until there is one.
+    inbox: Mutex<Option<mpsc::Receiver<Command>>>,
+}
+
+impl Session {
+    pub(super) fn new(
+        engine: &Inner,
+        id: ExecId,
+        container_id: ContainerId,
+        created_at: Timestamp,
+        spec: ExecSpec,
+    ) -> Arc<Self> {
+        let options = HubOptions {
+            tty: spec.tty,
+            stdin: stdin_policy(&spec),
+            ring_bytes: limits::CLIENT_RING_BYTES,
+            spill: Some(engine.spill.clone()),
+        };
+        let (commands, inbox) = mpsc::channel(limits::CONTAINER_QUEUE_MAX);
+        Arc::new(Self {
+            id,
+            container_id,
+            created_at,
+            console_size: Mutex::new(spec.console_size),
+            spec,
+            hub: Hub::new(options),
+            state: watch::channel(ExecState::Created).0,
+            commands,
+            inbox: Mutex::new(Some(inbox)),
+        })
+    }
+
+    pub(super) fn view(&self) -> ExecView {
+        ExecView {
+            id: self.id.clone(),
+            container_id: self.container_id.clone(),
+            spec: self.spec.clone(),
+            state: self.state(),
+        }
+    }
+
+    pub(super) fn state(&self) -> ExecState {
+        self.state.borrow().clone()
+    }
+
+    pub(super) fn finished_at(&self) -> Option<Timestamp> {
+        self.state.borrow().ended().map(|ended| ended.finished_at)
+    }
+
+    /// Publishes a state. Only who claimed the session does.
+    pub(super) fn publish(&self, state: ExecState) {
+        self.state.send_replace(state);
+    }
+
+    /// From made to starting, once.
+    ///
+    /// # Errors
+    /// Docker's words for one that was started before.
+    pub(super) fn claim(&self, console_size: Option<(u16, u16)>) -> Result<()> {
+        let mut refusal = None;
+        self.state.send_if_modified(|state| {
+            let words = match state {
+                ExecState::Created => {
+                    *state = ExecState::Starting;
+                    return true;
+                }
+                ExecState::Starting | ExecState::Running(_) => "is already running",
+                ExecState::Ended(_) => "has already run",
+            };
+            let message = format!("Error: Exec command {} {words}", self.id);
+            refusal = Some(Error::conflict(message));
+            false
+        });
+        match refusal {
+            Some(error) => Err(error),
+            None => {
+                if console_size.is_some() {
+                    *self.size() = console_size;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is to run, with the size that was asked for last.
+    pub(super) fn spec_to_run(&self) -> ExecSpec {
+        ExecSpec {
+            console_size: *self.size(),
+            ..self.spec.clone()
+        }
+    }
+
+    /// Remembers a size for the start; false when that is over.
+    pub(super) fn resize_before_start(&self, height: u16, width: u16) -> bool {
+        let created = matches!(*self.state.borrow(), ExecState::Created);
+        if created {
+            *self.size() = Some((height, width));
+        }
+        created
+    }
+
+    /// Resolves when it is known whether the process came to run.
+    pub(super) async fn started(&self) {
+        let mut state = self.state.subscribe();
+        let known = |state: &ExecState| !matches!(state, ExecState::Starting);
+        drop(state.wait_for(known).await);
+    }
+
+    /// Resolves with its end.
+    pub(super) async fn ended(&self) -> WaitOutcome {
+        let mut state = self.state.subscribe();
+        let over = state.wait_for(|state| state.ended().is_some()).await;
+        let ended = over.as_ref().ok().and_then(|state| state.ended());
+        WaitOutcome {
+            status_code: ended.map_or(-1, |ended| ended.status.code()),
+            error: ended.map(|e| e.error.clone()).filter(|e| !e.is_empty()),
+        }
+    }
+
+    /// Asks the session's task.
+    pub(super) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<()> {
+        let not_running = || Error::conflict(format!("exec {} is not running", self.id));
+        if self.state.borrow().running().is_none() {
+            return Err(not_running());
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(command(reply)).await;
+        sent.map_err(|_| not_running())?;
+        answer.await.map_err(|_| not_running())?
+    }
+
+    /// The task's end of the mailbox; to be taken once.
+    pub(super) fn take_inbox(&self) -> Option<mpsc::Receiver<Command>> {
+        self.inbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn size(&self) -> std::sync::MutexGuard<'_, Option<(u16, u16)>> {
+        self.console_size
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An exec's stdin ends with its client, unless it is a terminal's.
+fn stdin_policy(spec: &ExecSpec) -> StdinPolicy {
+    match (spec.stdin, spec.tty) {
+        (_, true) => StdinPolicy::Keep,
+        (true, false) => StdinPolicy::Once,
+        (false, false) => StdinPolicy::None,
+    }
+}
