@@ -43,10 +43,12 @@ const DOORS: &[(&str, &[&str])] = &[
     ("runtime", &["model", "sys"]),
     ("streams", &["model", "sys"]),
     ("network", &["model"]),
+    ("volumes", &["model", "sys"]),
     (
         "engine",
         &[
             "images", "model", "network", "rules", "runtime", "spec", "state", "streams", "sys",
+            "volumes",
         ],
     ),
     ("wire", &["engine", "model"]),

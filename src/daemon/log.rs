@@ -26,7 +26,7 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "moored",
     "api",
     "engine",
@@ -41,6 +41,7 @@ const ROOMS: [&str; 15] = [
     "streams",
     "sys",
     "translate",
+    "volumes",
     "wire",
 ];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -11,8 +11,8 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{ContainerId, VolumeName};
-use sys::beneath::{Dir, remove_tree};
+use model::ContainerId;
+use sys::beneath::remove_all;
 
 /// The directories of one daemon.
 #[derive(Debug, Clone)]
@@ -73,68 +73,14 @@ impl Layout {
     pub(crate) fn volumes(&self) -> PathBuf {
         self.data_root.join("volumes")
     }
-
-    /// A volume's directory.
-    pub(crate) fn volume(&self, name: &VolumeName) -> PathBuf {
-        self.volumes().join(name.as_str())
-    }
-
-    /// A volume's files.
-    pub(crate) fn volume_data(&self, name: &VolumeName) -> PathBuf {
-        self.volume(name).join("_data")
-    }
 }
 
 impl Layout {
     /// Removes what a container has here; what is not there is fine.
     pub(crate) fn remove_container_dirs(&self, id: &ContainerId) -> model::Result<()> {
         for dir in [self.container(id), self.bundle(id)] {
-            remove_dir(&dir)?;
+            remove_all(&dir)?;
         }
         Ok(())
-    }
-}
-
-/// Removes a directory and all in it; not there is fine. Containers write into volumes, so not by
-/// `remove_dir_all`: it recurses, and a tree that is deep enough ends the daemon.
-pub(crate) fn remove_dir(dir: &Path) -> model::Result<()> {
-    use model::Context as _;
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
-        return Err(model::Error::system(format!(
-            "{} cannot be removed",
-            dir.display()
-        )));
-    };
-    let removed = Dir::open(parent).and_then(|parent| remove_tree(&parent, name));
-    match removed {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other
-            .map(drop)
-            .context(format_args!("remove {}", dir.display())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_volume_deeper_than_any_stack_is_removed() {
-        let temp = tempfile::tempdir().unwrap();
-        let volume = temp.path().join("v");
-        std::fs::create_dir(&volume).unwrap();
-        let mut deepest = Dir::open(&volume).unwrap();
-        for _ in 0..5000 {
-            deepest.mkdir("d".as_ref()).unwrap();
-            deepest = deepest.child("d".as_ref()).unwrap();
-        }
-        drop(deepest);
-        // In proportion to the 2 MiB of the daemon's threads and what a container can make.
-        let remove = move || remove_dir(&volume).map(|()| volume.exists());
-        let worker = std::thread::Builder::new()
-            .stack_size(128 << 10)
-            .spawn(remove);
-        assert!(!worker.unwrap().join().unwrap().unwrap());
-        remove_dir(&temp.path().join("absent")).unwrap();
     }
 }

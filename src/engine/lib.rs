@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     pub(crate) facts: spec::HostFacts,
     pub(crate) ledger: state::Ledger,
     pub(crate) images: image::ImageIndex,
-    pub(crate) volumes: volume::Volumes,
+    pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: container::Registry,
     pub(crate) execs: exec::Execs,

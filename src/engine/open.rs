@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 use crate::container::Registry;
 use crate::image::ImageIndex;
 use crate::layout::Layout;
-use crate::volume::Volumes;
 use crate::{Config, Engine, Host, Inner};
 
 /// Containers recovered at once.
@@ -65,16 +64,12 @@ impl Engine {
             inner: Arc::new(Inner {
                 facts,
                 images: ImageIndex::new(store, images, tags),
-                volumes: Volumes::new(volumes, layout.clone()),
+                volumes: volumes::Volumes::new(volumes, layout.volumes()),
                 registry: Registry::default(),
                 execs: crate::exec::Execs::default(),
                 housekeeping: crate::housekeeping::Housekeeping::default(),
                 init_binary: find_init(&config.init_paths),
-                spill: streams::SpillOptions {
-                    dir: layout.spill().into(),
-                    bytes_max: config.spill_bytes_max,
-                    leave_bytes: limits::SPILL_LEAVE_BYTES,
-                },
+                spill: spill_options(&layout, config.spill_bytes_max),
                 host,
                 layout,
                 ledger,
@@ -254,4 +249,13 @@ async fn meta_or(
 /// The packaged init for `HostConfig.Init`: the first of the configured paths that exists.
 fn find_init(paths: &[PathBuf]) -> Option<PathBuf> {
     paths.iter().find(|p| p.is_file()).cloned()
+}
+
+/// Where output waits for slow clients.
+fn spill_options(layout: &Layout, bytes_max: u64) -> streams::SpillOptions {
+    streams::SpillOptions {
+        dir: layout.spill().into(),
+        bytes_max,
+        leave_bytes: limits::SPILL_LEAVE_BYTES,
+    }
 }

@@ -134,7 +134,7 @@ impl Engine {
             id: inner.daemon_id.clone(),
             name: uname.node,
             counts: self.counts(),
-            images: inner.images.all().len(),
+            images: inner.images.index.all().len(),
             kernel_version: uname.release,
             operating_system: os.pretty_name,
             os_version: os.version_id,

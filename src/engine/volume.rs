@@ -1,162 +1,16 @@
-//! Volumes of the local driver: directories that outlive containers.
-//!
-//! They live in the engine until they deserve a room: the records are the ledger's, the
-//! directories are plain, and the only rule is that nobody removes what a container names.
+//! Volumes: the use cases. Nobody removes what a container names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use model::{Context, Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
+use model::{Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
 use rules::Patterns;
 
 use crate::Engine;
 use crate::container::ContainerView;
-use crate::layout::{Layout, remove_dir};
 
 /// The filters a list of volumes takes.
 const KEYS: &[&str] = &["dangling", "driver", "label", "name"];
-
-/// The volumes this daemon knows.
-#[derive(Debug)]
-pub(crate) struct Volumes {
-    records: RwLock<BTreeMap<VolumeName, VolumeRecord>>,
-    layout: Layout,
-    /// Lower numbers are what an earlier daemon left.
-    first_doomed: u64,
-    next_doomed: AtomicU64,
-    filling: Mutex<HashMap<VolumeName, Arc<Mutex<()>>>>,
-}
-
-/// What the directories of removed volumes are called until they are gone; no volume's name
-/// begins so.
-const DOOMED_PREFIX: &str = ".doomed-";
-
-/// The numbers of what is doomed in `dir`; nothing where it cannot be read.
-fn doomed_in(dir: &std::path::Path) -> Vec<u64> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let number = |entry: std::fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_str()?.strip_prefix(DOOMED_PREFIX)?.parse().ok()
-    };
-    entries.filter_map(number).collect()
-}
-
-/// The files of a removed volume.
-#[derive(Debug)]
-pub(crate) struct Doomed(PathBuf);
-
-impl Doomed {
-    /// Takes them away; as long as it takes.
-    pub(crate) fn remove(self) -> Result<()> {
-        remove_dir(&self.0)
-    }
-}
-
-impl Volumes {
-    pub(crate) fn new(records: Vec<VolumeRecord>, layout: Layout) -> Self {
-        let records = records.into_iter().map(|r| (r.name.clone(), r)).collect();
-        let left = doomed_in(&layout.volumes()).into_iter().max();
-        let first_doomed = left.map_or(0, |n| n + 1);
-        Self {
-            records: RwLock::new(records),
-            layout,
-            first_doomed,
-            next_doomed: AtomicU64::new(first_doomed),
-            filling: Mutex::default(),
-        }
-    }
-
-    /// Whether a volume of this name is known.
-    pub(crate) fn has(&self, name: &VolumeName) -> bool {
-        self.read().contains_key(name)
-    }
-
-    /// Makes records visible; the ledger has them already.
-    pub(crate) fn remember(&self, records: Vec<VolumeRecord>) {
-        let mut known = self.write();
-        for record in records {
-            known.entry(record.name.clone()).or_insert(record);
-        }
-    }
-
-    /// Forgets records; the ledger did already.
-    pub(crate) fn forget(&self, names: &[VolumeName]) {
-        let mut known = self.write();
-        for name in names {
-            known.remove(name);
-        }
-    }
-
-    /// Makes a volume's directory, if it is not there.
-    pub(crate) fn ensure_data(&self, name: &VolumeName) -> Result<PathBuf> {
-        let data = self.layout.volume_data(name);
-        std::fs::create_dir_all(&data).context(format_args!("create volume {}", data.display()))?;
-        Ok(data)
-    }
-
-    /// Moves a volume's files out of the way, to be removed by [`Volumes::sweep_doomed`] or
-    /// [`Doomed::remove`]: quick, however much there is.
-    pub(crate) fn doom_data(&self, name: &VolumeName) -> Result<Option<Doomed>> {
-        let from = self.layout.volume(name);
-        let number = self.next_doomed.fetch_add(1, Ordering::Relaxed);
-        let to = self
-            .layout
-            .volumes()
-            .join(format!("{DOOMED_PREFIX}{number}"));
-        match std::fs::rename(&from, &to) {
-            Ok(()) => Ok(Some(Doomed(to))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).context(format_args!("remove volume {}", from.display())),
-        }
-    }
-
-    /// Removes what a daemon before this one moved out of the way. What was doomed by now is
-    /// being removed by those who did it.
-    pub(crate) fn sweep_doomed(&self) -> Result<()> {
-        for number in doomed_in(&self.layout.volumes()) {
-            if number < self.first_doomed {
-                let path = self
-                    .layout
-                    .volumes()
-                    .join(format!("{DOOMED_PREFIX}{number}"));
-                Doomed(path).remove()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Fills a new volume with what the image has at its place, unless something is in it. One
-    /// at a time for each volume: a second container must not start on half of it.
-    ///
-    /// # Errors
-    /// What the host says; what was copied by then is not in the volume.
-    pub(crate) fn fill(
-        &self,
-        name: &VolumeName,
-        copy: impl FnOnce(&std::path::Path) -> Result<bool>,
-    ) -> Result<()> {
-        let lock = self.filling(name);
-        let _only_one = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        copy(&self.layout.volume_data(name)).map(drop)
-    }
-
-    fn filling(&self, name: &VolumeName) -> Arc<Mutex<()>> {
-        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody holds are of fills that are over.
-        filling.retain(|_, lock| Arc::strong_count(lock) > 1);
-        filling.entry(name.clone()).or_default().clone()
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<VolumeName, VolumeRecord>> {
-        self.records.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<VolumeName, VolumeRecord>> {
-        self.records.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Docker marks the volumes it made up a name for.
 pub(crate) fn anonymous_label() -> BTreeMap<String, String> {
@@ -202,8 +56,8 @@ impl Engine {
             labels.extend(anonymous_label());
         }
         let name = name.unwrap_or_else(|| VolumeName::anonymous((self.inner.host.random)()));
-        if let Some(known) = self.inner.volumes.read().get(&name) {
-            return Ok(known.clone());
+        if let Some(known) = self.inner.volumes.get(name.as_str()) {
+            return Ok(known);
         }
         // Removals hold all of it.
         let _gate = self.inner.images.gate().await;
@@ -230,7 +84,7 @@ impl Engine {
         filters.check_keys(KEYS)?;
         let dangling = filters.flag("dangling")?;
         let names = Patterns::new(filters, "name");
-        let records: Vec<VolumeRecord> = self.inner.volumes.read().values().cloned().collect();
+        let records = self.inner.volumes.all();
         Ok(records
             .into_iter()
             .filter(|r| names.matches(r.name.as_str()))
@@ -244,8 +98,7 @@ impl Engine {
     /// # Errors
     /// `get x: no such volume`.
     pub fn volume(&self, name: &str) -> Result<VolumeRecord> {
-        let records = self.inner.volumes.read();
-        records.get(name).cloned().ok_or_else(|| {
+        self.inner.volumes.get(name).ok_or_else(|| {
             let shown: String = name.chars().take(256).collect();
             Error::not_found(format!("get {shown}: no such volume"))
         })
@@ -300,7 +153,7 @@ impl Engine {
 
     /// Where a volume's data are on the host.
     pub fn volume_path(&self, name: &VolumeName) -> PathBuf {
-        self.inner.layout.volume_data(name)
+        self.inner.volumes.data(name)
     }
 
     fn volume_user(&self, name: &VolumeName) -> Option<model::ContainerId> {

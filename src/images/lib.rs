@@ -1,7 +1,7 @@
 //! Bytes by digest and trees by layer: the image store, its archives and overlays.
 //!
 //! What comes in is verified before it is visible, and durable when it is. The room never sees
-//! names' owners, containers or the ledger: it is told which records live, and what no record
+//! containers or the ledger: it is told which records live, and what no record
 //! names is garbage. All functions block; callers put them where that is fine.
 //!
 //! Absent on purpose: registries, saving, diffs and copies in and out of containers come with
@@ -13,6 +13,7 @@ mod copy;
 mod failure;
 mod furnish;
 mod import;
+mod index;
 mod layer;
 mod load;
 mod path;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use model::{Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
 use sys::mount::OverlayApi;
 
+pub use index::Index;
 pub use load::{LoadStep, LoadedImage};
 pub use store::Lease;
 use store::Store;

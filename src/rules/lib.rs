@@ -7,13 +7,17 @@ pub mod glob;
 pub mod image_change;
 pub mod legality;
 pub mod list;
+mod made_up;
 pub mod merge;
 pub mod pattern;
 pub mod recovery;
+mod refusal;
 mod words;
 
 pub use glob::Pattern as ReferencePattern;
 pub use legality::{Operation, Refusal, may};
 pub use list::{Candidate, Selection};
+pub use made_up::made_up_name;
 pub use pattern::Patterns;
 pub use recovery::{Recovery, plan_recovery};
+pub use refusal::{Asked, check};

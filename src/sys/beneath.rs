@@ -23,7 +23,7 @@ use rustix::io::Errno;
 
 pub use attributes::{set_file_mode, set_file_owner, set_file_times, set_file_xattr};
 pub use copy::copy_content;
-pub use remove::remove_tree;
+pub use remove::{remove_all, remove_tree};
 pub use usage::{Usage, tree_usage};
 
 /// openat2 answers EAGAIN when a rename anywhere on the host races with `..`; a second try

@@ -10,6 +10,10 @@ fn host(d: &Daemon) -> String {
     d.run_detached("host", json!({"Cmd": ["sleep", "1000"], "Env": ["OWN=1"]}))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every caller makes one for this"
+)]
 fn create(d: &Daemon, body: Value) -> String {
     let answer = d.http.post_json("/containers/host/exec", &body).expect(201);
     answer.json()["Id"].as_str().expect("an id").to_owned()

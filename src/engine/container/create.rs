@@ -15,7 +15,7 @@ use crate::Engine;
 use crate::container::actor::Actor;
 use crate::container::handle::Handle;
 use crate::container::wait::Lifecycle;
-use crate::container::{CreateContainer, Created, name, platform, row};
+use crate::container::{CreateContainer, Created, platform, row};
 use crate::image::ImageView;
 use crate::volume::anonymous_label;
 
@@ -132,7 +132,7 @@ impl Engine {
             return Ok(name);
         }
         for attempt in 0..NAME_ATTEMPTS {
-            let name = name::made_up((self.inner.host.random)(), attempt);
+            let name = rules::made_up_name((self.inner.host.random)(), attempt);
             match self.inner.registry.reserve(&name, id) {
                 Ok(()) => return Ok(name),
                 Err(e) if self.inner.registry.is_taken(&name) => drop(e),

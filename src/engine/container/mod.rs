@@ -18,7 +18,6 @@ mod freeze;
 pub(crate) mod handle;
 mod list;
 mod mounts;
-mod name;
 mod operations;
 mod platform;
 mod prune;

@@ -18,7 +18,7 @@ impl Inner {
     /// Mounts the container's tree and writes its bundle.
     pub(crate) fn prepare_bundle(&self, view: &ContainerView, knows_rro: bool) -> Result<()> {
         let key = view.id.as_str();
-        let image = self.images.record(&view.image_id).ok_or_else(|| {
+        let image = self.images.index.record(&view.image_id).ok_or_else(|| {
             Error::system(format!(
                 "image {} of this container is not in the ledger",
                 view.image_id

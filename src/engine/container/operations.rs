@@ -130,6 +130,7 @@ impl Engine {
         let image_bytes = self
             .inner
             .images
+            .index
             .record(&view.image_id)
             .map_or(0, |r| r.size_bytes);
         Ok(Sizes {

@@ -13,7 +13,6 @@ use crate::container::actor::{Actor, Done, answer};
 use crate::container::handle::Reply;
 use crate::container::refusal::check;
 use crate::container::{ContainerView, RemoveContainer};
-use crate::volume::Doomed;
 
 impl Actor {
     /// Begins a removal, for all who wait for one.
@@ -127,7 +126,7 @@ impl Inner {
         self.volumes.forget(&names);
         self.execs.remove_of(&view.id);
         drop(gate);
-        crate::blocking(move || doomed.into_iter().try_for_each(Doomed::remove)).await
+        crate::blocking(move || doomed.into_iter().try_for_each(volumes::Doomed::remove)).await
     }
 
     /// A runtime that is configured no more cannot be told to let go of the container, which may

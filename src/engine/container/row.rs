@@ -71,7 +71,7 @@ fn mount_view(engine: &Inner, mount: &model::Mount) -> MountView {
     let (kind, name, source, propagation) = match &mount.source {
         MountSource::Bind { path, .. } => ("bind", None, path.clone(), mount.propagation.as_str()),
         MountSource::Volume { name, .. } => {
-            let data = engine.layout.volume_data(name);
+            let data = engine.volumes.data(name);
             ("volume", Some(name.clone()), data.display().to_string(), "")
         }
         MountSource::Tmpfs { .. } => ("tmpfs", None, String::new(), ""),

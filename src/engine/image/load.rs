@@ -74,7 +74,7 @@ impl Engine {
             .put_image(&record, references.clone())
             .await?;
         let id = record.id.clone();
-        self.inner.images.insert(record, &references);
+        self.inner.images.index.insert(record, &references);
         drop(lease);
         Ok((id, references))
     }

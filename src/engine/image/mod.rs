@@ -84,6 +84,7 @@ impl Engine {
         let mut selected: Vec<ImageView> = self
             .inner
             .images
+            .index
             .all()
             .into_iter()
             .map(|(record, references)| self.image_view(record, references))
@@ -103,7 +104,7 @@ impl Engine {
     /// # Errors
     /// `No such image: x`.
     pub fn image(&self, reference: &str) -> Result<ImageView> {
-        let (record, references) = self.inner.images.find(reference)?;
+        let (record, references) = self.inner.images.index.find(reference)?;
         Ok(self.image_view(record, references))
     }
 
@@ -123,7 +124,7 @@ impl Engine {
             let _gate = engine.inner.images.gate().await;
             let image = engine.image(&reference)?;
             engine.inner.ledger.tag(&target, &image.record.id).await?;
-            engine.inner.images.tag(target, &image.record.id);
+            engine.inner.images.index.tag(target, &image.record.id);
             Ok(())
         })
         .await

@@ -44,7 +44,7 @@ impl Engine {
         let named = reference
             .parse::<Reference>()
             .ok()
-            .filter(|name| self.inner.images.named(name).as_ref() == Some(&image.record.id));
+            .filter(|name| self.inner.images.index.named(name).as_ref() == Some(&image.record.id));
         let mut removed = Vec::new();
         match named {
             Some(name) if image.references.len() > 1 => {
@@ -73,20 +73,21 @@ impl Engine {
 
     async fn untag(&self, name: &Reference, removed: &mut Vec<RemovedReference>) -> Result<()> {
         self.inner.ledger.untag(name).await?;
-        self.inner.images.untag(name);
+        self.inner.images.index.untag(name);
         removed.push(RemovedReference::Untagged(name.familiar()));
         Ok(())
     }
 
     async fn delete(&self, id: &Digest, removed: &mut Vec<RemovedReference>) -> Result<()> {
-        let record = self.inner.images.record(id);
+        let record = self.inner.images.index.record(id);
         self.inner.ledger.delete_image(id).await?;
-        self.inner.images.remove(id);
+        self.inner.images.index.remove(id);
         removed.push(RemovedReference::Deleted(id.clone()));
         for layer in record.iter().flat_map(|r| r.layers.iter().rev()) {
             let still_used = self
                 .inner
                 .images
+                .index
                 .all()
                 .iter()
                 .any(|(other, _)| other.layers.iter().any(|l| l.chain_id == layer.chain_id));
@@ -142,6 +143,7 @@ impl Inner {
             let live = || {
                 Ok(inner
                     .images
+                    .index
                     .all()
                     .iter()
                     .map(|(r, _)| (**r).clone())

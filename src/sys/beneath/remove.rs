@@ -2,11 +2,35 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::Path;
+
+use model::{Context as _, Error};
 
 use super::{Dir, Kind};
 
 /// Names held in memory while a directory is emptied.
 const NAMES_AT_ONCE: usize = 4096;
+
+/// Removes a directory and all in it; absent is fine. Containers write into what is removed, so not
+/// by `remove_dir_all`: it recurses, and a tree that is deep enough ends the daemon.
+///
+/// # Errors
+/// The first failure; what remains can be removed by calling again.
+pub fn remove_all(dir: &Path) -> model::Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return Err(Error::system(format!(
+            "{} cannot be removed",
+            dir.display()
+        )));
+    };
+    let removed = Dir::open(parent).and_then(|parent| remove_tree(&parent, name));
+    match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other
+            .map(drop)
+            .context(format_args!("remove {}", dir.display())),
+    }
+}
 
 /// Removes `name` in `parent` with everything in it; absent is fine. Returns the bytes of the
 /// regular files whose last name went.

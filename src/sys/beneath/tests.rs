@@ -211,3 +211,23 @@ fn usage_is_not_led_out_of_the_tree() {
         stop.store(true, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn a_tree_deeper_than_any_stack_is_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let tree = temp.path().join("t");
+    std::fs::create_dir(&tree).unwrap();
+    let mut deepest = Dir::open(&tree).unwrap();
+    for _ in 0..5000 {
+        deepest.mkdir("d".as_ref()).unwrap();
+        deepest = deepest.child("d".as_ref()).unwrap();
+    }
+    drop(deepest);
+    // In proportion to the 2 MiB of the daemon's threads and what a container can make.
+    let remove = move || remove_all(&tree).map(|()| tree.exists());
+    let worker = std::thread::Builder::new()
+        .stack_size(128 << 10)
+        .spawn(remove);
+    assert!(!worker.unwrap().join().unwrap().unwrap());
+    remove_all(&temp.path().join("absent")).unwrap();
+}

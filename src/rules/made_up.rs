@@ -122,7 +122,7 @@ const THINGS: &[&str] = &[
 ];
 
 /// A name from random bytes; `attempt` above zero adds a number, for when the plain one is taken.
-pub(crate) fn made_up(random: [u8; 32], attempt: u32) -> ContainerName {
+pub fn made_up_name(random: [u8; 32], attempt: u32) -> ContainerName {
     let pick = |words: &[&'static str], at: usize| -> &'static str {
         let index = u16::from_le_bytes([random[at], random[at + 1]]);
         words[usize::from(index) % words.len()]
@@ -149,8 +149,8 @@ mod tests {
             for j in 0..=1u8 {
                 let mut random = [0; 32];
                 random[..6].copy_from_slice(&[i, j, i, j, 1, 2]);
-                assert!(made_up(random, 0).as_str().contains('_'));
-                assert!(made_up(random, 1).as_str().ends_with("513"));
+                assert!(made_up_name(random, 0).as_str().contains('_'));
+                assert!(made_up_name(random, 1).as_str().ends_with("513"));
             }
         }
     }
