@@ -5,7 +5,7 @@ use testkit::{Daemon, until};
 
 use crate::daemon;
 
-fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     let pid = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw);
@@ -14,7 +14,7 @@ fn kill(pid: u32) {
 }
 
 /// Linux 6.15 tells the exit of a process that is no child (PIDFD_INFO_EXIT).
-fn kernel_tells_exits() -> bool {
+pub(crate) fn kernel_tells_exits() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("it is there");
     let mut numbers = release
         .split(['.', '-'])
