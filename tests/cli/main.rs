@@ -3,6 +3,7 @@
 //! census.
 
 mod codes;
+mod exec;
 mod images;
 mod many;
 mod run;
