@@ -36,8 +36,6 @@ pub const EXECS_MAX: usize = 10_000;
 pub const EXEC_ENDED_KEPT: Duration = Duration::from_secs(300);
 /// How long a session that nobody starts is kept.
 pub const EXEC_UNSTARTED_KEPT: Duration = Duration::from_secs(3600);
-/// Output of a running session that is kept for those who attach again.
-pub const EXEC_HISTORY_BYTES: usize = 256 << 10;
 /// Attach clients of one container.
 pub const ATTACH_CLIENTS_MAX: usize = 1024;
 /// Bytes buffered in memory for one attach client.
