@@ -22,6 +22,7 @@ pub mod routes;
 pub mod serve;
 mod session;
 pub mod version;
+mod websocket;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

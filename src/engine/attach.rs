@@ -11,6 +11,7 @@ use model::{ContainerSpec, Result, limits};
 use rules::Operation;
 use streams::detach::{DEFAULT_KEYS, Detector};
 use streams::hub::AfterEof;
+use streams::stdcopy::Unframer;
 use streams::{
     Hub, HubOptions, LogReader, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want,
 };
@@ -33,6 +34,8 @@ pub struct AttachRequest {
     pub stream: bool,
     /// First replay the log.
     pub logs: bool,
+    /// Both streams as one, not framed (moby's `MuxStreams: false`).
+    pub plain: bool,
     /// The bytes that detach; `None` is Docker's ctrl-p ctrl-q, empty is off. Only with a tty.
     pub detach_keys: Option<Vec<u8>>,
 }
@@ -53,6 +56,8 @@ pub struct Attachment {
 pub struct AttachOutput {
     replay: Option<LogReader>,
     live: Option<Subscription>,
+    /// Takes the frames off.
+    plain: Option<Unframer>,
 }
 
 impl AttachOutput {
@@ -61,12 +66,25 @@ impl AttachOutput {
         Self {
             replay: None,
             live: Some(live),
+            plain: None,
         }
     }
 
-    /// The next bytes, ready for the wire: stdcopy frames, or raw with a tty. `None` at the end;
-    /// an error when this client was too slow and lost its place.
+    /// The next bytes, ready for the wire: stdcopy frames, or raw with a tty or where that was
+    /// asked for. `None` at the end; an error when this client was too slow and lost its place.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        loop {
+            if let Some(payload) = self.plain.as_mut().and_then(Unframer::next_payload) {
+                return Some(Ok(payload));
+            }
+            match (self.next_piece().await?, &mut self.plain) {
+                (Ok(piece), Some(plain)) => plain.feed(piece),
+                (piece, _) => return Some(piece),
+            }
+        }
+    }
+
+    async fn next_piece(&mut self) -> Option<Result<Bytes>> {
         if let Some(log) = &mut self.replay {
             match log.next().await {
                 Some(batch) => return Some(batch),
@@ -245,7 +263,11 @@ impl Engine {
         });
         Ok(Attachment {
             tty: view.spec.tty,
-            output: AttachOutput { replay, live },
+            output: AttachOutput {
+                replay,
+                live,
+                plain: (request.plain && !view.spec.tty).then(Unframer::default),
+            },
             input,
         })
     }

@@ -22,6 +22,8 @@ pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Longest wait for a client to read the response head of a hijacked stream before data follow.
 pub const HIJACK_HEAD_DRAIN: Duration = Duration::from_millis(250);
+/// Largest message of a WebSocket client.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Containers the daemon keeps.
 pub const CONTAINERS_MAX: usize = 100_000;

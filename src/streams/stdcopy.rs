@@ -1,9 +1,9 @@
 //! Docker's framing of stdout and stderr on one connection (moby `api/pkg/stdcopy`).
 //!
 //! A frame is `[stream, 0, 0, 0, length as u32 big endian]` and the payload. Terminals are not
-//! framed, for they have one stream. Nothing here reads frames: only clients do.
+//! framed, for they have one stream. A WebSocket is not either: [`Unframer`].
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 
 /// Bytes in front of each payload.
 pub const HEADER_BYTES: usize = 8;
@@ -43,6 +43,47 @@ pub(crate) fn put_frame(to: &mut BytesMut, stream: StreamId, payload: &[u8]) {
     to.put_slice(payload);
 }
 
+/// Takes the frames off a stream that is cut anywhere.
+#[derive(Debug, Default)]
+pub struct Unframer {
+    input: Bytes,
+    header: [u8; HEADER_BYTES],
+    header_bytes: usize,
+    /// Of the present frame's payload.
+    payload_left: usize,
+}
+
+impl Unframer {
+    /// Takes more of the stream; what came before must have been taken out.
+    pub fn feed(&mut self, input: Bytes) {
+        debug_assert!(
+            self.input.is_empty(),
+            "payloads are taken before more comes"
+        );
+        self.input = input;
+    }
+
+    /// The next piece of payload: of one frame, and never empty. `None` when more is needed.
+    pub fn next_payload(&mut self) -> Option<Bytes> {
+        while !self.input.is_empty() {
+            if self.payload_left > 0 {
+                let taken = self.payload_left.min(self.input.len());
+                self.payload_left -= taken;
+                return Some(self.input.split_to(taken));
+            }
+            self.header[self.header_bytes] = self.input.get_u8();
+            self.header_bytes += 1;
+            if self.header_bytes == HEADER_BYTES {
+                self.header_bytes = 0;
+                let [_, _, _, _, a, b, c, d] = self.header;
+                // A frame's length fits: ours are bounded far below 4 GiB.
+                self.payload_left = u32::from_be_bytes([a, b, c, d]) as usize;
+            }
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -75,5 +116,26 @@ pub(crate) mod tests {
             [1, 0, 0, 0, 1, 2, 3, 4]
         );
         assert_eq!(header(StreamId::Stdin, 0), [0; 8]);
+    }
+
+    #[test]
+    fn frames_come_off_wherever_the_stream_is_cut() {
+        let mut wire = BytesMut::new();
+        for text in ["one", "", "two", "a longer one"] {
+            put_frame(&mut wire, StreamId::Stderr, text.as_bytes());
+        }
+        let wire = wire.freeze();
+        for cut in 1..=wire.len() {
+            let mut unframer = Unframer::default();
+            let mut payload = Vec::new();
+            for piece in wire.chunks(cut) {
+                unframer.feed(Bytes::copy_from_slice(piece));
+                while let Some(part) = unframer.next_payload() {
+                    assert!(!part.is_empty());
+                    payload.extend_from_slice(&part);
+                }
+            }
+            assert_eq!(payload, b"onetwoa longer one", "cut at {cut}");
+        }
     }
 }

@@ -25,7 +25,6 @@ pub const NOT_BUILT: &[Endpoint] = &[
     (Method::GET, "/containers/{id}/export"),
     (Method::GET, "/containers/{id}/stats"),
     (Method::POST, "/containers/{id}/update"),
-    (Method::GET, "/containers/{id}/attach/ws"),
     (Method::HEAD, "/containers/{id}/archive"),
     (Method::GET, "/containers/{id}/archive"),
     (Method::PUT, "/containers/{id}/archive"),

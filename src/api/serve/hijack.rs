@@ -38,6 +38,7 @@ use model::{Error, limits};
 use socket::{HangUp, Peer, Stream};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument as _;
 
 use super::intercept::REASON;
@@ -128,6 +129,58 @@ impl Hijack {
             status,
             head,
             session: None,
+            span: tracing::Span::current(),
+        })
+    }
+}
+
+/// The right to make a WebSocket of this connection; an axum extractor.
+#[derive(Debug)]
+pub struct WebSocketHijack {
+    accept: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for WebSocketHijack {
+    type Rejection = ApiError;
+
+    /// 400 for what is no handshake of RFC 6455, section 4.2.1.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Hijack::from_request_parts(parts, state).await?;
+        let says = |name: header::HeaderName, word: &str| {
+            let values = parts.headers.get_all(name).into_iter();
+            let texts = values.filter_map(|value| value.to_str().ok());
+            texts
+                .flat_map(|text| text.split(','))
+                .any(|w| w.trim().eq_ignore_ascii_case(word))
+        };
+        let key = parts.headers.get(header::SEC_WEBSOCKET_KEY);
+        let asks = says(header::UPGRADE, "websocket") && says(header::CONNECTION, "upgrade");
+        match key {
+            Some(_) if !says(header::SEC_WEBSOCKET_VERSION, "13") => {
+                Err(Error::invalid("missing or bad WebSocket Version").into())
+            }
+            Some(key) if asks => Ok(Self {
+                accept: derive_accept_key(key.as_bytes()),
+            }),
+            _ => Err(Error::invalid("not websocket protocol").into()),
+        }
+    }
+}
+
+impl WebSocketHijack {
+    /// As [`Hijack::respond`], with the head of a WebSocket.
+    pub fn respond<F, Fut>(self, session: F) -> Response
+    where
+        F: FnOnce(HijackedIo) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        leave(Takeover {
+            status: StatusCode::SWITCHING_PROTOCOLS,
+            head: format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                self.accept
+            ),
+            session: Some(Box::new(|io| Box::pin(session(io)))),
             span: tracing::Span::current(),
         })
     }

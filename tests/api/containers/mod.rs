@@ -8,3 +8,4 @@ mod logs;
 mod processes;
 mod signals;
 mod wait;
+mod websocket;

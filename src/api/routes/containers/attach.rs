@@ -24,7 +24,7 @@ pub(super) fn router() -> OpenApiRouter<Engine> {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
-struct AttachQuery {
+pub(super) struct AttachQuery {
     /// The keys that detach a terminal: `ctrl-p,ctrl-q`.
     #[serde(rename = "detachKeys")]
     detach_keys: Option<String>,
@@ -46,7 +46,7 @@ struct AttachQuery {
 }
 
 impl AttachQuery {
-    fn translate(&self) -> model::Result<AttachRequest> {
+    pub(super) fn translate(&self) -> model::Result<AttachRequest> {
         let keys = self.detach_keys.as_deref();
         Ok(AttachRequest {
             stdin: self.stdin.0,
@@ -54,6 +54,7 @@ impl AttachQuery {
             stderr: self.stderr.0,
             stream: self.stream.0,
             logs: self.logs.0,
+            plain: false,
             detach_keys: keys.map(engine::parse_detach_keys).transpose()?,
         })
     }

@@ -1,6 +1,7 @@
 //! `/containers`: create, start, stop, wait, attach and the rest of a container's life.
 
 mod attach;
+mod attach_ws;
 mod change;
 mod create;
 mod end;
@@ -24,6 +25,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(change::router())
         .merge(wait::router())
         .merge(attach::router())
+        .merge(attach_ws::router())
         .merge(logs::router())
         .merge(end::router())
 }
