@@ -16,7 +16,7 @@ use sys::seqpacket::pair;
 use sys::spawn::Program;
 use testkit::Daemon;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The cgroup its containers are in.
 const CGROUP: &str = "moored-floor";
@@ -29,6 +29,7 @@ pub(crate) struct Floor {
     config: Value,
     lower: PathBuf,
     model: String,
+    model_root_arg: String,
     mount_namespace: File,
 }
 
@@ -69,9 +70,43 @@ impl Floor {
             config,
             lower,
             model,
+            model_root_arg: format!(
+                "--root={}",
+                daemon.root().join("run/oci").join(runtime).display()
+            ),
             mount_namespace: File::open(format!("/proc/{}/ns/mnt", daemon.pid()))
                 .expect("the daemon runs"),
         }
+    }
+
+    /// The container that runs all the time.
+    pub(crate) fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The runtime's option for the place of the model's state.
+    pub(crate) fn model_root_arg(&self) -> &str {
+        &self.model_root_arg
+    }
+
+    /// What an exec of `true` in the model is.
+    pub(crate) fn process(&self) -> &Value {
+        &self.config["process"]
+    }
+
+    /// Its own directory.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// conmon.
+    pub(crate) fn conmon(&self) -> &Path {
+        &self.conmon
+    }
+
+    /// The OCI runtime.
+    pub(crate) fn runtime(&self) -> &Path {
+        &self.runtime
     }
 
     /// Moves the calling thread for good into the daemon's mount namespace, where its cycles

@@ -3,6 +3,7 @@
 //!
 //! `make bench` prints the table of README. Nothing is asserted here: a benchmark informs.
 
+mod exec;
 mod floor;
 mod stats;
 
@@ -36,6 +37,7 @@ fn main() {
             scope.spawn(|| {
                 floor.enter();
                 pairs(&daemon, &floor);
+                exec::execs(&daemon, &floor);
                 lanes(&daemon, &floor);
                 floor.end(&daemon);
             });
