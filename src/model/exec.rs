@@ -16,7 +16,7 @@ use crate::process::{Pid, ProcessRef};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExecSpec {
-    /// The command and its arguments; never empty.
+    /// The command and its arguments; at least one word.
     pub args: Vec<String>,
     /// Variables besides the container's own, which they replace.
     pub env: Vec<String>,
@@ -60,8 +60,6 @@ pub struct ExecRunning {
     pub process: ProcessRef,
     /// Its conmon; `None` once that is known to be gone.
     pub monitor: Option<ProcessRef>,
-    /// When it was started.
-    pub started_at: Timestamp,
 }
 
 /// A session that is over.

@@ -33,6 +33,8 @@ pub const CONTAINER_QUEUE_MAX: usize = 64;
 pub const SPEC_LIST_MAX: usize = 16_384;
 /// Exec sessions the daemon keeps, ended ones included; the oldest of those go first.
 pub const EXECS_MAX: usize = 10_000;
+/// Command and environment of one session: the kernel takes no more (`ARG_MAX`).
+pub const EXEC_SPEC_BYTES_MAX: usize = 2 << 20;
 /// How long an ended session can still be inspected and waited for (moby collects them after
 /// five to ten minutes).
 pub const EXEC_ENDED_KEPT: Duration = Duration::from_secs(300);

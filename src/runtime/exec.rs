@@ -10,6 +10,7 @@
 //! Attached before the command runs, a client loses nothing of it. The container's own spec is
 //! not looked at: what is to run comes as a whole OCI process object.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -146,6 +147,7 @@ impl Runtimes {
         };
         let lost = monitor.is_none();
         if let Some(init) = process {
+            self.remove_process_file(&request.id);
             let features = self.features().await;
             let parts = Parts {
                 subject,
@@ -164,7 +166,7 @@ impl Runtimes {
             // It is about to write the exit file, or it waits for a start that will not come.
             let ended = tokio::time::timeout(self.inner.config.exit_file_timeout, conmon.exited());
             if ended.await.is_err() {
-                let _ = conmon.signal_group(Signal::KILL);
+                self.kill_exec(&request.id, &conmon).await;
             }
         }
         let path = &subject.exit_file;
@@ -181,9 +183,9 @@ impl Runtimes {
     }
 
     /// The process of a start whose end nobody saw. conmon took the end of its daemon for the
-    /// word to go on, so the pid file comes, or conmon ends.
+    /// word to go on, so the pid file comes, or conmon ends; as late as any start may be.
     async fn awaited_process(&self, id: &ExecId, conmon: &PidFd) -> Result<Option<PidFd>> {
-        let give_up = Instant::now() + self.inner.config.exit_file_timeout;
+        let give_up = Instant::now() + self.inner.config.create_timeout;
         loop {
             let found = self.reported_process(id, conmon)?;
             if found.is_some() || Instant::now() > give_up {
@@ -210,17 +212,37 @@ impl Runtimes {
         Ok(found.filter(|_| is_its))
     }
 
-    /// Takes away what a session has on the host: its conmon, if that still lives, and its files.
-    pub async fn forget_exec(&self, id: &ExecId) {
-        if let Some(conmon) = self.find_exec_conmon(id)
-            && conmon.signal_group(Signal::KILL).is_ok()
-        {
-            let _ = tokio::time::timeout(KILLED_CONMON_GRACE, conmon.exited()).await;
+    /// Takes away what a session has on the host: its process and its conmon, if they still live,
+    /// and its files.
+    pub async fn discard_exec(&self, id: &ExecId) {
+        if let Some(conmon) = self.find_exec_conmon(id) {
+            self.kill_exec(id, &conmon).await;
         }
         let (this, id) = (self.clone(), id.clone());
         let removal = tokio::task::spawn_blocking(move || this.remove_exec_files(&id));
         if let Err(e) = removal.await {
             tracing::error!(error = %e, "an exec's files were not removed");
+        }
+    }
+
+    /// Kills a session's process, if conmon has one, and conmon. The process first: without its
+    /// conmon nobody can tell whose it is.
+    async fn kill_exec(&self, id: &ExecId, conmon: &PidFd) {
+        match self.reported_process(id, conmon) {
+            Ok(Some(process)) => drop(process.signal(Signal::KILL)),
+            Ok(None) => {}
+            Err(e) => tracing::warn!(exec = %id, error = %e, "its process may live on"),
+        }
+        if conmon.signal_group(Signal::KILL).is_ok() {
+            let _ = tokio::time::timeout(KILLED_CONMON_GRACE, conmon.exited()).await;
+        }
+    }
+
+    /// The process object has secrets in it, and has been read.
+    pub(crate) fn remove_process_file(&self, id: &ExecId) {
+        let path = Self::exec_process_file(&self.inner.layout.exec(id).dir);
+        if let Err(e) = remove_file(&path) {
+            tracing::warn!(exec = %id, error = %e, "process.json is still there");
         }
     }
 
@@ -239,15 +261,12 @@ impl Runtimes {
     }
 
     /// The sessions that have files here. Blocks.
-    pub fn exec_files(&self) -> Vec<ExecId> {
-        let entries = std::fs::read_dir(self.inner.layout.execs());
+    pub fn exec_files(&self) -> BTreeSet<ExecId> {
+        let layout = &self.inner.layout;
+        let dirs = [layout.execs(), layout.exits().join("execs")];
+        let entries = dirs.iter().filter_map(|dir| std::fs::read_dir(dir).ok());
         let id = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-        entries
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(id)
-            .collect()
+        entries.flatten().flatten().filter_map(id).collect()
     }
 
     pub(crate) fn exec_subject(&self, id: &ExecId, container: &ContainerId) -> Subject {

@@ -58,7 +58,9 @@ pub(crate) struct Inner {
     /// being killed.
     pub(crate) calls: Semaphore,
     /// Creations at once.
-    pub(crate) creations: Arc<Semaphore>,
+    pub(crate) creations: Semaphore,
+    /// Starts of execs at once: those that hang in one container keep no other from starting.
+    pub(crate) exec_starts: Arc<Semaphore>,
     pub(crate) default: OnceCell<Arc<Choice>>,
     /// When no candidate worked, and why.
     pub(crate) default_failure: Mutex<Option<(Instant, Error)>>,
@@ -96,7 +98,8 @@ impl Runtimes {
             layout,
             cgroups,
             calls: Semaphore::new(limits::RUNTIME_CALLS_MAX),
-            creations: Arc::new(Semaphore::new(limits::RUNTIME_CALLS_MAX)),
+            creations: Semaphore::new(limits::RUNTIME_CALLS_MAX),
+            exec_starts: Arc::new(Semaphore::new(limits::RUNTIME_CALLS_MAX)),
             default: OnceCell::new(),
             default_failure: Mutex::new(None),
             versions: VersionCache::default(),

@@ -77,10 +77,8 @@ pub fn exec_process(input: &ExecInput<'_>) -> Result<Vec<u8>> {
         },
         rlimits,
         no_new_privileges: container.no_new_privileges,
-        apparmor_profile: match exec.privileged {
-            true => apparmor(&privileged(container), host),
-            false => apparmor(container, host),
-        },
+        // The container's own also for a privileged exec, as moby has it.
+        apparmor_profile: apparmor(container, host),
         oom_score_adj: resources::oom_score_adj(score, host, &mut warnings),
     };
     serde_json::to_vec(&process).map_err(|e| Error::system(format!("write a process: {e}")))
@@ -94,13 +92,6 @@ fn environment(container: &ContainerSpec, exec: &ExecSpec, home: &str) -> Vec<St
         ..ContainerSpec::default()
     };
     process::environment(&both, &container.hostname, home)
-}
-
-fn privileged(container: &ContainerSpec) -> ContainerSpec {
-    ContainerSpec {
-        privileged: true,
-        ..container.clone()
-    }
 }
 
 #[cfg(test)]

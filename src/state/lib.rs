@@ -38,8 +38,8 @@ mod writer;
 use std::path::Path;
 
 use model::{
-    ContainerId, ContainerName, ContainerState, Context, Digest, Error, ExecId, ImageRecord,
-    Intent, Reference, Result, VolumeName, VolumeRecord,
+    ContainerId, ContainerName, ContainerState, Context, Digest, Error, ExecId, ExecState,
+    ImageRecord, Intent, Reference, Result, VolumeName, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 
@@ -218,12 +218,12 @@ impl Ledger {
             .context(format_args!("forgetting volume {name}"))
     }
 
-    /// Keeps an exec session in the state it is in. As all of an exec's rows it survives the
-    /// daemon, not the host: sessions end with the boot.
+    /// Keeps a new exec session. As all of an exec's rows it survives the daemon, not the host:
+    /// sessions end with the boot.
     ///
     /// # Errors
     /// A container that is not there: `NotFound`.
-    pub async fn put_exec(&self, row: &ExecRow) -> Result<()> {
+    pub async fn insert_exec(&self, row: &ExecRow) -> Result<()> {
         let (id, container) = (row.id.to_string(), row.container_id.to_string());
         let created_at = row.created_at.to_string();
         let (spec, state) = (row::to_json(&row.spec)?, row::to_json(&row.state)?);
@@ -231,14 +231,27 @@ impl Ledger {
             .write_until_reboot(move |db| {
                 db.prepare_cached(
                     "INSERT INTO execs (id, container_id, created_at, spec, state)
-                     VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
                 .execute(params![id, container, created_at, spec, state])?;
                 Ok(())
             })
             .await
             .context(format_args!("keeping exec {}", row.id))
+    }
+
+    /// Keeps an exec session's new state. One that is not there, because it was forgotten or its
+    /// container removed meanwhile, stays away and is no error.
+    pub async fn update_exec(&self, id: &ExecId, state: &ExecState) -> Result<()> {
+        let (key, state) = (id.to_string(), row::to_json(state)?);
+        self.writer
+            .write_until_reboot(move |db| {
+                db.prepare_cached("UPDATE execs SET state = ?2 WHERE id = ?1")?
+                    .execute(params![key, state])?;
+                Ok(())
+            })
+            .await
+            .context(format_args!("keeping exec {id}"))
     }
 
     /// Forgets an exec session. One that is not there is no error.

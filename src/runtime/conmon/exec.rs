@@ -1,6 +1,7 @@
 //! An exec from an empty place to a watched process, or to nothing at all.
 
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ use crate::command::takes_json_log;
 use crate::exec::host_fault;
 use crate::exit::{ExitFile, ExitReport};
 use crate::failure::{self, BundleFacts, Step};
-use crate::layout::{make_dir, remove_dir, remove_file};
+use crate::layout::{make_dir, remove_dir};
 use crate::watched::{Monitor, Parts, Watched};
 use crate::{CreateExec, ExecTask, Runtimes, StartError};
 
@@ -57,17 +58,27 @@ impl Runtimes {
     /// # Errors
     /// In Docker's words.
     pub async fn prepare_exec(&self, request: CreateExec) -> Result<PreparedExec, StartError> {
-        let creations = self.inner.creations.clone();
-        let place = tokio::time::timeout(PLACE_PATIENCE, creations.acquire_owned());
-        let place = place.await.map_err(|_| crowded())?.expect("never closed");
+        let starts = self.inner.exec_starts.clone();
+        let place = tokio::time::timeout(PLACE_PATIENCE, starts.acquire_owned());
+        let place = place
+            .await
+            .map_err(|_| crowded("execs are being started"))?
+            .expect("never closed");
         let features = self.features().await?;
         let (this, prepared) = (self.clone(), request.clone());
         let made = tokio::task::spawn_blocking(move || this.make_exec_files(&prepared)).await;
         made.map_err(|e| Error::system(format!("preparing the exec failed: {e}")))?
             .map_err(|e| host_fault(&e))?;
         let deadline = Instant::now() + self.inner.config.create_timeout;
-        match self.launch_exec(&request, features, deadline).await {
-            Ok((sync, start, exits)) => Ok(PreparedExec {
+        // Held until a failed attempt is cleared away: conmon takes its end for the word to go.
+        let (start, start_end) = seqpacket::pair()
+            .context("cannot make conmon's pipes")
+            .map_err(|e| host_fault(&e))?;
+        let launched = self
+            .launch_exec(&request, features, deadline, (&start, start_end))
+            .await;
+        match launched {
+            Ok((sync, exits)) => Ok(PreparedExec {
                 runtimes: self.clone(),
                 request,
                 features,
@@ -106,10 +117,10 @@ impl Runtimes {
         request: &CreateExec,
         features: Features,
         deadline: Instant,
-    ) -> Result<(Pipe, Pipe, Option<Watch>), Failure> {
+        (start, start_end): (&Pipe, OwnedFd),
+    ) -> Result<(Pipe, Option<Watch>), Failure> {
         let pipes = "cannot make conmon's pipes";
         let (sync, sync_end) = seqpacket::pair().context(pipes)?;
-        let (start, start_end) = seqpacket::pair().context(pipes)?;
         let (attach, attach_end) = seqpacket::pair().context(pipes)?;
         let exits = self.watch_exec_exit(&request.id, &request.container);
         let files = self.inner.layout.exec(&request.id);
@@ -136,7 +147,7 @@ impl Runtimes {
             Ok(Err(e)) => Err(Error::system(format!("cannot read conmon's pipe: {e}")).into()),
             // It ended before its socket was there; why is on the other pipe, or nowhere.
             Ok(Ok(None)) => Err(failed_report(&sync, deadline).await),
-            Ok(Ok(Some(_))) => Ok((sync, start, exits)),
+            Ok(Ok(Some(_))) => Ok((sync, exits)),
         }
     }
 
@@ -197,7 +208,7 @@ impl Runtimes {
 
     async fn give_exec_up(&self, request: &CreateExec, failure: &Failure) -> StartError {
         let error = self.explain_exec(request, failure);
-        self.forget_exec(&request.id).await;
+        self.discard_exec(&request.id).await;
         error
     }
 
@@ -227,21 +238,19 @@ impl Runtimes {
 impl PreparedExec {
     /// conmon's attach socket, which listens.
     pub fn attach_socket(&self) -> PathBuf {
-        self.dir().join("attach")
+        let files = self.runtimes.inner.layout.exec(&self.request.id);
+        files.dir.join("attach")
     }
 
-    /// Starts the command. On an error nothing is left.
+    /// Starts the command. On an error nothing is left: a process that had come to be is killed.
     ///
     /// # Errors
     /// In Docker's words, with the exit code it leaves: 126.
     pub async fn start(self) -> Result<StartedExec, StartError> {
         let _ = self.start.send(&[0]).await;
         let reported = report(&self.sync, self.deadline).await.and_then(created);
-        let dir = self.dir();
         // The runtime has read it, or never will.
-        if let Err(e) = remove_file(&Runtimes::exec_process_file(&dir)) {
-            tracing::warn!(exec = %self.request.id, error = %e, "process.json is still there");
-        }
+        self.runtimes.remove_process_file(&self.request.id);
         let Self {
             runtimes,
             request,
@@ -283,11 +292,7 @@ impl PreparedExec {
 
     /// Gives it up: conmon is killed before it could take the closed pipe for a start.
     pub async fn abandon(self) {
-        self.runtimes.forget_exec(&self.request.id).await;
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.runtimes.inner.layout.exec(&self.request.id).dir
+        self.runtimes.discard_exec(&self.request.id).await;
     }
 }
 

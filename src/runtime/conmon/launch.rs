@@ -74,7 +74,7 @@ impl Runtimes {
         let mut given_up = pin!(given_up);
         let place = tokio::time::timeout(PLACE_PATIENCE, self.inner.creations.acquire());
         let _place = tokio::select! {
-            place = place => place.map_err(|_| crowded())?.expect("never closed"),
+            place = place => place.map_err(|_| crowded("containers are being created"))?.expect("never closed"),
             () = &mut given_up => return Err(self.explain(&request, &Failure::GivenUp)),
         };
         // Before anything is touched: a second conmon steals the socket and fifos of the first.
@@ -339,11 +339,12 @@ impl Runtimes {
     }
 }
 
-pub(super) fn crowded() -> Error {
+/// `what` many are at work and hang.
+pub(super) fn crowded(what: &str) -> Error {
     Error::new(
         Kind::Unavailable,
         format!(
-            "{} containers are being created and none comes to an end: try again later",
+            "{} {what} and none comes to an end: try again later",
             model::limits::RUNTIME_CALLS_MAX
         ),
     )

@@ -425,15 +425,15 @@ async fn an_exec_is_kept_changed_and_gone_with_its_container() {
             tty: true,
             ..model::ExecSpec::default()
         },
-        state: model::ExecState::Starting,
+        state: ExecState::Starting,
     };
-    let e = ledger.put_exec(&exec).await.unwrap_err();
+    let e = ledger.insert_exec(&exec).await.unwrap_err();
     assert_eq!(e.kind(), Kind::NotFound);
     ledger.insert_container(row(1), vec![]).await.unwrap();
-    ledger.put_exec(&exec).await.unwrap();
+    ledger.insert_exec(&exec).await.unwrap();
     assert_eq!(fixture.contents().execs, std::slice::from_ref(&exec));
     let ended = ExecRow {
-        state: model::ExecState::Ended(model::ExecEnded {
+        state: ExecState::Ended(model::ExecEnded {
             status: ExitStatus::Known(3),
             pid: Pid::new(77),
             finished_at: Timestamp::from_second(1_700_000_001).unwrap(),
@@ -441,12 +441,13 @@ async fn an_exec_is_kept_changed_and_gone_with_its_container() {
         }),
         ..exec.clone()
     };
-    ledger.put_exec(&ended).await.unwrap();
-    assert_eq!(fixture.contents().execs, [ended]);
+    ledger.update_exec(&ended.id, &ended.state).await.unwrap();
+    assert_eq!(fixture.contents().execs, std::slice::from_ref(&ended));
     ledger.delete_exec(&exec.id).await.unwrap();
     ledger.delete_exec(&exec.id).await.unwrap();
-    assert_eq!(fixture.contents().execs, []);
-    ledger.put_exec(&exec).await.unwrap();
+    ledger.update_exec(&ended.id, &ended.state).await.unwrap();
+    assert_eq!(fixture.contents().execs, [], "what is forgotten stays so");
+    ledger.insert_exec(&exec).await.unwrap();
     ledger.delete_container(&id(1), vec![]).await.unwrap();
     assert_eq!(fixture.contents().execs, []);
 }

@@ -160,13 +160,23 @@ impl Hub {
         Ok(())
     }
 
-    /// A container was found running when the daemon started: as [`Hub::connect`], but it waits
-    /// for a client in any case. With `Once`, conmon has closed the stdin when the daemon before
+    /// A container was found running when the daemon started: as [`Hub::connect`], but only a
+    /// client makes it connect. With `Once`, conmon has closed the stdin when the daemon before
     /// us went, and nobody can open it again.
     pub fn resume(&self, attach_socket: &Path) {
         let mut state = self.shared.lock();
         state.run = Run::Listening(attach_socket.to_owned());
         state.stdin_ended = self.shared.options.stdin == StdinPolicy::Once;
+        if state.clients.is_empty() {
+            return;
+        }
+        // Those who came before it was found.
+        if let Err(e) = self.open(&mut state) {
+            tracing::warn!("{}", cannot_connect(attach_socket, &e));
+            if is_gone(&e) {
+                state.run = Run::Gone;
+            }
+        }
     }
 
     /// The container has ended. Returns when the last byte was handed out; each subscription
@@ -214,7 +224,7 @@ impl Hub {
             return Err(Error::new(
                 Kind::Unavailable,
                 format!(
-                    "too many clients are attached to this container (at most {})",
+                    "too many clients are attached (at most {})",
                     limits::ATTACH_CLIENTS_MAX
                 ),
             ));
