@@ -11,7 +11,7 @@ use model::{ContainerSpec, Result, limits};
 use rules::Operation;
 use streams::detach::{DEFAULT_KEYS, Detector};
 use streams::hub::AfterEof;
-use streams::stdcopy::Unframer;
+use streams::stdcopy::{StreamId, Unframer, frame};
 use streams::{
     Hub, HubOptions, LogReader, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want,
 };
@@ -56,17 +56,38 @@ pub struct Attachment {
 pub struct AttachOutput {
     replay: Option<LogReader>,
     live: Option<Subscription>,
-    /// Takes the frames off.
-    plain: Option<Unframer>,
+    form: Form,
+}
+
+/// What has to be done to the output of a hub for this client.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// Nothing.
+    AsItIs,
+    /// Take the frames off.
+    Plain(Unframer),
+    /// Put a terminal's output into frames.
+    Framed,
+}
+
+impl Form {
+    /// From the output of a hub with or without a terminal to what the client reads.
+    pub(crate) fn of(tty: bool, raw: bool) -> Self {
+        match (tty, raw) {
+            (true, true) | (false, false) => Self::AsItIs,
+            (false, true) => Self::Plain(Unframer::default()),
+            (true, false) => Self::Framed,
+        }
+    }
 }
 
 impl AttachOutput {
     /// Only what comes.
-    pub(crate) fn live(live: Subscription) -> Self {
+    pub(crate) fn live(live: Subscription, form: Form) -> Self {
         Self {
             replay: None,
             live: Some(live),
-            plain: None,
+            form,
         }
     }
 
@@ -74,11 +95,14 @@ impl AttachOutput {
     /// asked for. `None` at the end; an error when this client was too slow and lost its place.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         loop {
-            if let Some(payload) = self.plain.as_mut().and_then(Unframer::next_payload) {
+            if let Form::Plain(unframer) = &mut self.form
+                && let Some(payload) = unframer.next_payload()
+            {
                 return Some(Ok(payload));
             }
-            match (self.next_piece().await?, &mut self.plain) {
-                (Ok(piece), Some(plain)) => plain.feed(piece),
+            match (self.next_piece().await?, &mut self.form) {
+                (Ok(piece), Form::Plain(unframer)) => unframer.feed(piece),
+                (Ok(piece), Form::Framed) => return Some(Ok(frame(StreamId::Stdout, &piece))),
                 (piece, _) => return Some(piece),
             }
         }
@@ -266,7 +290,7 @@ impl Engine {
             output: AttachOutput {
                 replay,
                 live,
-                plain: (request.plain && !view.spec.tty).then(Unframer::default),
+                form: Form::of(view.spec.tty, view.spec.tty || request.plain),
             },
             input,
         })

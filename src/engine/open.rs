@@ -83,7 +83,7 @@ impl Engine {
         };
         engine.recover_all(containers, same_boot).await;
         damaged.iter().for_each(|d| engine.show_damaged(d));
-        engine.recover_execs(execs, same_boot);
+        engine.recover_execs(execs, same_boot).await;
         engine.inner.tidy_soon();
         if let Err(e) = engine.inner.write_boot().await {
             // A daemon must start on a full disk, too.

@@ -1,5 +1,6 @@
 //! Exec sessions on the wire.
 
+use data_encoding::BASE64;
 use engine::ExecView;
 use model::{ExecSpec, ExecState};
 use serde::{Deserialize, Serialize};
@@ -85,7 +86,7 @@ pub struct ExecStartConfig {
     /// Nobody attaches.
     #[serde(deserialize_with = "null_as_default")]
     pub detach: bool,
-    /// The session has a terminal; as it was made with.
+    /// The client takes raw output, as of a terminal; otherwise frames.
     #[serde(deserialize_with = "null_as_default")]
     pub tty: bool,
     /// The terminal's first size: rows, columns (API 1.42).
@@ -123,7 +124,7 @@ pub struct ExecInspect {
     /// Its container.
     #[serde(rename = "ContainerID")]
     pub container_id: String,
-    /// The bytes that detach, as text.
+    /// The bytes that detach, in base64; empty for the default.
     #[serde(rename = "DetachKeys")]
     pub detach_keys: String,
     /// Its process as the host sees it; 0 before it had one.
@@ -142,7 +143,7 @@ pub struct ProcessConfig {
     pub arguments: Vec<String>,
     /// It has all capabilities.
     pub privileged: bool,
-    /// Its user, where one was asked for.
+    /// Its user: the one asked for, or the container's.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
 }
@@ -160,10 +161,14 @@ impl From<ExecView> for ExecInspect {
             ExecState::Running(running) => (None, Some(running.process.pid)),
             ExecState::Ended(ended) => (Some(ended.status.code()), ended.pid),
         };
+        let detach_keys = spec.detach_keys.as_deref();
+        // Checked when the session was made.
+        let detach_keys = detach_keys.and_then(|keys| engine::parse_detach_keys(keys).ok());
         let mut args = spec.args.into_iter();
         Self {
             id: id.to_string(),
-            running: state.running().is_some(),
+            // moby counts from the start's claim on, before there is a process.
+            running: matches!(state, ExecState::Starting | ExecState::Running(_)),
             exit_code,
             process_config: ProcessConfig {
                 tty: spec.tty,
@@ -177,7 +182,7 @@ impl From<ExecView> for ExecInspect {
             open_stdout: spec.stdout,
             can_remove: false,
             container_id: container_id.to_string(),
-            detach_keys: spec.detach_keys.unwrap_or_default(),
+            detach_keys: detach_keys.map_or_else(String::new, |keys| BASE64.encode(&keys)),
             pid: pid.map_or(0, model::Pid::get),
         }
     }

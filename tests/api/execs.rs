@@ -413,3 +413,75 @@ fn many_at_once() {
     d.expect_nothing_left();
     d.finish();
 }
+
+/// As in Docker: what the client says at the start decides, whatever the session has.
+#[test]
+fn frames_are_as_the_start_asks_for() {
+    let d = daemon();
+    host(&d);
+    let start = |id: &str, tty: bool| {
+        let path = format!("/exec/{id}/start");
+        let mut stream = d.http.hijack_json(&path, &json!({"Tty": tty}), true);
+        let kind = stream.header("Content-Type").map(str::to_owned);
+        (kind, stream.read_to_end())
+    };
+    let mut terminal = attached(&["echo", "hi"]);
+    terminal["Tty"] = json!(true);
+    let (kind, bytes) = start(&create(&d, terminal), false);
+    assert!(kind.is_some_and(|k| k.contains("multiplexed")));
+    assert_eq!(demux(&bytes).stdout, "hi\r\n");
+    let both = attached(&["sh", "-c", "echo out; echo err >&2"]);
+    let (kind, bytes) = start(&create(&d, both), true);
+    assert!(kind.is_some_and(|k| k.contains("raw")));
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text == "out\nerr\n" || text == "err\nout\n", "{text}");
+    d.finish();
+}
+
+#[test]
+fn forgetting_a_session_that_never_ran_lets_its_waiters_go() {
+    let d = daemon();
+    host(&d);
+    let [removed, orphan] = [(); 2].map(|()| create(&d, attached(&["true"])));
+    std::thread::scope(|scope| {
+        let waits = [&removed, &orphan].map(|id| {
+            let http = &d.http;
+            scope.spawn(move || {
+                let path = format!("/moored/exec/{id}/wait");
+                http.post(&path).expect(200).json()
+            })
+        });
+        let attach = format!("/moored/exec/{removed}/attach");
+        let mut attached = d.http.hijack(&attach, true);
+        d.http
+            .delete(&format!("/moored/exec/{removed}"))
+            .expect(204);
+        assert_eq!(attached.read_to_end(), b"");
+        d.http.delete("/containers/host?force=1").expect(204);
+        for wait in waits {
+            assert_eq!(wait.join().expect("it answers")["StatusCode"], 126);
+        }
+    });
+    d.http
+        .post_json(&format!("/exec/{removed}/start"), &json!({}))
+        .expect(404);
+    d.finish();
+}
+
+/// A stop is carried through when its client leaves.
+#[test]
+fn a_stop_outlives_its_client() {
+    let d = daemon();
+    host(&d);
+    let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
+    let id = create(&d, attached(&["sh", "-c", script]));
+    let path = format!("/exec/{id}/start");
+    let mut stream = d.http.hijack_json(&path, &json!({}), true);
+    stream.read_until("ready");
+    let mut stop = d.http.connect().expect("it listens");
+    let request = format!("POST /moored/exec/{id}/stop?t=1 HTTP/1.1\r\nHost: d\r\n\r\n");
+    std::io::Write::write_all(&mut stop, request.as_bytes()).expect("it reads");
+    drop(stop);
+    until("it was killed", || inspect(&d, &id)["ExitCode"] == 137);
+    d.finish();
+}

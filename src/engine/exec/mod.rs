@@ -28,6 +28,7 @@ use streams::detach::{DEFAULT_KEYS, Detector};
 pub(crate) use registry::Execs;
 use session::{Command, Session};
 
+use crate::attach::Form;
 use crate::container::{WaitOutcome, check, check_as};
 use crate::{AttachInput, AttachOutput, Attachment, Engine};
 
@@ -49,6 +50,8 @@ pub struct ExecView {
 pub struct StartExec {
     /// Nobody attaches.
     pub detach: bool,
+    /// The client takes raw output; otherwise frames.
+    pub tty: bool,
     /// The terminal's first size: rows, columns.
     pub console_size: Option<(u16, u16)>,
 }
@@ -59,14 +62,20 @@ impl Engine {
     /// # Errors
     /// 404; 409 when the container does not run or is paused; 400 for an empty command; too many
     /// sessions.
-    pub fn create_exec(&self, container: &str, spec: ExecSpec) -> Result<ExecId> {
+    pub async fn create_exec(&self, container: &str, mut spec: ExecSpec) -> Result<ExecId> {
         let view = self.container(container)?;
         check_as(&view, container, Operation::Exec)?;
         check_spec(&spec)?;
+        if spec.user.is_empty() {
+            spec.user.clone_from(&view.spec.user);
+        }
         let id = ExecId::from_bytes((self.inner.host.random)());
         let created_at = (self.inner.host.now)();
         let session = Session::new(&self.inner, id.clone(), view.id.clone(), created_at, spec);
-        self.inner.execs.insert(session)?;
+        if let Some(evicted) = self.inner.execs.insert(session)? {
+            let inner = self.inner.clone();
+            tokio::spawn(async move { inner.forget_session(&evicted).await });
+        }
         Ok(id)
     }
 
@@ -115,14 +124,19 @@ impl Engine {
         let session = self.inner.execs.find(id)?;
         let container = self.container(session.container_id.as_str())?;
         check(&container, Operation::Exec)?;
-        session.claim(request.console_size)?;
+        // Attached first: from the claim on there is a start to be brought to an end.
         let attachment = match request.detach {
             true => None,
-            false => Some(attach_to(&session)?),
+            false => Some(attach_to(&session, request.tty)?),
         };
+        session.claim(request.console_size)?;
         let (inner, run) = (self.inner.clone(), session.clone());
-        crate::to_the_end(async move { run::start(&inner, &run, &container).await }).await?;
-        Ok(attachment)
+        let started =
+            crate::to_the_end(async move { run::start(&inner, &run, &container).await }).await;
+        if let Err(e) = &started {
+            session.give_up(self.inner.never_ran(e.message()));
+        }
+        started.map(|()| attachment)
     }
 
     /// Attaches to a session that is to start or runs.
@@ -131,10 +145,12 @@ impl Engine {
     /// 404; 409 when it is over.
     pub fn attach_exec(&self, id: &str) -> Result<Attachment> {
         let session = self.inner.execs.find(id)?;
+        let attachment = attach_to(&session, session.spec.tty)?;
+        // Asked after: one that ends from now on ends the attachment.
         if session.state().ended().is_some() {
             return Err(Error::conflict(format!("exec {id} is over")));
         }
-        attach_to(&session)
+        Ok(attachment)
     }
 
     /// Changes the size of a session's terminal; before its start the size it will have.
@@ -169,6 +185,7 @@ impl Engine {
     /// 404; 409 when it does not run.
     pub async fn kill_exec(&self, id: &str, signal: Signal) -> Result<()> {
         let session = self.inner.execs.find(id)?;
+        session.started().await;
         session.ask(|reply| Command::Signal(signal, reply)).await
     }
 
@@ -179,30 +196,7 @@ impl Engine {
     /// 404; 409 when it was not started; a process that survives SIGKILL.
     pub async fn stop_exec(&self, id: &str, grace: Duration) -> Result<()> {
         let session = self.inner.execs.find(id)?;
-        for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, limits::KILL_TIMEOUT)] {
-            if session.state().ended().is_some() {
-                return Ok(());
-            }
-            if signal == Signal::TERM && grace.is_zero() {
-                continue;
-            }
-            match session.ask(|reply| Command::Signal(signal, reply)).await {
-                // It has ended meanwhile.
-                Err(_) if session.state().ended().is_some() => return Ok(()),
-                sent => sent?,
-            }
-            if tokio::time::timeout(patience, session.ended())
-                .await
-                .is_ok()
-            {
-                return Ok(());
-            }
-        }
-        Err(Error::system(format!(
-            "exec {id} did not end within {} s of SIGKILL: a process in uninterruptible sleep \
-             (state D)?",
-            limits::KILL_TIMEOUT.as_secs()
-        )))
+        crate::to_the_end(async move { stop(&session, grace).await }).await
     }
 
     /// Forgets a session; with `force` its process is killed first.
@@ -211,23 +205,64 @@ impl Engine {
     /// 404; 409 when it runs and `force` is not set.
     pub async fn remove_exec(&self, id: &str, force: bool) -> Result<()> {
         let session = self.inner.execs.find(id)?;
-        let live = matches!(session.state(), ExecState::Starting | ExecState::Running(_));
-        if live && !force {
-            return Err(Error::conflict(format!(
-                "exec {id} is running: stop it before removing or force remove"
-            )));
-        }
-        if live {
-            session.started().await;
-            self.stop_exec(id, Duration::ZERO).await?;
-        }
-        self.inner.forget_exec(&session.id).await;
-        Ok(())
+        let inner = self.inner.clone();
+        crate::to_the_end(async move {
+            let removed = || inner.never_ran("removed before it was started");
+            if !session.retire(removed()) {
+                if !force {
+                    return Err(Error::conflict(format!(
+                        "exec {} is running: stop it before removing or force remove",
+                        session.id
+                    )));
+                }
+                stop(&session, Duration::ZERO).await?;
+            }
+            inner.execs.remove(&session.id);
+            inner.forget_session(&session).await;
+            Ok(())
+        })
+        .await
     }
 }
 
-/// A client of a session's streams, with those that it was made for.
-fn attach_to(session: &Arc<Session>) -> Result<Attachment> {
+async fn stop(session: &Session, grace: Duration) -> Result<()> {
+    session.started().await;
+    if matches!(session.state(), ExecState::Created) {
+        return Err(Error::conflict(format!(
+            "exec {} is not running",
+            session.id
+        )));
+    }
+    for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, limits::KILL_TIMEOUT)] {
+        if signal == Signal::TERM && grace.is_zero() {
+            continue;
+        }
+        match session.ask(|reply| Command::Signal(signal, reply)).await {
+            // It has ended, and its code is on the way.
+            Err(e) if e.kind() == Kind::Conflict => {
+                session.ended().await;
+                return Ok(());
+            }
+            sent => sent?,
+        }
+        if tokio::time::timeout(patience, session.ended())
+            .await
+            .is_ok()
+        {
+            return Ok(());
+        }
+    }
+    Err(Error::system(format!(
+        "exec {} did not end within {} s of SIGKILL: its container is paused, or it is in \
+         uninterruptible sleep (state D)",
+        session.id,
+        limits::KILL_TIMEOUT.as_secs()
+    )))
+}
+
+/// A client of a session's streams, with those that it was made for. Raw where the client says it
+/// has a terminal, whatever the session has, as in Docker.
+fn attach_to(session: &Arc<Session>, raw: bool) -> Result<Attachment> {
     let spec = &session.spec;
     let live = session.hub.subscribe(Want {
         stdout: spec.stdout,
@@ -241,14 +276,14 @@ fn attach_to(session: &Arc<Session>) -> Result<Attachment> {
     let input =
         writer.map(|writer| AttachInput::new(writer, spec.tty.then(|| Detector::new(&keys))));
     Ok(Attachment {
-        tty: spec.tty,
-        output: AttachOutput::live(live),
+        tty: raw,
+        output: AttachOutput::live(live, Form::of(spec.tty, raw)),
         input,
     })
 }
 
 fn check_spec(spec: &ExecSpec) -> Result<()> {
-    if spec.args.is_empty() || spec.args[0].is_empty() {
+    if spec.args.is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }
     let lists = [("Cmd", &spec.args), ("Env", &spec.env)];
@@ -262,8 +297,14 @@ fn check_spec(spec: &ExecSpec) -> Result<()> {
         }
     }
     let words = [&spec.working_dir, &spec.user];
-    let texts = spec.args.iter().chain(&spec.env).chain(words);
-    if texts.into_iter().any(|text| text.contains('\0')) {
+    let texts = || spec.args.iter().chain(&spec.env).chain(words);
+    if texts().map(String::len).sum::<usize>() > limits::EXEC_SPEC_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "command and environment have more than {} bytes",
+            limits::EXEC_SPEC_BYTES_MAX
+        )));
+    }
+    if texts().any(|text| text.contains('\0')) {
         return Err(Error::invalid("an exec must not contain a NUL byte"));
     }
     if let Some(keys) = &spec.detach_keys {

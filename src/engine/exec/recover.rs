@@ -1,6 +1,6 @@
 //! Taking sessions back when the daemon starts, and forgetting those that were kept long enough.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,21 +14,26 @@ use crate::{Engine, Inner};
 
 /// How often sessions are looked through for those that were kept long enough.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(30);
+/// How often the host is asked again when it could not say what became of a session.
+const ASK_AGAIN_PERIOD: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Takes the sessions of an earlier daemon back. Those of an earlier boot are over and gone.
     /// Each is looked for in a task of its own, so nobody waits; until it is found it shows as
-    /// starting.
-    pub(crate) fn recover_execs(&self, rows: Vec<ExecRow>, same_boot: bool) {
-        let mut known: HashSet<ExecId> = HashSet::new();
+    /// it was last known.
+    pub(crate) async fn recover_execs(&self, rows: Vec<ExecRow>, same_boot: bool) {
+        let runtimes = self.inner.runtimes.clone();
+        // Before anybody can make a session: later those of the new daemon would be among them.
+        let found = tokio::task::spawn_blocking(move || runtimes.exec_files()).await;
+        let mut strangers = found.unwrap_or_default();
         for row in rows {
             let lives = same_boot && self.inner.registry.has_id(row.container_id.as_str());
             if !lives {
                 let (inner, id) = (self.inner.clone(), row.id.clone());
-                tokio::spawn(async move { inner.forget_exec(&id).await });
+                tokio::spawn(async move { inner.forget_exec_row(&id).await });
                 continue;
             }
-            known.insert(row.id.clone());
+            strangers.remove(&row.id);
             let session = Session::new(
                 &self.inner,
                 row.id.clone(),
@@ -40,7 +45,7 @@ impl Engine {
                 tracing::error!(exec = row.id.short(), error = %e, "not taken back");
                 continue;
             }
-            let (process, monitor) = match row.state {
+            let (process, monitor) = match &row.state {
                 ExecState::Created => continue,
                 ExecState::Ended(_) => {
                     session.publish(row.state);
@@ -50,7 +55,7 @@ impl Engine {
                 ExecState::Starting => (None, None),
                 ExecState::Running(running) => (Some(running.process), running.monitor),
             };
-            session.publish(ExecState::Starting);
+            session.publish(row.state);
             let request = AdoptExec {
                 id: row.id,
                 container: row.container_id,
@@ -60,7 +65,7 @@ impl Engine {
             let inner = self.inner.clone();
             tokio::spawn(async move { take_back(&inner, &session, request).await });
         }
-        self.sweep_exec_files(known);
+        self.discard_strangers(strangers);
         self.expire_execs();
     }
 
@@ -71,15 +76,11 @@ impl Engine {
     }
 
     /// Files that no row names are of sessions of an earlier boot, or of containers that are gone.
-    fn sweep_exec_files(&self, known: HashSet<ExecId>) {
+    fn discard_strangers(&self, strangers: BTreeSet<ExecId>) {
         let runtimes = self.inner.runtimes.clone();
         tokio::spawn(async move {
-            let look = runtimes.clone();
-            let found = tokio::task::spawn_blocking(move || look.exec_files()).await;
-            for id in found.unwrap_or_default() {
-                if !known.contains(&id) {
-                    runtimes.forget_exec(&id).await;
-                }
+            for id in strangers {
+                runtimes.discard_exec(&id).await;
             }
         });
     }
@@ -92,39 +93,40 @@ impl Engine {
                 tokio::time::sleep(EXPIRY_PERIOD).await;
                 let Some(inner) = weak.upgrade() else { return };
                 let now = (inner.host.now)();
-                for id in inner.execs.take_expired(now) {
-                    inner.forget_exec(&id).await;
+                for session in inner.execs.take_expired(now) {
+                    inner.forget_session(&session).await;
                 }
             }
         });
     }
 }
 
+/// Finds out what became of a session. While the host cannot say, it is asked again: what may be
+/// alive is not declared over.
 async fn take_back(engine: &Arc<Inner>, session: &Arc<Session>, request: AdoptExec) {
     let pid = request.process.map(|process| process.pid);
-    match engine.runtimes.adopt_exec(request).await {
-        Ok(AdoptedExec::Running(task)) => {
+    let adopted = loop {
+        match engine.runtimes.adopt_exec(request.clone()).await {
+            Ok(adopted) => break adopted,
+            Err(e) => {
+                tracing::error!(exec = session.id.short(), error = %e, "an exec cannot be found out about: asking again");
+                tokio::time::sleep(ASK_AGAIN_PERIOD).await;
+            }
+        }
+    };
+    match adopted {
+        AdoptedExec::Running(task) => {
             session.hub.resume(&task.attach_socket());
             session.publish(ExecState::Running(model::ExecRunning {
                 process: task.process(),
                 monitor: task.monitor(),
-                started_at: session.created_at,
             }));
-            drop(engine.keep_exec(session).await);
+            engine.update_exec(session).await;
             run::watch(engine, session, *task);
         }
-        Ok(AdoptedExec::Exited(report)) => {
+        AdoptedExec::Exited(report) => {
             run::end(engine, session, pid, &report).await;
             run::clean_up(engine, session, None).await;
-        }
-        Err(e) => {
-            tracing::error!(exec = session.id.short(), error = %e, "an exec was not found out about");
-            let report = runtime::ExitReport {
-                status: model::ExitStatus::Unknown(model::ExitReason::Vanished),
-                finished_at: (engine.host.now)(),
-                oom_killed: false,
-            };
-            run::end(engine, session, pid, &report).await;
         }
     }
 }

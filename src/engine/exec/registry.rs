@@ -14,26 +14,34 @@ pub(crate) struct Execs {
 }
 
 impl Execs {
-    /// Makes a session known.
+    /// Makes a session known. When there are too many, the one that ended first makes room, or
+    /// the oldest that was never started: it is returned, to be forgotten.
     ///
     /// # Errors
-    /// When there are too many that are not over.
-    pub(super) fn insert(&self, session: Arc<Session>) -> Result<()> {
+    /// When all of them run.
+    pub(super) fn insert(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>> {
         let mut all = self.lock();
+        let mut evicted = None;
         if all.len() >= limits::EXECS_MAX {
-            // The one that ended first makes room.
-            let over = all.values().filter_map(|s| Some((s.finished_at()?, &s.id)));
-            let Some((_, oldest)) = over.min() else {
+            let spare = |s: &&Arc<Session>| match s.state() {
+                ExecState::Ended(ended) => Some((0, ended.finished_at)),
+                ExecState::Created => Some((1, s.created_at)),
+                ExecState::Starting | ExecState::Running(_) => None,
+            };
+            let oldest = all
+                .values()
+                .filter(|s| spare(s).is_some())
+                .min_by_key(spare);
+            let Some(oldest) = oldest.map(|s| s.id.clone()) else {
                 return Err(Error::new(
                     Kind::Unavailable,
-                    format!("there are {} exec sessions: remove some first", all.len()),
+                    format!("{} exec sessions are running: stop some first", all.len()),
                 ));
             };
-            let oldest = oldest.clone();
-            all.remove(&oldest);
+            evicted = all.remove(&oldest);
         }
         all.insert(session.id.clone(), session);
-        Ok(())
+        Ok(evicted)
     }
 
     /// The session of exactly this id.
@@ -71,13 +79,16 @@ impl Execs {
         self.lock().remove(id);
     }
 
-    /// Forgets those of a container that is gone.
-    pub(crate) fn remove_of(&self, container: &ContainerId) {
-        self.lock().retain(|_, s| s.container_id != *container);
+    /// Takes out those of a container that is gone.
+    pub(super) fn take_of(&self, container: &ContainerId) -> Vec<Arc<Session>> {
+        let mut all = self.lock();
+        all.extract_if(|_, s| s.container_id == *container)
+            .map(|(_, session)| session)
+            .collect()
     }
 
-    /// Takes out those that were kept long enough; their ids.
-    pub(super) fn take_expired(&self, now: Timestamp) -> Vec<ExecId> {
+    /// Takes out those that were kept long enough.
+    pub(super) fn take_expired(&self, now: Timestamp) -> Vec<Arc<Session>> {
         let age = |since: Timestamp| now.duration_since(since).unsigned_abs();
         let expired = |session: &Session| match session.state() {
             ExecState::Created => age(session.created_at) > limits::EXEC_UNSTARTED_KEPT,
@@ -85,15 +96,9 @@ impl Execs {
             ExecState::Starting | ExecState::Running(_) => false,
         };
         let mut all = self.lock();
-        let ids: Vec<ExecId> = all
-            .values()
-            .filter(|s| expired(s))
-            .map(|s| s.id.clone())
-            .collect();
-        for id in &ids {
-            all.remove(id);
-        }
-        ids
+        all.extract_if(|_, s| expired(s))
+            .map(|(_, session)| session)
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ExecId, Arc<Session>>> {

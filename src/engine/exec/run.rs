@@ -29,7 +29,7 @@ pub(super) async fn start(
     session: &Arc<Session>,
     container: &Arc<ContainerView>,
 ) -> Result<()> {
-    let started = match engine.keep_exec(session).await {
+    let started = match engine.insert_exec(session).await {
         Ok(()) => launch(engine, session, container).await,
         Err(e) => Err(e.into()),
     };
@@ -38,11 +38,9 @@ pub(super) async fn start(
             let running = ExecRunning {
                 process: task.process(),
                 monitor: task.monitor(),
-                started_at: (engine.host.now)(),
             };
             session.publish(ExecState::Running(running));
-            // Not written is no harm, and was logged: the next daemon looks for its process.
-            drop(engine.keep_exec(session).await);
+            engine.update_exec(session).await;
             watch(engine, session, *task);
             Ok(())
         }
@@ -53,13 +51,9 @@ pub(super) async fn start(
         }
         Err(failure) => {
             tracing::info!(exec = session.id.short(), error = %failure.error, "exec failed");
-            session.publish(ExecState::Ended(ExecEnded {
-                status: ExitStatus::Known(EXIT_CODE_NOT_RUN),
-                pid: None,
-                finished_at: (engine.host.now)(),
-                error: failure.error.message().to_owned(),
-            }));
-            drop(engine.keep_exec(session).await);
+            let end = engine.never_ran(failure.error.message());
+            session.publish(ExecState::Ended(end));
+            engine.update_exec(session).await;
             session.hub.finished().await;
             Err(failure.error)
         }
@@ -101,12 +95,8 @@ async fn process_json(
     let (engine, container) = (engine.clone(), container.clone());
     let exec = session.spec_to_run();
     crate::blocking(move || {
-        let name = match exec.user.as_str() {
-            "" => container.spec.user.as_str(),
-            user => user,
-        };
         let rootfs = &container.paths.merged;
-        let user = spec::user::resolve(rootfs, name, &container.spec.group_add)?;
+        let user = spec::user::resolve(rootfs, &exec.user, &container.spec.group_add)?;
         exec_process(&ExecInput {
             container: &container.spec,
             exec: &exec,
@@ -173,7 +163,9 @@ pub(super) async fn end(
         finished_at: report.finished_at,
         error: reason.to_owned(),
     }));
-    drop(engine.keep_exec(session).await);
+    // Whoever asks while a session is being taken back waits for its task: there is none.
+    drop(session.take_inbox());
+    engine.update_exec(session).await;
     session.hub.finished().await;
 }
 
@@ -190,11 +182,11 @@ pub(super) async fn clean_up(engine: &Arc<Inner>, session: &Arc<Session>, task: 
 }
 
 impl Inner {
-    /// Writes a session's row. One whose container is gone has none any more.
+    /// Writes a session's row, before anything of it is on the host.
     ///
     /// # Errors
-    /// What the ledger says; it was logged.
-    pub(super) async fn keep_exec(&self, session: &Session) -> Result<()> {
+    /// Conflict when its container is gone; what the ledger says.
+    async fn insert_exec(&self, session: &Session) -> Result<()> {
         let row = ExecRow {
             id: session.id.clone(),
             container_id: session.container_id.clone(),
@@ -202,10 +194,7 @@ impl Inner {
             spec: session.spec.clone(),
             state: session.state(),
         };
-        let written = self.ledger.put_exec(&row).await;
-        if let Err(e) = &written {
-            tracing::warn!(exec = session.id.short(), error = %e, "the ledger was not written");
-        }
+        let written = self.ledger.insert_exec(&row).await;
         written.map_err(|e| match e.kind() {
             Kind::NotFound => Error::conflict(format!(
                 "container {} is being removed",
@@ -215,9 +204,42 @@ impl Inner {
         })
     }
 
-    /// Forgets a session that is over or never was.
-    pub(super) async fn forget_exec(&self, id: &model::ExecId) {
-        self.execs.remove(id);
+    /// Writes what became of it. Not written is no harm: the next daemon looks for its process.
+    pub(super) async fn update_exec(&self, session: &Session) {
+        let written = self.ledger.update_exec(&session.id, &session.state()).await;
+        if let Err(e) = written {
+            tracing::warn!(exec = session.id.short(), error = %e, "the ledger was not written");
+        }
+    }
+
+    /// The end of a session whose command never ran.
+    pub(super) fn never_ran(&self, why: &str) -> ExecEnded {
+        ExecEnded {
+            status: ExitStatus::Known(EXIT_CODE_NOT_RUN),
+            pid: None,
+            finished_at: (self.host.now)(),
+            error: why.to_owned(),
+        }
+    }
+
+    /// Lets go of a session that nobody finds any more: those who wait for it are told, and its
+    /// row goes.
+    pub(super) async fn forget_session(&self, session: &Session) {
+        session.retire(self.never_ran("forgotten before it was started"));
+        session.hub.finished().await;
+        self.forget_exec_row(&session.id).await;
+    }
+
+    /// Lets go of the sessions of a container that is gone; their rows went with its own.
+    pub(crate) async fn forget_execs_of(&self, container: &model::ContainerId) {
+        for session in self.execs.take_of(container) {
+            session.retire(self.never_ran("its container was removed"));
+            session.hub.finished().await;
+        }
+    }
+
+    /// Removes a row; one that cannot go is left for the next start.
+    pub(super) async fn forget_exec_row(&self, id: &model::ExecId) {
         if let Err(e) = self.ledger.delete_exec(id).await {
             tracing::warn!(exec = id.short(), error = %e, "its row is left for the next start");
         }

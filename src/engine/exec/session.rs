@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{ContainerId, Error, ExecId, ExecSpec, ExecState, Result, Signal, Timestamp, limits};
+use model::{
+    ContainerId, Error, ExecEnded, ExecId, ExecSpec, ExecState, Result, Signal, Timestamp, limits,
+};
 use streams::{Hub, HubOptions, StdinPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -91,6 +93,7 @@ impl Session {
     /// # Errors
     /// Docker's words for one that was started before.
     pub(super) fn claim(&self, console_size: Option<(u16, u16)>) -> Result<()> {
+        let mut size = self.size();
         let mut refusal = None;
         self.state.send_if_modified(|state| {
             let words = match state {
@@ -109,11 +112,41 @@ impl Session {
             Some(error) => Err(error),
             None => {
                 if console_size.is_some() {
-                    *self.size() = console_size;
+                    *size = console_size;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Ends one that is in none of the states in which something is on the host, for good: nobody
+    /// can start it after that. False for one that is starting or runs; those are ended by their
+    /// process.
+    pub(super) fn retire(&self, end: ExecEnded) -> bool {
+        let mut is_over = true;
+        self.state.send_if_modified(|state| match state {
+            ExecState::Created => {
+                *state = ExecState::Ended(end);
+                true
+            }
+            ExecState::Starting | ExecState::Running(_) => {
+                is_over = false;
+                false
+            }
+            ExecState::Ended(_) => false,
+        });
+        is_over
+    }
+
+    /// Ends one whose start was cut short by a fault of ours.
+    pub(super) fn give_up(&self, end: ExecEnded) {
+        self.state.send_if_modified(|state| {
+            let starting = matches!(state, ExecState::Starting);
+            if starting {
+                *state = ExecState::Ended(end);
+            }
+            starting
+        });
     }
 
     /// What is to run, with the size that was asked for last.
@@ -126,9 +159,11 @@ impl Session {
 
     /// Remembers a size for the start; false when that is over.
     pub(super) fn resize_before_start(&self, height: u16, width: u16) -> bool {
+        // The lock is the claim's, too: a size that is taken here is one the start sees.
+        let mut size = self.size();
         let created = matches!(*self.state.borrow(), ExecState::Created);
         if created {
-            *self.size() = Some((height, width));
+            *size = Some((height, width));
         }
         created
     }

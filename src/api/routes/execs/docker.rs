@@ -57,7 +57,7 @@ async fn create(
     if version < CONSOLE_SIZE_SINCE {
         config.console_size = None;
     }
-    let id = engine.create_exec(&name, config.into_spec())?;
+    let id = engine.create_exec(&name, config.into_spec()).await?;
     let id = id.to_string();
     Ok(reply::json_with_status(
         StatusCode::CREATED,
@@ -68,8 +68,8 @@ async fn create(
 /// Start an exec session
 ///
 /// Unless it is to be detached the connection is taken over: after the head both directions are
-/// raw bytes, output framed by stream unless the session has a terminal. A command that cannot be
-/// run is told there, and the session's exit code is 126.
+/// raw bytes, output framed by stream unless `Tty` is set here. A command that cannot be run is
+/// told there, and the session's exit code is 126.
 #[utoipa::path(post, path = "/exec/{id}/start", operation_id = "ExecStart", tag = "Exec",
     params(("id" = String, Path, description = "Id of the session")),
     request_body = ExecStartConfig,
@@ -81,6 +81,7 @@ async fn create(
         (status = 404, description = "No such session", body = ErrorResponse),
         (status = 409, description = "The container does not run or is paused; detached: it was started before", body = ErrorResponse),
         (status = 500, description = "Detached: the host cannot run it", body = ErrorResponse),
+        (status = 503, description = "Detached: too many starts are at work", body = ErrorResponse),
     ))]
 async fn start(
     State(engine): State<Engine>,
@@ -94,13 +95,15 @@ async fn start(
     let sized = config.tty && version >= CONSOLE_SIZE_SINCE;
     let request = StartExec {
         detach: config.detach,
+        tty: config.tty,
         console_size: config.console_size.filter(|_| sized).and_then(size),
     };
     if config.detach {
         engine.start_exec(&id, request).await?;
         return Ok(StatusCode::OK.into_response());
     }
-    let tty = engine.check_exec(&id)?.spec.tty;
+    engine.check_exec(&id)?;
+    let tty = config.tty;
     // Docker takes the connection first: what the start says goes through it.
     Ok(
         dress_hijack(hijack, options).respond(content_type(tty, version), move |io| async move {
