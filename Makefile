@@ -33,7 +33,7 @@ test: setup check
 	$(CENSUS) since target/census
 
 soak: setup
-	MOORED_SOAK=1 $(CARGO) test --release --locked --test cli --test faults
+	MOORED_SOAK=1 $(CARGO) test --release --locked --test api --test cli --test faults
 
 bench: setup
 	$(CARGO) bench --locked --bench lifecycle
