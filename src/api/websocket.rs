@@ -32,16 +32,23 @@ pub(crate) async fn session(attachment: Attachment, io: HijackedIo) {
     let code = tokio::select! {
         // Output first: what was written before the end must reach the client.
         biased;
-        code = receive(attachment.output, &mut to_client) => code,
+        code = receive(attachment.output, &mut to_client) => Some(code),
         code = send(&mut from_client, attachment.input) => code,
         () = hang_up.wait() => return,
     };
-    let close = Message::Close(Some(CloseFrame {
-        code,
-        reason: "".into(),
-    }));
+    let closing = async {
+        match code {
+            Some(code) => {
+                let reason = "".into();
+                let close = Message::Close(Some(CloseFrame { code, reason }));
+                drop(to_client.send(close).await);
+            }
+            // The answer to the client's close is written already, but not sent.
+            None => drop(to_client.flush().await),
+        }
+    };
     tokio::select! {
-        _ = tokio::time::timeout(CLOSE_PATIENCE, to_client.send(close)) => {}
+        _ = tokio::time::timeout(CLOSE_PATIENCE, closing) => {}
         () = hang_up.wait() => return,
     }
     let Ok(socket) = to_client.reunite(from_client) else {
@@ -73,21 +80,20 @@ async fn receive(
     CloseCode::Normal
 }
 
-/// Client to container. Returns when the client closes or detaches; never, when output goes on
-/// without input.
+/// Client to container. Returns when the client detaches, or without a code when it closes.
 async fn send(
     from_client: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     mut input: Option<AttachInput>,
-) -> CloseCode {
+) -> Option<CloseCode> {
     loop {
         let bytes = match from_client.next().await {
             Some(Ok(Message::Binary(bytes))) => bytes,
             Some(Ok(Message::Text(text))) => text.into(),
             // tungstenite answers pings.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-            Some(Ok(Message::Close(_))) | None => return CloseCode::Normal,
-            Some(Err(Error::Capacity(_))) => return CloseCode::Size,
-            Some(Err(_)) => return CloseCode::Protocol,
+            Some(Ok(Message::Close(_))) | None => return None,
+            Some(Err(Error::Capacity(_))) => return Some(CloseCode::Size),
+            Some(Err(_)) => return Some(CloseCode::Protocol),
         };
         let Some(open) = &mut input else {
             // Nobody to give it to, but a client that writes must not be blocked.
@@ -95,7 +101,7 @@ async fn send(
         };
         match open.write(bytes).await {
             Ok(()) => {}
-            Err(InputEnd::Detached) => return CloseCode::Normal,
+            Err(InputEnd::Detached) => return Some(CloseCode::Normal),
             Err(InputEnd::Closed) => input = None,
         }
     }

@@ -142,8 +142,11 @@ impl Runtimes {
         };
         let process = match (request.process, &monitor) {
             (Some(process), _) => PidFd::open_exact(process).context("cannot open the process")?,
-            (None, Some(conmon)) => self.awaited_process(&request.id, conmon).await?,
-            (None, None) => None,
+            (None, Some(conmon)) => match self.awaited_process(&request.id, conmon).await? {
+                None => self.orphan(&request.id, &request.container)?,
+                found => found,
+            },
+            (None, None) => self.orphan(&request.id, &request.container)?,
         };
         let lost = monitor.is_none();
         if let Some(init) = process {
@@ -210,6 +213,30 @@ impl Runtimes {
         let parent = sys::proc::stat(pid).context("cannot look at the process")?;
         let is_its = parent.is_some_and(|s| s.parent == conmon.process().pid.get());
         Ok(found.filter(|_| is_its))
+    }
+
+    /// The process of a start whose conmon ended when it could not report to a daemon that was
+    /// gone. Nobody's child any more, so it counts when it is in the container's cgroup and was
+    /// there before its pid was written down: who got the pid again came later.
+    fn orphan(&self, id: &ExecId, container: &ContainerId) -> Result<Option<PidFd>> {
+        let pidfile = self.inner.layout.exec(id).pidfile;
+        let Ok(pid) = crate::cleanup::read_pid_file(&pidfile) else {
+            return Ok(None);
+        };
+        let read = "cannot look at the process";
+        let written = std::fs::metadata(&pidfile)
+            .and_then(|file| file.modified())
+            .context(read)?;
+        let Some(process) = PidFd::open(pid).context(read)? else {
+            return Ok(None);
+        };
+        let cgroups = sys::proc::cgroups(pid).context(read)?.unwrap_or_default();
+        let is_inside = cgroups
+            .iter()
+            .any(|c| c.path.to_string_lossy().contains(container.as_str()));
+        let age = sys::proc::age(process.process().start_ticks) + PID_FILE_PAUSE;
+        let was_there = written.elapsed().is_ok_and(|since| age >= since);
+        Ok(Some(process).filter(|_| is_inside && was_there))
     }
 
     /// Takes away what a session has on the host: its process and its conmon, if they still live,

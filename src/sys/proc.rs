@@ -5,8 +5,10 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::{Pid, ProcessRef};
+use nix::unistd::{SysconfVar, sysconf};
 
 /// Nearly all files read here are shorter.
 const FILE_BYTES_USUAL: usize = 4 << 10;
@@ -61,6 +63,17 @@ pub fn process_ref(pid: Pid) -> io::Result<Option<ProcessRef>> {
         pid,
         start_ticks: s.start_ticks,
     }))
+}
+
+/// How long ago a process with this start time was started, to a clock tick.
+pub fn age(start_ticks: u64) -> Duration {
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
+    // Linux has had 100 for as long as there is `/proc`.
+    let per_second = ticks.and_then(|t| u64::try_from(t).ok()).unwrap_or(100);
+    let started = Duration::from_secs_f64(start_ticks as f64 / per_second as f64);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::try_from(now).unwrap_or_default();
+    now.saturating_sub(started)
 }
 
 /// One line of `/proc/<pid>/cgroup`.
@@ -141,6 +154,15 @@ fn parse_cgroups(text: &str) -> Vec<Membership> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_process_is_young() {
+        let own = process_ref(own_pid()).unwrap().unwrap();
+        let once = age(own.start_ticks);
+        assert!(once < Duration::from_secs(3600), "{once:?}");
+        assert!(age(own.start_ticks) >= once);
+        assert!(age(0) > once, "the first tick is the boot's");
+    }
     use proptest::prelude::*;
 
     fn own_pid() -> Pid {

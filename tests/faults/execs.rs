@@ -124,6 +124,42 @@ fn the_daemon_is_killed_in_a_start() {
     d.finish();
 }
 
+/// The same with a command that stays: it is there and can be ended, or it is not there.
+#[test]
+fn no_command_lives_on_without_its_session() {
+    let mut d = daemon();
+    host(&d);
+    for delay_ms in [0, 4, 8, 12, 16, 20, 24, 30] {
+        let id = create(&d, "exec sleep 7777");
+        let path = format!("/exec/{id}/start");
+        let mut stream = d.http.hijack_json(&path, &json!({}), true);
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        d.kill9();
+        stream.read_to_end();
+        d.restart();
+        let lives = |d: &Daemon| {
+            let table = d.http.get("/containers/host/top").expect(200);
+            table.text().contains("sleep 7777")
+        };
+        // A start that was under way is found out about beside the rest.
+        until("it runs or is over", || {
+            let known = d.http.get(&format!("/exec/{id}/json"));
+            known.status == 404 || known.json()["Pid"] != 0 || known.json()["Running"] == false
+        });
+        let known = d.http.get(&format!("/exec/{id}/json"));
+        if known.status == 200 && known.json()["Running"] == true {
+            assert!(lives(&d), "after {delay_ms} ms");
+            d.http.post(&format!("/moored/exec/{id}/kill")).expect(204);
+            let code = wait(&d, &id);
+            assert!(code == 137 || !kernel_tells_exits(), "{code}");
+        }
+        until(&format!("nothing lives on, {delay_ms} ms"), || !lives(&d));
+    }
+    d.http.delete("/containers/host?force=1").expect(204);
+    d.expect_nothing_left();
+    d.finish();
+}
+
 #[test]
 fn the_code_is_exact_without_conmon() {
     let d = daemon();

@@ -67,6 +67,10 @@ fn input_goes_to_stdin_and_a_close_is_its_end() {
     }
     assert_eq!(text, b"one two\n");
     socket.close(None).expect("it takes the close");
+    assert!(
+        matches!(socket.read(), Ok(Message::Close(_))),
+        "and answers"
+    );
     assert_eq!(d.wait(&id), 0);
     d.finish();
 }

@@ -104,13 +104,16 @@ async fn start(
     }
     engine.check_exec(&id)?;
     let tty = config.tty;
-    // Docker takes the connection first: what the start says goes through it.
+    // Docker takes the connection first: what the start says goes through it. The command need
+    // not wait until the client has read the head.
+    let started = tokio::spawn(async move { engine.start_exec(&id, request).await });
     Ok(
         dress_hijack(hijack, options).respond(content_type(tty, version), move |io| async move {
-            match engine.start_exec(&id, request).await {
-                Ok(Some(attachment)) => session::session(attachment, io).await,
-                Ok(None) => {}
-                Err(error) => session::refuse(&error, tty, io).await,
+            match started.await {
+                Ok(Ok(Some(attachment))) => session::session(attachment, io).await,
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => session::refuse(&error, tty, io).await,
+                Err(error) => tracing::error!(%error, "a start ended early"),
             }
         }),
     )
