@@ -8,7 +8,6 @@ use model::{Error, Kind};
 use wire::ErrorResponse;
 
 use crate::reply;
-use translate::NotBuilt;
 
 /// What a handler returns when it is not successful.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +66,10 @@ pub fn status(kind: Kind) -> StatusCode {
 pub(crate) struct Unrouted;
 
 /// Docker's answer to an unknown path, and (never a 405) to a known path with another method.
-/// OPTIONS is an endpoint of its own on every path.
+/// OPTIONS is an endpoint of its own on every path, and says nothing (moby `optionsHandler`).
 pub(crate) async fn page_not_found(method: Method) -> Response {
     if method == Method::OPTIONS {
-        return ApiError(NotBuilt::error("OPTIONS")).into_response();
+        return StatusCode::OK.into_response();
     }
     let mut response = reply::json_with_status(
         StatusCode::NOT_FOUND,

@@ -170,13 +170,13 @@ impl Engine {
         })
     }
 
-    /// Waits for a session's end.
+    /// A wait for a session's end.
     ///
     /// # Errors
     /// 404.
-    pub async fn wait_exec(&self, id: &str) -> Result<WaitOutcome> {
+    pub fn wait_exec(&self, id: &str) -> Result<impl Future<Output = WaitOutcome> + Send + use<>> {
         let session = self.inner.execs.find(id)?;
-        Ok(session.ended().await)
+        Ok(async move { session.ended().await })
     }
 
     /// Sends a signal to a session's process.

@@ -14,6 +14,7 @@ mod wait;
 pub(super) use attach::content_type;
 use engine::Engine;
 use utoipa_axum::router::OpenApiRouter;
+pub(super) use wait::outcome_later;
 
 /// The routes of the resource.
 pub fn router() -> OpenApiRouter<Engine> {

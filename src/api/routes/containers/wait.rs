@@ -64,14 +64,22 @@ async fn wait(
     if is_old {
         return Ok(reply::json(&response(waiter.finished().await)));
     }
-    let body = stream::once(async move {
-        Ok::<_, Infallible>(reply::json_line(&response(waiter.finished().await)))
-    });
+    Ok(outcome_later(waiter.finished()))
+}
+
+/// The head of the answer now, the outcome when it is there.
+pub(in crate::routes) fn outcome_later(
+    outcome: impl Future<Output = WaitOutcome> + Send + 'static,
+) -> Response {
+    let body =
+        stream::once(
+            async move { Ok::<_, Infallible>(reply::json_line(&response(outcome.await))) },
+        );
     let mut answer = Response::new(Body::from_stream(body));
     answer
         .headers_mut()
         .insert(header::CONTENT_TYPE, reply::JSON);
-    Ok(answer)
+    answer
 }
 
 fn condition(word: &str) -> model::Result<WaitCondition> {

@@ -11,13 +11,13 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
-use wire::container::{WaitError, WaitResponse};
+use wire::container::WaitResponse;
 use wire::exec::ExecInspect;
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query, integer};
 use crate::reply;
-use crate::routes::containers::content_type;
+use crate::routes::containers::{content_type, outcome_later};
 use crate::serve::hijack::Hijack;
 use crate::session;
 use crate::version::Asked;
@@ -74,7 +74,7 @@ async fn attach(
 
 /// Wait for an exec session's end
 ///
-/// Not Docker's.
+/// The head of the answer is sent at once. Not Docker's.
 #[utoipa::path(post, path = "/moored/exec/{id}/wait", operation_id = "MooredExecWait",
     tag = "Exec",
     params(("id" = String, Path, description = "Id of the session")),
@@ -83,11 +83,7 @@ async fn attach(
         (status = 404, description = "No such session", body = ErrorResponse),
     ))]
 async fn wait(State(engine): State<Engine>, Name(id): Name) -> ApiResult {
-    let outcome = engine.wait_exec(&id).await?;
-    Ok(reply::json(&WaitResponse {
-        status_code: outcome.status_code,
-        error: outcome.error.map(|message| WaitError { message }),
-    }))
+    Ok(outcome_later(engine.wait_exec(&id)?))
 }
 
 /// The query of a kill.

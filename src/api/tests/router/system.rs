@@ -112,9 +112,8 @@ async fn what_is_not_built_says_so() {
         501,
         "GET /distribution/{name}/json is not implemented by moored yet",
     );
-    send("OPTIONS", "/anything")
-        .await
-        .assert_error(501, "OPTIONS is not implemented by moored yet");
+    let options = send("OPTIONS", "/anything").await;
+    assert_eq!(options.status, 200);
     let head = send("HEAD", "/containers/x/archive").await;
     assert_eq!(head.status, 501);
 }
