@@ -443,25 +443,23 @@ fn forgetting_a_session_that_never_ran_lets_its_waiters_go() {
     let d = daemon();
     host(&d);
     let [removed, orphan] = [(); 2].map(|()| create(&d, attached(&["true"])));
-    std::thread::scope(|scope| {
-        let waits = [&removed, &orphan].map(|id| {
-            let http = &d.http;
-            scope.spawn(move || {
-                let path = format!("/moored/exec/{id}/wait");
-                http.post(&path).expect(200).json()
-            })
-        });
-        let attach = format!("/moored/exec/{removed}/attach");
-        let mut attached = d.http.hijack(&attach, true);
-        d.http
-            .delete(&format!("/moored/exec/{removed}"))
-            .expect(204);
-        assert_eq!(attached.read_to_end(), b"");
-        d.http.delete("/containers/host?force=1").expect(204);
-        for wait in waits {
-            assert_eq!(wait.join().expect("it answers")["StatusCode"], 126);
-        }
+    // The head is there: the wait is armed.
+    let waits = [&removed, &orphan].map(|id| {
+        let path = format!("/moored/exec/{id}/wait");
+        d.http.stream("POST", &path, &[], b"")
     });
+    let attach = format!("/moored/exec/{removed}/attach");
+    let mut attached = d.http.hijack(&attach, true);
+    d.http
+        .delete(&format!("/moored/exec/{removed}"))
+        .expect(204);
+    assert_eq!(attached.read_to_end(), b"");
+    d.http.delete("/containers/host?force=1").expect(204);
+    for mut wait in waits {
+        assert_eq!(wait.status, 200);
+        let end: Value = serde_json::from_slice(&wait.body.read_to_end()).expect("JSON");
+        assert_eq!(end["StatusCode"], 126);
+    }
     d.http
         .post_json(&format!("/exec/{removed}/start"), &json!({}))
         .expect(404);
