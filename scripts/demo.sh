@@ -15,8 +15,8 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 if [ -z "${MOORED:-}" ]; then
-    cargo build --release --locked --quiet
-    MOORED=${CARGO_TARGET_DIR:-target}/release/moored
+    cargo build --locked --quiet
+    MOORED=${CARGO_TARGET_DIR:-target}/debug/moored
 fi
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/moored-demo.XXXXXX")
 SOCKET=$DIR/moored.sock
