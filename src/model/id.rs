@@ -54,71 +54,53 @@ macro_rules! string_newtype {
 }
 pub(crate) use string_newtype;
 
+/// What ids of 64 hex digits have in common; `$what` is what a malformed one is told to be.
+macro_rules! hex_id {
+    ($name:ident, $what:literal) => {
+        string_newtype!($name);
+
+        impl $name {
+            /// An id from 32 random bytes; the caller owns the randomness.
+            pub fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(const_hex::encode(bytes).into())
+            }
+
+            /// The first twelve digits, as `docker ps` shows them; for logs.
+            pub fn short(&self) -> &str {
+                &self.0[..12]
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                let hex = text
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                if text.len() != 64 || !hex {
+                    let shown = clip(text);
+                    return Err(Error::invalid(format!("invalid {} ID: {shown:?}", $what)));
+                }
+                Ok(Self(text.into()))
+            }
+        }
+    };
+}
+
 /// A container's id: 64 lower-case hex digits, as Docker makes them.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerId(Arc<str>);
 
-string_newtype!(ContainerId);
-
-impl ContainerId {
-    /// An id from 32 random bytes; the caller owns the randomness.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(const_hex::encode(bytes).into())
-    }
-
-    /// The first twelve digits, as `docker ps` shows them and as the default hostname.
-    pub fn short(&self) -> &str {
-        &self.0[..12]
-    }
-}
-
-impl FromStr for ContainerId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let hex = text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if text.len() != 64 || !hex {
-            return Err(Error::invalid(format!("invalid container ID: {text:?}")));
-        }
-        Ok(Self(text.into()))
-    }
-}
+hex_id!(ContainerId, "container");
 
 /// The id of an exec session: 64 lower-case hex digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ExecId(Arc<str>);
 
-string_newtype!(ExecId);
-
-impl ExecId {
-    /// An id from 32 random bytes; the caller owns the randomness.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(const_hex::encode(bytes).into())
-    }
-
-    /// The first twelve digits, for logs.
-    pub fn short(&self) -> &str {
-        &self.0[..12]
-    }
-}
-
-impl FromStr for ExecId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let hex = text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if text.len() != 64 || !hex {
-            return Err(Error::invalid(format!("invalid exec ID: {:?}", clip(text))));
-        }
-        Ok(Self(text.into()))
-    }
-}
+hex_id!(ExecId, "exec");
 
 /// A container's name without the leading slash: `[a-zA-Z0-9][a-zA-Z0-9_.-]+` (moby
 /// `daemon/names`).

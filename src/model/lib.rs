@@ -17,6 +17,7 @@ pub mod filter;
 pub mod id;
 pub mod image;
 pub mod limits;
+pub mod masks;
 pub mod moment;
 pub mod mount;
 pub mod platform;

@@ -49,30 +49,6 @@ use document::{Capabilities, Document, Linux, Namespace, Process, Resources, Roo
 
 use crate::user::ResolvedUser;
 
-/// Paths hidden inside (moby `defaultLinuxMaskedPaths`): each leaks or controls the host.
-const MASKED_PATHS: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-/// Paths read-only inside (moby `DefaultLinuxSpec`).
-const READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
-
 /// Everything a spec is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct SpecInput<'a> {
@@ -259,8 +235,9 @@ fn masked_paths<'a>(spec: &'a ContainerSpec, host: &'a HostFacts) -> Vec<&'a str
     match &spec.masked_paths {
         Some(own) => own.iter().map(String::as_str).collect(),
         None if spec.privileged => Vec::new(),
-        None => MASKED_PATHS
-            .into_iter()
+        None => model::masks::MASKED_PATHS
+            .iter()
+            .copied()
             .chain(host.extra_masked_paths.iter().map(String::as_str))
             .collect(),
     }
@@ -270,7 +247,7 @@ fn readonly_paths(spec: &ContainerSpec) -> Vec<&str> {
     match &spec.readonly_paths {
         Some(own) => own.iter().map(String::as_str).collect(),
         None if spec.privileged => Vec::new(),
-        None => READONLY_PATHS.into(),
+        None => model::masks::READONLY_PATHS.into(),
     }
 }
 

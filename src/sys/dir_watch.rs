@@ -176,11 +176,6 @@ impl Watch {
             self.queue.arrived.notified().await;
         }
     }
-
-    /// The next event if one has already come.
-    pub fn try_next(&mut self) -> Option<Event> {
-        self.queue.take()
-    }
 }
 
 impl Drop for Watch {
@@ -334,7 +329,7 @@ mod tests {
         assert_eq!(next(&mut all).await, change(Mask::MOVED_TO, Some("a")));
         assert_eq!(next(&mut all).await, change(Mask::MOVED_TO, Some("b")));
         assert_eq!(next(&mut only_b).await, change(Mask::MOVED_TO, Some("b")));
-        assert_eq!(only_b.try_next(), None);
+        assert_eq!(only_b.queue.take(), None);
     }
 
     #[tokio::test]

@@ -1,8 +1,6 @@
 //! Files that are whole or absent: write, fsync, rename, fsync the directory.
 //!
-//! Two strengths. [`write_whole`] survives power loss and is for what the data root promises;
-//! [`write_atomic`] only keeps readers from seeing half a file and is for the run root, which a
-//! reboot empties anyway. Neither decides what is worth keeping.
+//! For what the data root promises, through power loss. It does not decide what is worth keeping.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -21,17 +19,8 @@ use rustix::io::Errno;
 /// # Errors
 /// Whatever the file system says; the temporary file beside `path` is removed then.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, true)?;
+    replace(path, bytes, mode)?;
     sync_dir(parent_of(path)?)
-}
-
-/// As [`write_whole`], without waiting for the disk: whole or absent to every reader, but not
-/// promised to survive power loss.
-///
-/// # Errors
-/// As [`write_whole`].
-pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, false)
 }
 
 /// Makes the entries of the directory `path` durable: names created, renamed or removed in it.
@@ -67,10 +56,10 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let written = write_new(&temporary, bytes, mode, durable)
-        .and_then(|()| std::fs::rename(&temporary, path));
+    let written =
+        write_new(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // The first error is the one to tell; a leftover temporary file is only untidy.
         let _ = std::fs::remove_file(&temporary);
@@ -78,7 +67,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()
     written
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -86,10 +75,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<
         .open(path)?;
     file.write_all(bytes)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    if durable {
-        file.sync_all()?;
-    }
-    Ok(())
+    file.sync_all()
 }
 
 /// A name no other writer of this process uses at this moment; the process id keeps two
@@ -132,7 +118,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         write_whole(&path, b"one", 0o666).unwrap();
-        write_atomic(&path, b"two", 0o640).unwrap();
+        write_whole(&path, b"two", 0o640).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o640);

@@ -85,74 +85,6 @@ pub fn raise_open_files() -> Limit {
     rustix::process::getrlimit(Resource::Nofile).into()
 }
 
-/// The kernel's capabilities, by number (`linux/capability.h`, up to 40).
-const CAPABILITIES: [&str; 41] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
-/// The capabilities this process may give to a container (its bounding set), by name, in the
-/// kernel's order.
-///
-/// # Errors
-/// When /proc is not mounted.
-pub fn bounding_capabilities() -> io::Result<Vec<&'static str>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let mask = status
-        .lines()
-        .find_map(|l| l.strip_prefix("CapBnd:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .ok_or_else(|| io::Error::other("/proc/self/status has no CapBnd"))?;
-    Ok(named(mask))
-}
-
-fn named(mask: u64) -> Vec<&'static str> {
-    let names = CAPABILITIES.iter().enumerate();
-    names
-        .filter(|(bit, _)| mask & (1 << bit) != 0)
-        .map(|(_, name)| *name)
-        .collect()
-}
-
 /// Whether this process is root, in its user namespace.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -310,13 +242,5 @@ mod tests {
         for (name, _) in RESOURCES {
             assert!(limit(name).is_some(), "{name}");
         }
-    }
-
-    #[test]
-    fn capabilities_are_named_by_their_bit() {
-        assert_eq!(named(0), Vec::<&str>::new());
-        assert_eq!(named(1 | 1 << 21), ["CAP_CHOWN", "CAP_SYS_ADMIN"]);
-        assert_eq!(named(u64::MAX).len(), 41, "unknown bits are left out");
-        bounding_capabilities().unwrap();
     }
 }

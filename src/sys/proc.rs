@@ -33,11 +33,6 @@ impl Stat {
     pub fn is_zombie(&self) -> bool {
         self.state == b'Z'
     }
-
-    /// Stopped by a signal: it will not answer before SIGCONT.
-    pub fn is_stopped(&self) -> bool {
-        matches!(self.state, b'T' | b't')
-    }
 }
 
 /// The state of `pid` now; `None` when there is no such process.

@@ -15,4 +15,4 @@ mod value;
 pub use body::{Json, JsonBody, Upload};
 pub use filters::filters;
 pub use query::{Name, Query, repeated};
-pub use value::{DockerBool, integer, terminal_side, timestamp};
+pub use value::{DockerBool, ResizeQuery, integer, timestamp};

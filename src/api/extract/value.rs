@@ -2,6 +2,7 @@
 
 use model::{Error, Result, Timestamp};
 use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
 /// A boolean of a query: empty, `0`, `no`, `false` and `none` in any case are false, all else is
 /// true (moby `httputils.BoolValue`). docker-py sends `True`.
@@ -84,10 +85,33 @@ fn syntax(function: &str, text: &str) -> Error {
 ///
 /// # Errors
 /// 400, in Docker's words.
-pub fn terminal_side(text: Option<&str>) -> Result<u16> {
+fn terminal_side(text: Option<&str>) -> Result<u16> {
     let number = integer(text)?
         .ok_or_else(|| Error::invalid("strconv.Atoi: parsing \"\": invalid syntax"))?;
     u16::try_from(number).map_err(|_| Error::invalid(format!("invalid terminal size: {number}")))
+}
+
+/// The query of a resize.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ResizeQuery {
+    /// Rows.
+    #[param(value_type = u16, required = true)]
+    h: Option<String>,
+    /// Columns.
+    #[param(value_type = u16, required = true)]
+    w: Option<String>,
+}
+
+impl ResizeQuery {
+    /// Rows and columns.
+    ///
+    /// # Errors
+    /// 400, in Docker's words.
+    pub fn size(&self) -> Result<(u16, u16)> {
+        let height = terminal_side(self.h.as_deref())?;
+        Ok((height, terminal_side(self.w.as_deref())?))
+    }
 }
 
 #[cfg(test)]

@@ -107,11 +107,10 @@ impl Engine {
     ///
     /// # Errors
     /// 404; 409 when the container does not run or is paused.
-    pub fn check_exec(&self, id: &str) -> Result<ExecView> {
+    pub fn check_exec(&self, id: &str) -> Result<()> {
         let session = self.inner.execs.find(id)?;
         let container = self.container(session.container_id.as_str())?;
-        check(&container, Operation::Exec)?;
-        Ok(session.view())
+        check(&container, Operation::Exec)
     }
 
     /// Starts a session; attached unless it is to be detached. What the command writes first

@@ -6,32 +6,6 @@ use wire::container::{CreateRequest, HostConfig};
 /// Size of /dev/shm where nothing was asked for (moby `DefaultShmSize`).
 const SHM_BYTES: i64 = 64 << 20;
 
-/// Masked paths where nothing was asked for: those that `runtime` masks on every host (moby
-/// `oci/defaults.go`). Only shown; what is masked is decided there.
-const MASKED_PATHS: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-
-/// Read-only paths where nothing was asked for, in the same sense.
-const READONLY_PATHS: &[&str] = &[
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
-
 /// Fills in what the client left open. What is filled in means what its absence meant.
 pub(super) fn fill(request: &mut CreateRequest) {
     request.config.labels.get_or_insert_default();
@@ -60,9 +34,10 @@ pub(super) fn fill(request: &mut CreateRequest) {
     host.pids_limit = host.pids_limit.filter(|limit| *limit > 0);
     host.oom_kill_disable.get_or_insert(false);
     if !host.privileged {
-        host.masked_paths.get_or_insert_with(|| owned(MASKED_PATHS));
+        host.masked_paths
+            .get_or_insert_with(|| owned(model::masks::MASKED_PATHS));
         host.readonly_paths
-            .get_or_insert_with(|| owned(READONLY_PATHS));
+            .get_or_insert_with(|| owned(model::masks::READONLY_PATHS));
     }
 }
 

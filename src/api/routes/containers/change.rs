@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 
 use crate::error::ApiResult;
-use crate::extract::{Name, Query, terminal_side};
+use crate::extract::{Name, Query, ResizeQuery};
 use crate::reply;
 
 /// The routes of this file.
@@ -85,18 +85,6 @@ async fn rename(
     Ok(reply::no_content())
 }
 
-/// The query of a resize.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct ResizeQuery {
-    /// Rows.
-    #[param(value_type = u16, required = true)]
-    h: Option<String>,
-    /// Columns.
-    #[param(value_type = u16, required = true)]
-    w: Option<String>,
-}
-
 /// Resize a container's terminal
 #[utoipa::path(post, path = "/containers/{id}/resize", operation_id = "ContainerResize",
     tag = "Container",
@@ -112,8 +100,7 @@ async fn resize(
     Name(name): Name,
     Query(query): Query<ResizeQuery>,
 ) -> ApiResult {
-    let height = terminal_side(query.h.as_deref())?;
-    let width = terminal_side(query.w.as_deref())?;
+    let (height, width) = query.size()?;
     engine.resize_container(&name, height, width).await?;
     Ok(StatusCode::OK.into_response())
 }

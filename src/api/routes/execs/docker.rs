@@ -5,8 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use engine::{Engine, StartExec};
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
@@ -14,7 +12,7 @@ use wire::exec::{ExecConfig, ExecCreateResponse, ExecInspect, ExecStartConfig, s
 use wire::version::{ApiVersion, Options};
 
 use crate::error::ApiResult;
-use crate::extract::{JsonBody, Name, Query, terminal_side};
+use crate::extract::{JsonBody, Name, Query, ResizeQuery};
 use crate::normalise::dress_hijack;
 use crate::reply;
 use crate::routes::containers::content_type;
@@ -119,18 +117,6 @@ async fn start(
     )
 }
 
-/// The query of a resize.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct ResizeQuery {
-    /// Rows.
-    #[param(value_type = u16, required = true)]
-    h: Option<String>,
-    /// Columns.
-    #[param(value_type = u16, required = true)]
-    w: Option<String>,
-}
-
 /// Resize an exec session's terminal
 ///
 /// Before the start it is the size that the terminal will have.
@@ -146,8 +132,7 @@ async fn resize(
     Name(id): Name,
     Query(query): Query<ResizeQuery>,
 ) -> ApiResult {
-    let height = terminal_side(query.h.as_deref())?;
-    let width = terminal_side(query.w.as_deref())?;
+    let (height, width) = query.size()?;
     engine.resize_exec(&id, height, width).await?;
     Ok(StatusCode::OK.into_response())
 }
