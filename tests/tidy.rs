@@ -45,10 +45,14 @@ const DOORS: &[(&str, &[&str])] = &[
     ("network", &["model"]),
     ("volumes", &["model", "sys"]),
     (
+        "execs",
+        &["model", "runtime", "spec", "state", "streams", "sys"],
+    ),
+    (
         "engine",
         &[
-            "images", "model", "network", "rules", "runtime", "spec", "state", "streams", "sys",
-            "volumes",
+            "execs", "images", "model", "network", "rules", "runtime", "spec", "state", "streams",
+            "sys", "volumes",
         ],
     ),
     ("wire", &["engine", "model"]),

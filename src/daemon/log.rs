@@ -26,10 +26,11 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "moored",
     "api",
     "engine",
+    "execs",
     "images",
     "model",
     "network",

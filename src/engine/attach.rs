@@ -6,14 +6,12 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use model::{ContainerSpec, Result, limits};
 use rules::Operation;
 use streams::detach::{DEFAULT_KEYS, Detector};
-use streams::hub::AfterEof;
-use streams::stdcopy::{StreamId, Unframer, frame};
 use streams::{
-    Hub, HubOptions, LogReader, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want,
+    AttachInput, AttachOutput, Attachment, Form, Hub, HubOptions, LogReader, SpillOptions,
+    StdinPolicy, Want,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,137 +36,6 @@ pub struct AttachRequest {
     pub plain: bool,
     /// The bytes that detach; `None` is Docker's ctrl-p ctrl-q, empty is off. Only with a tty.
     pub detach_keys: Option<Vec<u8>>,
-}
-
-/// An attached client: two halves for two tasks.
-#[derive(Debug)]
-pub struct Attachment {
-    /// The container has a terminal: output is raw, not framed.
-    pub tty: bool,
-    /// What the container writes. Dropping it ends the attachment.
-    pub output: AttachOutput,
-    /// What the client writes; `None` when stdin was not asked for or is not open.
-    pub input: Option<AttachInput>,
-}
-
-/// Output of an attachment: what the log has, then what comes.
-#[derive(Debug)]
-pub struct AttachOutput {
-    replay: Option<LogReader>,
-    live: Option<Subscription>,
-    form: Form,
-}
-
-/// What has to be done to the output of a hub for this client.
-#[derive(Debug)]
-pub(crate) enum Form {
-    /// Nothing.
-    AsItIs,
-    /// Take the frames off.
-    Plain(Unframer),
-    /// Put a terminal's output into frames.
-    Framed,
-}
-
-impl Form {
-    /// From the output of a hub with or without a terminal to what the client reads.
-    pub(crate) fn of(tty: bool, raw: bool) -> Self {
-        match (tty, raw) {
-            (true, true) | (false, false) => Self::AsItIs,
-            (false, true) => Self::Plain(Unframer::default()),
-            (true, false) => Self::Framed,
-        }
-    }
-}
-
-impl AttachOutput {
-    /// Only what comes.
-    pub(crate) fn live(live: Subscription, form: Form) -> Self {
-        Self {
-            replay: None,
-            live: Some(live),
-            form,
-        }
-    }
-
-    /// The next bytes, ready for the wire: stdcopy frames, or raw with a tty or where that was
-    /// asked for. `None` at the end; an error when this client was too slow and lost its place.
-    pub async fn next(&mut self) -> Option<Result<Bytes>> {
-        loop {
-            if let Form::Plain(unframer) = &mut self.form
-                && let Some(payload) = unframer.next_payload()
-            {
-                return Some(Ok(payload));
-            }
-            match (self.next_piece().await?, &mut self.form) {
-                (Ok(piece), Form::Plain(unframer)) => unframer.feed(piece),
-                (Ok(piece), Form::Framed) => return Some(Ok(frame(StreamId::Stdout, &piece))),
-                (piece, _) => return Some(piece),
-            }
-        }
-    }
-
-    async fn next_piece(&mut self) -> Option<Result<Bytes>> {
-        if let Some(log) = &mut self.replay {
-            match log.next().await {
-                Some(batch) => return Some(batch),
-                None => self.replay = None,
-            }
-        }
-        self.live.as_mut()?.next().await
-    }
-}
-
-/// Input of an attachment. Dropping it is the client leaving.
-#[derive(Debug)]
-pub struct AttachInput {
-    writer: StdinWriter,
-    detector: Option<Detector>,
-}
-
-/// Why an input takes no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputEnd {
-    /// The detach keys came: end this attachment, leave the container.
-    Detached,
-    /// The container's stdin is closed or the container is gone.
-    Closed,
-}
-
-impl AttachInput {
-    pub(crate) fn new(writer: StdinWriter, detector: Option<Detector>) -> Self {
-        Self { writer, detector }
-    }
-
-    /// Passes bytes on; waits while the container does not read.
-    ///
-    /// # Errors
-    /// [`InputEnd`] when this input takes no more.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), InputEnd> {
-        let (pass, detached) = match &mut self.detector {
-            Some(detector) => {
-                let fed = detector.feed(&bytes);
-                (fed.pass.into(), fed.detached)
-            }
-            None => (bytes, false),
-        };
-        self.writer
-            .write(pass)
-            .await
-            .map_err(|_| InputEnd::Closed)?;
-        if detached {
-            Err(InputEnd::Detached)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The client will send no more (half-close). Returns true when output goes on (Docker's
-    /// rule: StdinOnce without a tty closes the container's stdin), false when this attachment
-    /// ends here.
-    pub fn finish(self) -> bool {
-        self.writer.finish() == AfterEof::OutputGoesOn
-    }
 }
 
 /// A container's streams: its hub, told once what its stdin is, and the word for those who
@@ -281,18 +148,12 @@ impl Engine {
             None
         };
         let keys = request.detach_keys.unwrap_or_else(|| DEFAULT_KEYS.to_vec());
-        let input = writer.map(|writer| AttachInput {
-            writer,
-            detector: view.spec.tty.then(|| Detector::new(&keys)),
-        });
+        let detector = view.spec.tty.then(|| Detector::new(&keys));
+        let form = Form::of(view.spec.tty, view.spec.tty || request.plain);
         Ok(Attachment {
             tty: view.spec.tty,
-            output: AttachOutput {
-                replay,
-                live,
-                form: Form::of(view.spec.tty, view.spec.tty || request.plain),
-            },
-            input,
+            output: AttachOutput::new(replay, live, form),
+            input: writer.map(|writer| AttachInput::new(writer, detector)),
         })
     }
 

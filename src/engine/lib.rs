@@ -30,20 +30,22 @@ mod volume;
 
 use std::sync::Arc;
 
-use model::{Error, Result};
+pub(crate) use sys::task::{blocking, to_the_end};
 
-pub use attach::{AttachInput, AttachOutput, AttachRequest, Attachment, InputEnd};
+pub use attach::AttachRequest;
 pub use config::{Config, Host};
 pub use container::{
     Change, ContainerPaths, ContainerView, CreateContainer, Created, ListContainers,
     ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes, StopContainer,
-    WaitCondition, WaitOutcome, Waiter,
+    WaitCondition, Waiter,
 };
-pub use exec::{ExecView, StartExec};
+pub use execs::{ExecView, StartExec};
 pub use image::{ImageView, ImportImage, RemovedReference};
 pub use job::{Job, Progress};
 pub use logs::{LogRequest, LogStream};
+pub use model::WaitOutcome;
 pub use streams::detach::parse as parse_detach_keys;
+pub use streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use survey::{Survey, survey};
 pub use system::{Component, Counts, HostInfo, RuntimeInfo};
 
@@ -61,13 +63,13 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) host: Host,
     pub(crate) layout: layout::Layout,
-    pub(crate) facts: spec::HostFacts,
+    pub(crate) facts: Arc<spec::HostFacts>,
     pub(crate) ledger: state::Ledger,
     pub(crate) images: image::ImageIndex,
     pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: container::Registry,
-    pub(crate) execs: exec::Execs,
+    pub(crate) execs: execs::Execs,
     pub(crate) housekeeping: housekeeping::Housekeeping,
     /// Parent of the cgroups of containers that name none.
     pub(crate) cgroup_parent: String,
@@ -82,28 +84,4 @@ pub(crate) struct Inner {
     pub(crate) init_binary: Option<std::path::PathBuf>,
     /// Where the output of attached clients waits that do not read.
     pub(crate) spill: streams::SpillOptions,
-}
-
-/// Runs a change to its end in a task of its own, whether or not its client stays.
-pub(crate) async fn to_the_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    match tokio::spawn(change).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::system(format!(
-            "a task of the daemon ended early: {e}"
-        ))),
-    }
-}
-
-/// Runs work that blocks off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::system(format!(
-            "a task of the daemon ended early: {e}"
-        ))),
-    }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use execs::{Execs, Tools};
 use model::{ContainerId, Context, Error, Intent, Result, limits};
-use state::{ContainerRow, Contents, Damaged, Ledger, Table};
+use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -36,7 +37,7 @@ impl Engine {
         let stores = tokio::spawn(crate::blocking(move || open_stores(&opened)));
         let cgroup_parent = config.runtime.cgroup_parent.clone();
         let runtimes = runtime::Runtimes::open(config.runtime);
-        let facts = spec::HostFacts::probe();
+        let facts = Arc::new(spec::HostFacts::probe());
         let (ledger, contents, store) = stores
             .await
             .map_err(|e| Error::system(format!("opening the stores ended early: {e}")))??;
@@ -51,7 +52,7 @@ impl Engine {
             images,
             tags,
             volumes,
-            execs,
+            execs: exec_rows,
             damaged,
             ..
         } = contents;
@@ -60,16 +61,25 @@ impl Engine {
             .iter()
             .any(|d| matches!(d.table, Table::Images | Table::Containers));
         let warnings = damaged.iter().map(warning).collect();
+        let spill = spill_options(&layout, config.spill_bytes_max);
+        let tools = Tools {
+            runtimes: runtimes.clone(),
+            ledger: ledger.clone(),
+            facts: facts.clone(),
+            spill: spill.clone(),
+            now: host.now.clone(),
+            random: host.random.clone(),
+        };
         let engine = Self {
             inner: Arc::new(Inner {
                 facts,
                 images: ImageIndex::new(store, images, tags),
                 volumes: volumes::Volumes::new(volumes, layout.volumes()),
                 registry: Registry::default(),
-                execs: crate::exec::Execs::default(),
+                execs: Execs::new(tools),
                 housekeeping: crate::housekeeping::Housekeeping::default(),
                 init_binary: find_init(&config.init_paths),
-                spill: spill_options(&layout, config.spill_bytes_max),
+                spill,
                 host,
                 layout,
                 ledger,
@@ -81,20 +91,34 @@ impl Engine {
                 boot_written: AtomicBool::new(same_boot),
             }),
         };
-        engine.recover_all(containers, same_boot).await;
-        damaged.iter().for_each(|d| engine.show_damaged(d));
-        engine.recover_execs(execs, same_boot).await;
-        engine.inner.tidy_soon();
-        if let Err(e) = engine.inner.write_boot().await {
+        engine
+            .take_over(containers, exec_rows, &damaged, same_boot)
+            .await;
+        Ok(engine)
+    }
+
+    /// Takes back what the ledger names, then begins to take away what it does not.
+    async fn take_over(
+        &self,
+        containers: Vec<ContainerRow>,
+        execs: Vec<ExecRow>,
+        damaged: &[Damaged],
+        same_boot: bool,
+    ) {
+        self.recover_all(containers, same_boot).await;
+        damaged.iter().for_each(|d| self.show_damaged(d));
+        let lives = |container: &ContainerId| self.inner.registry.has_id(container.as_str());
+        self.inner.execs.recover(execs, same_boot, lives).await;
+        self.inner.tidy_soon();
+        if let Err(e) = self.inner.write_boot().await {
             // A daemon must start on a full disk, too.
             tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
         // A writable layer may be of a container whose row is too damaged to be shown.
         let hidden =
-            |d: &Damaged| d.table == Table::Containers && !engine.inner.registry.has_id(&d.key);
-        engine.sweep_in_background(!damaged.iter().any(hidden));
-        engine.choose_runtime();
-        Ok(engine)
+            |d: &Damaged| d.table == Table::Containers && !self.inner.registry.has_id(&d.key);
+        self.sweep_in_background(!damaged.iter().any(hidden));
+        self.choose_runtime();
     }
 
     /// Takes away what no row names. Nobody waits for it, and what cannot go is left for the next

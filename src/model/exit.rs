@@ -69,6 +69,15 @@ impl ExitStatus {
     }
 }
 
+/// The end of a wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitOutcome {
+    /// The exit code.
+    pub status_code: i64,
+    /// Why the code means nothing, when it does not.
+    pub error: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,7 +34,7 @@ pub use container::{
 pub use digest::Digest;
 pub use error::{Context, Error, Kind, Result};
 pub use exec::{ExecEnded, ExecRunning, ExecSpec, ExecState};
-pub use exit::{ExitReason, ExitStatus};
+pub use exit::{ExitReason, ExitStatus, WaitOutcome};
 pub use filter::Filters;
 pub use id::{ContainerId, ContainerName, ExecId, VolumeName};
 pub use image::{ImageConfig, ImageRecord, Layer};

@@ -9,11 +9,13 @@
 //! This room never sees HTTP, a runtime's command line or a container's name: it is given a
 //! socket's path, a file's path and the word that the container has ended.
 
+mod attachment;
 pub mod detach;
 pub mod hub;
 pub mod logs;
 pub mod stdcopy;
 
+pub use attachment::{AttachInput, AttachOutput, Attachment, Form, InputEnd};
 pub use hub::{Hub, HubOptions, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want};
 pub use logs::{FollowHandle, LogOptions, LogReader, Skipped};
 pub use stdcopy::StreamId;

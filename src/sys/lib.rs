@@ -20,3 +20,4 @@ pub mod rootfs;
 pub mod seqpacket;
 pub mod spawn;
 pub mod spill_file;
+pub mod task;

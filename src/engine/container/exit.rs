@@ -1,12 +1,12 @@
 //! The end of a container's process: record it, tell everybody, then clean up.
 
-use model::{ContainerState, Exited, Intent, Running, Timestamp};
+use model::{ContainerState, Exited, Intent, Running, Timestamp, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
 use crate::container::handle::{Found, Message};
 use crate::container::wait::Lifecycle;
-use crate::container::{Change, RemoveContainer, WaitOutcome};
+use crate::container::{Change, RemoveContainer};
 
 impl Actor {
     /// Takes in what the container's conmon and init did.

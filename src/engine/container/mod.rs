@@ -37,7 +37,7 @@ pub(crate) use refusal::{check, check_as};
 pub(crate) use registry::Registry;
 pub use request::{
     Change, CreateContainer, Created, ListContainers, ProcessTable, Pruned, RemoveContainer,
-    StopContainer, WaitCondition, WaitOutcome,
+    StopContainer, WaitCondition,
 };
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;

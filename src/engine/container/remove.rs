@@ -124,7 +124,7 @@ impl Inner {
             _ => {}
         }
         self.volumes.forget(&names);
-        self.forget_execs_of(&view.id).await;
+        self.execs.forget_of(&view.id).await;
         drop(gate);
         crate::blocking(move || doomed.into_iter().try_for_each(volumes::Doomed::remove)).await
     }

@@ -86,15 +86,6 @@ pub enum WaitCondition {
     Removed,
 }
 
-/// The end of a wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitOutcome {
-    /// The exit code.
-    pub status_code: i64,
-    /// Why the code means nothing, when it does not.
-    pub error: Option<String>,
-}
-
 /// `top`: the container's processes.
 #[derive(Debug, Clone)]
 pub struct ProcessTable {

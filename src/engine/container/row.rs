@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{Layer, MountSource};
+use model::{Layer, MountSource, WaitOutcome};
 use state::ContainerRow;
 
 use crate::Inner;
 use crate::container::wait::Lifecycle;
-use crate::container::{ContainerPaths, ContainerView, MountView, WaitOutcome};
+use crate::container::{ContainerPaths, ContainerView, MountView};
 
 /// The picture of a row; `layers` are its image's.
 pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> ContainerView {

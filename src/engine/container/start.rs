@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use model::{ContainerState, Error, Intent, Result, Running, StartFailure};
+use model::{ContainerState, Error, Intent, Result, Running, StartFailure, WaitOutcome};
 use rules::Operation;
 use runtime::{CreateTask, RuntimeName, StartError, Task};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::Inner;
 use crate::container::actor::{Actor, Done, Starting, answer};
 use crate::container::exit::auto_removal;
 use crate::container::handle::Reply;
-use crate::container::{Change, ContainerView, WaitOutcome, check};
+use crate::container::{Change, ContainerView, check};
 
 /// A start that came to an end.
 #[derive(Debug)]

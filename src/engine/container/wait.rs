@@ -6,7 +6,9 @@
 
 use tokio::sync::watch;
 
-use crate::container::{WaitCondition, WaitOutcome};
+use model::WaitOutcome;
+
+use crate::container::WaitCondition;
 
 /// What waiters need to know, published by the container's task.
 #[derive(Debug, Clone, Default)]

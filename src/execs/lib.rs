@@ -7,30 +7,36 @@
 //! | `session` | one session: its state, its streams, its mailbox |
 //! | `run` | from a start to the end of the process |
 //! | `recover` | taking sessions back when the daemon starts |
-//! | this one | the use cases, seen from outside |
+//! | `rows` | what the ledger remembers of them |
+//! | this one | what can be done with a session |
 //!
 //! A session's process has a conmon of its own, so it survives the daemon as the container does.
 //! Its row is written when it is started, before the first effect on the host.
+//!
+//! This room does not find containers and does not know whether one runs: it is given a
+//! [`Target`] by `engine`, which asks before.
 
 mod recover;
 mod registry;
+mod rows;
 mod run;
 mod session;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ContainerId, Error, ExecId, ExecSpec, ExecState, Kind, Result, Signal, limits};
-use rules::Operation;
-use streams::Want;
+use model::{
+    ContainerId, ContainerSpec, Error, ExecId, ExecSpec, ExecState, Kind, Result, Signal,
+    Timestamp, WaitOutcome, limits,
+};
+use runtime::{RuntimeName, Runtimes};
 use streams::detach::{DEFAULT_KEYS, Detector};
+use streams::{AttachInput, AttachOutput, Attachment, Form, SpillOptions, Want};
+use sys::task::to_the_end;
 
-pub(crate) use registry::Execs;
+use registry::Registry;
 use session::{Command, Session};
-
-use crate::attach::Form;
-use crate::container::{WaitOutcome, check, check_as};
-use crate::{AttachInput, AttachOutput, Attachment, Engine};
 
 /// A session as clients see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,25 +62,72 @@ pub struct StartExec {
     pub console_size: Option<(u16, u16)>,
 }
 
-impl Engine {
-    /// Makes a session in a running container. Nothing runs yet.
+/// The container that a session is to run in; it runs and is not paused.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What it was asked to be. It is read, and never changed.
+    pub spec: Arc<ContainerSpec>,
+    /// Its root file system, as the host sees it.
+    pub rootfs: PathBuf,
+    /// Its OCI runtime.
+    pub runtime: RuntimeName,
+}
+
+/// What sessions are made with.
+#[derive(Clone)]
+pub struct Tools {
+    /// conmon and the OCI runtimes.
+    pub runtimes: Runtimes,
+    /// Where their rows are.
+    pub ledger: state::Ledger,
+    /// What the process object depends on.
+    pub facts: Arc<spec::HostFacts>,
+    /// Where the output of clients waits that do not read.
+    pub spill: SpillOptions,
+    /// Wall clock.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// 32 unpredictable bytes, for ids.
+    pub random: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+}
+
+impl std::fmt::Debug for Tools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tools").finish_non_exhaustive()
+    }
+}
+
+/// All sessions of the daemon: a cheap handle, cloned freely.
+#[derive(Debug, Clone)]
+pub struct Execs {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tools: Tools,
+    registry: Registry,
+}
+
+impl Execs {
+    /// No sessions yet.
+    pub fn new(tools: Tools) -> Self {
+        let registry = Registry::default();
+        let inner = Arc::new(Inner { tools, registry });
+        Self { inner }
+    }
+
+    /// Makes a session in a container. Nothing runs yet.
     ///
     /// # Errors
-    /// 404; 409 when the container does not run or is paused; 400 for an empty command; too many
-    /// sessions.
-    pub async fn create_exec(&self, container: &str, mut spec: ExecSpec) -> Result<ExecId> {
-        let view = self.container(container)?;
-        check_as(&view, container, Operation::Exec)?;
+    /// 400 for an empty command; too many sessions.
+    pub fn create(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecId> {
         check_spec(&spec)?;
-        if spec.user.is_empty() {
-            spec.user.clone_from(&view.spec.user);
-        }
-        let id = ExecId::from_bytes((self.inner.host.random)());
-        let created_at = (self.inner.host.now)();
-        let session = Session::new(&self.inner, id.clone(), view.id.clone(), created_at, spec);
-        if let Some(evicted) = self.inner.execs.insert(session)? {
+        let tools = &self.inner.tools;
+        let id = ExecId::from_bytes((tools.random)());
+        let session = Session::new(tools, id.clone(), container, (tools.now)(), spec);
+        if let Some(evicted) = self.inner.registry.insert(session)? {
             let inner = self.inner.clone();
-            tokio::spawn(async move { inner.forget_session(&evicted).await });
+            tokio::spawn(async move { inner.forget(&evicted).await });
         }
         Ok(id)
     }
@@ -83,46 +136,42 @@ impl Engine {
     ///
     /// # Errors
     /// `No such exec instance: x`.
-    pub fn exec(&self, id: &str) -> Result<ExecView> {
-        Ok(self.inner.execs.find(id)?.view())
+    pub fn find(&self, id: &str) -> Result<ExecView> {
+        Ok(self.inner.registry.find(id)?.view())
     }
 
-    /// The sessions of a container that are not over, for its inspect.
-    pub fn open_execs(&self, container: &ContainerId) -> Vec<ExecId> {
-        self.inner.execs.open_ids(container)
-    }
-
-    /// The sessions of a container, oldest first.
+    /// The container of a session.
     ///
     /// # Errors
     /// 404.
-    pub fn container_execs(&self, container: &str) -> Result<Vec<ExecView>> {
-        let view = self.container(container)?;
-        let sessions = self.inner.execs.of(&view.id);
-        Ok(sessions.iter().map(|s| s.view()).collect())
+    pub fn container_of(&self, id: &str) -> Result<ContainerId> {
+        Ok(self.inner.registry.find(id)?.container_id.clone())
     }
 
-    /// Whether a session can be started now: what is answered before the connection is taken
-    /// over.
-    ///
-    /// # Errors
-    /// 404; 409 when the container does not run or is paused.
-    pub fn check_exec(&self, id: &str) -> Result<()> {
-        let session = self.inner.execs.find(id)?;
-        let container = self.container(session.container_id.as_str())?;
-        check(&container, Operation::Exec)
+    /// The sessions of a container that are not over, for its inspect.
+    pub fn open_ids(&self, container: &ContainerId) -> Vec<ExecId> {
+        self.inner.registry.open_ids(container)
+    }
+
+    /// The sessions of a container, oldest first.
+    pub fn of(&self, container: &ContainerId) -> Vec<ExecView> {
+        let sessions = self.inner.registry.of(container);
+        sessions.iter().map(|s| s.view()).collect()
     }
 
     /// Starts a session; attached unless it is to be detached. What the command writes first
     /// reaches the one who is attached. The command runs on whatever becomes of the client.
     ///
     /// # Errors
-    /// 404; 409 when it was started already, or the container does not run; what the runtime said
-    /// when the command could not be run, with the exit code 126 in its state.
-    pub async fn start_exec(&self, id: &str, request: StartExec) -> Result<Option<Attachment>> {
-        let session = self.inner.execs.find(id)?;
-        let container = self.container(session.container_id.as_str())?;
-        check(&container, Operation::Exec)?;
+    /// 404; 409 when it was started already; what the runtime said when the command could not be
+    /// run, with the exit code 126 in its state.
+    pub async fn start(
+        &self,
+        id: &str,
+        target: Target,
+        request: StartExec,
+    ) -> Result<Option<Attachment>> {
+        let session = self.inner.registry.find(id)?;
         // Attached first: from the claim on there is a start to be brought to an end.
         let attachment = match request.detach {
             true => None,
@@ -130,8 +179,7 @@ impl Engine {
         };
         session.claim(request.console_size)?;
         let (inner, run) = (self.inner.clone(), session.clone());
-        let started =
-            crate::to_the_end(async move { run::start(&inner, &run, &container).await }).await;
+        let started = to_the_end(async move { run::start(&inner, &run, &target).await }).await;
         if let Err(e) = &started {
             session.give_up(self.inner.never_ran(e.message()));
         }
@@ -142,8 +190,8 @@ impl Engine {
     ///
     /// # Errors
     /// 404; 409 when it is over.
-    pub fn attach_exec(&self, id: &str) -> Result<Attachment> {
-        let session = self.inner.execs.find(id)?;
+    pub fn attach(&self, id: &str) -> Result<Attachment> {
+        let session = self.inner.registry.find(id)?;
         let attachment = attach_to(&session, session.spec.tty)?;
         // Asked after: one that ends from now on ends the attachment.
         if session.state().ended().is_some() {
@@ -156,8 +204,8 @@ impl Engine {
     ///
     /// # Errors
     /// 404 when it is not there or over.
-    pub async fn resize_exec(&self, id: &str, height: u16, width: u16) -> Result<()> {
-        let session = self.inner.execs.find(id)?;
+    pub async fn resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
+        let session = self.inner.registry.find(id)?;
         if session.resize_before_start(height, width) {
             return Ok(());
         }
@@ -173,8 +221,8 @@ impl Engine {
     ///
     /// # Errors
     /// 404.
-    pub fn wait_exec(&self, id: &str) -> Result<impl Future<Output = WaitOutcome> + Send + use<>> {
-        let session = self.inner.execs.find(id)?;
+    pub fn wait(&self, id: &str) -> Result<impl Future<Output = WaitOutcome> + Send + use<>> {
+        let session = self.inner.registry.find(id)?;
         Ok(async move { session.ended().await })
     }
 
@@ -182,8 +230,8 @@ impl Engine {
     ///
     /// # Errors
     /// 404; 409 when it does not run.
-    pub async fn kill_exec(&self, id: &str, signal: Signal) -> Result<()> {
-        let session = self.inner.execs.find(id)?;
+    pub async fn kill(&self, id: &str, signal: Signal) -> Result<()> {
+        let session = self.inner.registry.find(id)?;
         session.started().await;
         session.ask(|reply| Command::Signal(signal, reply)).await
     }
@@ -193,21 +241,20 @@ impl Engine {
     ///
     /// # Errors
     /// 404; 409 when it was not started; a process that survives SIGKILL.
-    pub async fn stop_exec(&self, id: &str, grace: Duration) -> Result<()> {
-        let session = self.inner.execs.find(id)?;
-        crate::to_the_end(async move { stop(&session, grace).await }).await
+    pub async fn stop(&self, id: &str, grace: Duration) -> Result<()> {
+        let session = self.inner.registry.find(id)?;
+        to_the_end(async move { stop(&session, grace).await }).await
     }
 
     /// Forgets a session; with `force` its process is killed first.
     ///
     /// # Errors
     /// 404; 409 when it runs and `force` is not set.
-    pub async fn remove_exec(&self, id: &str, force: bool) -> Result<()> {
-        let session = self.inner.execs.find(id)?;
+    pub async fn remove(&self, id: &str, force: bool) -> Result<()> {
+        let session = self.inner.registry.find(id)?;
         let inner = self.inner.clone();
-        crate::to_the_end(async move {
-            let removed = || inner.never_ran("removed before it was started");
-            if !session.retire(removed()) {
+        to_the_end(async move {
+            if !session.retire(inner.never_ran("removed before it was started")) {
                 if !force {
                     return Err(Error::conflict(format!(
                         "exec {} is running: stop it before removing or force remove",
@@ -216,11 +263,19 @@ impl Engine {
                 }
                 stop(&session, Duration::ZERO).await?;
             }
-            inner.execs.remove(&session.id);
-            inner.forget_session(&session).await;
+            inner.registry.remove(&session.id);
+            inner.forget(&session).await;
             Ok(())
         })
         .await
+    }
+
+    /// Lets go of the sessions of a container that is gone; their rows went with its own.
+    pub async fn forget_of(&self, container: &ContainerId) {
+        for session in self.inner.registry.take_of(container) {
+            session.retire(self.inner.never_ran("its container was removed"));
+            session.hub.finished().await;
+        }
     }
 }
 
@@ -276,7 +331,7 @@ fn attach_to(session: &Arc<Session>, raw: bool) -> Result<Attachment> {
         writer.map(|writer| AttachInput::new(writer, spec.tty.then(|| Detector::new(&keys))));
     Ok(Attachment {
         tty: raw,
-        output: AttachOutput::live(live, Form::of(spec.tty, raw)),
+        output: AttachOutput::new(None, Some(live), Form::of(spec.tty, raw)),
         input,
     })
 }

@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{ContainerId, Error, ExecId, ExecState, Kind, Result, Timestamp, limits};
 
-use super::session::Session;
+use crate::session::Session;
 
 /// The sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Execs {
+pub(crate) struct Registry {
     all: Mutex<HashMap<ExecId, Arc<Session>>>,
 }
 
-impl Execs {
+impl Registry {
     /// Makes a session known. When there are too many, the one that ended first makes room, or
     /// the oldest that was never started: it is returned, to be forgotten.
     ///
     /// # Errors
     /// When all of them run.
-    pub(super) fn insert(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>> {
+    pub(crate) fn insert(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>> {
         let mut all = self.lock();
         let mut evicted = None;
         if all.len() >= limits::EXECS_MAX {
@@ -45,7 +45,7 @@ impl Execs {
     }
 
     /// The session of exactly this id.
-    pub(super) fn find(&self, id: &str) -> Result<Arc<Session>> {
+    pub(crate) fn find(&self, id: &str) -> Result<Arc<Session>> {
         self.lock().get(id).cloned().ok_or_else(|| {
             let shown: String = id.chars().take(256).collect();
             Error::not_found(format!("No such exec instance: {shown}"))
@@ -53,7 +53,7 @@ impl Execs {
     }
 
     /// A container's sessions, oldest first.
-    pub(super) fn of(&self, container: &ContainerId) -> Vec<Arc<Session>> {
+    pub(crate) fn of(&self, container: &ContainerId) -> Vec<Arc<Session>> {
         let mut found: BTreeMap<(Timestamp, ExecId), Arc<Session>> = BTreeMap::new();
         for session in self.lock().values() {
             if session.container_id == *container {
@@ -65,7 +65,7 @@ impl Execs {
     }
 
     /// The ids of a container's sessions that are not over, for inspect.
-    pub(super) fn open_ids(&self, container: &ContainerId) -> Vec<ExecId> {
+    pub(crate) fn open_ids(&self, container: &ContainerId) -> Vec<ExecId> {
         let open = |s: &Arc<Session>| s.finished_at().is_none();
         let of = self.of(container);
         of.iter()
@@ -75,12 +75,12 @@ impl Execs {
     }
 
     /// Forgets one.
-    pub(super) fn remove(&self, id: &ExecId) {
+    pub(crate) fn remove(&self, id: &ExecId) {
         self.lock().remove(id);
     }
 
     /// Takes out those of a container that is gone.
-    pub(super) fn take_of(&self, container: &ContainerId) -> Vec<Arc<Session>> {
+    pub(crate) fn take_of(&self, container: &ContainerId) -> Vec<Arc<Session>> {
         let mut all = self.lock();
         all.extract_if(|_, s| s.container_id == *container)
             .map(|(_, session)| session)
@@ -88,7 +88,7 @@ impl Execs {
     }
 
     /// Takes out those that were kept long enough.
-    pub(super) fn take_expired(&self, now: Timestamp) -> Vec<Arc<Session>> {
+    pub(crate) fn take_expired(&self, now: Timestamp) -> Vec<Arc<Session>> {
         let age = |since: Timestamp| now.duration_since(since).unsigned_abs();
         let expired = |session: &Session| match session.state() {
             ExecState::Created => age(session.created_at) > limits::EXEC_UNSTARTED_KEPT,

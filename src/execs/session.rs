@@ -3,21 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{
-    ContainerId, Error, ExecEnded, ExecId, ExecSpec, ExecState, Result, Signal, Timestamp, limits,
+    ContainerId, Error, ExecEnded, ExecId, ExecSpec, ExecState, Result, Signal, Timestamp,
+    WaitOutcome, limits,
 };
 use streams::{Hub, HubOptions, StdinPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::ExecView;
-use crate::Inner;
-use crate::container::WaitOutcome;
+use crate::{ExecView, Tools};
 
 /// Where an answer goes.
-pub(super) type Reply = oneshot::Sender<Result<()>>;
+pub(crate) type Reply = oneshot::Sender<Result<()>>;
 
 /// What can be asked of a running session's task.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(crate) enum Command {
     Signal(Signal, Reply),
     Resize(u16, u16, Reply),
 }
@@ -25,11 +24,11 @@ pub(super) enum Command {
 /// A session, seen from outside its task.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(super) id: ExecId,
-    pub(super) container_id: ContainerId,
-    pub(super) created_at: Timestamp,
-    pub(super) spec: ExecSpec,
-    pub(super) hub: Hub,
+    pub(crate) id: ExecId,
+    pub(crate) container_id: ContainerId,
+    pub(crate) created_at: Timestamp,
+    pub(crate) spec: ExecSpec,
+    pub(crate) hub: Hub,
     state: watch::Sender<ExecState>,
     /// The terminal's first size, as last asked for.
     console_size: Mutex<Option<(u16, u16)>>,
@@ -39,8 +38,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        engine: &Inner,
+    pub(crate) fn new(
+        tools: &Tools,
         id: ExecId,
         container_id: ContainerId,
         created_at: Timestamp,
@@ -50,7 +49,7 @@ impl Session {
             tty: spec.tty,
             stdin: stdin_policy(&spec),
             ring_bytes: limits::CLIENT_RING_BYTES,
-            spill: Some(engine.spill.clone()),
+            spill: Some(tools.spill.clone()),
         };
         let (commands, inbox) = mpsc::channel(limits::CONTAINER_QUEUE_MAX);
         Arc::new(Self {
@@ -66,7 +65,7 @@ impl Session {
         })
     }
 
-    pub(super) fn view(&self) -> ExecView {
+    pub(crate) fn view(&self) -> ExecView {
         ExecView {
             id: self.id.clone(),
             container_id: self.container_id.clone(),
@@ -75,16 +74,16 @@ impl Session {
         }
     }
 
-    pub(super) fn state(&self) -> ExecState {
+    pub(crate) fn state(&self) -> ExecState {
         self.state.borrow().clone()
     }
 
-    pub(super) fn finished_at(&self) -> Option<Timestamp> {
+    pub(crate) fn finished_at(&self) -> Option<Timestamp> {
         self.state.borrow().ended().map(|ended| ended.finished_at)
     }
 
     /// Publishes a state. Only who claimed the session does.
-    pub(super) fn publish(&self, state: ExecState) {
+    pub(crate) fn publish(&self, state: ExecState) {
         self.state.send_replace(state);
     }
 
@@ -92,7 +91,7 @@ impl Session {
     ///
     /// # Errors
     /// Docker's words for one that was started before.
-    pub(super) fn claim(&self, console_size: Option<(u16, u16)>) -> Result<()> {
+    pub(crate) fn claim(&self, console_size: Option<(u16, u16)>) -> Result<()> {
         let mut size = self.size();
         let mut refusal = None;
         self.state.send_if_modified(|state| {
@@ -122,7 +121,7 @@ impl Session {
     /// Ends one that is in none of the states in which something is on the host, for good: nobody
     /// can start it after that. False for one that is starting or runs; those are ended by their
     /// process.
-    pub(super) fn retire(&self, end: ExecEnded) -> bool {
+    pub(crate) fn retire(&self, end: ExecEnded) -> bool {
         let mut is_over = true;
         self.state.send_if_modified(|state| match state {
             ExecState::Created => {
@@ -139,7 +138,7 @@ impl Session {
     }
 
     /// Ends one whose start was cut short by a fault of ours.
-    pub(super) fn give_up(&self, end: ExecEnded) {
+    pub(crate) fn give_up(&self, end: ExecEnded) {
         self.state.send_if_modified(|state| {
             let starting = matches!(state, ExecState::Starting);
             if starting {
@@ -150,7 +149,7 @@ impl Session {
     }
 
     /// What is to run, with the size that was asked for last.
-    pub(super) fn spec_to_run(&self) -> ExecSpec {
+    pub(crate) fn spec_to_run(&self) -> ExecSpec {
         ExecSpec {
             console_size: *self.size(),
             ..self.spec.clone()
@@ -158,7 +157,7 @@ impl Session {
     }
 
     /// Remembers a size for the start; false when that is over.
-    pub(super) fn resize_before_start(&self, height: u16, width: u16) -> bool {
+    pub(crate) fn resize_before_start(&self, height: u16, width: u16) -> bool {
         // The lock is the claim's, too: a size that is taken here is one the start sees.
         let mut size = self.size();
         let created = matches!(*self.state.borrow(), ExecState::Created);
@@ -169,14 +168,14 @@ impl Session {
     }
 
     /// Resolves when it is known whether the process came to run.
-    pub(super) async fn started(&self) {
+    pub(crate) async fn started(&self) {
         let mut state = self.state.subscribe();
         let known = |state: &ExecState| !matches!(state, ExecState::Starting);
         drop(state.wait_for(known).await);
     }
 
     /// Resolves with its end.
-    pub(super) async fn ended(&self) -> WaitOutcome {
+    pub(crate) async fn ended(&self) -> WaitOutcome {
         let mut state = self.state.subscribe();
         let over = state.wait_for(|state| state.ended().is_some()).await;
         let ended = over.as_ref().ok().and_then(|state| state.ended());
@@ -187,7 +186,7 @@ impl Session {
     }
 
     /// Asks the session's task.
-    pub(super) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<()> {
+    pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<()> {
         let not_running = || Error::conflict(format!("exec {} is not running", self.id));
         if self.state.borrow().running().is_none() {
             return Err(not_running());
@@ -199,7 +198,7 @@ impl Session {
     }
 
     /// The task's end of the mailbox; to be taken once.
-    pub(super) fn take_inbox(&self) -> Option<mpsc::Receiver<Command>> {
+    pub(crate) fn take_inbox(&self) -> Option<mpsc::Receiver<Command>> {
         self.inbox
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -4,44 +4,49 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ExecId, ExecState};
+use model::{ContainerId, ExecId, ExecState};
 use runtime::{AdoptExec, AdoptedExec};
 use state::ExecRow;
 
-use super::run;
-use super::session::Session;
-use crate::{Engine, Inner};
+use crate::session::Session;
+use crate::{Execs, Inner, run};
 
 /// How often sessions are looked through for those that were kept long enough.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(30);
 /// How often the host is asked again when it could not say what became of a session.
 const ASK_AGAIN_PERIOD: Duration = Duration::from_secs(5);
 
-impl Engine {
+impl Execs {
     /// Takes the sessions of an earlier daemon back. Those of an earlier boot are over and gone.
     /// Each is looked for in a task of its own, so nobody waits; until it is found it shows as
     /// it was last known.
-    pub(crate) async fn recover_execs(&self, rows: Vec<ExecRow>, same_boot: bool) {
-        let runtimes = self.inner.runtimes.clone();
+    ///
+    /// `lives` says whether there is such a container.
+    pub async fn recover(
+        &self,
+        rows: Vec<ExecRow>,
+        same_boot: bool,
+        lives: impl Fn(&ContainerId) -> bool,
+    ) {
+        let runtimes = self.inner.tools.runtimes.clone();
         // Before anybody can make a session: later those of the new daemon would be among them.
         let found = tokio::task::spawn_blocking(move || runtimes.exec_files()).await;
         let mut strangers = found.unwrap_or_default();
         for row in rows {
-            let lives = same_boot && self.inner.registry.has_id(row.container_id.as_str());
-            if !lives {
+            if !same_boot || !lives(&row.container_id) {
                 let (inner, id) = (self.inner.clone(), row.id.clone());
-                tokio::spawn(async move { inner.forget_exec_row(&id).await });
+                tokio::spawn(async move { inner.delete_row(&id).await });
                 continue;
             }
             strangers.remove(&row.id);
             let session = Session::new(
-                &self.inner,
+                &self.inner.tools,
                 row.id.clone(),
                 row.container_id.clone(),
                 row.created_at,
                 row.spec,
             );
-            if let Err(e) = self.inner.execs.insert(session.clone()) {
+            if let Err(e) = self.inner.registry.insert(session.clone()) {
                 tracing::error!(exec = row.id.short(), error = %e, "not taken back");
                 continue;
             }
@@ -77,7 +82,7 @@ impl Engine {
 
     /// Files that no row names are of sessions of an earlier boot, or of containers that are gone.
     fn discard_strangers(&self, strangers: BTreeSet<ExecId>) {
-        let runtimes = self.inner.runtimes.clone();
+        let runtimes = self.inner.tools.runtimes.clone();
         tokio::spawn(async move {
             for id in strangers {
                 runtimes.discard_exec(&id).await;
@@ -92,9 +97,9 @@ impl Engine {
             loop {
                 tokio::time::sleep(EXPIRY_PERIOD).await;
                 let Some(inner) = weak.upgrade() else { return };
-                let now = (inner.host.now)();
-                for session in inner.execs.take_expired(now) {
-                    inner.forget_session(&session).await;
+                let now = (inner.tools.now)();
+                for session in inner.registry.take_expired(now) {
+                    inner.forget(&session).await;
                 }
             }
         });
@@ -103,10 +108,10 @@ impl Engine {
 
 /// Finds out what became of a session. While the host cannot say, it is asked again: what may be
 /// alive is not declared over.
-async fn take_back(engine: &Arc<Inner>, session: &Arc<Session>, request: AdoptExec) {
+async fn take_back(execs: &Arc<Inner>, session: &Arc<Session>, request: AdoptExec) {
     let pid = request.process.map(|process| process.pid);
     let adopted = loop {
-        match engine.runtimes.adopt_exec(request.clone()).await {
+        match execs.tools.runtimes.adopt_exec(request.clone()).await {
             Ok(adopted) => break adopted,
             Err(e) => {
                 tracing::error!(exec = session.id.short(), error = %e, "an exec cannot be found out about: asking again");
@@ -121,12 +126,12 @@ async fn take_back(engine: &Arc<Inner>, session: &Arc<Session>, request: AdoptEx
                 process: task.process(),
                 monitor: task.monitor(),
             }));
-            engine.update_exec(session).await;
-            run::watch(engine, session, *task);
+            execs.update_row(session).await;
+            run::watch(execs, session, *task);
         }
         AdoptedExec::Exited(report) => {
-            run::end(engine, session, pid, &report).await;
-            run::clean_up(engine, session, None).await;
+            run::end(execs, session, pid, &report).await;
+            run::clean_up(execs, session, None).await;
         }
     }
 }

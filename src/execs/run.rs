@@ -1,0 +1,176 @@
+//! From a start to the end of the process.
+//!
+//! ```text
+//!   row: Starting --> process.json, conmon --> streams --> command runs --> row: Running --> task
+//!                                                                              ... row: Ended
+//! ```
+
+use std::sync::Arc;
+
+use model::{ExecEnded, ExecRunning, ExecState, Pid, Result};
+use runtime::{CreateExec, ExecTask, ExitReport, StartError, StartedExec, Stdin, TaskEvent};
+use spec::{ExecInput, exec_process};
+use sys::task::blocking;
+use tokio::sync::mpsc;
+
+use crate::session::{Command, Session};
+use crate::{Inner, Target};
+
+/// Runs a session that was claimed up to where its command runs. It goes on in a task of its own.
+///
+/// # Errors
+/// In Docker's words; the session is over then.
+pub(super) async fn start(
+    execs: &Arc<Inner>,
+    session: &Arc<Session>,
+    target: &Target,
+) -> Result<()> {
+    let started = match execs.insert_row(session).await {
+        Ok(()) => launch(execs, session, target).await,
+        Err(e) => Err(e.into()),
+    };
+    match started {
+        Ok(StartedExec::Running(task)) => {
+            let running = ExecRunning {
+                process: task.process(),
+                monitor: task.monitor(),
+            };
+            session.publish(ExecState::Running(running));
+            execs.update_row(session).await;
+            watch(execs, session, *task);
+            Ok(())
+        }
+        Ok(StartedExec::Ended(pid, report)) => {
+            end(execs, session, Some(pid), &report).await;
+            clean_up(execs, session, None).await;
+            Ok(())
+        }
+        Err(failure) => {
+            tracing::info!(exec = session.id.short(), error = %failure.error, "exec failed");
+            let end = execs.never_ran(failure.error.message());
+            session.publish(ExecState::Ended(end));
+            execs.update_row(session).await;
+            session.hub.finished().await;
+            Err(failure.error)
+        }
+    }
+}
+
+async fn launch(
+    execs: &Arc<Inner>,
+    session: &Arc<Session>,
+    target: &Target,
+) -> Result<StartedExec, StartError> {
+    let request = CreateExec {
+        id: session.id.clone(),
+        container: session.container_id.clone(),
+        runtime: target.runtime.clone(),
+        process_json: process_json(execs, session, target).await?,
+        tty: session.spec.tty,
+        stdin: match (session.spec.tty, session.spec.stdin) {
+            (true, _) => Stdin::Open,
+            (false, true) => Stdin::Once,
+            (false, false) => Stdin::Closed,
+        },
+    };
+    let prepared = execs.tools.runtimes.prepare_exec(request).await?;
+    if let Err(e) = session.hub.connect(&prepared.attach_socket()) {
+        prepared.abandon().await;
+        return Err(e.into());
+    }
+    prepared.start().await
+}
+
+/// The process object, its user looked up in the container's root. Blocking work.
+async fn process_json(
+    execs: &Arc<Inner>,
+    session: &Arc<Session>,
+    target: &Target,
+) -> Result<Vec<u8>> {
+    let (facts, target) = (execs.tools.facts.clone(), target.clone());
+    let exec = session.spec_to_run();
+    blocking(move || {
+        let user = spec::user::resolve(&target.rootfs, &exec.user, &target.spec.group_add)?;
+        exec_process(&ExecInput {
+            container: &target.spec,
+            exec: &exec,
+            user: &user,
+            host: &facts,
+        })
+    })
+    .await
+}
+
+/// The session's task: it ends with its process.
+pub(super) fn watch(execs: &Arc<Inner>, session: &Arc<Session>, task: ExecTask) {
+    let Some(inbox) = session.take_inbox() else {
+        tracing::error!(exec = session.id.short(), "a session has two tasks");
+        return;
+    };
+    let (execs, session) = (execs.clone(), session.clone());
+    tokio::spawn(async move { supervise(&execs, &session, task, inbox).await });
+}
+
+async fn supervise(
+    execs: &Arc<Inner>,
+    session: &Arc<Session>,
+    mut task: ExecTask,
+    mut inbox: mpsc::Receiver<Command>,
+) {
+    let report = loop {
+        tokio::select! {
+            // An end that is there is told before it is asked for.
+            biased;
+            event = task.next_event() => match event {
+                TaskEvent::Exited(report) => break report,
+                TaskEvent::MonitorLost => {
+                    tracing::warn!(exec = session.id.short(), "conmon died: the exec runs on without streams");
+                    session.hub.finished().await;
+                }
+            },
+            command = inbox.recv() => match command {
+                Some(Command::Signal(signal, reply)) => drop(reply.send(task.signal(signal))),
+                Some(Command::Resize(height, width, reply)) => {
+                    drop(reply.send(task.resize(height, width)));
+                }
+                // The session itself holds a sender.
+                None => {}
+            },
+        }
+    };
+    end(execs, session, Some(task.process().pid), &report).await;
+    clean_up(execs, session, Some(task)).await;
+}
+
+/// Publishes the end before the streams end: a client that reads the last byte finds the code.
+pub(super) async fn end(
+    execs: &Arc<Inner>,
+    session: &Arc<Session>,
+    pid: Option<Pid>,
+    report: &ExitReport,
+) {
+    tracing::debug!(exec = session.id.short(), status = ?report.status, "exec ended");
+    let reason = report.status.reason().unwrap_or_default();
+    session.publish(ExecState::Ended(ExecEnded {
+        status: report.status.clone(),
+        pid,
+        finished_at: report.finished_at,
+        error: reason.to_owned(),
+    }));
+    // Whoever asks while a session is being taken back waits for its task: there is none.
+    drop(session.take_inbox());
+    execs.update_row(session).await;
+    session.hub.finished().await;
+}
+
+/// Takes away what it has on the host, its conmon having had the time to end.
+pub(super) async fn clean_up(execs: &Arc<Inner>, session: &Arc<Session>, task: Option<ExecTask>) {
+    if let Some(task) = task {
+        task.monitor_gone().await;
+    }
+    let (runtimes, id) = (execs.tools.runtimes.clone(), session.id.clone());
+    let removed = tokio::task::spawn_blocking(move || runtimes.remove_exec_files(&id)).await;
+    if let Err(e) = removed {
+        tracing::error!(error = %e, "an exec's files were not removed");
+    }
+}
