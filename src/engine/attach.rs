@@ -6,18 +6,20 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use model::{ContainerSpec, Result, limits};
+use model::{Error, LogLimits, Result, limits};
 use rules::Operation;
+use runtime::Task;
 use streams::detach::{DEFAULT_KEYS, Detector};
 use streams::{
-    AttachInput, AttachOutput, Attachment, Form, Hub, HubOptions, LogReader, SpillOptions,
-    StdinPolicy, Want,
+    AttachInput, AttachOutput, Attachment, Form, Hub, HubOptions, LogFiles, LogReader,
+    PayloadOptions, Rotation, SpillOptions, StdinPolicy, Subscription, Want,
 };
+use sys::dir_watch::Watcher;
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
+use crate::container::handle::Handle;
 use crate::container::{ContainerView, check_as};
-use crate::logs::LogRequest;
 
 /// What an attach wants.
 #[derive(Debug, Clone, Default)]
@@ -46,10 +48,14 @@ pub(crate) struct ContainerStreams {
     stdin: StdinPolicy,
     /// Of the present run, or the last one; cancelled while there is none.
     run_over: Mutex<CancellationToken>,
+    /// `None` where nothing is kept.
+    log: Option<LogFiles>,
+    log_limits: Option<LogLimits>,
 }
 
 impl ContainerStreams {
-    fn of(spec: &ContainerSpec, spill: &SpillOptions) -> Self {
+    fn of(view: &ContainerView, spill: &SpillOptions) -> Self {
+        let spec = &view.spec;
         let stdin = match (spec.open_stdin, spec.stdin_once, spec.tty) {
             (false, _, _) => StdinPolicy::None,
             (true, true, false) => StdinPolicy::Once,
@@ -67,6 +73,9 @@ impl ContainerStreams {
             hub: Hub::new(options),
             stdin,
             run_over: Mutex::new(over),
+            log: view.paths.log.clone().map(LogFiles::new),
+            // Checked when the container was made.
+            log_limits: spec.log.limits().unwrap_or_default(),
         }
     }
 
@@ -89,6 +98,32 @@ impl ContainerStreams {
     pub(crate) fn resume(&self, attach_socket: &Path) {
         self.begin_run();
         self.hub.resume(attach_socket);
+    }
+
+    /// Keeps the log of this run within its limits, as long as it lasts.
+    pub(crate) fn keep_log(&self, task: &Task, watcher: Option<&Watcher>) {
+        let (Some(files), Some(limits), Ok(ctl)) = (&self.log, self.log_limits, task.ctl()) else {
+            return;
+        };
+        let Some(watcher) = watcher else {
+            return tracing::error!("the log is not rotated: no inotify instance is left");
+        };
+        let rotation = Rotation::new(files.clone(), limits, watcher.clone());
+        let reopen = move || {
+            let ctl = ctl.clone();
+            async move { ctl.reopen_log().await }
+        };
+        tokio::spawn(rotation.run(self.run_over(), reopen));
+    }
+
+    /// Its log.
+    ///
+    /// # Errors
+    /// 501 where nothing is kept.
+    pub(crate) fn log(&self) -> Result<&LogFiles> {
+        self.log.as_ref().ok_or_else(|| {
+            Error::not_implemented("configured logging driver does not support reading")
+        })
     }
 
     /// The container has ended and conmon has written its last line: followers of the log end
@@ -131,17 +166,12 @@ impl Engine {
             stdout: request.stdout,
             stderr: request.stderr,
         };
-        // The live part first: what is written while the log is read is not lost between them.
-        let live = if request.stream {
-            Some(hub.subscribe(want)?)
-        } else {
-            None
+        let (replay, live) = match (request.logs, request.stream) {
+            (true, stream) => self.replay(&handle, want, stream).await?,
+            (false, true) => (None, Some(hub.subscribe(want)?)),
+            (false, false) => (None, None),
         };
-        let replay = if request.logs {
-            Some(self.replay(&view, &request).await?)
-        } else {
-            None
-        };
+        let form = Form::of(view.spec.tty, view.spec.tty || request.plain);
         let writer = if request.stdin && request.stream {
             hub.stdin()
         } else {
@@ -149,7 +179,6 @@ impl Engine {
         };
         let keys = request.detach_keys.unwrap_or_else(|| DEFAULT_KEYS.to_vec());
         let detector = view.spec.tty.then(|| Detector::new(&keys));
-        let form = Form::of(view.spec.tty, view.spec.tty || request.plain);
         Ok(Attachment {
             tty: view.spec.tty,
             output: AttachOutput::new(replay, live, form),
@@ -157,17 +186,43 @@ impl Engine {
         })
     }
 
-    /// The log from its beginning, as an attach with `logs=1` shows it first.
-    async fn replay(&self, view: &ContainerView, request: &AttachRequest) -> Result<LogReader> {
-        let log = LogRequest {
-            stdout: request.stdout,
-            stderr: request.stderr,
-            ..LogRequest::default()
+    /// The log from its beginning, as an attach with `logs=1` shows it first. While the container
+    /// runs, what comes is taken from the log, too: so no byte is missed or comes twice between
+    /// the two.
+    async fn replay(
+        &self,
+        handle: &Handle,
+        want: Want,
+        stream: bool,
+    ) -> Result<(Option<LogReader>, Option<Subscription>)> {
+        let streams = &handle.streams;
+        let runs = !streams.run_over().is_cancelled();
+        let nothing = Want {
+            stdout: false,
+            stderr: false,
         };
-        self.open_log(view, log, None).await
+        let live = match (stream, runs) {
+            (false, _) => None,
+            // The hub is connected for those who are there for stdin alone.
+            (true, true) => Some(streams.hub.subscribe(nothing)?),
+            // Of a container that does not run, the next run.
+            (true, false) => Some(streams.hub.subscribe(want)?),
+        };
+        let follow = match stream && runs {
+            true => Some(self.follow(streams)?),
+            false => None,
+        };
+        let log = LogReader::open_payload(PayloadOptions {
+            files: streams.log()?.clone(),
+            want,
+            framed: !handle.view().spec.tty,
+            skip: 0,
+            follow,
+        });
+        Ok((Some(log.await?), live))
     }
 
     pub(crate) fn container_streams(&self, view: &ContainerView) -> ContainerStreams {
-        ContainerStreams::of(&view.spec, &self.inner.spill)
+        ContainerStreams::of(view, &self.inner.spill)
     }
 }

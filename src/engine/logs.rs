@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use model::{ContainerId, Error, Result, Timestamp};
-use streams::{FollowHandle, LogOptions, LogReader};
+use streams::{FollowHandle, LogOptions, LogReader, Want};
 
 use crate::Engine;
+use crate::attach::ContainerStreams;
 use crate::container::ContainerView;
+use crate::container::handle::Handle;
 
 /// What a log request wants.
 #[derive(Debug, Clone, Default)]
@@ -65,23 +67,11 @@ impl Engine {
     pub async fn container_logs(&self, reference: &str, request: LogRequest) -> Result<LogStream> {
         let handle = self.inner.registry.find(reference)?;
         let view = handle.view();
-        let follow = match (request.follow, self.inner.runtimes.watcher()) {
-            (false, _) => None,
-            (true, Some(watcher)) => {
-                let ended = handle.streams.run_over();
-                Some(FollowHandle {
-                    watcher: watcher.clone(),
-                    ended,
-                })
-            }
-            (true, None) => {
-                return Err(Error::system(
-                    "the log cannot be followed: no inotify instance is left on this host \
-                     (raise fs.inotify.max_user_instances)",
-                ));
-            }
+        let follow = match request.follow {
+            true => Some(self.follow(&handle.streams)?),
+            false => None,
         };
-        let reader = self.open_log(&view, request, follow).await?;
+        let reader = self.open_log(&handle, request, follow).await?;
         Ok(LogStream {
             tty: view.spec.tty,
             reader,
@@ -90,25 +80,37 @@ impl Engine {
         })
     }
 
-    pub(crate) async fn open_log(
+    /// Following the log of a container's present run.
+    pub(crate) fn follow(&self, streams: &ContainerStreams) -> Result<FollowHandle> {
+        let watcher = self.inner.runtimes.watcher().ok_or_else(|| {
+            Error::system(
+                "the log cannot be followed: no inotify instance is left on this host (raise \
+                 fs.inotify.max_user_instances)",
+            )
+        })?;
+        Ok(FollowHandle {
+            watcher: watcher.clone(),
+            ended: streams.run_over(),
+        })
+    }
+
+    async fn open_log(
         &self,
-        view: &ContainerView,
+        handle: &Handle,
         request: LogRequest,
         follow: Option<FollowHandle>,
     ) -> Result<LogReader> {
-        let Some(path) = view.paths.log.clone() else {
-            return Err(Error::not_implemented(
-                "configured logging driver does not support reading",
-            ));
-        };
+        let view = handle.view();
         LogReader::open(LogOptions {
-            path,
-            stdout: request.stdout,
-            stderr: request.stderr,
+            files: handle.streams.log()?.clone(),
+            want: Want {
+                stdout: request.stdout,
+                stderr: request.stderr,
+            },
             since: request.since,
             until: request.until,
             timestamps: request.timestamps,
-            details_prefix: request.details.then(|| details(view)),
+            details_prefix: request.details.then(|| details(&view)),
             tail: request.tail,
             tty: view.spec.tty,
             follow,

@@ -159,6 +159,7 @@ impl Engine {
         let streams = self.container_streams(&view);
         if let Some(task) = &task {
             streams.resume(&task.attach_socket());
+            streams.keep_log(task, self.inner.runtimes.watcher());
         }
         let (handle, inbox) = Handle::new(view, row::lifecycle(row), streams);
         self.inner.registry.insert(handle.clone());

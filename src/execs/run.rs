@@ -130,9 +130,13 @@ async fn supervise(
             },
             command = inbox.recv() => match command {
                 Some(Command::Signal(signal, reply)) => drop(reply.send(task.signal(signal))),
-                Some(Command::Resize(height, width, reply)) => {
-                    drop(reply.send(task.resize(height, width)));
-                }
+                Some(Command::Resize(height, width, reply)) => match task.ctl() {
+                    // Beside what else is to do: conmon may take its time.
+                    Ok(ctl) => drop(tokio::spawn(async move {
+                        drop(reply.send(ctl.resize(height, width).await));
+                    })),
+                    Err(e) => drop(reply.send(Err(e))),
+                },
                 // The session itself holds a sender.
                 None => {}
             },

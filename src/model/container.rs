@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::LogConfig;
 use crate::mount::Mount;
 use crate::resources::{Device, Resources, Ulimit};
 use crate::signal::Signal;
@@ -160,43 +161,6 @@ impl NetworkMode {
             Self::None => "none",
             Self::Host => "host",
         }
-    }
-}
-
-/// Where a container's output is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogConfig {
-    /// The driver.
-    pub driver: LogDriver,
-    /// The driver's options as given, for inspect.
-    pub options: BTreeMap<String, String>,
-}
-
-/// The log drivers that are built.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogDriver {
-    /// Docker's default name; kept as a k8s-file by conmon.
-    #[default]
-    JsonFile,
-    /// Docker's `local`; kept as a k8s-file too.
-    Local,
-    /// Nothing is kept.
-    None,
-}
-
-impl LogDriver {
-    /// Docker's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::JsonFile => "json-file",
-            Self::Local => "local",
-            Self::None => "none",
-        }
-    }
-
-    /// Whether output can be read back.
-    pub fn is_readable(self) -> bool {
-        self != Self::None
     }
 }
 

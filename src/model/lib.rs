@@ -17,6 +17,7 @@ pub mod filter;
 pub mod id;
 pub mod image;
 pub mod limits;
+pub mod log;
 pub mod masks;
 pub mod moment;
 pub mod mount;
@@ -28,9 +29,7 @@ pub mod signal;
 pub mod state;
 pub mod volume;
 
-pub use container::{
-    ContainerSpec, LogConfig, LogDriver, NamespaceMode, NetworkMode, RestartPolicy,
-};
+pub use container::{ContainerSpec, NamespaceMode, NetworkMode, RestartPolicy};
 pub use digest::Digest;
 pub use error::{Context, Error, Kind, Result};
 pub use exec::{ExecEnded, ExecRunning, ExecSpec, ExecState};
@@ -39,6 +38,7 @@ pub use filter::Filters;
 pub use id::{ContainerId, ContainerName, ExecId, VolumeName};
 pub use image::{ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
+pub use log::{LogConfig, LogDriver, LogLimits};
 pub use mount::{Mount, MountSource};
 pub use platform::Platform;
 pub use process::{Pid, ProcessRef};

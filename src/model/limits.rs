@@ -54,6 +54,8 @@ pub const STDIN_PACKET_BYTES_MAX: usize = 32_768;
 pub const ATTACH_PACKET_BYTES_MAX: usize = 8193;
 /// Longest joined log line handed out in one piece; longer ones come in pieces.
 pub const LOG_LINE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of rotated logs that stay, beyond what was asked for, for readers who are still in them.
+pub const LOG_HELD_BYTES_MAX: u64 = 64 << 20;
 
 /// How long conmon and the OCI runtime may take to create a container (libpod's 240 s).
 pub const CREATE_TIMEOUT: Duration = Duration::from_secs(240);

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::cleanup::{KILLED_CONMON_GRACE, conmon_by};
 use crate::conmon::{Features, Stdin};
+use crate::ctl::Ctl;
 use crate::exit::{ExitFile, ExitReport};
 use crate::layout::{remove_dir, remove_file};
 use crate::watched::{Monitor, Parts, Subject, TaskEvent, Watched};
@@ -87,12 +88,12 @@ impl ExecTask {
         self.watched.signal(signal)
     }
 
-    /// Sets the size of its terminal.
+    /// The way to its conmon, for whoever wants its terminal resized or its log rotated.
     ///
     /// # Errors
-    /// Conflict when it has ended or its conmon is gone.
-    pub fn resize(&self, height: u16, width: u16) -> Result<()> {
-        self.watched.resize(height, width)
+    /// Conflict when it has ended.
+    pub fn ctl(&self) -> Result<Ctl> {
+        self.watched.ctl()
     }
 
     /// The next event; after [`TaskEvent::Exited`] that one again. Cancel-safe.

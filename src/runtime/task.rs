@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use model::{ContainerId, ProcessRef, Result, Signal};
 
+use crate::ctl::Ctl;
 use crate::watched::{TaskEvent, Watched};
 use crate::{RuntimeName, Runtimes};
 
@@ -102,12 +103,12 @@ impl Task {
         sent
     }
 
-    /// Sets the size of the container's terminal, before or after the start.
+    /// The way to its conmon, for whoever wants its terminal resized or its log rotated.
     ///
     /// # Errors
-    /// Conflict when the container has ended or its conmon is gone.
-    pub fn resize(&self, height: u16, width: u16) -> Result<()> {
-        self.watched.resize(height, width)
+    /// Conflict when it has ended.
+    pub fn ctl(&self) -> Result<Ctl> {
+        self.watched.ctl()
     }
 
     /// The next event; after [`TaskEvent::Exited`] that one again. Cancel-safe, and the engine

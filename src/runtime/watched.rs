@@ -6,7 +6,6 @@
 //! conmon's end without an exit file is told ([`TaskEvent::MonitorLost`]) and the process goes on;
 //! its code then comes from the kernel.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,10 +15,8 @@ use sys::pidfd::PidFd;
 use sys::seqpacket::Pipe;
 use tokio::time::Instant;
 
+use crate::ctl::Ctl;
 use crate::exit::{ExitFile, ExitReport, ask_kernel, weigh};
-
-/// Largest size of a terminal that conmon 2.2 takes.
-const RESIZE_MAX: u16 = 1000;
 
 /// What a watched process tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +46,7 @@ pub(crate) struct Subject {
 #[derive(Debug)]
 pub(crate) struct Watched {
     subject: Subject,
-    resize_limit: bool,
+    ctl: Ctl,
     init: PidFd,
     monitor: Option<Monitor>,
     monitor_process: Option<ProcessRef>,
@@ -66,7 +63,7 @@ pub(crate) struct Watched {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) subject: Subject,
-    /// conmon ignores sizes above [`RESIZE_MAX`].
+    /// conmon ignores large sizes of terminals.
     pub(crate) resize_limit: bool,
     pub(crate) init: PidFd,
     pub(crate) monitor: Option<Monitor>,
@@ -120,9 +117,11 @@ impl Monitor {
 impl Watched {
     pub(crate) fn new(parts: Parts) -> Self {
         let process = |m: &Monitor| m.process.as_ref().map(PidFd::process);
+        let subject = parts.subject;
+        let fifo = subject.bundle.join("ctl");
         Self {
-            subject: parts.subject,
-            resize_limit: parts.resize_limit,
+            ctl: Ctl::new(subject.what.clone(), fifo, parts.resize_limit),
+            subject,
             init: parts.init,
             monitor_process: parts.monitor.as_ref().and_then(process),
             monitor: parts.monitor,
@@ -178,28 +177,16 @@ impl Watched {
             })
     }
 
-    /// Sets the size of the container's terminal, before or after the start.
+    /// The way to its conmon.
     ///
     /// # Errors
-    /// Conflict when the container has ended or its conmon is gone.
-    pub(crate) fn resize(&self, height: u16, width: u16) -> Result<()> {
-        let not_running = || Error::conflict(format!("{} is not running", self.subject.what));
-        // conmon reads its fifo a little longer than the container lives.
-        if self.init.has_exited().unwrap_or(false) {
-            return Err(not_running());
+    /// Conflict when the process has ended: conmon reads its fifo a little longer.
+    pub(crate) fn ctl(&self) -> Result<Ctl> {
+        if self.has_ended() {
+            let what = &self.subject.what;
+            return Err(Error::conflict(format!("{what} is not running")));
         }
-        let most = if self.resize_limit {
-            RESIZE_MAX
-        } else {
-            u16::MAX
-        };
-        let (height, width) = (height.min(most), width.min(most));
-        let message = format!("1 {height} {width}\n");
-        let ctl = self.subject.bundle.join("ctl");
-        sys::fifo::write_message(&ctl, message.as_bytes()).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => not_running(),
-            _ => Error::system(format!("cannot resize {}: {e}", self.subject.what)),
-        })
+        Ok(self.ctl.clone())
     }
 
     /// The next event; after [`TaskEvent::Exited`] that one again. Cancel-safe, and the engine

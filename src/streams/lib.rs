@@ -17,5 +17,5 @@ pub mod stdcopy;
 
 pub use attachment::{AttachInput, AttachOutput, Attachment, Form, InputEnd};
 pub use hub::{Hub, HubOptions, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want};
-pub use logs::{FollowHandle, LogOptions, LogReader, Skipped};
+pub use logs::{FollowHandle, LogFiles, LogOptions, LogReader, PayloadOptions, Rotation, Skipped};
 pub use stdcopy::StreamId;

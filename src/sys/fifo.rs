@@ -1,7 +1,7 @@
 //! Writing to a fifo without ever blocking on a missing reader.
 //!
 //! conmon's `ctl` fifo takes one message a write (2.1.x reads only the first line of what it
-//! finds), so a message is written whole or not at all.
+//! finds), so a message is written whole or not at all, and only when the one before was read.
 
 use std::io;
 use std::path::Path;
@@ -11,11 +11,11 @@ use rustix::fs::{FileType, Mode, OFlags};
 /// Longest message: a write of up to PIPE_BUF bytes is atomic, pipe(7).
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Writes `message` in one piece to the fifo at `path`.
+/// Writes `message` in one piece to the fifo at `path`, in which there must be no other.
 ///
 /// # Errors
 /// `NotFound` when there is no fifo or nobody reads it (conmon is gone); `WouldBlock` when its
-/// reader does not read; `InvalidInput` when the path is something else or the message too long.
+/// reader has yet to read the message before; `InvalidInput` when the path is something else or the message too long.
 pub fn write_message(path: &Path, message: &[u8]) -> io::Result<()> {
     if message.is_empty() || message.len() > MESSAGE_BYTES_MAX {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -32,6 +32,9 @@ pub fn write_message(path: &Path, message: &[u8]) -> io::Result<()> {
             io::ErrorKind::InvalidInput,
             format!("{} is not a fifo", path.display()),
         ));
+    }
+    if rustix::io::ioctl_fionread(&fifo)? > 0 {
+        return Err(io::Error::from(io::ErrorKind::WouldBlock));
     }
     match rustix::io::write(&fifo, message) {
         Ok(_) => Ok(()),

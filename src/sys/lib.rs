@@ -18,6 +18,7 @@ pub mod pidfd;
 pub mod proc;
 pub mod rootfs;
 pub mod seqpacket;
+pub mod space;
 pub mod spawn;
 pub mod spill_file;
 pub mod task;

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 
+use crate::space::Space;
+
 /// An unlinked file, written at its end and read from its beginning.
 #[derive(Debug)]
 pub struct SpillFile {
@@ -40,8 +42,7 @@ impl SpillFile {
     /// # Errors
     /// `StorageFull` in that case, or what the file system says.
     pub fn write(&self, bytes: &[u8], offset: u64, leave_bytes: u64) -> io::Result<()> {
-        let left = rustix::fs::fstatvfs(&self.file)?;
-        let free = left.f_bavail.saturating_mul(left.f_frsize);
+        let free = Space::from(rustix::fs::fstatvfs(&self.file)?).bytes;
         if free < leave_bytes.saturating_add(bytes.len() as u64) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
@@ -54,6 +55,11 @@ impl SpillFile {
     /// What the file system says.
     pub fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
+    }
+
+    /// The file itself, for those who read it as any other.
+    pub fn into_file(self) -> File {
+        self.file
     }
 
     /// Gives the space of `length` bytes from `offset` back. Where the file system cannot, it

@@ -1,16 +1,18 @@
 //! `kill -9` of a container's conmon: the code is still exact, and the state says what happened.
 
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 use testkit::{Daemon, until};
 
 use crate::daemon;
 
 pub(crate) fn kill(pid: u32) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw);
-    rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL)
-        .expect("it is alive");
+    signal(pid, Signal::KILL);
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    rustix::process::kill_process(pid.expect("a pid"), signal).expect("it is alive");
 }
 
 /// Linux 6.15 tells the exit of a process that is no child (PIDFD_INFO_EXIT).
@@ -121,8 +123,8 @@ fn a_stopped_conmon_does_not_keep_a_container_from_being_removed() {
     let d = daemon();
     let id = d.run_detached("it", json!({"Cmd": ["sleep", "1000"]}));
     let conmon = i32::try_from(d.conmon_pid(&id)).expect("a pid");
-    let conmon = rustix::process::Pid::from_raw(conmon).expect("a pid");
-    rustix::process::kill_process(conmon, rustix::process::Signal::STOP).expect("it lives");
+    let conmon = Pid::from_raw(conmon).expect("a pid");
+    rustix::process::kill_process(conmon, Signal::STOP).expect("it lives");
     d.http.delete("/containers/it?force=1").expect(204);
     d.expect_nothing_left();
     d.finish();

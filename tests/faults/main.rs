@@ -6,6 +6,7 @@ mod daemon_killed;
 mod disk;
 mod execs;
 mod ledger;
+mod logs;
 mod programs;
 mod roots;
 mod unknown;

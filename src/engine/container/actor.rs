@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use model::{ContainerState, Error, Intent, Kind, Result, limits};
 use rules::Operation;
-use runtime::{Task, TaskEvent};
+use runtime::{Ctl, Task, TaskEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -183,10 +183,14 @@ impl Actor {
                 };
                 answer(reply, check(&self.view(), operation));
             }
-            Message::Resize(height, width, reply) => {
-                let result = self.resize(height, width);
-                answer(reply, result);
-            }
+            Message::Resize(height, width, reply) => match self.ctl_for_resize() {
+                // Beside what else is to do: conmon may take its time.
+                Ok(Some(ctl)) => drop(tokio::spawn(async move {
+                    answer(reply, ctl.resize(height, width).await);
+                })),
+                Ok(None) => answer(reply, Ok(())),
+                Err(e) => answer(reply, Err(e)),
+            },
             message => self.enqueue(message),
         }
     }
@@ -388,12 +392,9 @@ impl Actor {
         written
     }
 
-    fn resize(&mut self, height: u16, width: u16) -> Result<()> {
+    fn ctl_for_resize(&self) -> Result<Option<Ctl>> {
         check(&self.view(), Operation::Resize)?;
-        match &self.task {
-            Some(task) => task.resize(height, width),
-            None => Ok(()),
-        }
+        self.task.as_ref().map(Task::ctl).transpose()
     }
 
     async fn rename(&mut self, name: model::ContainerName) -> Result<()> {

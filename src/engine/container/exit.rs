@@ -77,6 +77,8 @@ impl Actor {
         match task {
             Some(task) => {
                 self.handle.streams.resume(&task.attach_socket());
+                let watcher = self.engine.runtimes.watcher();
+                self.handle.streams.keep_log(&task, watcher);
                 self.task = Some(*task);
                 self.handle.advance(|l| l.running = true);
             }

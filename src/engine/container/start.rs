@@ -76,6 +76,8 @@ impl Actor {
     pub(crate) async fn conclude_start(&mut self, started: Started, replies: Vec<Reply<Change>>) {
         let result = match started.result {
             Ok((task, running)) => {
+                let watcher = self.engine.runtimes.watcher();
+                self.handle.streams.keep_log(&task, watcher);
                 self.task = Some(task);
                 // Not written is no harm, and was logged: it runs, and the intent to start it is
                 // in the ledger, so the next daemon finds it by asking the runtime.

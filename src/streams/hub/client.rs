@@ -21,6 +21,17 @@ pub struct Want {
     pub stderr: bool,
 }
 
+impl Want {
+    /// Whether output on `stream` is wanted.
+    pub fn takes(self, stream: StreamId) -> bool {
+        match stream {
+            StreamId::Stdout => self.stdout,
+            StreamId::Stderr => self.stderr,
+            StreamId::Stdin => false,
+        }
+    }
+}
+
 /// A client's place in the hub. Dropping it leaves.
 #[derive(Debug)]
 pub struct Subscription {
@@ -129,12 +140,7 @@ impl Client {
 
     /// Adds one write of the container.
     pub(super) fn push(&self, stream: StreamId, payload: &[u8], framed: bool) -> Kept {
-        let wanted = match stream {
-            StreamId::Stdout => self.want.stdout,
-            StreamId::Stderr => self.want.stderr,
-            StreamId::Stdin => false,
-        };
-        if !wanted {
+        if !self.want.takes(stream) {
             return Kept::Yes;
         }
         let mut waiting = self.lock();

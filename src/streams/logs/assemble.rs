@@ -8,13 +8,13 @@ use bytes::{BufMut, BytesMut};
 use model::limits;
 
 use super::record::{Record, Stamp};
+use crate::Want;
 use crate::stdcopy::{self, StreamId};
 
 /// What to make of records.
 #[derive(Debug)]
 pub(super) struct Format {
-    pub(super) stdout: bool,
-    pub(super) stderr: bool,
+    pub(super) want: Want,
     pub(super) since: Option<Stamp>,
     pub(super) until: Option<Stamp>,
     pub(super) timestamps: bool,
@@ -131,11 +131,7 @@ impl Assembler {
 
 impl Format {
     fn wants(&self, first: &Record<'_>) -> bool {
-        let stream = match first.stream {
-            StreamId::Stderr => self.stderr,
-            _ => self.stdout,
-        };
-        stream && self.since.is_none_or(|since| first.stamp >= since)
+        self.want.takes(first.stream) && self.since.is_none_or(|since| first.stamp >= since)
     }
 
     /// Appends one piece of a line; with `head` its first, which gets the prefix: the time, then

@@ -1,8 +1,9 @@
-//! A container's log file, read and followed.
+//! A container's log, read, followed and rotated.
 //!
 //! ```text
-//! file --scan--> lines --record--> records --assemble--> batches --reader--> client
-//!         ^ tail says where to begin
+//! files --scan--> lines --record--> records --assemble--> batches --reader--> client
+//!   ^      ^ tail says where to begin      \-payload-/
+//!   +-- rotate: a new file when one is full, the oldest removed, the others packed
 //! ```
 //!
 //! A reader belongs to one client and is pulled by it: no queue, one block of memory, no thread
@@ -10,40 +11,46 @@
 //! and is told when the container has ended; it ends when everything that was in the file *after*
 //! that word is delivered, so the last line is never lost.
 //!
-//! Nobody writes here, and nothing here knows what a container is.
+//! Only conmon writes into a log, and nothing here knows what a container is.
 
 mod assemble;
+mod files;
+mod pack;
+mod payload;
 mod record;
+mod rotate;
 mod scan;
 mod tail;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{Error, Result};
-use sys::dir_watch::{Mask, Watch, Watcher};
+use sys::dir_watch::{Event, Mask, Watch, Watcher};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::assemble::{Assembler, Format};
+pub use self::files::LogFiles;
+use self::payload::Payload;
 use self::record::Stamp;
+pub use self::rotate::Rotation;
 pub use self::scan::Skipped;
-use self::scan::{Scanner, Step};
+use self::scan::{Product, Scanner, Step};
+use crate::Want;
 
 /// Which lines of which log, and how they are to look.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// The k8s-file log. Where there is none, the log is empty.
-    pub path: PathBuf,
-    /// Lines of stdout.
-    pub stdout: bool,
-    /// Lines of stderr.
-    pub stderr: bool,
+    /// The k8s-file log. Where there is no file, it is empty.
+    pub files: LogFiles,
+    /// Whose lines.
+    pub want: Want,
     /// Only lines that began at or after this.
     pub since: Option<Timestamp>,
     /// Only lines that began at or before this; reading ends with the first later one.
@@ -60,6 +67,21 @@ pub struct LogOptions {
     pub follow: Option<FollowHandle>,
 }
 
+/// Which bytes of which log.
+#[derive(Debug, Clone)]
+pub struct PayloadOptions {
+    /// The k8s-file log. Where there is no file, it is empty.
+    pub files: LogFiles,
+    /// Of which streams.
+    pub want: Want,
+    /// In stdcopy frames.
+    pub framed: bool,
+    /// How many of the log's bytes are left out at its beginning.
+    pub skip: u64,
+    /// Stay for what comes.
+    pub follow: Option<FollowHandle>,
+}
+
 /// How a follower learns that there is more, and that there will not be.
 #[derive(Debug, Clone)]
 pub struct FollowHandle {
@@ -72,7 +94,7 @@ pub struct FollowHandle {
 /// A log on its way to one client.
 #[derive(Debug)]
 pub struct LogReader {
-    path: PathBuf,
+    files: LogFiles,
     work: Work,
     follow: Option<Following>,
     skipped: Skipped,
@@ -97,41 +119,58 @@ enum Work {
 }
 
 impl LogReader {
-    /// Opens a log and finds where to begin.
+    /// Opens a log to read lines, and finds where to begin.
     ///
     /// # Errors
-    /// [`model::Kind::System`] when the file is there but cannot be read, or cannot be watched.
+    /// [`model::Kind::System`] when the log is there but cannot be read, or cannot be watched.
     pub async fn open(options: LogOptions) -> Result<Self> {
-        let path = options.path.clone();
-        let follow = match options.follow {
-            // Watched before it is read: what is written in between is not missed.
-            Some(follow) => Some(Following {
-                ended: follow.ended,
-                watch: watch(&follow.watcher, &path)?,
-                until: options.until,
-            }),
-            None => None,
-        };
-        let format = Format {
-            stdout: options.stdout,
-            stderr: options.stderr,
+        let lines = Assembler::new(Format {
+            want: options.want,
             since: options.since.map(Stamp::from),
             until: options.until.map(Stamp::from),
             timestamps: options.timestamps,
             details: options.details_prefix,
             framed: !options.tty,
-        };
-        let (tail, follows) = (options.tail, follow.is_some());
-        let opened = tokio::task::spawn_blocking(move || {
-            Scanner::open(options.path, tail, follows, Assembler::new(format))
         });
-        let scanner = opened
+        let follow = options.follow.map(|follow| (follow, options.until));
+        Self::begin(options.files, options.tail, follow, Product::Lines(lines)).await
+    }
+
+    /// Opens a log to read the bytes that were written, each once and in order.
+    ///
+    /// # Errors
+    /// As [`LogReader::open`].
+    pub async fn open_payload(options: PayloadOptions) -> Result<Self> {
+        let payload = Payload::new(options.want, options.framed, options.skip);
+        let follow = options.follow.map(|follow| (follow, None));
+        Self::begin(options.files, None, follow, Product::Payload(payload)).await
+    }
+
+    async fn begin(
+        files: LogFiles,
+        tail: Option<u64>,
+        follow: Option<(FollowHandle, Option<Timestamp>)>,
+        product: Product,
+    ) -> Result<Self> {
+        let follow = match follow {
+            // Watched before it is read: what is written in between is not missed.
+            Some((follow, until)) => Some(Following {
+                ended: follow.ended,
+                watch: watch(&follow.watcher, &files)?,
+                until,
+            }),
+            None => None,
+        };
+        let (opened, follows) = (files.clone(), follow.is_some());
+        let scanner =
+            tokio::task::spawn_blocking(move || Scanner::open(&opened, tail, follows, product));
+        let scanner = scanner
             .await
             .map_err(io::Error::from)
             .flatten()
-            .map_err(|e| cannot("read", &path, &e))?;
+            .map_err(|e| cannot("read", files.path(), &e))?;
         Ok(Self {
-            path,
+            files,
             work: Work::Here(Box::new(scanner)),
             follow,
             skipped: Skipped::default(),
@@ -158,7 +197,7 @@ impl LogReader {
                 Ok(Step::Done) => return None,
                 Err(e) => {
                     self.work = Work::Lost;
-                    return Some(Err(cannot("read", &self.path, &e)));
+                    return Some(Err(cannot("read", self.files.path(), &e)));
                 }
             }
         }
@@ -206,7 +245,7 @@ impl Following {
         let watch = &mut self.watch;
         let changed = async {
             match watch {
-                Some(watch) => drop(watch.next().await),
+                Some(watch) => next_change(watch).await,
                 None => std::future::pending().await,
             }
         };
@@ -231,16 +270,26 @@ fn remaining(until: Timestamp) -> Duration {
     Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)
 }
 
-/// Watches for the log's growth and for its coming into being.
-fn watch(watcher: &Watcher, path: &Path) -> Result<Option<Watch>> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(None);
-    };
+/// Watches for the growth of the log's files, whatever their names are by now, and for new ones.
+fn watch(watcher: &Watcher, files: &LogFiles) -> Result<Option<Watch>> {
     let mask = Mask::MODIFY.and(Mask::CREATE).and(Mask::MOVED_TO);
-    match watcher.watch_name(dir, name, mask) {
+    match watcher.watch(files.dir(), mask) {
         Ok(watch) => Ok(Some(watch)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(cannot("watch", path, &e)),
+        Err(e) => Err(cannot("watch", files.path(), &e)),
+    }
+}
+
+/// Waits for a change that may concern the log's readers.
+async fn next_change(watch: &mut Watch) {
+    loop {
+        match watch.next().await {
+            // A file that is being packed, or that conmon has not put in its place yet.
+            Event::Change {
+                name: Some(name), ..
+            } if name.to_string_lossy().ends_with(".tmp") => {}
+            _ => return,
+        }
     }
 }
 

@@ -1,17 +1,18 @@
-//! Reads a log file forwards in blocks and turns what is there into batches.
+//! Reads a log's files forwards in blocks and turns what is there into batches.
 //!
 //! Blocking, and meant to: one step reads at most one block and is run on a thread that may
 //! block. Damage is passed over and counted, never an error: a log is most wanted after a crash.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
 
 use super::assemble::{Assembler, Stop};
+use super::files::{Cursor, LogFiles};
+use super::payload::Payload;
 use super::record::Record;
-use super::tail::{self, Starts};
+use super::tail::{self, Place, Starts};
 
 /// Read at once, and about what one batch holds.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -25,6 +26,8 @@ pub struct Skipped {
     pub places: u64,
     /// Bytes of the file in them.
     pub bytes: u64,
+    /// Files that were rotated away before this reader came to them.
+    pub files: u64,
 }
 
 /// What a step came to.
@@ -32,23 +35,32 @@ pub struct Skipped {
 pub(super) enum Step {
     /// Bytes to send.
     Batch(Bytes),
-    /// There is no more in the file now.
+    /// There is no more in the log now.
     CaughtUp,
     /// There is no more, and nothing will come.
     Done,
 }
 
+/// What records become.
+#[derive(Debug)]
+pub(super) enum Product {
+    /// Lines, as `docker logs` shows them.
+    Lines(Assembler),
+    /// The bytes that were written.
+    Payload(Payload),
+}
+
 #[derive(Debug)]
 pub(super) struct Scanner {
-    path: PathBuf,
+    cursor: Cursor,
     file: Option<File>,
     /// `pending` is what was read and not parsed; it stands at offset `at` of the file.
     pending: Vec<u8>,
     at: u64,
     /// Records that begin here or later are not ours.
-    end: Option<u64>,
+    end: Option<Place>,
     starts: Starts,
-    assembler: Assembler,
+    product: Product,
     /// Within a line that is too long to be a record.
     overlong: bool,
     done: bool,
@@ -56,97 +68,117 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    /// Opens the log and finds where to begin. No file is an empty log, to which one may come.
+    /// Finds where to begin. No file is an empty log, to which one may come.
     pub(super) fn open(
-        path: PathBuf,
+        files: &LogFiles,
         tail: Option<u64>,
         follow: bool,
-        assembler: Assembler,
+        product: Product,
     ) -> io::Result<Self> {
         let mut scanner = Self {
-            path,
+            cursor: files.enter()?,
             file: None,
             pending: Vec::new(),
             at: 0,
             end: None,
             starts: Starts::default(),
-            assembler,
+            product,
             overlong: false,
-            done: false,
+            done: !follow && tail == Some(0),
             skipped: Skipped::default(),
         };
-        if scanner.open_file()? {
-            let size = scanner.size()?;
-            if let (Some(lines), Some(file)) = (tail, &mut scanner.file) {
-                scanner.starts = tail::find(file, size, lines)?;
-                scanner.at = scanner.starts.first();
-                file.seek(SeekFrom::Start(scanner.at))?;
-            }
-            if !follow {
-                scanner.end = Some(if tail == Some(0) { 0 } else { size });
+        let end = scanner.now()?;
+        if let Some(lines) = tail
+            && let Some(starts) = tail::find(&scanner.cursor, end, lines)?
+        {
+            scanner.starts = starts;
+            let first = starts.first();
+            if first != Place::default() {
+                scanner.cursor.go_to(first.number)?;
+                scanner.at = first.offset;
             }
         }
+        scanner.end = (!follow).then_some(end);
         Ok(scanner)
     }
 
     pub(super) fn skipped(&self) -> Skipped {
-        self.skipped
+        Skipped {
+            files: self.cursor.lost(),
+            ..self.skipped
+        }
     }
 
     /// Reads on by at most a block; the batch is empty when nothing in it was wanted. With
-    /// `ended`, what is in the file now is all there will be.
+    /// `ended`, what is in the log now is all there will be.
     pub(super) fn step(&mut self, ended: bool) -> io::Result<Step> {
         if self.done {
             return Ok(Step::Done);
         }
-        if !self.open_file()? {
-            return Ok(if ended { Step::Done } else { Step::CaughtUp });
-        }
         if ended && self.end.is_none() {
-            self.end = Some(self.size()?);
+            self.end = Some(self.now()?);
         }
+        // Asked before the file is read: what is in a final file then is all of it.
+        let is_final = self.cursor.is_final()?;
+        let is_last = self
+            .end
+            .is_some_and(|end| self.cursor.number() >= end.number);
         let mut out = BytesMut::new();
-        let length = self.read_block()?;
-        if length == 0 {
-            if !ended {
-                return Ok(Step::CaughtUp);
-            }
-            self.torn_end(&mut out);
-            self.finish(&mut out);
+        let length = if self.open_file()? {
+            self.read_block()?
         } else {
+            0
+        };
+        if length > 0 {
             // What is sent is rarely longer than what was read: frames are shorter than times.
             out.reserve(self.pending.len());
             if self.parse_lines(&mut out).is_err() {
                 self.finish(&mut out);
             }
+        } else if (is_final || ended) && !is_last {
+            self.torn_end(&mut out);
+            self.next_file()?;
+        } else if ended {
+            self.torn_end(&mut out);
+            self.finish(&mut out);
+        } else {
+            return Ok(Step::CaughtUp);
         }
         Ok(Step::Batch(out.freeze()))
     }
 
-    /// Whether there is a file.
-    fn open_file(&mut self) -> io::Result<bool> {
-        if self.file.is_none() {
-            match File::open(&self.path) {
-                Ok(file) => self.file = Some(file),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(true)
+    /// Where conmon writes now.
+    fn now(&self) -> io::Result<Place> {
+        let (number, offset) = self.cursor.files().newest()?;
+        Ok(Place { number, offset })
     }
 
-    fn size(&self) -> io::Result<u64> {
-        self.file
-            .as_ref()
-            .map_or(Ok(0), |f| Ok(f.metadata()?.len()))
+    /// Whether there is a file.
+    fn open_file(&mut self) -> io::Result<bool> {
+        if self.file.is_none()
+            && let Some((mut file, is_damaged)) = self.cursor.open(self.cursor.number())?
+        {
+            file.seek(SeekFrom::Start(self.at))?;
+            self.file = Some(file);
+            self.skipped.places += u64::from(is_damaged);
+        }
+        Ok(self.file.is_some())
+    }
+
+    /// Goes on at the beginning of the next newer file.
+    fn next_file(&mut self) -> io::Result<()> {
+        self.cursor.advance(self.file.take().is_some())?;
+        self.at = 0;
+        self.overlong = false;
+        Ok(())
     }
 
     /// Reads at most a block behind `pending`, and gives memory back when there is nothing.
     fn read_block(&mut self) -> io::Result<usize> {
-        let size = self.size()?;
         let Some(file) = &mut self.file else {
             return Ok(0);
         };
+        let size = file.metadata()?.len();
         let read_to = self.at + self.pending.len() as u64;
         if size < read_to {
             // Somebody emptied the file; what comes is a new log.
@@ -189,6 +221,7 @@ impl Scanner {
         }
         result
     }
+
     /// Takes one line, which begins `begin` bytes behind `at`.
     fn line(&mut self, begin: usize, line: &[u8], out: &mut BytesMut) -> Result<(), Stop> {
         if self.overlong {
@@ -196,8 +229,8 @@ impl Scanner {
             self.overlong = false;
             return Ok(());
         }
-        let offset = self.at + begin as u64;
-        if self.end.is_some_and(|end| offset >= end) {
+        let place = self.place(begin);
+        if self.end.is_some_and(|end| place >= end) {
             return Err(Stop);
         }
         let record = Record::parse(line).or_else(|| {
@@ -206,18 +239,25 @@ impl Scanner {
             salvaged.map(|(_, record)| record)
         });
         match record {
-            Some(record) if offset >= self.starts.of(record.stream) => {
-                self.assembler.push(&record, out)
+            Some(record) if place >= self.starts.of(record.stream) => {
+                self.product.push(&record, out)
             }
             _ => Ok(()),
         }
     }
 
-    /// Takes what stands behind the last newline of a log that has ended: a record that a full
+    fn place(&self, begin: usize) -> Place {
+        Place {
+            number: self.cursor.number(),
+            offset: self.at + begin as u64,
+        }
+    }
+
+    /// Takes what stands behind the last newline of a file that has ended: a record that a full
     /// disk or a crash cut off. What is left of its text is told.
     fn torn_end(&mut self, out: &mut BytesMut) {
         let torn = std::mem::take(&mut self.pending);
-        if torn.is_empty() || self.end.is_some_and(|end| self.at >= end) {
+        if torn.is_empty() || self.end.is_some_and(|end| self.place(0) >= end) {
             return;
         }
         match Record::parse(&torn) {
@@ -226,15 +266,17 @@ impl Scanner {
                     partial: true,
                     ..record
                 };
-                // Nothing follows that could be stopped.
-                let _ = self.assembler.push(&record, out);
+                // Nothing follows in this file that could be stopped.
+                let _ = self.product.push(&record, out);
             }
             _ => self.skip(torn.len()),
         }
     }
 
     fn finish(&mut self, out: &mut BytesMut) {
-        self.assembler.finish(out);
+        if let Product::Lines(lines) = &mut self.product {
+            lines.finish(out);
+        }
         self.pending = Vec::new();
         self.done = true;
     }
@@ -243,5 +285,17 @@ impl Scanner {
     fn skip(&mut self, bytes: usize) {
         self.skipped.places += u64::from(!self.overlong);
         self.skipped.bytes += bytes as u64;
+    }
+}
+
+impl Product {
+    fn push(&mut self, record: &Record<'_>, out: &mut BytesMut) -> Result<(), Stop> {
+        match self {
+            Self::Lines(lines) => lines.push(record, out),
+            Self::Payload(payload) => {
+                payload.push(record, out);
+                Ok(())
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::files::Cursor;
 use super::record::Record;
 use super::scan::RECORD_BYTES_MAX;
 use crate::stdcopy::StreamId;
@@ -13,21 +14,28 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// records of the other stream stand between a line's pieces.
 const JOIN_BYTES_MAX: u64 = 1 << 20;
 
-/// Offsets from which the records of each stream count. Two, because the pieces of a stream's
+/// A place in a log: in which of its files, and where in that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) number: u64,
+    pub(super) offset: u64,
+}
+
+/// Places from which the records of each stream count. Two, because the pieces of a stream's
 /// first wanted line can stand before lines of the other that are not wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Starts {
-    stdout: u64,
-    stderr: u64,
+    stdout: Place,
+    stderr: Place,
 }
 
 impl Starts {
     /// Where reading begins.
-    pub(super) fn first(self) -> u64 {
+    pub(super) fn first(self) -> Place {
         self.stdout.min(self.stderr)
     }
 
-    pub(super) fn of(self, stream: StreamId) -> u64 {
+    pub(super) fn of(self, stream: StreamId) -> Place {
         match stream {
             StreamId::Stderr => self.stderr,
             _ => self.stdout,
@@ -35,49 +43,46 @@ impl Starts {
     }
 }
 
-/// The beginning of the last `lines` lines of the first `size` bytes. As Docker's, `tail` counts
-/// the lines of both streams, whichever of them are wanted.
-pub(super) fn find(file: &File, size: u64, lines: u64) -> io::Result<Starts> {
-    let mut backwards = Backwards::new(file, size);
+/// The beginning of the last `lines` lines before `end`; `None` when that is the log's own. As
+/// Docker's, `tail` counts the lines of both streams, whichever of them are wanted.
+pub(super) fn find(cursor: &Cursor, end: Place, lines: u64) -> io::Result<Option<Starts>> {
+    let mut backwards = Backwards::open(cursor, end)?;
     if lines == 0 {
         // A record that is being written now is new: it is not cut in two.
         let start = match backwards.previous()? {
-            Some(line) if !line.terminated => line.begin,
-            _ => size,
+            Some(line) if !line.terminated && line.begin.number == end.number => line.begin,
+            _ => end,
         };
-        return Ok(Starts {
+        return Ok(Some(Starts {
             stdout: start,
             stderr: start,
-        });
+        }));
     }
     let mut seen = BothSeen::default();
     let mut counted = 0;
-    let mut at = size;
-    // Where the earliest wanted line ended.
-    let mut counted_at = size;
-    while counted < lines || (seen.any_open() && counted_at - at <= JOIN_BYTES_MAX) {
+    // Since the earliest wanted line.
+    let mut passed_bytes = 0;
+    let mut at = end;
+    while counted < lines || (seen.any_open() && passed_bytes <= JOIN_BYTES_MAX) {
         let Some(line) = backwards.previous()? else {
-            at = 0;
-            break;
+            return Ok(seen.starts(Place::default()));
         };
         at = line.begin;
+        passed_bytes += line.end.offset - line.begin.offset;
         if let Some(record) = Record::parse(line.text) {
             let seen = seen.of(record.stream);
             // A partial record belongs to the line after it, if there is one.
             let is_line = !record.partial || *seen == Seen::NotYet;
             if is_line && counted < lines {
                 counted += 1;
-                counted_at = at;
+                passed_bytes = 0;
                 *seen = Seen::Open;
             } else if is_line && !matches!(seen, Seen::Closed(_)) {
                 *seen = Seen::Closed(line.end);
             }
         }
     }
-    Ok(Starts {
-        stdout: seen.stdout.start(at),
-        stderr: seen.stderr.start(at),
-    })
+    Ok(seen.starts(at))
 }
 
 /// What is known of a stream, looking back.
@@ -88,14 +93,14 @@ enum Seen {
     NotYet,
     /// The earliest record so far belongs to a wanted line, which may begin before it.
     Open,
-    /// Nothing before this offset is wanted.
-    Closed(u64),
+    /// Nothing before this place is wanted.
+    Closed(Place),
 }
 
 impl Seen {
-    fn start(&self, otherwise: u64) -> u64 {
+    fn start(&self, otherwise: Place) -> Place {
         match self {
-            Self::Closed(offset) => *offset,
+            Self::Closed(place) => *place,
             Self::NotYet | Self::Open => otherwise,
         }
     }
@@ -115,14 +120,26 @@ impl BothSeen {
         }
     }
 
+    /// `None` for all of the log.
+    fn starts(&self, otherwise: Place) -> Option<Starts> {
+        let starts = Starts {
+            stdout: self.stdout.start(otherwise),
+            stderr: self.stderr.start(otherwise),
+        };
+        (starts != Starts::default()).then_some(starts)
+    }
+
     fn any_open(&self) -> bool {
         self.stdout == Seen::Open || self.stderr == Seen::Open
     }
 }
 
-/// Reads a file's lines from the end to the beginning.
+/// Reads a log's lines from the end to the beginning, file after file.
 struct Backwards<'a> {
-    file: &'a File,
+    cursor: &'a Cursor,
+    number: u64,
+    /// `None` when it is not there: conmon has yet to make it.
+    file: Option<File>,
     /// What was read and not returned yet is `block[..end]`, at offset `base` of the file.
     block: Vec<u8>,
     end: usize,
@@ -130,22 +147,38 @@ struct Backwards<'a> {
 }
 
 struct FoundLine<'a> {
-    begin: u64,
+    begin: Place,
     /// Behind its newline.
-    end: u64,
+    end: Place,
     /// Without its newline; empty when it is too long for any record.
     text: &'a [u8],
     terminated: bool,
 }
 
 impl<'a> Backwards<'a> {
-    fn new(file: &'a File, size: u64) -> Self {
-        Self {
+    fn open(cursor: &'a Cursor, end: Place) -> io::Result<Self> {
+        let file = cursor.open(end.number)?.map(|(file, _)| file);
+        Ok(Self {
+            cursor,
+            number: end.number,
+            base: if file.is_some() { end.offset } else { 0 },
             file,
             block: Vec::new(),
             end: 0,
-            base: size,
+        })
+    }
+
+    /// Goes on at the end of the file before; false when there is none.
+    fn go_back(&mut self) -> io::Result<bool> {
+        while let Some(number) = self.cursor.before(self.number)? {
+            self.number = number;
+            if let Some((file, _)) = self.cursor.open(number)? {
+                self.base = file.metadata()?.len();
+                self.file = Some(file);
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
 
     /// The line before the one returned last.
@@ -158,10 +191,13 @@ impl<'a> Backwards<'a> {
                 break (newline + 1, text_end);
             }
             if self.base == 0 {
-                if self.end == 0 && dropped == 0 {
+                if self.end > 0 || dropped > 0 {
+                    break (0, text_end);
+                }
+                if !self.go_back()? {
                     return Ok(None);
                 }
-                break (0, text_end);
+                continue;
             }
             if self.end > RECORD_BYTES_MAX {
                 dropped += self.end as u64;
@@ -170,9 +206,13 @@ impl<'a> Backwards<'a> {
             self.prepend()?;
         };
         let end = std::mem::replace(&mut self.end, begin);
+        let place = |offset| Place {
+            number: self.number,
+            offset,
+        };
         Ok(Some(FoundLine {
-            begin: self.base + begin as u64,
-            end: self.base + end as u64 + dropped,
+            begin: place(self.base + begin as u64),
+            end: place(self.base + end as u64 + dropped),
             text: if dropped > 0 {
                 &[]
             } else {
@@ -186,7 +226,9 @@ impl<'a> Backwards<'a> {
         let length = usize::try_from(self.base).map_or(BLOCK_BYTES, |base| base.min(BLOCK_BYTES));
         let mut block = vec![0; length];
         self.base -= length as u64;
-        self.file.read_exact_at(&mut block, self.base)?;
+        if let Some(file) = &self.file {
+            file.read_exact_at(&mut block, self.base)?;
+        }
         block.extend_from_slice(&self.block[..self.end]);
         self.end = block.len();
         self.block = block;
@@ -197,13 +239,30 @@ impl<'a> Backwards<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::files::LogFiles;
     use std::io::Write;
 
     const TIME: &str = "2026-11-23T11:52:22.085016519+00:00";
 
+    fn log() -> (tempfile::TempDir, File, Cursor) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let file = File::create(&path).unwrap();
+        let cursor = LogFiles::new(path).enter().unwrap();
+        (dir, file, cursor)
+    }
+
+    fn found(cursor: &Cursor, file: &File, lines: u64) -> Starts {
+        let end = Place {
+            number: cursor.number(),
+            offset: file.metadata().unwrap().len(),
+        };
+        find(cursor, end, lines).unwrap().unwrap_or_default()
+    }
+
     /// Writes one record for each `out F text`, and looks which of them the tail takes.
     fn taken(records: &[&str], lines: u64) -> Vec<usize> {
-        let mut file = tempfile::tempfile().unwrap();
+        let (_dir, mut file, cursor) = log();
         let mut offsets = Vec::new();
         for record in records {
             let (stream, rest) = record.split_once(' ').unwrap();
@@ -215,9 +274,9 @@ mod tests {
             offsets.push((file.metadata().unwrap().len(), id));
             writeln!(file, "{TIME} std{stream} {rest}").unwrap();
         }
-        let starts = find(&file, file.metadata().unwrap().len(), lines).unwrap();
+        let starts = found(&cursor, &file, lines);
         (0..records.len())
-            .filter(|n| offsets[*n].0 >= starts.of(offsets[*n].1))
+            .filter(|n| offsets[*n].0 >= starts.of(offsets[*n].1).offset)
             .collect()
     }
 
@@ -257,16 +316,15 @@ mod tests {
 
     #[test]
     fn a_damaged_line_longer_than_any_record_is_passed_over() {
-        let mut file = tempfile::tempfile().unwrap();
+        let (_dir, mut file, cursor) = log();
         writeln!(file, "{TIME} stdout F a").unwrap();
         let begin = file.metadata().unwrap().len();
         file.write_all(&vec![0; 1 << 20]).unwrap();
         writeln!(file).unwrap();
         let after = file.metadata().unwrap().len();
         writeln!(file, "{TIME} stdout F b").unwrap();
-        let size = file.metadata().unwrap().len();
-        assert_eq!(find(&file, size, 1).unwrap().first(), begin);
-        assert_eq!(find(&file, size, 2).unwrap().first(), 0);
+        assert_eq!(found(&cursor, &file, 1).first().offset, begin);
+        assert_eq!(found(&cursor, &file, 2), Starts::default());
         assert!(begin < after);
     }
 }

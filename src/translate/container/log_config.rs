@@ -12,23 +12,15 @@ const OTHER_DRIVERS: &[&str] = &[
     "awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "splunk", "syslog",
 ];
 
-/// Options that change nothing about the log itself: `details=1` shows what they name.
-const BUILT_OPTIONS: &[&str] = &["env", "labels"];
+/// `details=1` shows what the first two name; the others are how much is kept.
+const BUILT_OPTIONS: &[&str] = &["env", "labels", "max-size", "max-file", "compress"];
 /// Options of `json-file` and `local` that are known, not built.
-const OTHER_OPTIONS: &[&str] = &[
-    "compress",
-    "env-regex",
-    "labels-regex",
-    "max-buffer-size",
-    "max-file",
-    "max-size",
-    "tag",
-];
+const OTHER_OPTIONS: &[&str] = &["env-regex", "labels-regex", "max-buffer-size", "tag"];
 
 /// Where output goes.
 ///
 /// # Errors
-/// 400 for a driver or option Docker does not know, 501 for one that is not built.
+/// 400 for a driver, option or value Docker does not know, 501 for one that is not built.
 pub(super) fn log_config(wire: &Wire) -> Result<LogConfig> {
     let driver = match wire.r#type.as_str() {
         "" | "json-file" => LogDriver::JsonFile,
@@ -45,7 +37,9 @@ pub(super) fn log_config(wire: &Wire) -> Result<LogConfig> {
     };
     let options = wire.config.clone().unwrap_or_default();
     check_options(driver, &options)?;
-    Ok(LogConfig { driver, options })
+    let config = LogConfig { driver, options };
+    config.limits()?;
+    Ok(config)
 }
 
 fn check_options(driver: LogDriver, options: &BTreeMap<String, String>) -> Result<()> {

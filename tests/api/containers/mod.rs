@@ -6,6 +6,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod processes;
+mod rotation;
 mod signals;
 mod wait;
 mod websocket;

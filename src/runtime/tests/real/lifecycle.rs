@@ -128,12 +128,12 @@ async fn a_terminal_has_the_size_it_was_given_before_and_after_the_start() {
     let id = request.id.clone();
     let mut task = soon(bed.runtimes.create(request)).await.unwrap();
     assert!(task.attach_socket().exists());
-    task.resize(40, 100).unwrap();
+    task.ctl().unwrap().resize(40, 100).await.unwrap();
     task.start().await.unwrap();
     bed.printed(&id, "40 100").await;
-    task.resize(50, 132).unwrap();
+    task.ctl().unwrap().resize(50, 132).await.unwrap();
     assert_eq!(exit_code(&mut task).await, 3);
-    assert_eq!(task.resize(1, 1).unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(task.ctl().unwrap_err().kind(), Kind::Conflict);
     bed.remove(task).await;
 }
 

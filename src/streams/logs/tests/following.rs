@@ -3,7 +3,7 @@
 use super::*;
 
 /// With one watcher for a whole test: a user has few inotify instances.
-fn follow(log: &Log, watcher: &Watcher) -> (LogOptions, CancellationToken) {
+pub(super) fn follow(log: &Log, watcher: &Watcher) -> (LogOptions, CancellationToken) {
     let ended = CancellationToken::new();
     let options = LogOptions {
         follow: Some(FollowHandle {

@@ -2,12 +2,14 @@
 
 mod following;
 mod reading;
+mod rotating;
 mod round_trip;
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::future::Future;
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::*;
 use crate::stdcopy::tests::parse;
@@ -30,6 +32,11 @@ fn at(second: u32) -> Timestamp {
     format!("{}Z", time(second)).parse().unwrap()
 }
 
+const BOTH: Want = Want {
+    stdout: true,
+    stderr: true,
+};
+
 /// A directory and the path of a log in it.
 struct Log {
     _dir: tempfile::TempDir,
@@ -51,9 +58,8 @@ impl Log {
 
     fn options(&self) -> LogOptions {
         LogOptions {
-            path: self.path.clone(),
-            stdout: true,
-            stderr: true,
+            files: LogFiles::new(self.path.clone()),
+            want: BOTH,
             since: None,
             until: None,
             timestamps: false,

@@ -34,12 +34,18 @@ async fn no_file_and_an_empty_file_are_empty_logs() {
 async fn streams_are_chosen() {
     let log = sample();
     let only_stderr = LogOptions {
-        stdout: false,
+        want: Want {
+            stdout: false,
+            ..BOTH
+        },
         ..log.options()
     };
     assert_eq!(lines(only_stderr).await, ["err two\n", "err four\n"]);
     let only_stdout = LogOptions {
-        stderr: false,
+        want: Want {
+            stderr: false,
+            ..BOTH
+        },
         ..log.options()
     };
     let expected = ["out one\n", "out three\n", "out \n", "out no newline"];
@@ -100,7 +106,10 @@ async fn tail_counts_lines_of_both_streams() {
     }
     let last_of_stderr = LogOptions {
         tail: Some(1),
-        stdout: false,
+        want: Want {
+            stdout: false,
+            ..BOTH
+        },
         ..log.options()
     };
     assert_eq!(lines(last_of_stderr).await, [""; 0]);
@@ -250,7 +259,7 @@ async fn a_dropped_next_loses_nothing() {
 async fn what_cannot_be_read_is_an_error_that_names_the_file() {
     let log = sample();
     let below_a_file = LogOptions {
-        path: log.path.join("x"),
+        files: LogFiles::new(log.path.join("x")),
         ..log.options()
     };
     let e = LogReader::open(below_a_file).await.unwrap_err();
@@ -262,7 +271,7 @@ async fn what_cannot_be_read_is_an_error_that_names_the_file() {
         )
     );
     let a_directory = LogOptions {
-        path: log.path.parent().unwrap().to_owned(),
+        files: LogFiles::new(log.path.parent().unwrap().to_owned()),
         ..log.options()
     };
     let mut reader = LogReader::open(a_directory).await.unwrap();

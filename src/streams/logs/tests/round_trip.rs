@@ -17,6 +17,28 @@ fn conmon_writes(log: &mut Vec<u8>, stream: &str, read: &[u8]) {
     }
 }
 
+/// Cuts the log into files, at ends of records, and packs the first.
+fn rotate_anywhere(log: &Log, seed: usize) {
+    let whole = std::fs::read(&log.path).unwrap();
+    let mut records = whole.split_inclusive(|byte| *byte == b'\n').peekable();
+    let files = LogFiles::new(log.path.clone());
+    let mut count = 0;
+    std::fs::write(&log.path, "").unwrap();
+    while let Some(record) = records.next() {
+        log.append().write_all(record).unwrap();
+        count += 1;
+        if count % (seed % 7 + 2) == 0 {
+            files.rotate().unwrap();
+            if records.peek().is_some() {
+                std::fs::write(&log.path, "").unwrap();
+            }
+            if count < 10 {
+                files.pack_one().unwrap();
+            }
+        }
+    }
+}
+
 fn bytes_of_a_container() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
     let byte = prop_oneof![3 => Just(b'\n'), 1 => Just(0), 6 => any::<u8>()];
     let small = proptest::collection::vec(byte, 0..50);
@@ -40,6 +62,7 @@ proptest! {
             }
         }
         let log = Log::new(log);
+        rotate_anywhere(&log, writes.len());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (bytes, skipped) = runtime.block_on(read(log.options()));
         let mut got = [Vec::new(), Vec::new()];
@@ -53,6 +76,27 @@ proptest! {
         }
         prop_assert!(got == expected);
         prop_assert_eq!(skipped, Skipped::default());
+
+        // So do the bytes themselves, from any one on.
+        let all: usize = expected.iter().map(Vec::len).sum();
+        let skip = all / 3;
+        let payload = PayloadOptions {
+            files: LogFiles::new(log.path.clone()),
+            want: BOTH,
+            framed: true,
+            skip: skip as u64,
+            follow: None,
+        };
+        let bytes = runtime.block_on(async {
+            let mut reader = LogReader::open_payload(payload).await.unwrap();
+            rest(&mut reader).await
+        });
+        let mut got = [Vec::new(), Vec::new()];
+        for (stream, text) in parse(&bytes) {
+            got[usize::from(stream - 1)].extend_from_slice(&text);
+        }
+        prop_assert_eq!(got[0].len() + got[1].len(), all - skip);
+        prop_assert!(expected[0].ends_with(&got[0]) && expected[1].ends_with(&got[1]));
 
         // And any tail of it is the end of it.
         let count = writes.len() as u64 / 2;

@@ -1,0 +1,296 @@
+//! Logs of several files: rotated while they are read, packed, swept, and found again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use model::LogLimits;
+
+/// Writes a log as conmon does, and opens it anew when told to, before its next write.
+struct Conmon {
+    path: PathBuf,
+    file: Mutex<File>,
+    told: AtomicBool,
+}
+
+impl Conmon {
+    fn new(log: &Log) -> Arc<Self> {
+        Arc::new(Self {
+            path: log.path.clone(),
+            file: Mutex::new(log.append()),
+            told: AtomicBool::new(false),
+        })
+    }
+
+    fn write(&self, record: &str) {
+        let mut file = self.file.lock().unwrap();
+        file.write_all(record.as_bytes()).unwrap();
+    }
+
+    /// `reopen_k8s_file`.
+    fn reopen(&self) {
+        let mut file = self.file.lock().unwrap();
+        let temporary = self.path.with_extension("tmp");
+        *file = File::create(&temporary).unwrap();
+        std::fs::rename(&temporary, &self.path).unwrap();
+        self.told.store(true, Ordering::Relaxed);
+    }
+}
+
+fn rotate(files: &LogFiles, conmon: &Conmon) {
+    files.rotate().unwrap();
+    conmon.reopen();
+}
+
+fn names(log: &Log) -> Vec<String> {
+    let entries = std::fs::read_dir(log.path.parent().unwrap()).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| format!("out line {n}\n")).collect()
+}
+
+fn line(n: u32) -> String {
+    file(&[(n % 60, &format!("stdout F line {n}"))])
+}
+
+#[tokio::test]
+async fn a_log_is_read_across_its_files_and_found_again() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let files = LogFiles::new(log.path.clone());
+    for n in 0..50 {
+        conmon.write(&line(n));
+        if n % 10 == 4 {
+            rotate(&files, &conmon);
+        }
+        if n == 30 {
+            while files.pack_one().unwrap() {}
+        }
+    }
+    let expected = [
+        "ctr.log",
+        "ctr.log.1.gz",
+        "ctr.log.2.gz",
+        "ctr.log.3.gz",
+        "ctr.log.4",
+        "ctr.log.5",
+    ];
+    assert_eq!(names(&log), expected);
+    for files in [files, LogFiles::new(log.path.clone())] {
+        let options = || LogOptions {
+            files: files.clone(),
+            ..log.options()
+        };
+        assert_eq!(lines(options()).await, numbered(0..50));
+        for tail in [0, 1, 5, 6, 15, 16, 49, 50, 51] {
+            let wanted = LogOptions {
+                tail: Some(tail),
+                ..options()
+            };
+            let first = 50_u32.saturating_sub(u32::try_from(tail).unwrap());
+            assert_eq!(lines(wanted).await, numbered(first..50), "tail {tail}");
+        }
+    }
+    LogFiles::new(log.path.clone()).sweep(2).unwrap();
+    assert_eq!(names(&log), ["ctr.log", "ctr.log.4", "ctr.log.5"]);
+    assert_eq!(lines(log.options()).await, numbered(25..50));
+}
+
+#[tokio::test]
+async fn a_line_whose_pieces_are_in_two_files_is_joined() {
+    let log = Log::new(file(&[(1, "stdout P one "), (2, "stderr F other")]));
+    let conmon = Conmon::new(&log);
+    rotate(&LogFiles::new(log.path.clone()), &conmon);
+    conmon.write(&file(&[(3, "stdout F line")]));
+    assert_eq!(
+        lines(log.options()).await,
+        ["err other\n", "out one line\n"]
+    );
+    let tail = LogOptions {
+        tail: Some(1),
+        ..log.options()
+    };
+    assert_eq!(lines(tail).await, ["out one line\n"]);
+}
+
+#[tokio::test]
+async fn what_readers_need_stays_until_they_have_gone_on() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let files = LogFiles::new(log.path.clone());
+    let mut reader = files.enter().unwrap();
+    for n in 0..4 {
+        conmon.write(&line(n));
+        rotate(&files, &conmon);
+        files.sweep(0).unwrap();
+    }
+    assert_eq!(names(&log).len(), 5, "all of them, and the new one");
+    reader.advance(true).unwrap();
+    files.sweep(1).unwrap();
+    assert_eq!(
+        names(&log),
+        ["ctr.log", "ctr.log.2", "ctr.log.3", "ctr.log.4"]
+    );
+    drop(reader);
+    files.sweep(1).unwrap();
+    assert_eq!(names(&log), ["ctr.log", "ctr.log.4"]);
+    files.rotate().unwrap();
+    files.sweep(0).unwrap();
+    assert_eq!(names(&log), ["ctr.log.5"], "conmon writes into it yet");
+}
+
+#[tokio::test]
+async fn readers_that_need_too_much_are_told_what_they_missed() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let files = LogFiles::new(log.path.clone());
+    let (options, ended) = following::follow(&log, &Watcher::new().unwrap());
+    let options = LogOptions {
+        files: files.clone(),
+        ..options
+    };
+    let mut reader = LogReader::open(options).await.unwrap();
+    for n in 0..3 {
+        conmon.write(&line(n));
+        // With a hole: readers may hold two of them.
+        let end = log.append().metadata().unwrap().len();
+        let hole = limits::LOG_HELD_BYTES_MAX / 2 - 4096;
+        let written = conmon.file.lock().unwrap();
+        written.set_len(end + hole).unwrap();
+        drop(written);
+        rotate(&files, &conmon);
+    }
+    files.sweep(0).unwrap();
+    ended.cancel();
+    // It was in the first, and had not opened it.
+    assert_eq!(show(&rest(&mut reader).await), numbered(1..3));
+    let skipped = reader.skipped();
+    assert!(skipped.files == 1 && skipped.places >= 2, "{skipped:?}");
+}
+
+#[tokio::test]
+async fn a_packing_that_was_cut_short_and_a_damaged_one_cost_no_more_than_they_must() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let files = LogFiles::new(log.path.clone());
+    for n in 0..3 {
+        conmon.write(&line(n));
+        rotate(&files, &conmon);
+    }
+    while files.pack_one().unwrap() {}
+    let packed = |n: u32| log.path.with_file_name(format!("ctr.log.{n}.gz"));
+    // Killed before the plain one was removed.
+    std::fs::write(log.path.with_file_name("ctr.log.1"), line(0)).unwrap();
+    let whole = std::fs::read(packed(2)).unwrap();
+    std::fs::write(packed(2), &whole[..whole.len() / 2]).unwrap();
+    let (bytes, skipped) = read(log.options()).await;
+    let shown = show(&bytes);
+    assert_eq!(
+        [&shown[0], &shown[shown.len() - 1]],
+        ["out line 0\n", "out line 2\n"]
+    );
+    assert!(skipped.places >= 1);
+    assert!(!packed(1).exists(), "the plain one is whole");
+}
+
+fn rotation(log: &Log, limits: LogLimits) -> (LogFiles, Rotation) {
+    let files = LogFiles::new(log.path.clone());
+    let watcher = Watcher::new().unwrap();
+    (files.clone(), Rotation::new(files, limits, watcher))
+}
+
+#[tokio::test]
+async fn a_daemon_that_was_killed_after_the_rename_is_made_good() {
+    let log = Log::new(line(0));
+    let conmon = Conmon::new(&log);
+    LogFiles::new(log.path.clone()).rotate().unwrap();
+    conmon.write(&line(1));
+    let limits = LogLimits {
+        bytes_max: 1 << 20,
+        files_max: 3,
+        compress: false,
+    };
+    let (_, rotation) = rotation(&log, limits);
+    let over = CancellationToken::new();
+    let reopen = || {
+        conmon.reopen();
+        over.cancel();
+        std::future::ready(Ok(()))
+    };
+    soon(rotation.run(over.clone(), reopen)).await;
+    conmon.write(&line(2));
+    assert_eq!(names(&log), ["ctr.log", "ctr.log.1"]);
+    assert_eq!(lines(log.options()).await, numbered(0..3));
+}
+
+/// Many followers, one of them slow, over a log whose files are small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_lose_and_double_nothing_while_a_log_rotates() {
+    const LINES: u32 = 20_000;
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let limits = LogLimits {
+        bytes_max: 64 << 10,
+        files_max: 2,
+        compress: true,
+    };
+    let (files, rotation) = rotation(&log, limits);
+    let (over, watcher) = (CancellationToken::new(), Watcher::new().unwrap());
+    let mut followers = Vec::new();
+    for n in 0..20 {
+        let (options, _) = following::follow(&log, &watcher);
+        let follow = options.follow.map(|follow| FollowHandle {
+            ended: over.clone(),
+            ..follow
+        });
+        let options = LogOptions {
+            files: files.clone(),
+            follow,
+            ..options
+        };
+        let mut reader = LogReader::open(options).await.unwrap();
+        followers.push(tokio::spawn(async move {
+            let mut all = Vec::new();
+            while let Some(batch) = reader.next().await {
+                all.extend_from_slice(&batch.unwrap());
+                if n == 0 {
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                }
+            }
+            (show(&all), reader.skipped())
+        }));
+    }
+    let (writes, told) = (conmon.clone(), over.clone());
+    let writer = tokio::task::spawn_blocking(move || {
+        for n in 0..LINES {
+            writes.write(&line(n));
+            if n % 100 == 0 {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        told.cancel();
+    });
+    let reopens = conmon.clone();
+    soon(rotation.run(over, move || {
+        reopens.reopen();
+        std::future::ready(Ok(()))
+    }))
+    .await;
+    writer.await.unwrap();
+    assert!(conmon.told.load(Ordering::Relaxed), "it was rotated");
+    for follower in followers {
+        let (got, skipped) = soon(follower).await.unwrap();
+        assert!(
+            got == numbered(0..LINES),
+            "{} lines, {skipped:?}",
+            got.len()
+        );
+        assert_eq!(skipped, Skipped::default());
+    }
+}

@@ -1,0 +1,54 @@
+//! How much a file system still takes.
+
+use std::io;
+use std::path::Path;
+
+use rustix::fs::StatVfs;
+
+/// What unprivileged writers may still use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files; `u64::MAX` where they are made as needed.
+    pub files: u64,
+}
+
+impl Space {
+    /// Of the file system that `path` is on.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self::from(rustix::fs::statvfs(path)?))
+    }
+}
+
+impl From<StatVfs> for Space {
+    fn from(stat: StatVfs) -> Self {
+        Self {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            // btrfs and others count none.
+            files: if stat.f_files == 0 {
+                u64::MAX
+            } else {
+                stat.f_favail
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_in_use_has_room_or_has_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = Space::of(dir.path()).unwrap();
+        assert!(before.bytes > 0 && before.files > 0);
+        assert!(Space::of(&dir.path().join("missing")).is_err());
+        // A file system that takes nothing.
+        assert_eq!(Space::of(Path::new("/proc")).unwrap().bytes, 0);
+    }
+}
