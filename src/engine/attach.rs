@@ -66,6 +66,7 @@ impl ContainerStreams {
             stdin,
             ring_bytes: limits::CLIENT_RING_BYTES,
             spill: Some(spill.clone()),
+            history: None,
         };
         let over = CancellationToken::new();
         over.cancel();
@@ -183,6 +184,7 @@ impl Engine {
             tty: view.spec.tty,
             output: AttachOutput::new(replay, live, form),
             input: writer.map(|writer| AttachInput::new(writer, detector)),
+            begins_at: None,
         })
     }
 
@@ -216,10 +218,11 @@ impl Engine {
             files: streams.log()?.clone(),
             want,
             framed: !handle.view().spec.tty,
-            skip: 0,
+            since: 0,
             follow,
         });
-        Ok((Some(log.await?), live))
+        let (log, _) = log.await?;
+        Ok((Some(log), live))
     }
 
     pub(crate) fn container_streams(&self, view: &ContainerView) -> ContainerStreams {

@@ -65,12 +65,12 @@ impl Engine {
         self.inner.execs.start(id, target, request).await
     }
 
-    /// Attaches to a session that is to start or runs.
+    /// Attaches to a session; see [`execs::Execs::attach`].
     ///
     /// # Errors
-    /// 404; 409 when it is over.
-    pub fn attach_exec(&self, id: &str) -> Result<Attachment> {
-        self.inner.execs.attach(id)
+    /// Those.
+    pub async fn attach_exec(&self, id: &str, since: Option<u64>) -> Result<Attachment> {
+        self.inner.execs.attach(id, since).await
     }
 
     /// Changes the size of a session's terminal; before its start the size it will have.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use execs::{Execs, Tools};
 use model::{ContainerId, Context, Error, Intent, Result, limits};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
+use streams::HistoryBudget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -67,6 +68,8 @@ impl Engine {
             ledger: ledger.clone(),
             facts: facts.clone(),
             spill: spill.clone(),
+            histories: HistoryBudget::new(limits::EXEC_HISTORIES_BYTES),
+            containers: layout.containers(),
             now: host.now.clone(),
             random: host.random.clone(),
         };

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `registry` | finding a session; how many there may be and how long they are kept |
 //! | `session` | one session: its state, its streams, its mailbox |
+//! | `kept` | the log of a session whose output is kept |
 //! | `run` | from a start to the end of the process |
 //! | `recover` | taking sessions back when the daemon starts |
 //! | `rows` | what the ledger remembers of them |
@@ -16,6 +17,7 @@
 //! This room does not find containers and does not know whether one runs: it is given a
 //! [`Target`] by `engine`, which asks before.
 
+mod kept;
 mod recover;
 mod registry;
 mod rows;
@@ -32,9 +34,11 @@ use model::{
 };
 use runtime::{RuntimeName, Runtimes};
 use streams::detach::{DEFAULT_KEYS, Detector};
-use streams::{AttachInput, AttachOutput, Attachment, Form, SpillOptions, Want};
+use streams::{AttachInput, AttachOutput, Attachment, Form, HistoryBudget, SpillOptions, Want};
+use sys::dir_watch::Watcher;
 use sys::task::to_the_end;
 
+use kept::Kept;
 use registry::Registry;
 use session::{Command, Session};
 
@@ -49,6 +53,8 @@ pub struct ExecView {
     pub spec: ExecSpec,
     /// Where it is in its life.
     pub state: ExecState,
+    /// Bytes of its output that were kept and are no more; `None` when it is not kept.
+    pub lost_bytes: Option<u64>,
 }
 
 /// How a session is started.
@@ -84,6 +90,10 @@ pub struct Tools {
     pub facts: Arc<spec::HostFacts>,
     /// Where the output of clients waits that do not read.
     pub spill: SpillOptions,
+    /// What the last output of running sessions is held in.
+    pub histories: HistoryBudget,
+    /// The containers' directories, for logs of sessions.
+    pub containers: PathBuf,
     /// Wall clock.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// 32 unpredictable bytes, for ids.
@@ -186,13 +196,33 @@ impl Execs {
         started.map(|()| attachment)
     }
 
-    /// Attaches to a session that is to start or runs.
+    /// Attaches to a session that is to start or runs: with `since` to its output from that byte
+    /// on, as far as it is there, and to one whose output is kept also when it is over.
     ///
     /// # Errors
-    /// 404; 409 when it is over.
-    pub fn attach(&self, id: &str) -> Result<Attachment> {
+    /// 404; 409 when it is over, or with `since` was not started, or was started by an earlier
+    /// daemon and its output is not kept; 400 when it has written less than `since`.
+    pub async fn attach(&self, id: &str, since: Option<u64>) -> Result<Attachment> {
         let session = self.inner.registry.find(id)?;
-        let attachment = attach_to(&session, session.spec.tty)?;
+        let tty = session.spec.tty;
+        let attachment = match since {
+            None => attach_to(&session, tty)?,
+            Some(since) => {
+                session.started().await;
+                if matches!(session.state(), ExecState::Created) {
+                    return Err(Error::conflict(format!("exec {id} is not running")));
+                }
+                let watcher = self.inner.tools.runtimes.watcher();
+                match &session.kept {
+                    Some(kept) => return attach_to_kept(&session, kept, since, watcher).await,
+                    None => {
+                        let (live, begin) = session.hub.subscribe_since(since)?;
+                        let output = AttachOutput::new(None, Some(live), Form::of(tty, tty));
+                        attachment(&session, tty, output, Some(begin))?
+                    }
+                }
+            }
+        };
         // Asked after: one that ends from now on ends the attachment.
         if session.state().ended().is_some() {
             return Err(Error::conflict(format!("exec {id} is over")));
@@ -274,7 +304,7 @@ impl Execs {
     pub async fn forget_of(&self, container: &ContainerId) {
         for session in self.inner.registry.take_of(container) {
             session.retire(self.inner.never_ran("its container was removed"));
-            session.hub.finished().await;
+            session.finish_streams().await;
         }
     }
 }
@@ -314,14 +344,41 @@ async fn stop(session: &Session, grace: Duration) -> Result<()> {
     )))
 }
 
-/// A client of a session's streams, with those that it was made for. Raw where the client says it
-/// has a terminal, whatever the session has, as in Docker.
-fn attach_to(session: &Arc<Session>, raw: bool) -> Result<Attachment> {
-    let spec = &session.spec;
+/// A client of a session's streams, from now on. Raw where the client says it has a terminal,
+/// whatever the session has, as in Docker.
+fn attach_to(session: &Session, raw: bool) -> Result<Attachment> {
+    let live = session.hub.subscribe(session.wanted())?;
+    let output = AttachOutput::new(None, Some(live), Form::of(session.spec.tty, raw));
+    attachment(session, raw, output, None)
+}
+
+/// A client of a kept session: it reads the log, which has all that the hub has.
+async fn attach_to_kept(
+    session: &Session,
+    kept: &Kept,
+    since: u64,
+    watcher: Option<&Watcher>,
+) -> Result<Attachment> {
+    let tty = session.spec.tty;
+    // The hub is connected for those who are there for stdin alone.
     let live = session.hub.subscribe(Want {
-        stdout: spec.stdout,
-        stderr: spec.stderr,
+        stdout: false,
+        stderr: false,
     })?;
+    // Asked after: one that ends from now on ends the subscription.
+    let live = session.state().ended().is_none().then_some(live);
+    let (log, begin) = kept.read(since, !tty, watcher).await?;
+    let output = AttachOutput::new(Some(log), live, Form::of(tty, tty));
+    attachment(session, tty, output, Some(begin))
+}
+
+fn attachment(
+    session: &Session,
+    raw: bool,
+    output: AttachOutput,
+    begins_at: Option<u64>,
+) -> Result<Attachment> {
+    let spec = &session.spec;
     let keys = match &spec.detach_keys {
         Some(keys) => streams::detach::parse(keys)?,
         None => DEFAULT_KEYS.to_vec(),
@@ -331,8 +388,9 @@ fn attach_to(session: &Arc<Session>, raw: bool) -> Result<Attachment> {
         writer.map(|writer| AttachInput::new(writer, spec.tty.then(|| Detector::new(&keys))));
     Ok(Attachment {
         tty: raw,
-        output: AttachOutput::new(None, Some(live), Form::of(spec.tty, raw)),
+        output,
         input,
+        begins_at,
     })
 }
 

@@ -54,6 +54,9 @@ impl Execs {
                 ExecState::Created => continue,
                 ExecState::Ended(_) => {
                     session.publish(row.state);
+                    if let Some(kept) = &session.kept {
+                        kept.finish();
+                    }
                     self.remove_left_files(session);
                     continue;
                 }
@@ -122,6 +125,9 @@ async fn take_back(execs: &Arc<Inner>, session: &Arc<Session>, request: AdoptExe
     match adopted {
         AdoptedExec::Running(task) => {
             session.hub.resume(&task.attach_socket());
+            if let Some(kept) = &session.kept {
+                kept.keep(&task, execs.tools.runtimes.watcher());
+            }
             session.publish(ExecState::Running(model::ExecRunning {
                 process: task.process(),
                 monitor: task.monitor(),

@@ -21,6 +21,16 @@ impl Registry {
     /// When all of them run.
     pub(crate) fn insert(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>> {
         let mut all = self.lock();
+        let kept = || all.values().filter(|s| s.kept.is_some()).count();
+        if session.kept.is_some() && kept() >= limits::EXECS_KEPT_MAX {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!(
+                    "{} exec sessions keep their output: remove some first",
+                    limits::EXECS_KEPT_MAX
+                ),
+            ));
+        }
         let mut evicted = None;
         if all.len() >= limits::EXECS_MAX {
             let spare = |s: &&Arc<Session>| match s.state() {
@@ -92,7 +102,10 @@ impl Registry {
         let age = |since: Timestamp| now.duration_since(since).unsigned_abs();
         let expired = |session: &Session| match session.state() {
             ExecState::Created => age(session.created_at) > limits::EXEC_UNSTARTED_KEPT,
-            ExecState::Ended(ended) => age(ended.finished_at) > limits::EXEC_ENDED_KEPT,
+            ExecState::Ended(ended) => match &session.kept {
+                Some(kept) => kept.is_expired(),
+                None => age(ended.finished_at) > limits::EXEC_ENDED_KEPT,
+            },
             ExecState::Starting | ExecState::Running(_) => false,
         };
         let mut all = self.lock();

@@ -58,7 +58,10 @@ impl Inner {
     /// row goes.
     pub(crate) async fn forget(&self, session: &Session) {
         session.retire(self.never_ran("forgotten before it was started"));
-        session.hub.finished().await;
+        session.finish_streams().await;
+        if let Some(kept) = &session.kept {
+            kept.remove().await;
+        }
         self.delete_row(&session.id).await;
     }
 

@@ -13,6 +13,7 @@ use spec::{ExecInput, exec_process};
 use sys::task::blocking;
 use tokio::sync::mpsc;
 
+use crate::kept::Kept;
 use crate::session::{Command, Session};
 use crate::{Inner, Target};
 
@@ -35,6 +36,9 @@ pub(super) async fn start(
                 process: task.process(),
                 monitor: task.monitor(),
             };
+            if let Some(kept) = &session.kept {
+                kept.keep(&task, execs.tools.runtimes.watcher());
+            }
             session.publish(ExecState::Running(running));
             execs.update_row(session).await;
             watch(execs, session, *task);
@@ -50,7 +54,7 @@ pub(super) async fn start(
             let end = execs.never_ran(failure.error.message());
             session.publish(ExecState::Ended(end));
             execs.update_row(session).await;
-            session.hub.finished().await;
+            session.finish_streams().await;
             Err(failure.error)
         }
     }
@@ -61,11 +65,15 @@ async fn launch(
     session: &Arc<Session>,
     target: &Target,
 ) -> Result<StartedExec, StartError> {
+    if let Some(kept) = &session.kept {
+        kept.make_dir().await?;
+    }
     let request = CreateExec {
         id: session.id.clone(),
         container: session.container_id.clone(),
         runtime: target.runtime.clone(),
         process_json: process_json(execs, session, target).await?,
+        log_path: session.kept.as_ref().map(Kept::path),
         tty: session.spec.tty,
         stdin: match (session.spec.tty, session.spec.stdin) {
             (true, _) => Stdin::Open,
@@ -125,7 +133,7 @@ async fn supervise(
                 TaskEvent::Exited(report) => break report,
                 TaskEvent::MonitorLost => {
                     tracing::warn!(exec = session.id.short(), "conmon died: the exec runs on without streams");
-                    session.hub.finished().await;
+                    session.finish_streams().await;
                 }
             },
             command = inbox.recv() => match command {
@@ -164,7 +172,7 @@ pub(super) async fn end(
     // Whoever asks while a session is being taken back waits for its task: there is none.
     drop(session.take_inbox());
     execs.update_row(session).await;
-    session.hub.finished().await;
+    session.finish_streams().await;
 }
 
 /// Takes away what it has on the host, its conmon having had the time to end.

@@ -6,9 +6,10 @@ use model::{
     ContainerId, Error, ExecEnded, ExecId, ExecSpec, ExecState, Result, Signal, Timestamp,
     WaitOutcome, limits,
 };
-use streams::{Hub, HubOptions, StdinPolicy};
+use streams::{HistoryOptions, Hub, HubOptions, StdinPolicy, Want};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::kept::Kept;
 use crate::{ExecView, Tools};
 
 /// Where an answer goes.
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) created_at: Timestamp,
     pub(crate) spec: ExecSpec,
     pub(crate) hub: Hub,
+    /// Its log, when its output is kept.
+    pub(crate) kept: Option<Kept>,
     state: watch::Sender<ExecState>,
     /// The terminal's first size, as last asked for.
     console_size: Mutex<Option<(u16, u16)>>,
@@ -45,11 +48,21 @@ impl Session {
         created_at: Timestamp,
         spec: ExecSpec,
     ) -> Arc<Self> {
+        let want = wanted(&spec);
+        let kept = spec
+            .keep_output
+            .then(|| Kept::new(&tools.containers, &container_id, &id, want));
+        let history = (kept.is_none() && (want.stdout || want.stderr)).then(|| HistoryOptions {
+            want,
+            bytes_max: limits::EXEC_HISTORY_BYTES,
+            budget: tools.histories.clone(),
+        });
         let options = HubOptions {
             tty: spec.tty,
             stdin: stdin_policy(&spec),
             ring_bytes: limits::CLIENT_RING_BYTES,
             spill: Some(tools.spill.clone()),
+            history,
         };
         let (commands, inbox) = mpsc::channel(limits::CONTAINER_QUEUE_MAX);
         Arc::new(Self {
@@ -59,6 +72,7 @@ impl Session {
             console_size: Mutex::new(spec.console_size),
             spec,
             hub: Hub::new(options),
+            kept,
             state: watch::channel(ExecState::Created).0,
             commands,
             inbox: Mutex::new(Some(inbox)),
@@ -71,7 +85,21 @@ impl Session {
             container_id: self.container_id.clone(),
             spec: self.spec.clone(),
             state: self.state(),
+            lost_bytes: self.kept.as_ref().map(Kept::lost_bytes),
         }
+    }
+
+    /// Which of its streams clients get.
+    pub(crate) fn wanted(&self) -> Want {
+        wanted(&self.spec)
+    }
+
+    /// Its output has come to its end: clients get what is left.
+    pub(crate) async fn finish_streams(&self) {
+        if let Some(kept) = &self.kept {
+            kept.finish();
+        }
+        self.hub.finished().await;
     }
 
     pub(crate) fn state(&self) -> ExecState {
@@ -209,6 +237,15 @@ impl Session {
         self.console_size
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those that were asked for; of one whose output is kept for later all, when none was.
+fn wanted(spec: &ExecSpec) -> Want {
+    let all = spec.keep_output && !spec.stdout && !spec.stderr;
+    Want {
+        stdout: spec.stdout || all,
+        stderr: spec.stderr || all,
     }
 }
 

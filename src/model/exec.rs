@@ -36,6 +36,8 @@ pub struct ExecSpec {
     pub privileged: bool,
     /// The keys that detach a terminal; `None` is Docker's default.
     pub detach_keys: Option<String>,
+    /// Its output is kept, in a bounded log of its own.
+    pub keep_output: bool,
     /// The terminal's first size: rows, columns.
     pub console_size: Option<(u16, u16)>,
 }

@@ -35,6 +35,16 @@ pub const SPEC_LIST_MAX: usize = 16_384;
 pub const EXECS_MAX: usize = 10_000;
 /// Command and environment of one session: the kernel takes no more (`ARG_MAX`).
 pub const EXEC_SPEC_BYTES_MAX: usize = 2 << 20;
+/// Sessions among them whose output is kept.
+pub const EXECS_KEPT_MAX: usize = 500;
+/// What is kept of the output of one of those: the end of its log.
+pub const EXEC_LOG_BYTES_MAX: u64 = 16 << 20;
+/// How long the output of one of those can still be read when it has ended.
+pub const EXEC_KEPT_ENDED_KEPT: Duration = Duration::from_secs(3600);
+/// What is held in memory of the output of any other session that runs.
+pub const EXEC_HISTORY_BYTES: usize = 512 << 10;
+/// The same, of all of them together.
+pub const EXEC_HISTORIES_BYTES: usize = 64 << 20;
 /// How long an ended session can still be inspected and waited for (moby collects them after
 /// five to ten minutes).
 pub const EXEC_ENDED_KEPT: Duration = Duration::from_secs(300);

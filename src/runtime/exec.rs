@@ -48,6 +48,8 @@ pub struct CreateExec {
     /// The OCI process object. It may hold secrets: it is in a file of root's while the runtime
     /// reads it, and nowhere else.
     pub process_json: Vec<u8>,
+    /// A log of its own; its directory must be there. `None` keeps nothing.
+    pub log_path: Option<PathBuf>,
     /// A terminal. The process object's `terminal` must say the same.
     pub tty: bool,
     /// What becomes of stdin.

@@ -18,6 +18,8 @@ pub struct Attachment {
     pub output: AttachOutput,
     /// What the client writes; `None` when stdin was not asked for or is not open.
     pub input: Option<AttachInput>,
+    /// The number of the output's first byte, for one who attaches at an offset.
+    pub begins_at: Option<u64>,
 }
 
 /// Output of an attachment: what the log has, then what comes.

@@ -16,6 +16,9 @@ pub mod logs;
 pub mod stdcopy;
 
 pub use attachment::{AttachInput, AttachOutput, Attachment, Form, InputEnd};
-pub use hub::{Hub, HubOptions, SpillOptions, StdinPolicy, StdinWriter, Subscription, Want};
+pub use hub::{
+    HistoryBudget, HistoryOptions, Hub, HubOptions, SpillOptions, StdinPolicy, StdinWriter,
+    Subscription, Want,
+};
 pub use logs::{FollowHandle, LogFiles, LogOptions, LogReader, PayloadOptions, Rotation, Skipped};
 pub use stdcopy::StreamId;

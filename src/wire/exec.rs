@@ -44,6 +44,10 @@ pub struct ExecConfig {
     /// The command and its arguments.
     #[serde(deserialize_with = "null_as_default")]
     pub cmd: Vec<String>,
+    /// Keep the last 8 to 16 MiB of output in a log of its own, for those who attach later: it
+    /// outlives the daemon, and the session's end by an hour. Not Docker's.
+    #[serde(deserialize_with = "null_as_default")]
+    pub keep_output: bool,
 }
 
 impl ExecConfig {
@@ -59,6 +63,7 @@ impl ExecConfig {
             stdout: self.attach_stdout,
             stderr: self.attach_stderr,
             privileged: self.privileged,
+            keep_output: self.keep_output,
             detach_keys: Some(self.detach_keys).filter(|keys| !keys.is_empty()),
             console_size: self.console_size.filter(|_| self.tty).and_then(size),
         }
@@ -130,6 +135,12 @@ pub struct ExecInspect {
     /// Its process as the host sees it; 0 before it had one.
     #[serde(rename = "Pid")]
     pub pid: u32,
+    /// Its output is kept. Not Docker's, and only there when it is.
+    #[serde(rename = "KeepOutput", skip_serializing_if = "std::ops::Not::not")]
+    pub keep_output: bool,
+    /// How many bytes of the output are kept no more, with `KeepOutput`.
+    #[serde(rename = "LostBytes", skip_serializing_if = "Option::is_none")]
+    pub lost_bytes: Option<u64>,
 }
 
 /// The process of a session.
@@ -155,6 +166,7 @@ impl From<ExecView> for ExecInspect {
             container_id,
             spec,
             state,
+            lost_bytes,
         } = view;
         let (exit_code, pid) = match &state {
             ExecState::Created | ExecState::Starting => (None, None),
@@ -184,6 +196,8 @@ impl From<ExecView> for ExecInspect {
             container_id: container_id.to_string(),
             detach_keys: detach_keys.map_or_else(String::new, |keys| BASE64.encode(&keys)),
             pid: pid.map_or(0, model::Pid::get),
+            keep_output: spec.keep_output,
+            lost_bytes,
         }
     }
 }
@@ -204,6 +218,7 @@ mod tests {
                 ..ExecSpec::default()
             },
             state: ExecState::Created,
+            lost_bytes: None,
         };
         let (id, container) = ("1a".repeat(32), "35".repeat(32));
         // dockerd 26.1.5

@@ -223,3 +223,81 @@ fn every_failure_of_a_start_is_told_and_undone() {
     d.expect_nothing_left();
     d.finish();
 }
+
+/// Killed while sessions of both kinds run: every code is exact, and of a kept one every byte is
+/// there, also those that it wrote while no daemon was.
+#[test]
+fn a_kept_session_has_what_it_wrote_while_no_daemon_was_there() {
+    let count = if std::env::var_os("MOORED_SOAK").is_some() {
+        20
+    } else {
+        5
+    };
+    let mut d = daemon();
+    host(&d);
+    let script = |n: u32| {
+        format!(
+            "seq 1 500; while [ ! -e /go/now ]; do sleep 0.02; done; seq 501 900; \
+             while [ ! -e /go/end ]; do sleep 0.02; done; seq 901 1000; exit {n}"
+        )
+    };
+    let made = |keep: bool, n: u32| {
+        let body = json!({
+            "AttachStdout": true, "KeepOutput": keep, "Cmd": ["sh", "-c", script(n)],
+        });
+        let answer = d.http.post_json("/containers/host/exec", &body).expect(201);
+        let id = answer.json()["Id"].as_str().expect("an id").to_owned();
+        start_detached(&d, &id);
+        id
+    };
+    let kept: Vec<_> = (0..count).map(|n| made(true, 10 + n)).collect();
+    let transient: Vec<_> = (0..count).map(|n| made(false, 60 + n)).collect();
+    let text = |range: std::ops::RangeInclusive<u32>| -> String {
+        range.map(|n| format!("{n}\n")).collect()
+    };
+    let again = |d: &Daemon, id: &str, since: usize| {
+        let path = format!("/moored/exec/{id}/attach?since={since}");
+        d.http.hijack(&path, true)
+    };
+    // Some of it is read before.
+    let first = text(1..=500);
+    for id in kept.iter().chain(&transient) {
+        let (mut stream, mut got) = (again(&d, id, 0), String::new());
+        while got.len() < first.len() {
+            let frame = stream.frame().expect("it runs");
+            got += &String::from_utf8(frame.payload).expect("digits");
+        }
+        assert!(got == first);
+    }
+    d.kill9();
+    std::fs::write(d.root().join("go/now"), "").expect("a file in ours");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    d.restart();
+    let mut streams: Vec<_> = kept.iter().map(|id| again(&d, id, first.len())).collect();
+    for id in &transient {
+        let path = format!("/moored/exec/{id}/attach?since={}", first.len());
+        let message = "its output was not kept: it cannot be attached to at an offset";
+        d.http.post(&path).expect_error(409, message);
+    }
+    std::fs::write(d.root().join("go/end"), "").expect("a file in ours");
+    for stream in &mut streams {
+        assert_eq!(stream.status(), 101);
+        let rest = testkit::demux(&stream.read_to_end()).stdout;
+        assert!(rest == text(501..=1000), "{} bytes", rest.len());
+    }
+    for (ids, code) in [(&kept, 10), (&transient, 60)] {
+        for (n, id) in (0..).zip(ids) {
+            assert_eq!(wait(&d, id), code + n);
+        }
+    }
+    // And by a daemon that comes after all is over.
+    d.kill9();
+    d.restart();
+    for id in &kept {
+        let all = testkit::demux(&again(&d, id, 0).read_to_end()).stdout;
+        assert!(all == text(1..=1000), "{} bytes", all.len());
+    }
+    d.http.delete("/containers/host?force=1").expect(204);
+    d.expect_nothing_left();
+    d.finish();
+}

@@ -55,6 +55,7 @@ pub const MULTIPLEXED_STREAM: &str = "application/vnd.docker.multiplexed-stream"
 pub struct Hijack {
     upgrade: bool,
     extra: String,
+    own: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for Hijack {
@@ -68,6 +69,7 @@ impl<S: Sync> FromRequestParts<S> for Hijack {
         Ok(Self {
             upgrade: parts.headers.contains_key(header::UPGRADE),
             extra: String::new(),
+            own: String::new(),
         })
     }
 }
@@ -79,6 +81,13 @@ impl Hijack {
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         let clean: String = value.chars().filter(|c| !c.is_control()).collect();
         let _ = write!(self.extra, "{name}: {clean}\r\n");
+        self
+    }
+
+    /// A line of either head that is not Docker's.
+    #[must_use]
+    pub fn own_header(mut self, name: &'static str, value: u64) -> Self {
+        let _ = write!(self.own, "{name}: {value}\r\n");
         self
     }
 
@@ -94,18 +103,19 @@ impl Hijack {
         F: FnOnce(HijackedIo) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        let own = self.own;
         let (status, head) = if self.upgrade {
             let extra = self.extra;
             (
                 StatusCode::SWITCHING_PROTOCOLS,
                 format!(
-                    "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{extra}\r\n"
+                    "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{extra}{own}\r\n"
                 ),
             )
         } else {
             (
                 StatusCode::OK,
-                format!("HTTP/1.1 200 OK\r\nContent-Type: {RAW_STREAM}\r\n\r\n"),
+                format!("HTTP/1.1 200 OK\r\nContent-Type: {RAW_STREAM}\r\n{own}\r\n"),
             )
         };
         leave(Takeover {

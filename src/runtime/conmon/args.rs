@@ -2,7 +2,7 @@
 //! out.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Features, Stdin};
 use crate::config::LogLevel;
@@ -46,14 +46,7 @@ impl Create<'_> {
         args.pair("-b", self.bundle);
         args.pair("-p", &self.files.pidfile);
         args.pair("--conmon-pidfile", &self.files.conmon_pidfile);
-        match self.log_path {
-            Some(path) => {
-                let mut driver = OsString::from("k8s-file:");
-                driver.push(path);
-                args.pair("-l", driver);
-            }
-            None => args.pair("-l", "none"),
-        }
+        args.log(self.log_path);
         args.pair("--exit-dir", self.exit_dir);
         args.pair("--persist-dir", self.persist_dir);
         if self.features.full_attach {
@@ -73,11 +66,10 @@ impl Create<'_> {
         if self.no_new_keyring {
             args.flag("--no-new-keyring");
         }
-        args.runtime_arg("--root=", self.runtime_root);
-        if self.json_log {
-            args.runtime_arg("--log-format=json", "");
-            args.runtime_arg("--log=", &self.files.oci_log);
-        }
+        args.runtime(
+            self.runtime_root,
+            self.json_log.then_some(&self.files.oci_log),
+        );
         args.0
     }
 }
@@ -89,6 +81,7 @@ pub(crate) struct Exec<'a> {
     pub(crate) id: &'a str,
     /// What is to run, an OCI process object.
     pub(crate) process: &'a Path,
+    pub(crate) log_path: Option<&'a Path>,
     pub(crate) tty: bool,
     pub(crate) stdin: Stdin,
     pub(crate) runtime: &'a Path,
@@ -104,8 +97,8 @@ pub(crate) struct Exec<'a> {
 }
 
 impl Exec<'_> {
-    /// The arguments, without the program. No log: what an exec writes is its clients' only, and
-    /// never the container's log's.
+    /// The arguments, without the program. What an exec writes is its clients' and, where that was
+    /// asked for, its own log's; never the container's log's.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         let mut args = Args(Vec::with_capacity(40));
         args.flag("--api-version");
@@ -118,21 +111,23 @@ impl Exec<'_> {
         args.flag("-e");
         args.flag("--exec-attach");
         args.pair("--exec-process-spec", self.process);
-        args.pair("-l", "none");
+        args.log(self.log_path);
         args.pair("--exit-dir", self.exit_dir);
         if self.features.full_attach {
             args.flag("--full-attach");
         } else {
             args.pair("--socket-dir-path", self.socket_dir);
         }
+        if self.log_path.is_some() && self.features.no_sync_log {
+            args.flag("--no-sync-log");
+        }
         args.pair("--log-level", self.log_level.as_str());
         args.flag("--syslog");
         args.streams(self.tty, self.stdin);
-        args.runtime_arg("--root=", self.runtime_root);
-        if self.json_log {
-            args.runtime_arg("--log-format=json", "");
-            args.runtime_arg("--log=", &self.files.oci_log);
-        }
+        args.runtime(
+            self.runtime_root,
+            self.json_log.then_some(&self.files.oci_log),
+        );
         args.0
     }
 }
@@ -162,6 +157,27 @@ impl Args {
         }
     }
 
+    /// Where output is kept, if anywhere.
+    fn log(&mut self, path: Option<&Path>) {
+        match path {
+            Some(path) => {
+                let mut driver = OsString::from("k8s-file:");
+                driver.push(path);
+                self.pair("-l", driver);
+            }
+            None => self.pair("-l", "none"),
+        }
+    }
+
+    /// The runtime's own arguments, the last ones.
+    fn runtime(&mut self, root: &Path, json_log: Option<&PathBuf>) {
+        self.runtime_arg("--root=", root);
+        if let Some(log) = json_log {
+            self.runtime_arg("--log-format=json", "");
+            self.runtime_arg("--log=", log);
+        }
+    }
+
     /// `--runtime-arg=NAME VALUE` in one word, so that a value may start with a dash.
     fn runtime_arg(&mut self, name: &str, value: impl Into<OsString>) {
         let mut word = OsString::from("--runtime-arg=");
@@ -174,7 +190,6 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     fn files() -> AttemptFiles {
         AttemptFiles {
@@ -285,6 +300,7 @@ mod tests {
             container: "ID",
             id: "E",
             process: Path::new("/run/m/execs/E/process.json"),
+            log_path: None,
             tty: false,
             stdin: Stdin::Once,
             runtime: Path::new("/usr/bin/runc"),
@@ -310,6 +326,10 @@ mod tests {
              --runtime-arg=--root=/run/m/oci/runc --runtime-arg=--log-format=json \
              --runtime-arg=--log=/run/m/execs/E/oci-log"
         );
+        let log_path = Some(Path::new("/data/E/output.log"));
+        let kept = Exec { log_path, ..exec }.arguments();
+        assert!(kept.contains(&"k8s-file:/data/E/output.log".into()));
+        assert!(kept.contains(&"--no-sync-log".into()));
         let terminal = Exec { tty: true, ..exec }.arguments();
         assert!(terminal.contains(&"-t".into()) && !terminal.contains(&"-i".into()));
     }

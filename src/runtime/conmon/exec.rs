@@ -163,6 +163,7 @@ impl Runtimes {
             container: request.container.as_str(),
             id: request.id.as_str(),
             process: &Self::exec_process_file(&files.dir),
+            log_path: request.log_path.as_deref(),
             tty: request.tty,
             stdin: request.stdin,
             runtime: &runtime,

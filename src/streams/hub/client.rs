@@ -44,6 +44,11 @@ impl Subscription {
         Self { shared, client }
     }
 
+    /// The hub's side of it.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The next bytes, ready for the wire: whole stdcopy frames, one for each write as conmon
     /// delivered it (what waited in a file may be cut anywhere), or raw with a terminal. `None`
     /// when the container has ended and everything was taken. Cancel safe.

@@ -7,7 +7,7 @@ use sys::attach_socket::AttachReader;
 use tokio::time::Instant;
 
 use super::client::{Client, Kept};
-use super::{Connection, IDLE_LINGER, Run, Shared, StdinPolicy};
+use super::{Connection, IDLE_LINGER, Run, Shared};
 use crate::stdcopy::StreamId;
 
 /// Reads until the other side ends, the hub has another connection, or nobody needs this one.
@@ -80,6 +80,9 @@ impl Shared {
         if payload.is_empty() {
             return Some(full);
         }
+        if let Some(history) = &mut state.history {
+            history.push(stream, payload);
+        }
         let framed = !self.options.tty;
         let before = state.clients.len();
         state
@@ -102,7 +105,7 @@ impl Shared {
         let state = self.lock();
         if !state.is_current(connection) {
             Need::Replaced
-        } else if state.clients.is_empty() && self.options.stdin != StdinPolicy::Once {
+        } else if state.clients.is_empty() && !self.options.stays_connected() {
             Need::Linger
         } else {
             Need::Keep

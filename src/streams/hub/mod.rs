@@ -27,6 +27,7 @@
 mod backlog;
 mod client;
 mod drain;
+mod history;
 mod ring;
 mod stdin;
 #[cfg(test)]
@@ -45,6 +46,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::backlog::SpillOptions;
 use self::client::Client;
 pub use self::client::{Subscription, Want};
+use self::history::History;
+pub use self::history::{HistoryBudget, HistoryOptions};
 pub use self::stdin::{AfterEof, StdinClosed, StdinWriter};
 
 /// How long an ended container's connection may take to reach its end before it is cut. conmon
@@ -78,6 +81,8 @@ pub struct HubOptions {
     pub ring_bytes: usize,
     /// Where the rest waits; `None` is nowhere.
     pub spill: Option<SpillOptions>,
+    /// Keep the last output for those who come back. The hub is connected all the time then.
+    pub history: Option<HistoryOptions>,
 }
 
 /// A container's hub; clones are the same hub. Costs a few hundred bytes while nobody listens.
@@ -102,6 +107,8 @@ struct State {
     clients: Vec<Arc<Client>>,
     /// A client ended the input of this run (only with [`StdinPolicy::Once`]).
     stdin_ended: bool,
+    /// Of this run.
+    history: Option<Box<History>>,
 }
 
 /// How far this run is; the module's head has the diagram.
@@ -126,6 +133,7 @@ struct Connection {
 impl Hub {
     /// A hub of a container that is not running.
     pub fn new(options: HubOptions) -> Self {
+        let history = options.history.clone().map(History::new);
         Self {
             shared: Arc::new(Shared {
                 options,
@@ -134,6 +142,7 @@ impl Hub {
                     run: Run::Waiting,
                     clients: Vec::new(),
                     stdin_ended: false,
+                    history,
                 }),
                 changed: Notify::new(),
             }),
@@ -141,7 +150,8 @@ impl Hub {
     }
 
     /// A run begins: conmon listens at `attach_socket` and the container does not run yet. The
-    /// hub connects now when a client waits or stdin is `Once`, else when the first client comes.
+    /// hub connects now when a client waits, stdin is `Once` or there is a history, else when the
+    /// first client comes.
     /// Calling it twice in a run is harmless. Does not block; needs a tokio runtime.
     ///
     /// # Errors
@@ -152,8 +162,7 @@ impl Hub {
             return Ok(());
         }
         state.run = Run::Listening(attach_socket.to_owned());
-        let once = self.shared.options.stdin == StdinPolicy::Once;
-        if once || !state.clients.is_empty() {
+        if self.shared.options.stays_connected() || !state.clients.is_empty() {
             self.open(&mut state)
                 .map_err(|e| cannot_connect(attach_socket, &e))?;
         }
@@ -161,16 +170,18 @@ impl Hub {
     }
 
     /// A container was found running when the daemon started: as [`Hub::connect`], but only a
-    /// client makes it connect. With `Once`, conmon has closed the stdin when the daemon before
+    /// client or a history makes it connect, and offsets of before mean nothing. With `Once`, conmon has closed the stdin when the daemon before
     /// us went, and nobody can open it again.
     pub fn resume(&self, attach_socket: &Path) {
         let mut state = self.shared.lock();
         state.run = Run::Listening(attach_socket.to_owned());
         state.stdin_ended = self.shared.options.stdin == StdinPolicy::Once;
-        if state.clients.is_empty() {
+        if let Some(history) = &mut state.history {
+            history.lose_count();
+        } else if state.clients.is_empty() {
             return;
         }
-        // Those who came before it was found.
+        // For those who came before it was found, too.
         if let Err(e) = self.open(&mut state) {
             tracing::warn!("{}", cannot_connect(attach_socket, &e));
             if is_gone(&e) {
@@ -200,6 +211,7 @@ impl Hub {
             let mut state = self.shared.lock();
             state.epoch += 1;
             state.stdin_ended = false;
+            state.history = self.shared.options.history.clone().map(History::new);
             let before = std::mem::replace(&mut state.run, Run::Waiting);
             (before, std::mem::take(&mut state.clients))
         };
@@ -219,7 +231,45 @@ impl Hub {
     /// [`Kind::Unavailable`] when [`limits::ATTACH_CLIENTS_MAX`] are there already, and
     /// [`Kind::System`] when conmon is there but cannot be connected to.
     pub fn subscribe(&self, want: Want) -> Result<Subscription> {
+        self.join(&mut self.shared.lock(), want)
+    }
+
+    /// A client that has `offset` bytes of this run's output: it gets what came after those, as
+    /// far as it is kept, then what comes. Also the offset at which that begins.
+    ///
+    /// # Errors
+    /// As [`Hub::subscribe`]; Conflict where no history is kept, or it began with this daemon;
+    /// `InvalidParameter` for an offset beyond the output.
+    pub fn subscribe_since(&self, offset: u64) -> Result<(Subscription, u64)> {
         let mut state = self.shared.lock();
+        let history = state
+            .history
+            .as_ref()
+            .filter(|history| history.is_counted());
+        let Some(history) = history else {
+            return Err(Error::conflict(
+                "its output was not kept: it cannot be attached to at an offset",
+            ));
+        };
+        let (want, end) = (history.want(), history.end());
+        if offset > end {
+            return Err(Error::invalid(format!(
+                "invalid offset {offset}: it has written {end} bytes"
+            )));
+        }
+        let subscription = self.join(&mut state, want)?;
+        let framed = !self.shared.options.tty;
+        let history = state.history.as_ref();
+        let begin = history.map_or(end, |history| {
+            history.since(offset, |stream, bytes| {
+                // It has less than a client's memory takes.
+                let _ = subscription.client().push(stream, bytes, framed);
+            })
+        });
+        Ok((subscription, begin))
+    }
+
+    fn join(&self, state: &mut State, want: Want) -> Result<Subscription> {
         if state.clients.len() >= limits::ATTACH_CLIENTS_MAX {
             return Err(Error::new(
                 Kind::Unavailable,
@@ -231,7 +281,7 @@ impl Hub {
         }
         if let Run::Listening(path) = &state.run {
             let path = path.clone();
-            match self.open(&mut state) {
+            match self.open(state) {
                 Ok(()) => {}
                 // conmon is gone and the word of it on its way, as `finished`.
                 Err(e) if is_gone(&e) => state.run = Run::Gone,
@@ -275,6 +325,13 @@ impl Hub {
         tokio::spawn(drain::run(Arc::clone(&self.shared), connection, reader));
         self.shared.changed.notify_waiters();
         Ok(())
+    }
+}
+
+impl HubOptions {
+    /// Whether there is a connection from the start to the end, clients or not.
+    fn stays_connected(&self) -> bool {
+        self.stdin == StdinPolicy::Once || self.history.is_some()
     }
 }
 

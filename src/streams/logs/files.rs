@@ -24,7 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::limits;
 use sys::durable;
 
-use super::pack;
+use super::dropped::Dropped;
+use super::{pack, scan};
+use crate::Want;
 
 /// A log's files; clones are the same log's.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ pub struct LogFiles {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    /// The bytes of these streams are counted when a file goes.
+    counts: Option<Want>,
     state: Mutex<State>,
 }
 
@@ -49,6 +53,7 @@ struct State {
     /// Which file each reader is in, by the reader's number.
     readers: BTreeMap<u64, u64>,
     readers_made: u64,
+    dropped: Dropped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +65,28 @@ enum Form {
 impl LogFiles {
     /// The log that is written at `path`; it need not be there yet. Nothing is looked at.
     pub fn new(path: PathBuf) -> Self {
-        let state = Mutex::default();
-        let shared = Arc::new(Shared { path, state });
+        Self::make(path, None)
+    }
+
+    /// As [`LogFiles::new`], of a log in which readers find a byte by its number though older ones
+    /// are gone. Bytes of the streams `want` count.
+    pub fn counted(path: PathBuf, want: Want) -> Self {
+        Self::make(path, Some(want))
+    }
+
+    fn make(path: PathBuf, counts: Option<Want>) -> Self {
+        let shared = Arc::new(Shared {
+            path,
+            counts,
+            state: Mutex::default(),
+        });
         Self { shared }
+    }
+
+    /// How many bytes of a counted log are gone, as far as the log was looked at.
+    pub fn dropped_bytes(&self) -> u64 {
+        let state = self.shared.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).dropped.bytes
     }
 
     /// Where conmon writes.
@@ -81,6 +105,7 @@ impl LogFiles {
         let mut state = self.lock()?;
         let number = state.rotated.keys().next().copied();
         let number = number.unwrap_or(state.newest);
+        let base = state.dropped.bytes;
         let reader = state.readers_made;
         state.readers_made += 1;
         state.readers.insert(reader, number);
@@ -89,6 +114,7 @@ impl LogFiles {
             files: self.clone(),
             reader,
             number,
+            base,
             lost: 0,
         })
     }
@@ -142,33 +168,58 @@ impl LogFiles {
         Ok(())
     }
 
-    /// Removes all rotated files but the `kept` newest, and those that readers still need.
-    pub(super) fn sweep(&self, kept: usize) -> io::Result<()> {
-        let mut state = self.lock()?;
+    /// Removes all rotated files but the `kept` newest, and those that readers still need; true
+    /// when there are such.
+    pub(super) fn sweep(&self, kept: usize) -> io::Result<bool> {
+        let (excess, mut are_needed) = self.find_excess(kept)?;
+        for doomed in excess {
+            // Before it is locked: this reads the file.
+            let bytes = match self.shared.counts {
+                Some(want) => scan::count(self, doomed.number, want)?,
+                None => 0,
+            };
+            let mut state = self.lock()?;
+            if !doomed.by_force && state.needs(doomed.number) {
+                are_needed = true;
+                break;
+            }
+            if self.shared.counts.is_some() {
+                state.dropped.through = doomed.number;
+                state.dropped.bytes += bytes;
+                state.dropped.write(self.path())?;
+            }
+            // It may have been packed meanwhile.
+            if let Some(form) = state.rotated.remove(&doomed.number) {
+                remove(&self.name_of(doomed.number, form))?;
+            }
+        }
+        Ok(are_needed)
+    }
+
+    /// What [`LogFiles::sweep`] has to remove, oldest first, and whether more is needed yet.
+    fn find_excess(&self, kept: usize) -> io::Result<(Vec<Doomed>, bool)> {
+        let state = self.lock()?;
         // conmon may still write into the last one.
         let kept = kept.max(usize::from(!self.is_open()));
         let excess = state.rotated.len().saturating_sub(kept);
-        let needed_from = state.readers.values().min().copied();
-        let candidates: Vec<_> = state
-            .rotated
-            .iter()
-            .take(excess)
-            .map(|(n, f)| (*n, *f))
-            .collect();
-        let mut held = 0;
+        let candidates: Vec<_> = state.rotated.iter().take(excess).collect();
+        let (mut doomed, mut held) = (Vec::new(), 0);
         // Newest first: when readers need too much it is the oldest that goes.
-        for (number, form) in candidates.into_iter().rev() {
-            let path = self.name_of(number, form);
-            if needed_from.is_some_and(|from| number >= from) {
-                held += fs::metadata(&path).map_or(0, |file| file.len());
-                if held <= limits::LOG_HELD_BYTES_MAX {
-                    continue;
-                }
+        for (&number, &form) in candidates.into_iter().rev() {
+            let is_needed = state.needs(number);
+            if is_needed {
+                held += fs::metadata(self.name_of(number, form)).map_or(0, |file| file.len());
             }
-            remove(&path)?;
-            state.rotated.remove(&number);
+            if !is_needed || held > limits::LOG_HELD_BYTES_MAX {
+                doomed.push(Doomed {
+                    number,
+                    by_force: is_needed,
+                });
+            }
         }
-        Ok(())
+        doomed.reverse();
+        let are_needed = doomed.len() < excess;
+        Ok((doomed, are_needed))
     }
 
     /// Packs the oldest rotated file that is not; false when there is none.
@@ -224,8 +275,17 @@ impl LogFiles {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if !state.is_known {
+            if self.shared.counts.is_some() {
+                state.dropped = Dropped::read(self.path())?;
+            }
             state.rotated = self.find_rotated()?;
-            state.newest = state.rotated.keys().next_back().map_or(1, |last| last + 1);
+            let dropped = state.dropped.through;
+            // Counted, and the daemon was killed before they were removed.
+            for (number, form) in state.rotated.extract_if(..=dropped, |_, _| true) {
+                remove(&self.name_of(number, form))?;
+            }
+            let last = state.rotated.keys().next_back().copied();
+            state.newest = last.unwrap_or(dropped) + 1;
             state.is_known = true;
         }
         Ok(state)
@@ -261,6 +321,21 @@ impl LogFiles {
     }
 }
 
+/// A file that is to be removed.
+#[derive(Debug, Clone, Copy)]
+struct Doomed {
+    number: u64,
+    /// Though a reader needs it.
+    by_force: bool,
+}
+
+impl State {
+    /// Whether a reader has yet to read file `number`.
+    fn needs(&self, number: u64) -> bool {
+        self.readers.values().any(|at| *at <= number)
+    }
+}
+
 /// `NAME.7` or `NAME.7.gz`.
 fn parse_name(file: &str, name: &str) -> Option<(u64, Form)> {
     let rest = file.strip_prefix(name)?.strip_prefix('.')?;
@@ -292,12 +367,18 @@ pub(super) struct Cursor {
     files: LogFiles,
     reader: u64,
     number: u64,
+    base: u64,
     lost: u64,
 }
 
 impl Cursor {
     pub(super) fn files(&self) -> &LogFiles {
         &self.files
+    }
+
+    /// How many bytes of a counted log were gone when it came.
+    pub(super) fn base(&self) -> u64 {
+        self.base
     }
 
     /// The number of the file it is in.

@@ -14,6 +14,7 @@
 //! Only conmon writes into a log, and nothing here knows what a container is.
 
 mod assemble;
+mod dropped;
 mod files;
 mod pack;
 mod payload;
@@ -76,8 +77,8 @@ pub struct PayloadOptions {
     pub want: Want,
     /// In stdcopy frames.
     pub framed: bool,
-    /// How many of the log's bytes are left out at its beginning.
-    pub skip: u64,
+    /// How many of all bytes that were written are left out.
+    pub since: u64,
     /// Stay for what comes.
     pub follow: Option<FollowHandle>,
 }
@@ -136,14 +137,38 @@ impl LogReader {
         Self::begin(options.files, options.tail, follow, Product::Lines(lines)).await
     }
 
-    /// Opens a log to read the bytes that were written, each once and in order.
+    /// Opens a log to read the bytes that were written, each once and in order. Also the number
+    /// of the first byte that comes: later ones than asked for when older files are gone.
     ///
     /// # Errors
-    /// As [`LogReader::open`].
-    pub async fn open_payload(options: PayloadOptions) -> Result<Self> {
-        let payload = Payload::new(options.want, options.framed, options.skip);
+    /// As [`LogReader::open`]; [`model::Kind::InvalidParameter`] when less was written than is to
+    /// be left out.
+    pub async fn open_payload(options: PayloadOptions) -> Result<(Self, u64)> {
+        let since = options.since;
+        let payload = Payload::new(options.want, options.framed, since);
         let follow = options.follow.map(|follow| (follow, None));
-        Self::begin(options.files, None, follow, Product::Payload(payload)).await
+        let mut reader =
+            Self::begin(options.files, None, follow, Product::Payload(payload)).await?;
+        let Work::Here(mut scanner) = std::mem::replace(&mut reader.work, Work::Lost) else {
+            return Ok((reader, since));
+        };
+        let skipped = tokio::task::spawn_blocking(move || {
+            let skipped = scanner.skip_ahead();
+            (scanner, skipped)
+        });
+        let (scanner, skipped) = skipped
+            .await
+            .map_err(|e| cannot("read", reader.files.path(), &e.into()))?;
+        reader.work = Work::Here(scanner);
+        let begin = skipped
+            .map_err(|e| cannot("read", reader.files.path(), &e))?
+            .map_err(|lack| {
+                Error::invalid(format!(
+                    "invalid offset {since}: it has written {} bytes",
+                    since - lack
+                ))
+            })?;
+        Ok((reader, begin))
     }
 
     async fn begin(

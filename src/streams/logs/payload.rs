@@ -23,6 +23,18 @@ impl Payload {
         Self { want, framed, skip }
     }
 
+    /// The bytes before `base` are gone. Where the first byte that is not left out stands.
+    pub(super) fn begin_at(&mut self, base: u64) -> u64 {
+        let begin = self.skip.max(base);
+        self.skip -= self.skip.min(base);
+        begin
+    }
+
+    /// Bytes still to be left out.
+    pub(super) fn to_skip(&self) -> u64 {
+        self.skip
+    }
+
     /// Takes the next record of the file.
     pub(super) fn push(&mut self, record: &Record<'_>, out: &mut BytesMut) {
         if !self.want.takes(record.stream) {

@@ -30,6 +30,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_s
 const REOPEN_PATIENCE: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// How often it is looked whether readers still need what is too much.
+const TIDY_PAUSE: Duration = Duration::from_secs(2);
 /// What must be left on the file system: conmon ends when it cannot make its new file.
 const ROOM: Space = Space {
     bytes: 1 << 20,
@@ -46,6 +48,8 @@ pub struct Rotation {
     watcher: Watcher,
     /// The last failure was logged.
     is_failing: bool,
+    /// Files are left for readers.
+    is_untidy: bool,
 }
 
 /// What a look at the log came to.
@@ -75,6 +79,7 @@ impl Rotation {
             limits,
             watcher,
             is_failing: false,
+            is_untidy: false,
         }
     }
 
@@ -96,6 +101,10 @@ impl Rotation {
             tracing::warn!(log = %self.files.path().display(), error = %e, "the log has its rotated name");
         }
         self.tidy().await;
+        while self.is_untidy {
+            tokio::time::sleep(TIDY_PAUSE).await;
+            self.tidy().await;
+        }
     }
 
     async fn keep_watch<R, F>(&mut self, reopen: &R)
@@ -112,7 +121,7 @@ impl Rotation {
             match self.look().await {
                 Ok(Look::Room(bytes)) => {
                     self.is_failing = false;
-                    next_change(&mut growth).await;
+                    self.wait_for(&mut growth).await;
                     tokio::time::sleep(pause(bytes)).await;
                 }
                 Ok(Look::Renamed) => {
@@ -127,6 +136,17 @@ impl Rotation {
                 }
                 Err(e) => self.fail(&e).await,
             }
+        }
+    }
+
+    /// Waits until the log grows, or what readers needed may be removed.
+    async fn wait_for(&mut self, growth: &mut Watch) {
+        let changed = next_change(growth);
+        if !self.is_untidy {
+            return changed.await;
+        }
+        if tokio::time::timeout(TIDY_PAUSE, changed).await.is_err() {
+            self.tidy().await;
         }
     }
 
@@ -176,8 +196,11 @@ impl Rotation {
     async fn tidy(&mut self) {
         let (files, kept) = (self.files.clone(), self.limits.files_max.saturating_sub(1));
         let swept = blocking(move || files.sweep(kept)).await;
-        if let Err(e) = swept {
-            tracing::warn!(log = %self.files.path().display(), error = %e, "an old file of the log is left");
+        match swept {
+            Ok(are_needed) => self.is_untidy = are_needed,
+            Err(e) => {
+                tracing::warn!(log = %self.files.path().display(), error = %e, "an old file of the log is left");
+            }
         }
         if !self.limits.compress {
             return;

@@ -13,6 +13,7 @@ use super::files::{Cursor, LogFiles};
 use super::payload::Payload;
 use super::record::Record;
 use super::tail::{self, Place, Starts};
+use crate::Want;
 
 /// Read at once, and about what one batch holds.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -63,8 +64,25 @@ pub(super) struct Scanner {
     product: Product,
     /// Within a line that is too long to be a record.
     overlong: bool,
+    /// A batch that was made while the beginning was looked for.
+    first: Option<Bytes>,
     done: bool,
     skipped: Skipped,
+}
+
+/// The bytes of the wanted streams in file `number`.
+pub(super) fn count(files: &LogFiles, number: u64, want: Want) -> io::Result<u64> {
+    let payload = Product::Payload(Payload::new(want, false, u64::MAX));
+    let mut scanner = Scanner::open(files, None, true, payload)?;
+    scanner.cursor.go_to(number)?;
+    scanner.end = Some(Place {
+        number: number + 1,
+        offset: 0,
+    });
+    while scanner.cursor.number() == number {
+        scanner.step(true)?;
+    }
+    Ok(u64::MAX - scanner.to_skip())
 }
 
 impl Scanner {
@@ -84,6 +102,7 @@ impl Scanner {
             starts: Starts::default(),
             product,
             overlong: false,
+            first: None,
             done: !follow && tail == Some(0),
             skipped: Skipped::default(),
         };
@@ -102,6 +121,31 @@ impl Scanner {
         Ok(scanner)
     }
 
+    /// Leaves out what is to be left out of the bytes: where those that come begin, or how many
+    /// lack that are not there yet.
+    pub(super) fn skip_ahead(&mut self) -> io::Result<Result<u64, u64>> {
+        let Product::Payload(payload) = &mut self.product else {
+            return Ok(Ok(0));
+        };
+        let begin = payload.begin_at(self.cursor.base());
+        let ended = self.end.is_some();
+        while self.to_skip() > 0 {
+            match self.step(ended)? {
+                Step::Batch(batch) if batch.is_empty() => {}
+                Step::Batch(batch) => self.first = Some(batch),
+                Step::CaughtUp | Step::Done => return Ok(Err(self.to_skip())),
+            }
+        }
+        Ok(Ok(begin))
+    }
+
+    fn to_skip(&self) -> u64 {
+        match &self.product {
+            Product::Payload(payload) => payload.to_skip(),
+            Product::Lines(_) => 0,
+        }
+    }
+
     pub(super) fn skipped(&self) -> Skipped {
         Skipped {
             files: self.cursor.lost(),
@@ -112,6 +156,9 @@ impl Scanner {
     /// Reads on by at most a block; the batch is empty when nothing in it was wanted. With
     /// `ended`, what is in the log now is all there will be.
     pub(super) fn step(&mut self, ended: bool) -> io::Result<Step> {
+        if let Some(first) = self.first.take() {
+            return Ok(Step::Batch(first));
+        }
         if self.done {
             return Ok(Step::Done);
         }

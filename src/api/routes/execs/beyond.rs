@@ -48,26 +48,51 @@ async fn list(State(engine): State<Engine>, Name(name): Name) -> ApiResult {
     Ok(reply::json(&shown))
 }
 
+/// The query of an attach.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AttachQuery {
+    /// How many bytes of the output the client has already, both streams together and without
+    /// frames: it gets what comes after those, as far as that is there.
+    #[param(value_type = u64, required = false)]
+    since: Option<String>,
+}
+
 /// Attach to an exec session that runs
 ///
-/// As starting it attached: what it writes from now on, and its stdin. Not Docker's.
+/// As starting it attached: what it writes from now on, or with `since` from that byte on, and
+/// its stdin. `Moored-Offset` in the head is then the number of the first byte that comes: what
+/// lacks between the two is kept no more. A session with `KeepOutput` has the last 8 to 16 MiB,
+/// whatever becomes of the daemon, and can be attached to with `since` for an hour after its end;
+/// any other up to 512 KiB, while it runs and only from the daemon that started it. Not Docker's.
 #[utoipa::path(post, path = "/moored/exec/{id}/attach", operation_id = "MooredExecAttach",
     tag = "Exec",
-    params(("id" = String, Path, description = "Id of the session")),
+    params(("id" = String, Path, description = "Id of the session"), AttachQuery),
     responses(
-        (status = 101, description = "The streams, after an Upgrade header"),
+        (status = 101, description = "The streams, after an Upgrade header",
+            headers(("Moored-Offset" = u64, description = "Of the first byte, with `since`"))),
         (status = 200, description = "The streams, without one",
+            headers(("Moored-Offset" = u64, description = "Of the first byte, with `since`")),
             content((Vec<u8> = "application/vnd.docker.raw-stream"))),
+        (status = 400, description = "It has written less than `since`", body = ErrorResponse),
         (status = 404, description = "No such session", body = ErrorResponse),
-        (status = 409, description = "It is over", body = ErrorResponse),
+        (status = 409, description = "It is over; with `since` also: it was not started, or its output is not kept", body = ErrorResponse),
     ))]
 async fn attach(
     State(engine): State<Engine>,
     Asked(version): Asked,
     Name(id): Name,
-    hijack: Hijack,
+    Query(query): Query<AttachQuery>,
+    mut hijack: Hijack,
 ) -> ApiResult {
-    let attachment = engine.attach_exec(&id)?;
+    let since = integer(query.since.as_deref())?.map(|since| {
+        let negative = |_| model::Error::invalid(format!("invalid offset: {since}"));
+        u64::try_from(since).map_err(negative)
+    });
+    let attachment = engine.attach_exec(&id, since.transpose()?).await?;
+    if let Some(offset) = attachment.begins_at {
+        hijack = hijack.own_header("Moored-Offset", offset);
+    }
     let kind = content_type(attachment.tty, version);
     Ok(hijack.respond(kind, move |io| session::session(attachment, io)))
 }

@@ -1,5 +1,6 @@
 //! The hub against a socket that plays conmon.
 
+mod history;
 mod input;
 mod output;
 
@@ -64,6 +65,7 @@ fn hub(tty: bool, stdin: StdinPolicy) -> Hub {
         stdin,
         ring_bytes: limits::CLIENT_RING_BYTES,
         spill: None,
+        history: None,
     })
 }
 

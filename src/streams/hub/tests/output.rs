@@ -70,6 +70,7 @@ async fn a_client_that_never_reads_is_closed_and_holds_nobody() {
         stdin: StdinPolicy::None,
         ring_bytes: 64 << 10,
         spill: None,
+        history: None,
     });
     let mut slow = hub.subscribe(BOTH).unwrap();
     let mut fast = hub.subscribe(BOTH).unwrap();
@@ -108,6 +109,7 @@ async fn a_client_that_stops_gets_every_byte_when_it_goes_on() {
             bytes_max: 64 << 20,
             leave_bytes: 0,
         }),
+        history: None,
     });
     let mut stopped = hub.subscribe(BOTH).unwrap();
     let mut gone = hub.subscribe(BOTH).unwrap();
@@ -141,6 +143,7 @@ async fn a_client_whose_output_cannot_be_kept_is_closed_and_holds_nobody() {
             bytes_max: 64 << 20,
             leave_bytes: 0,
         }),
+        history: None,
     });
     let mut slow = hub.subscribe(BOTH).unwrap();
     hub.connect(&conmon.path).unwrap();

@@ -294,3 +294,52 @@ async fn followers_lose_and_double_nothing_while_a_log_rotates() {
         assert_eq!(skipped, Skipped::default());
     }
 }
+
+/// Its bytes from `since` on, and where they begin.
+async fn bytes_since(files: &LogFiles, since: u64) -> Result<(Vec<u8>, u64)> {
+    let (mut reader, begin) = LogReader::open_payload(PayloadOptions {
+        files: files.clone(),
+        want: BOTH,
+        framed: false,
+        since,
+        follow: None,
+    })
+    .await?;
+    Ok((rest(&mut reader).await, begin))
+}
+
+#[tokio::test]
+async fn a_byte_of_a_counted_log_keeps_its_number_when_older_ones_go() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let open = || LogFiles::counted(log.path.clone(), BOTH);
+    let files = open();
+    let mut all = Vec::new();
+    for n in 0..40 {
+        conmon.write(&line(n));
+        all.extend(format!("line {n}\n").into_bytes());
+        if n % 10 == 9 {
+            rotate(&files, &conmon);
+            files.sweep(2).unwrap();
+        }
+    }
+    let gone: u64 = (0..20).map(|n| format!("line {n}\n").len() as u64).sum();
+    let total = all.len() as u64;
+    // The same to a daemon that comes later, also when one was killed before a file was removed.
+    std::fs::write(log.path.with_file_name("ctr.log.2"), line(99)).unwrap();
+    for files in [files, open()] {
+        for since in [0, 7, gone, gone + 3, total - 1, total] {
+            let (got, begin) = bytes_since(&files, since).await.unwrap();
+            assert_eq!(begin, since.max(gone), "since {since}");
+            assert!(
+                got == all[usize::try_from(begin).unwrap()..],
+                "since {since}"
+            );
+        }
+        let e = bytes_since(&files, total + 1).await.unwrap_err();
+        let words = format!("invalid offset {}: it has written {total} bytes", total + 1);
+        assert_eq!(e.message(), words);
+        assert_eq!(files.dropped_bytes(), gone);
+    }
+    assert!(!log.path.with_file_name("ctr.log.2").exists());
+}

@@ -84,11 +84,12 @@ proptest! {
             files: LogFiles::new(log.path.clone()),
             want: BOTH,
             framed: true,
-            skip: skip as u64,
+            since: skip as u64,
             follow: None,
         };
         let bytes = runtime.block_on(async {
-            let mut reader = LogReader::open_payload(payload).await.unwrap();
+            let (mut reader, begin) = LogReader::open_payload(payload).await.unwrap();
+            assert_eq!(begin, skip as u64);
             rest(&mut reader).await
         });
         let mut got = [Vec::new(), Vec::new()];
