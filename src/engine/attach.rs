@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use model::{Error, LogLimits, Result, limits};
+use model::{Error, LogFaults, LogLimits, Result, limits};
 use rules::Operation;
 use runtime::Task;
 use streams::detach::{DEFAULT_KEYS, Detector};
@@ -51,6 +51,7 @@ pub(crate) struct ContainerStreams {
     /// `None` where nothing is kept.
     log: Option<LogFiles>,
     log_limits: Option<LogLimits>,
+    log_faults: Mutex<LogFaults>,
 }
 
 impl ContainerStreams {
@@ -77,6 +78,7 @@ impl ContainerStreams {
             log: view.paths.log.clone().map(LogFiles::new),
             // Checked when the container was made.
             log_limits: spec.log.limits().unwrap_or_default(),
+            log_faults: Mutex::default(),
         }
     }
 
@@ -115,6 +117,21 @@ impl ContainerStreams {
             async move { ctl.reopen_log().await }
         };
         tokio::spawn(rotation.run(self.run_over(), reopen));
+    }
+
+    /// What is known to be missing from its log.
+    pub(crate) fn log_faults(&self) -> LogFaults {
+        self.note_log_faults(|faults| *faults)
+    }
+
+    /// Takes more of that in.
+    pub(crate) fn note_log_faults<T>(&self, note: impl FnOnce(&mut LogFaults) -> T) -> T {
+        note(
+            &mut self
+                .log_faults
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Its log.

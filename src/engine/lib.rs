@@ -21,6 +21,7 @@ mod housekeeping;
 mod image;
 mod job;
 mod layout;
+mod log_faults;
 mod logs;
 mod open;
 mod recovery;
@@ -71,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) registry: container::Registry,
     pub(crate) execs: execs::Execs,
     pub(crate) housekeeping: housekeeping::Housekeeping,
+    pub(crate) space_watch: log_faults::SpaceWatch,
     /// Parent of the cgroups of containers that name none.
     pub(crate) cgroup_parent: String,
     /// A stable id of this daemon, for `info`.

@@ -1,8 +1,10 @@
 //! Reading a container's log.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use model::{ContainerId, Error, Result, Timestamp};
-use streams::{FollowHandle, LogOptions, LogReader, Want};
+use model::{Error, Result, Timestamp};
+use streams::{FollowHandle, LogOptions, LogReader, Skipped, Want};
 
 use crate::Engine;
 use crate::attach::ContainerStreams;
@@ -36,25 +38,32 @@ pub struct LogStream {
     /// The container has a terminal: lines are raw, not framed.
     pub tty: bool,
     reader: LogReader,
-    id: ContainerId,
-    told: bool,
+    container: Arc<Handle>,
 }
 
 impl LogStream {
     /// The next batch of lines, ready for the wire (stdcopy frames, or raw with a tty).
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
-        let batch = self.reader.next().await;
-        if batch.is_none() {
-            self.tell_damage();
-        }
-        batch
+        self.reader.next().await
     }
+}
 
-    /// Once, at the end: a damaged place costs its reader a line, never the rest.
-    fn tell_damage(&mut self) {
+impl Drop for LogStream {
+    /// A damaged place costs its reader a line, never the rest; and it is told.
+    fn drop(&mut self) {
         let skipped = self.reader.skipped();
-        if skipped.places > 0 && !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(id = self.id.short(), ?skipped, "the log has damaged places");
+        if skipped == Skipped::default() {
+            return;
+        }
+        let is_new = self.container.streams.note_log_faults(|faults| {
+            let is_new = skipped.places > faults.damaged_places;
+            faults.damaged_places = faults.damaged_places.max(skipped.places);
+            faults.damaged_bytes = faults.damaged_bytes.max(skipped.bytes);
+            is_new
+        });
+        if is_new {
+            let id = self.container.id().short();
+            tracing::warn!(id, ?skipped, "the log has damaged places");
         }
     }
 }
@@ -75,8 +84,7 @@ impl Engine {
         Ok(LogStream {
             tty: view.spec.tty,
             reader,
-            id: view.id.clone(),
-            told: false,
+            container: handle,
         })
     }
 

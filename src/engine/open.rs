@@ -81,6 +81,7 @@ impl Engine {
                 registry: Registry::default(),
                 execs: Execs::new(tools),
                 housekeeping: crate::housekeeping::Housekeeping::default(),
+                space_watch: crate::log_faults::SpaceWatch::default(),
                 init_binary: find_init(&config.init_paths),
                 spill,
                 host,

@@ -160,6 +160,7 @@ impl Engine {
         if let Some(task) = &task {
             streams.resume(&task.attach_socket());
             streams.keep_log(task, self.inner.runtimes.watcher());
+            self.inner.watch_log_space();
         }
         let (handle, inbox) = Handle::new(view, row::lifecycle(row), streams);
         self.inner.registry.insert(handle.clone());

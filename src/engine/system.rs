@@ -129,6 +129,7 @@ impl Engine {
                 .map(|e| format!("WARNING: {e}")),
         );
         warnings.extend(choice.as_ref().err().map(|e| format!("WARNING: {e}")));
+        warnings.extend(inner.log_warning());
         let choice = choice.ok();
         HostInfo {
             id: inner.daemon_id.clone(),

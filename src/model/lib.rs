@@ -38,7 +38,7 @@ pub use filter::Filters;
 pub use id::{ContainerId, ContainerName, ExecId, VolumeName};
 pub use image::{ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
-pub use log::{LogConfig, LogDriver, LogLimits};
+pub use log::{LogConfig, LogDriver, LogFaults, LogLimits};
 pub use mount::{Mount, MountSource};
 pub use platform::Platform;
 pub use process::{Pid, ProcessRef};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -52,6 +53,17 @@ pub struct LogLimits {
     pub files_max: usize,
     /// Those put aside are packed.
     pub compress: bool,
+}
+
+/// What is known to be missing from a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogFaults {
+    /// Places that a reader could not read.
+    pub damaged_places: u64,
+    /// Bytes of the files in them.
+    pub damaged_bytes: u64,
+    /// The disk was seen full between these moments: what was written then may be missing.
+    pub full: Option<(Timestamp, Timestamp)>,
 }
 
 /// Docker's for the driver `local` (moby `daemon/logger/local`).

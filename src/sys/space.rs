@@ -5,11 +5,13 @@ use std::path::Path;
 
 use rustix::fs::StatVfs;
 
-/// What unprivileged writers may still use.
+/// What is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes.
+    /// Bytes for unprivileged writers.
     pub bytes: u64,
+    /// Bytes for root, who may use what is reserved.
+    pub root_bytes: u64,
     /// Files; `u64::MAX` where they are made as needed.
     pub files: u64,
 }
@@ -28,6 +30,7 @@ impl From<StatVfs> for Space {
     fn from(stat: StatVfs) -> Self {
         Self {
             bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            root_bytes: stat.f_bfree.saturating_mul(stat.f_frsize),
             // btrfs and others count none.
             files: if stat.f_files == 0 {
                 u64::MAX
@@ -47,6 +50,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let before = Space::of(dir.path()).unwrap();
         assert!(before.bytes > 0 && before.files > 0);
+        assert!(before.root_bytes >= before.bytes);
         assert!(Space::of(&dir.path().join("missing")).is_err());
         // A file system that takes nothing.
         assert_eq!(Space::of(Path::new("/proc")).unwrap().bytes, 0);

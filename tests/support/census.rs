@@ -147,6 +147,20 @@ pub fn files(dir: &Path) -> BTreeSet<String> {
     found
 }
 
+/// Memory of a process that is in RAM.
+///
+/// # Panics
+/// When it is gone.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = field.and_then(|text| text.trim().strip_suffix(" kB"));
+    let kib: u64 = kib
+        .and_then(|kib| kib.parse().ok())
+        .expect("a number of kB");
+    kib << 10
+}
+
 /// What the descriptors of a process refer to, sorted; socket and pipe numbers left out.
 pub fn descriptors(pid: u32) -> Vec<String> {
     let mut found: Vec<String> = list(format!("/proc/{pid}/fd").as_ref())

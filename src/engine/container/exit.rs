@@ -79,6 +79,7 @@ impl Actor {
                 self.handle.streams.resume(&task.attach_socket());
                 let watcher = self.engine.runtimes.watcher();
                 self.handle.streams.keep_log(&task, watcher);
+                self.engine.watch_log_space();
                 self.task = Some(*task);
                 self.handle.advance(|l| l.running = true);
             }

@@ -78,6 +78,7 @@ impl Actor {
             Ok((task, running)) => {
                 let watcher = self.engine.runtimes.watcher();
                 self.handle.streams.keep_log(&task, watcher);
+                self.engine.watch_log_space();
                 self.task = Some(task);
                 // Not written is no harm, and was logged: it runs, and the intent to start it is
                 // in the ledger, so the next daemon finds it by asking the runtime.

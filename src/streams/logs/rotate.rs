@@ -33,10 +33,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// How often it is looked whether readers still need what is too much.
 const TIDY_PAUSE: Duration = Duration::from_secs(2);
 /// What must be left on the file system: conmon ends when it cannot make its new file.
-const ROOM: Space = Space {
-    bytes: 1 << 20,
-    files: 16,
-};
+const ROOM_BYTES: u64 = 1 << 20;
+/// The same, in files.
+const ROOM_FILES: u64 = 16;
 /// Logs packed at once, of all containers: it costs a processor each.
 static PACKING: Semaphore = Semaphore::const_new(1);
 
@@ -161,7 +160,7 @@ impl Rotation {
                 return Ok(Look::Room(limits.bytes_max - bytes));
             }
             let free = Space::of(files.dir())?;
-            if free.bytes < ROOM.bytes || free.files < ROOM.files {
+            if free.bytes < ROOM_BYTES || free.files < ROOM_FILES {
                 return Ok(Look::NoSpace);
             }
             files.rotate()?;

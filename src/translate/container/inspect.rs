@@ -48,6 +48,7 @@ pub fn inspect(view: &ContainerView, sizes: Option<Sizes>, execs: &[ExecId]) -> 
         network_settings: network_settings(view),
         config: config(view, request.config),
         host_config: host_config(view, request.host_config.unwrap_or_default()),
+        log_faults: None,
     }
 }
 

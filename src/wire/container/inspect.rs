@@ -62,6 +62,37 @@ pub struct ContainerInspect {
     pub config: ContainerConfig,
     /// Its networks.
     pub network_settings: NetworkSettings,
+    /// What is known to be missing from its log. Not Docker's, and only there when something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_faults: Option<LogFaults>,
+}
+
+/// What is known to be missing from a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogFaults {
+    /// Places that could not be read.
+    pub damaged_places: u64,
+    /// Bytes in them.
+    pub damaged_bytes: u64,
+    /// The disk was full from then on: what was written may be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_full_since: Option<String>,
+    /// When it was last seen full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_full_until: Option<String>,
+}
+
+impl LogFaults {
+    /// `None` when nothing is missing.
+    pub fn of(faults: &model::LogFaults) -> Option<Self> {
+        (*faults != model::LogFaults::default()).then(|| Self {
+            damaged_places: faults.damaged_places,
+            damaged_bytes: faults.damaged_bytes,
+            disk_full_since: faults.full.map(|(since, _)| since.to_string()),
+            disk_full_until: faults.full.map(|(_, until)| until.to_string()),
+        })
+    }
 }
 
 /// Where a container is in its life, as the booleans and numbers Docker shows.

@@ -126,21 +126,37 @@ fn follow_delivers_what_comes_and_ends_with_the_container() {
 
 #[test]
 fn the_last_line_is_never_missed() {
+    let lanes = 8;
+    let rounds = match std::env::var_os("MOORED_SOAK") {
+        Some(_) => 10_000 / lanes,
+        None => 3,
+    };
     let d = daemon();
-    for n in 0..10 {
-        let name = format!("last-{n}");
-        d.create(&name, json!({"Cmd": ["sh", "-c", "seq 1 500; echo last"]}));
-        let path = format!("/containers/{name}/logs?stdout=1&follow=1");
-        d.start_container(&name);
-        let follow = d.http.get(&path).expect(200);
-        let out = demux(&follow.body).stdout;
-        assert!(
-            out.ends_with("\n500\nlast\n"),
-            "{name}: {} bytes",
-            out.len()
-        );
-        assert_eq!(out.lines().count(), 501);
-    }
+    let lane = |lane: u32| {
+        for n in 0..rounds {
+            let name = format!("last-{lane}-{n}");
+            d.create(&name, json!({"Cmd": ["sh", "-c", "seq 1 500; echo last"]}));
+            let path = format!("/containers/{name}/logs?stdout=1&follow=1");
+            d.start_container(&name);
+            let follow = d.http.get(&path).expect(200);
+            let out = demux(&follow.body).stdout;
+            assert!(
+                out.ends_with("\n500\nlast\n"),
+                "{name}: {} bytes",
+                out.len()
+            );
+            assert_eq!(out.lines().count(), 501);
+            d.http
+                .delete(&format!("/containers/{name}?force=1"))
+                .expect(204);
+        }
+    };
+    std::thread::scope(|scope| {
+        for n in 0..lanes {
+            let lane = &lane;
+            scope.spawn(move || lane(n));
+        }
+    });
     d.finish();
 }
 

@@ -1,0 +1,119 @@
+//! What is known to be missing from containers' logs: told in inspect and `info`, not passed over
+//! in silence.
+//!
+//! conmon goes on when it cannot write a log, and says so to nobody. So while containers with a
+//! log run, the file system of the logs is looked at: what they wrote while it was full may be
+//! missing. And readers tell what they could not read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use model::{ContainerId, LogFaults, Timestamp};
+use sys::space::Space;
+
+use crate::container::handle::Handle;
+use crate::{Engine, Inner};
+
+/// How often the file system is looked at.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// With less than this a write of conmon's may fail: it writes at most 8 KiB and a head.
+const FULL_BYTES: u64 = 16 << 10;
+
+/// Whether somebody looks already.
+#[derive(Debug, Default)]
+pub(crate) struct SpaceWatch {
+    is_kept: AtomicBool,
+}
+
+impl Inner {
+    /// Looks at the logs' file system from now on, as long as there is a running container with
+    /// a log.
+    pub(crate) fn watch_log_space(self: &Arc<Self>) {
+        if self.space_watch.is_kept.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK_PERIOD).await;
+                let Some(engine) = weak.upgrade() else { return };
+                let mut writing = engine.registry.all();
+                writing.retain(|handle| writes_log(handle));
+                if writing.is_empty() {
+                    engine.space_watch.is_kept.store(false, Ordering::Release);
+                    // One that was started since found the watch kept.
+                    if !engine.registry.all().iter().any(|h| writes_log(h))
+                        || engine.space_watch.is_kept.swap(true, Ordering::AcqRel)
+                    {
+                        return;
+                    }
+                }
+                if engine.logs_are_full().await {
+                    let now = (engine.host.now)();
+                    for handle in writing {
+                        note_full(&handle, now);
+                    }
+                }
+            }
+        });
+    }
+
+    async fn logs_are_full(&self) -> bool {
+        let dir = self.layout.containers();
+        let free = tokio::task::spawn_blocking(move || Space::of(&dir)).await;
+        match free {
+            Ok(Ok(free)) => free.root_bytes < FULL_BYTES,
+            other => {
+                tracing::debug!(?other, "the logs' file system cannot be looked at");
+                false
+            }
+        }
+    }
+
+    /// A sentence for `info` when logs may be incomplete.
+    pub(crate) fn log_warning(&self) -> Option<String> {
+        let all = self.registry.all();
+        let full = all.iter().filter_map(|handle| {
+            let (since, until) = handle.streams.log_faults().full?;
+            Some((since, until))
+        });
+        let full: Vec<_> = full.collect();
+        let since = full.iter().map(|(since, _)| *since).min()?;
+        let until = full.iter().map(|(_, until)| *until).max()?;
+        Some(format!(
+            "WARNING: the logs of {} containers may miss what was written between {since} and \
+             {until}: the file system of {} was full",
+            full.len(),
+            self.layout.containers().display()
+        ))
+    }
+}
+
+impl Engine {
+    /// What is known to be missing from a container's log.
+    pub fn log_faults(&self, container: &ContainerId) -> LogFaults {
+        let handle = self.inner.registry.find(container.as_str());
+        handle.map_or_else(|_| LogFaults::default(), |h| h.streams.log_faults())
+    }
+}
+
+fn writes_log(handle: &Handle) -> bool {
+    let view = handle.view();
+    view.paths.log.is_some() && view.state.running().is_some()
+}
+
+fn note_full(handle: &Handle, now: Timestamp) {
+    let first = handle.streams.note_log_faults(|faults| {
+        let first = faults.full.is_none();
+        let (since, _) = faults.full.unwrap_or((now, now));
+        faults.full = Some((since, now));
+        first
+    });
+    if first {
+        tracing::warn!(
+            id = handle.id().short(),
+            "the file system of the logs is full: what the container writes now is not kept"
+        );
+    }
+}
