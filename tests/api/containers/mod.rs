@@ -7,6 +7,7 @@ mod list;
 mod logs;
 mod processes;
 mod rotation;
+mod rude;
 mod signals;
 mod wait;
 mod websocket;

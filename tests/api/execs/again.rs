@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{Daemon, Hijacked, demux, until};
 
-use super::{create, host, inspect};
+use super::{attached, create, host, inspect};
 use crate::daemon;
 
 /// Writes `n\n` for each number, in tens, a pause between them.
@@ -63,6 +63,27 @@ fn read_in_pieces(d: &Daemon, id: &str, mut stream: Hijacked) -> String {
         assert_eq!(stream.status(), 101);
         assert_eq!(offset(&stream), all.len());
     }
+}
+
+#[test]
+fn a_client_that_leaves_does_not_end_the_command_and_another_can_attach() {
+    let d = daemon();
+    host(&d);
+    let mut body = attached(&["sh", "-c", "echo one; read x; echo got $x; exit 8"]);
+    body["AttachStdin"] = json!(true);
+    body["Tty"] = json!(true);
+    let id = create(&d, body);
+    let path = format!("/exec/{id}/start");
+    let mut first = d.http.hijack_json(&path, &json!({"Tty": true}), true);
+    first.read_until("one");
+    drop(first);
+    assert_eq!(inspect(&d, &id)["Running"], true);
+    let mut second = d.http.hijack(&format!("/moored/exec/{id}/attach"), true);
+    second.write("again\n");
+    second.read_until("got again");
+    second.read_to_end();
+    assert_eq!(inspect(&d, &id)["ExitCode"], 8);
+    d.finish();
 }
 
 #[test]

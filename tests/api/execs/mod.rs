@@ -378,27 +378,6 @@ fn a_session_can_be_listed_waited_for_signalled_and_forgotten() {
 }
 
 #[test]
-fn a_client_that_leaves_does_not_end_the_command_and_another_can_attach() {
-    let d = daemon();
-    host(&d);
-    let mut body = attached(&["sh", "-c", "echo one; read x; echo got $x; exit 8"]);
-    body["AttachStdin"] = json!(true);
-    body["Tty"] = json!(true);
-    let id = create(&d, body);
-    let path = format!("/exec/{id}/start");
-    let mut first = d.http.hijack_json(&path, &json!({"Tty": true}), true);
-    first.read_until("one");
-    drop(first);
-    assert_eq!(inspect(&d, &id)["Running"], true);
-    let mut second = d.http.hijack(&format!("/moored/exec/{id}/attach"), true);
-    second.write("again\n");
-    second.read_until("got again");
-    second.read_to_end();
-    assert_eq!(inspect(&d, &id)["ExitCode"], 8);
-    d.finish();
-}
-
-#[test]
 fn many_at_once() {
     let d = daemon();
     host(&d);
