@@ -36,7 +36,7 @@ soak: setup
 	MOORED_SOAK=1 $(CARGO) test --release --locked --test api --test cli --test faults
 
 bench: setup
-	$(CARGO) bench --locked --bench lifecycle
+	$(CARGO) bench --locked --bench lifecycle --bench streams
 
 install:
 	$(CARGO) build --release --locked

@@ -4,14 +4,11 @@
 //! `make bench` prints the table of README. Nothing is asserted here: a benchmark informs.
 
 mod exec;
-mod floor;
-mod stats;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use floor::Floor;
+use benchkit::{Floor, Shape, Words, enter, median, ms, timed};
 use serde_json::json;
-use stats::{median, ms};
 use testkit::{Daemon, Options};
 
 const PAIRS: usize = 30;
@@ -22,20 +19,15 @@ const LISTED: usize = 1000;
 const SLEEPERS: usize = 200;
 
 fn main() {
-    // cargo says `--bench`; other words choose parts.
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let wanted = |part: &str| {
-        let mut named = words.iter().filter(|w| !w.starts_with("--")).peekable();
-        named.peek().is_none() || named.any(|w| w == part)
-    };
-    for runtime in ["runc", "crun"].into_iter().filter(|r| wanted(r)) {
+    let words = Words::of_command_line();
+    for runtime in ["runc", "crun"].into_iter().filter(|r| words.want(r)) {
         let daemon = start(runtime);
         println!("== {runtime}");
-        let floor = Floor::new(&daemon, runtime);
+        let floor = Floor::new(&daemon, runtime, &std::env::temp_dir(), &[]);
         // The floor works in the daemon's namespace; a thread that went there does not come back.
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                floor.enter();
+                enter(&daemon);
                 pairs(&daemon, &floor);
                 exec::execs(&daemon, &floor);
                 lanes(&daemon, &floor);
@@ -50,7 +42,7 @@ fn main() {
         ("list", list),
         ("ready", ready),
     ] {
-        if wanted(part) {
+        if words.want(part) {
             measure();
         }
     }
@@ -85,19 +77,20 @@ fn run_rm(daemon: &Daemon) {
     );
 }
 
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
+/// The same by hand.
+fn cycle(floor: &Floor, number: usize) {
+    let container = floor.create(number, &Shape::new(&["true"]));
+    container.start();
+    container.end();
 }
 
 fn pairs(daemon: &Daemon, floor: &Floor) {
     run_rm(daemon);
-    floor.cycle(0);
+    cycle(floor, 0);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..PAIRS {
         ours.push(timed(|| run_rm(daemon)));
-        theirs.push(timed(|| floor.cycle(round)));
+        theirs.push(timed(|| cycle(floor, round)));
     }
     let (ours, theirs) = (median(&mut ours), median(&mut theirs));
     println!(
@@ -114,7 +107,7 @@ fn lanes(daemon: &Daemon, floor: &Floor) {
             std::thread::scope(|scope| {
                 for lane in 0..LANES {
                     scope.spawn(move || {
-                        floor.enter();
+                        enter(daemon);
                         (0..LANE_ROUNDS).for_each(|round| work(lane * 1000 + round));
                     });
                 }
@@ -123,7 +116,7 @@ fn lanes(daemon: &Daemon, floor: &Floor) {
     };
     let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..LANE_TURNS {
-        theirs += spent(&|round| floor.cycle(round));
+        theirs += spent(&|round| cycle(floor, round));
         ours += spent(&|_| run_rm(daemon));
     }
     let rate = |spent: Duration| (LANE_TURNS * LANES * LANE_ROUNDS) as f64 / spent.as_secs_f64();
@@ -206,14 +199,14 @@ fn ready() {
                 timed(|| daemon.restart())
             })
             .collect();
-        let mut way: Vec<_> = (0..9).map(|_| timed(|| enter(&daemon))).collect();
+        let mut way: Vec<_> = (0..9).map(|_| timed(|| enter_only(&daemon))).collect();
         let ready = median(&mut took).saturating_sub(median(&mut way));
         println!("exec to ping, {count} running: {}", ms(ready));
         daemon.finish();
     }
 }
 
-fn enter(daemon: &Daemon) {
+fn enter_only(daemon: &Daemon) {
     let entered = daemon.command_inside("true").status();
     assert!(entered.is_ok_and(|s| s.success()));
 }

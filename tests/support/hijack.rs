@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 
 use crate::connection::{Connection, Head, find};
 use crate::stdcopy::{Frame, split_frame};
@@ -16,6 +17,12 @@ pub struct Hijacked {
 impl Hijacked {
     pub(crate) fn new(head: Head, connection: Connection) -> Self {
         Self { head, connection }
+    }
+
+    /// The bare stream, for those who read more than this is made for, and what was read of it
+    /// already.
+    pub fn into_stream(self) -> (UnixStream, Vec<u8>) {
+        (self.connection.stream, self.connection.ahead)
     }
 
     /// 101 after `Upgrade`, 200 the older way, or a refusal.
