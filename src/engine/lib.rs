@@ -25,6 +25,7 @@ mod log_faults;
 mod logs;
 mod open;
 mod recovery;
+mod streams;
 mod survey;
 mod system;
 mod volume;
@@ -33,6 +34,8 @@ use std::sync::Arc;
 
 pub(crate) use sys::task::{blocking, to_the_end};
 
+pub use ::streams::detach::parse as parse_detach_keys;
+pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use attach::AttachRequest;
 pub use config::{Config, Host};
 pub use container::{
@@ -45,8 +48,6 @@ pub use image::{ImageView, ImportImage, RemovedReference};
 pub use job::{Job, Progress};
 pub use logs::{LogRequest, LogStream};
 pub use model::WaitOutcome;
-pub use streams::detach::parse as parse_detach_keys;
-pub use streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use survey::{Survey, survey};
 pub use system::{Component, Counts, HostInfo, RuntimeInfo};
 
@@ -85,5 +86,5 @@ pub(crate) struct Inner {
     pub(crate) boot_written: std::sync::atomic::AtomicBool,
     pub(crate) init_binary: Option<std::path::PathBuf>,
     /// Where the output of attached clients waits that do not read.
-    pub(crate) spill: streams::SpillOptions,
+    pub(crate) spill: ::streams::SpillOptions,
 }

@@ -27,8 +27,7 @@ pub(crate) struct SpaceWatch {
 }
 
 impl Inner {
-    /// Looks at the logs' file system from now on, as long as there is a running container with
-    /// a log.
+    /// Looks at the logs' file system from now on, as long as a container runs.
     pub(crate) fn watch_log_space(self: &Arc<Self>) {
         if self.space_watch.is_kept.swap(true, Ordering::AcqRel) {
             return;
@@ -38,25 +37,39 @@ impl Inner {
             loop {
                 tokio::time::sleep(LOOK_PERIOD).await;
                 let Some(engine) = weak.upgrade() else { return };
-                let mut writing = engine.registry.all();
-                writing.retain(|handle| writes_log(handle));
-                if writing.is_empty() {
+                if !engine.something_runs() {
                     engine.space_watch.is_kept.store(false, Ordering::Release);
                     // One that was started since found the watch kept.
-                    if !engine.registry.all().iter().any(|h| writes_log(h))
+                    if !engine.something_runs()
                         || engine.space_watch.is_kept.swap(true, Ordering::AcqRel)
                     {
                         return;
                     }
                 }
                 if engine.logs_are_full().await {
-                    let now = (engine.host.now)();
-                    for handle in writing {
-                        note_full(&handle, now);
-                    }
+                    engine.note_full_logs();
                 }
             }
         });
+    }
+
+    fn something_runs(&self) -> bool {
+        let all = self.registry.all();
+        all.iter()
+            .any(|handle| handle.view().state.running().is_some())
+    }
+
+    fn note_full_logs(&self) {
+        let now = (self.host.now)();
+        for handle in self
+            .registry
+            .all()
+            .iter()
+            .filter(|handle| writes_log(handle))
+        {
+            note_full(handle, now);
+        }
+        self.execs.note_full_disk();
     }
 
     async fn logs_are_full(&self) -> bool {

@@ -1,15 +1,17 @@
 //! Reading a container's log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::streams::{FollowHandle, LogOptions, LogReader, Skipped, Want};
 use bytes::Bytes;
 use model::{Error, Result, Timestamp};
-use streams::{FollowHandle, LogOptions, LogReader, Skipped, Want};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::Engine;
-use crate::attach::ContainerStreams;
 use crate::container::ContainerView;
 use crate::container::handle::Handle;
+use crate::streams::ContainerStreams;
 
 /// What a log request wants.
 #[derive(Debug, Clone, Default)]
@@ -56,14 +58,14 @@ impl Drop for LogStream {
             return;
         }
         let is_new = self.container.streams.note_log_faults(|faults| {
-            let is_new = skipped.places > faults.damaged_places;
+            let is_new = skipped.places > faults.damaged_places || skipped.files > 0;
             faults.damaged_places = faults.damaged_places.max(skipped.places);
             faults.damaged_bytes = faults.damaged_bytes.max(skipped.bytes);
             is_new
         });
         if is_new {
             let id = self.container.id().short();
-            tracing::warn!(id, ?skipped, "the log has damaged places");
+            tracing::warn!(id, ?skipped, "a reader of the log did not get all of it");
         }
     }
 }
@@ -127,23 +129,56 @@ impl Engine {
     }
 }
 
-/// The labels and variables that the log options `labels` and `env` name, as `k=v,k=v`.
+/// The labels and variables that the log options `labels` and `env` name, as `k=v,k=v`, sorted and
+/// escaped as a query is (moby `attrsByteSlice`).
 fn details(view: &ContainerView) -> String {
+    let spec = &view.spec;
     let named = |option: &str| -> Vec<&str> {
-        let value = view.spec.log.options.get(option);
-        value
-            .map(|v| v.split(',').filter(|k| !k.is_empty()).collect())
-            .unwrap_or_default()
+        let value = spec.log.options.get(option);
+        let keys = value.map(|v| v.split(',').filter(|k| !k.is_empty()).collect());
+        keys.unwrap_or_default()
     };
-    let labels = named("labels")
-        .into_iter()
-        .filter_map(|key| Some(format!("{key}={}", view.spec.labels.get(key)?)));
-    let variables = named("env").into_iter().filter_map(|key| {
-        view.spec
-            .env
-            .iter()
-            .find(|e| e.split_once('=').is_some_and(|(k, _)| k == key))
-            .cloned()
-    });
-    labels.chain(variables).collect::<Vec<_>>().join(",")
+    let mut details = BTreeMap::new();
+    for key in named("labels") {
+        if let Some(value) = spec.labels.get(key) {
+            details.insert(key, value.as_str());
+        }
+    }
+    let variable = |name: &str| {
+        let mut pairs = spec.env.iter().filter_map(|e| e.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    for key in named("env") {
+        if let Some(value) = variable(key) {
+            details.insert(key, value);
+        }
+    }
+    let pairs = details
+        .iter()
+        .map(|(k, v)| format!("{}={}", escaped(k), escaped(v)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Go's `url.QueryEscape`.
+fn escaped(text: &str) -> String {
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~')
+        .remove(b' ');
+    utf8_percent_encode(text, ESCAPED)
+        .to_string()
+        .replace(' ', "+")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_as_in_a_query() {
+        assert_eq!(escaped("a-b_c.d~e f"), "a-b_c.d~e+f");
+        assert_eq!(escaped("k=v,w\n+\u{e4}"), "k%3Dv%2Cw%0A%2B%C3%A4");
+    }
 }

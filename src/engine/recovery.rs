@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::container::actor::{Actor, Done};
 use crate::container::handle::{Found, Handle};
 use crate::container::{ContainerView, auto_removal, exited_state, row};
+use crate::streams::ContainerStreams;
 use crate::{Engine, Inner};
 
 /// What a plan came to.
@@ -156,7 +157,7 @@ impl Engine {
         task: Option<Box<Task>>,
     ) -> Actor {
         let view = row::view(&self.inner, row, layers);
-        let streams = self.container_streams(&view);
+        let streams = ContainerStreams::of(&view, &self.inner.spill);
         if let Some(task) = &task {
             streams.resume(&task.attach_socket());
             streams.keep_log(task, self.inner.runtimes.watcher());

@@ -9,11 +9,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use model::{ContainerId, Context, Error, ExecId, LogLimits, Result, limits};
 use runtime::ExecTask;
-use streams::{FollowHandle, LogFiles, LogReader, PayloadOptions, Rotation, Want};
+use streams::{FollowHandle, LogFiles, LogReader, PayloadOptions, Rotation, Want, Word};
 use sys::dir_watch::Watcher;
 use sys::task::blocking;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub(crate) struct Kept {
     want: Want,
     /// Cancelled when the session is over and conmon has written its last line.
     over: CancellationToken,
+    /// Some of the output was never kept, so bytes have no number any more.
+    has_hole: AtomicBool,
     /// Since when this daemon knows that.
     over_since: OnceLock<Instant>,
 }
@@ -48,6 +51,7 @@ impl Kept {
             dir,
             want,
             over: CancellationToken::new(),
+            has_hole: AtomicBool::new(false),
             over_since: OnceLock::new(),
         }
     }
@@ -59,9 +63,11 @@ impl Kept {
 
     /// Makes the log's directory.
     pub(crate) async fn make_dir(&self) -> Result<()> {
-        let dir = self.dir.clone();
+        let (dir, files) = (self.dir.clone(), self.files.clone());
         blocking(move || {
-            std::fs::create_dir_all(&dir).context(format_args!("create {}", dir.display()))
+            std::fs::create_dir_all(&dir)
+                .and_then(|()| files.prepare_count())
+                .context(format_args!("make {} for an exec's log", dir.display()))
         })
         .await
     }
@@ -75,11 +81,11 @@ impl Kept {
             return tracing::error!("an exec's log is not rotated: no inotify instance is left");
         };
         let rotation = Rotation::new(self.files.clone(), LIMITS, watcher.clone());
-        let reopen = move || {
-            let ctl = ctl.clone();
-            async move { ctl.reopen_log().await }
+        let conmon = move |word| match word {
+            Word::IsIdle => ctl.is_idle(),
+            Word::Reopen => ctl.reopen_log(),
         };
-        tokio::spawn(rotation.run(self.over.clone(), reopen));
+        tokio::spawn(rotation.run(self.over.clone(), conmon));
     }
 
     /// The session is over: those who follow its log end with it.
@@ -101,6 +107,11 @@ impl Kept {
         framed: bool,
         watcher: Option<&Watcher>,
     ) -> Result<(LogReader, u64)> {
+        if since > 0 && self.has_hole.load(Ordering::Relaxed) {
+            return Err(Error::conflict(
+                "its output is not whole, for the disk was full: it can only be read from 0",
+            ));
+        }
         let follow = match (self.over.is_cancelled(), watcher) {
             (true, _) => None,
             (false, Some(watcher)) => Some(FollowHandle {
@@ -124,6 +135,28 @@ impl Kept {
         .await
     }
 
+    /// What is written now is not kept.
+    pub(crate) fn note_loss(&self) {
+        self.has_hole.store(true, Ordering::Relaxed);
+    }
+
+    /// Finds out how much is gone, when an earlier daemon rotated it.
+    pub(crate) fn look(&self) {
+        let files = self.files.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(e) = files.look() {
+                tracing::warn!(log = %files.path().display(), error = %e, "an exec's log cannot be looked at");
+            }
+        }));
+    }
+
+    /// Ends all changes to the log: its directory is to be removed.
+    pub(crate) async fn close(&self) {
+        self.finish();
+        let files = self.files.clone();
+        drop(tokio::task::spawn_blocking(move || files.close()).await);
+    }
+
     /// How much of the output is gone, as far as is known.
     pub(crate) fn lost_bytes(&self) -> u64 {
         self.files.dropped_bytes()
@@ -131,7 +164,7 @@ impl Kept {
 
     /// Removes the log.
     pub(crate) async fn remove(&self) {
-        self.finish();
+        self.close().await;
         let dir = self.dir.clone();
         let removed = tokio::task::spawn_blocking(move || match std::fs::remove_dir_all(&dir) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -143,4 +176,18 @@ impl Kept {
             tracing::error!(error = %e, "an exec's log was not removed");
         }
     }
+}
+
+/// The directories of all logs below `containers`. Blocks.
+pub(crate) fn log_dirs(containers: &Path) -> Vec<(ExecId, PathBuf)> {
+    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for container in entries(containers) {
+        for session in entries(&container.path().join("execs")) {
+            if let Some(id) = session.file_name().to_str().and_then(|n| n.parse().ok()) {
+                found.push((id, session.path()));
+            }
+        }
+    }
+    found
 }

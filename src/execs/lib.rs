@@ -204,30 +204,20 @@ impl Execs {
     /// daemon and its output is not kept; 400 when it has written less than `since`.
     pub async fn attach(&self, id: &str, since: Option<u64>) -> Result<Attachment> {
         let session = self.inner.registry.find(id)?;
-        let tty = session.spec.tty;
-        let attachment = match since {
-            None => attach_to(&session, tty)?,
-            Some(since) => {
-                session.started().await;
-                if matches!(session.state(), ExecState::Created) {
-                    return Err(Error::conflict(format!("exec {id} is not running")));
-                }
-                let watcher = self.inner.tools.runtimes.watcher();
-                match &session.kept {
-                    Some(kept) => return attach_to_kept(&session, kept, since, watcher).await,
-                    None => {
-                        let (live, begin) = session.hub.subscribe_since(since)?;
-                        let output = AttachOutput::new(None, Some(live), Form::of(tty, tty));
-                        attachment(&session, tty, output, Some(begin))?
-                    }
-                }
-            }
+        let Some(since) = since else {
+            return while_it_runs(&session, attach_to(&session, session.spec.tty));
         };
-        // Asked after: one that ends from now on ends the attachment.
-        if session.state().ended().is_some() {
-            return Err(Error::conflict(format!("exec {id} is over")));
+        session.started().await;
+        if matches!(session.state(), ExecState::Created) {
+            return Err(Error::conflict(format!("exec {id} is not running")));
         }
-        Ok(attachment)
+        match &session.kept {
+            Some(kept) => {
+                let watcher = self.inner.tools.runtimes.watcher();
+                attach_to_kept(&session, kept, since, watcher).await
+            }
+            None => while_it_runs(&session, attach_since(&session, since)),
+        }
     }
 
     /// Changes the size of a session's terminal; before its start the size it will have.
@@ -300,6 +290,24 @@ impl Execs {
         .await
     }
 
+    /// Ends all changes to logs of a container's sessions: its directory is to be removed.
+    pub async fn close_logs_of(&self, container: &ContainerId) {
+        for session in self.inner.registry.of(container) {
+            if let Some(kept) = &session.kept {
+                kept.close().await;
+            }
+        }
+    }
+
+    /// Notes that what sessions write now is not kept: the disk is full.
+    pub fn note_full_disk(&self) {
+        self.inner.registry.for_each(|session| {
+            if let (Some(kept), ExecState::Running(_)) = (&session.kept, session.state()) {
+                kept.note_loss();
+            }
+        });
+    }
+
     /// Lets go of the sessions of a container that is gone; their rows went with its own.
     pub async fn forget_of(&self, container: &ContainerId) {
         for session in self.inner.registry.take_of(container) {
@@ -350,6 +358,23 @@ fn attach_to(session: &Session, raw: bool) -> Result<Attachment> {
     let live = session.hub.subscribe(session.wanted())?;
     let output = AttachOutput::new(None, Some(live), Form::of(session.spec.tty, raw));
     attachment(session, raw, output, None)
+}
+
+/// A client of a session's streams that has some of them.
+fn attach_since(session: &Session, since: u64) -> Result<Attachment> {
+    let tty = session.spec.tty;
+    let (live, begin) = session.hub.subscribe_since(since)?;
+    let output = AttachOutput::new(None, Some(live), Form::of(tty, tty));
+    attachment(session, tty, output, Some(begin))
+}
+
+/// What came of an attaching, unless the session is over. Asked after it: one that ends from then
+/// on ends the attachment.
+fn while_it_runs(session: &Session, attached: Result<Attachment>) -> Result<Attachment> {
+    match session.state().ended() {
+        Some(_) => Err(Error::conflict(format!("exec {} is over", session.id))),
+        None => attached,
+    }
 }
 
 /// A client of a kept session: it reads the log, which has all that the hub has.

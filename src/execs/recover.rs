@@ -9,7 +9,7 @@ use runtime::{AdoptExec, AdoptedExec};
 use state::ExecRow;
 
 use crate::session::Session;
-use crate::{Execs, Inner, run};
+use crate::{Execs, Inner, kept, run};
 
 /// How often sessions are looked through for those that were kept long enough.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(30);
@@ -46,15 +46,20 @@ impl Execs {
                 row.created_at,
                 row.spec,
             );
-            if let Err(e) = self.inner.registry.insert(session.clone()) {
-                tracing::error!(exec = row.id.short(), error = %e, "not taken back");
-                continue;
+            match self.inner.registry.insert(session.clone()) {
+                Ok(None) => {}
+                Ok(Some(evicted)) => self.inner.forget(&evicted).await,
+                Err(e) => {
+                    tracing::error!(exec = row.id.short(), error = %e, "not taken back");
+                    continue;
+                }
             }
             let (process, monitor) = match &row.state {
                 ExecState::Created => continue,
                 ExecState::Ended(_) => {
                     session.publish(row.state);
                     if let Some(kept) = &session.kept {
+                        kept.look();
                         kept.finish();
                     }
                     self.remove_left_files(session);
@@ -74,6 +79,7 @@ impl Execs {
             tokio::spawn(async move { take_back(&inner, &session, request).await });
         }
         self.discard_strangers(strangers);
+        self.sweep_logs();
         self.expire_execs();
     }
 
@@ -91,6 +97,21 @@ impl Execs {
                 runtimes.discard_exec(&id).await;
             }
         });
+    }
+
+    /// Removes logs of sessions that nobody knows any more: of an earlier boot, or whose row is
+    /// damaged. A session is known before it has a log.
+    fn sweep_logs(&self) {
+        let inner = self.inner.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            for (id, dir) in kept::log_dirs(&inner.tools.containers) {
+                if !inner.registry.has(&id)
+                    && let Err(e) = std::fs::remove_dir_all(&dir)
+                {
+                    tracing::warn!(dir = %dir.display(), error = %e, "an exec's log is left");
+                }
+            }
+        }));
     }
 
     /// Forgets sessions some time after their end, as long as the engine is there.

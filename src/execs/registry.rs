@@ -84,6 +84,16 @@ impl Registry {
             .collect()
     }
 
+    /// Looks at all.
+    pub(crate) fn for_each(&self, look: impl FnMut(&Arc<Session>)) {
+        self.lock().values().for_each(look);
+    }
+
+    /// Whether there is one of this id.
+    pub(crate) fn has(&self, id: &ExecId) -> bool {
+        self.lock().contains_key(id)
+    }
+
     /// Forgets one.
     pub(crate) fn remove(&self, id: &ExecId) {
         self.lock().remove(id);

@@ -82,37 +82,67 @@ impl LogConfig {
     /// # Errors
     /// 400 in Docker's words. dockerd tells them only at the start.
     pub fn limits(&self) -> Result<Option<LogLimits>> {
-        let bytes_max = self.option("max-size").map(parse_size).transpose()?;
-        let files_max = self.option("max-file").map(parse_count).transpose()?;
-        let compress = self.option("compress").map(parse_bool).transpose()?;
-        let refuse = |why: &str| Err(Error::invalid(format!("{INITIALIZE}{why}")));
-        match self.driver {
+        let limits = match self.driver {
             LogDriver::None => Ok(None),
-            LogDriver::Local => {
-                let limits = LogLimits {
-                    bytes_max: bytes_max.unwrap_or(LOCAL_LIMITS.bytes_max),
-                    files_max: files_max.unwrap_or(LOCAL_LIMITS.files_max),
-                    compress: compress.unwrap_or(LOCAL_LIMITS.compress),
-                };
-                if limits.compress && limits.files_max < 2 {
-                    return refuse("compression cannot be enabled when max file count is 1");
-                }
-                Ok(Some(limits))
-            }
-            LogDriver::JsonFile => {
-                let (files_max, compress) = (files_max.unwrap_or(1), compress.unwrap_or(false));
-                if compress && (files_max < 2 || bytes_max.is_none()) {
-                    return refuse(
-                        "compress cannot be true when max-file is less than 2 or max-size is not set",
-                    );
-                }
-                Ok(bytes_max.map(|bytes_max| LogLimits {
-                    bytes_max,
-                    files_max,
-                    compress,
-                }))
-            }
+            LogDriver::Local => self.local_limits().map(Some),
+            LogDriver::JsonFile => self.json_file_limits(),
+        };
+        limits.map_err(|why| Error::invalid(format!("failed to initialize logging driver: {why}")))
+    }
+
+    /// moby `daemon/logger/local/config.go`.
+    fn local_limits(&self) -> Result<LogLimits, String> {
+        let mut limits = LOCAL_LIMITS;
+        if let Some(text) = self.option("max-size") {
+            let bytes = parse_size(text);
+            let bytes = bytes.map_err(|e| format!("invalid value for max-size: {text}: {e}"))?;
+            // None of its own for 0, which would be a file for each line.
+            limits.bytes_max = match bytes {
+                0 => return Err("max-size must be a positive number".to_owned()),
+                bytes => u64::try_from(bytes).map_err(|_| "max-size must not be negative")?,
+            };
         }
+        if let Some(text) = self.option("max-file") {
+            let count = parse_count(text);
+            let count = count.map_err(|e| format!("invalid value for max-file: {text}: {e}"))?;
+            limits.files_max =
+                usize::try_from(count).map_err(|_| "max-file must not be negative")?;
+        }
+        if let Some(text) = self.option("compress") {
+            let compress = parse_bool(text);
+            limits.compress =
+                compress.map_err(|e| format!("invalid boolean value for compress: {e}"))?;
+        }
+        if limits.compress && limits.files_max <= 1 {
+            return Err("compression cannot be enabled when max file count is 1".to_owned());
+        }
+        bounded(limits)
+    }
+
+    /// moby `daemon/logger/jsonfilelog`.
+    fn json_file_limits(&self) -> Result<Option<LogLimits>, String> {
+        let bytes_max = match self.option("max-size").map(parse_size).transpose()? {
+            Some(bytes) if bytes <= 0 => {
+                return Err("max-size must be a positive number".to_owned());
+            }
+            bytes => bytes.map(i64::unsigned_abs),
+        };
+        let count = self.option("max-file").map_or(Ok(1), parse_count)?;
+        let files_max = usize::try_from(count).unwrap_or(0);
+        if files_max < 1 {
+            return Err("max-file cannot be less than 1".to_owned());
+        }
+        let compress = self.option("compress").map_or(Ok(false), parse_bool)?;
+        if compress && (files_max == 1 || bytes_max.is_none()) {
+            let why = "compress cannot be true when max-file is less than 2 or max-size is not set";
+            return Err(why.to_owned());
+        }
+        let limits = |bytes_max| LogLimits {
+            bytes_max,
+            files_max,
+            compress,
+        };
+        bytes_max.map(limits).map(bounded).transpose()
     }
 
     fn option(&self, name: &str) -> Option<&str> {
@@ -120,12 +150,16 @@ impl LogConfig {
     }
 }
 
-/// What stands before a logging driver's own words (moby `StartLogger`).
-const INITIALIZE: &str = "failed to initialize logging driver: ";
+fn bounded(limits: LogLimits) -> Result<LogLimits, String> {
+    match limits.files_max {
+        ..=FILES_MAX => Ok(limits),
+        _ => Err(format!("max-file cannot be more than {FILES_MAX}")),
+    }
+}
 
 /// A size as people write it, `10m`: units of 1000 (go-units `FromHumanSize`).
-fn parse_size(text: &str) -> Result<u64> {
-    let invalid = || Error::invalid(format!("{INITIALIZE}invalid size: '{text}'"));
+fn parse_size(text: &str) -> Result<i64, String> {
+    let invalid = || format!("invalid size: '{text}'");
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &lower[digits.len()..] {
@@ -143,47 +177,27 @@ fn parse_size(text: &str) -> Result<u64> {
     }
     let number: f64 = digits.parse().map_err(|_| invalid())?;
     let bytes = number * unit;
-    if bytes < 1.0 {
-        let why = "max-size must be a positive number";
-        return Err(Error::invalid(format!("{INITIALIZE}{why}")));
-    }
     // A size beyond all disks.
-    if bytes >= 1e18 {
+    if bytes.abs() >= 1e18 {
         return Err(invalid());
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between 1 and 10^18 by now"
-    )]
-    Ok(bytes as u64)
+    #[expect(clippy::cast_possible_truncation, reason = "below 10^18 by now")]
+    Ok(bytes as i64)
 }
 
-fn parse_count(text: &str) -> Result<usize> {
-    let count: i64 = text.parse().map_err(|_| {
-        Error::invalid(format!(
-            "{INITIALIZE}strconv.Atoi: parsing {text:?}: invalid syntax"
-        ))
-    })?;
-    match usize::try_from(count) {
-        Ok(count) if (1..=FILES_MAX).contains(&count) => Ok(count),
-        Ok(count) if count > FILES_MAX => Err(Error::invalid(format!(
-            "{INITIALIZE}max-file cannot be more than {FILES_MAX}"
-        ))),
-        _ => Err(Error::invalid(format!(
-            "{INITIALIZE}max-file cannot be less than 1"
-        ))),
-    }
+fn parse_count(text: &str) -> Result<i64, String> {
+    text.parse()
+        .map_err(|_| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
 }
 
 /// Go's `strconv.ParseBool`.
-fn parse_bool(text: &str) -> Result<bool> {
+fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(Error::invalid(format!(
-            "{INITIALIZE}strconv.ParseBool: parsing {text:?}: invalid syntax"
-        ))),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {text:?}: invalid syntax"
+        )),
     }
 }
 
@@ -238,7 +252,7 @@ mod tests {
             "", " ", "m", "10 mm", "10mx", "ten", "1e30", "inf", "nan", "1 2", "--1",
         ] {
             let e = parse_size(bad).unwrap_err();
-            assert!(e.message().contains("invalid size"), "{bad}: {e}");
+            assert_eq!(e, format!("invalid size: '{bad}'"));
         }
     }
 
@@ -273,7 +287,7 @@ mod tests {
             ),
             (
                 JsonFile,
-                &[("max-file", "99999")],
+                &[("max-size", "1k"), ("max-file", "99999")],
                 "max-file cannot be more than 10000",
             ),
             (
@@ -288,13 +302,24 @@ mod tests {
             ),
             (
                 Local,
+                &[("max-size", "ten")],
+                "invalid value for max-size: ten: invalid size: 'ten'",
+            ),
+            (
+                Local,
+                &[("max-size", "-1")],
+                "max-size must not be negative",
+            ),
+            (
+                Local,
                 &[("max-file", "1")],
                 "compression cannot be enabled when max file count is 1",
             ),
         ];
         for (driver, options, words) in cases {
             let e = limits(*driver, options).unwrap_err();
-            assert_eq!(e.message(), format!("{INITIALIZE}{words}"));
+            let words = format!("failed to initialize logging driver: {words}");
+            assert_eq!(e.message(), words);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use model::{Error, Kind, Result};
@@ -31,7 +31,9 @@ struct Shared {
     what: String,
     fifo: PathBuf,
     size_max: u16,
+    /// Whose resize is next: the last that was asked for must be the last that is told.
     turn: Mutex<()>,
+    writing: std::sync::Mutex<()>,
 }
 
 impl Ctl {
@@ -42,6 +44,7 @@ impl Ctl {
             fifo,
             size_max: if resize_limit { RESIZE_MAX } else { u16::MAX },
             turn: Mutex::default(),
+            writing: std::sync::Mutex::default(),
         });
         Self { shared }
     }
@@ -56,38 +59,61 @@ impl Ctl {
         self.send(&message, "resize").await
     }
 
-    /// Makes conmon open its log anew. When this returns it has been told; it has done it when
-    /// the log is there. To be told again only when it has read the word and not done it: an
-    /// opened log that is opened anew is emptied.
+    /// Whether conmon has read all that it was told. Does not wait.
     ///
     /// # Errors
-    /// As [`Ctl::resize`].
-    pub async fn reopen_log(&self) -> Result<()> {
-        self.send("2 0 0\n", "rotate the log of").await
+    /// Conflict when conmon is gone.
+    pub fn is_idle(&self) -> Result<bool> {
+        let empty = sys::fifo::is_empty(&self.shared.fifo);
+        empty.map_err(|e| self.cannot("ask", &e))
+    }
+
+    /// Makes conmon open its log anew, unless it has something to read yet: false then. It has
+    /// done it when the log is there. Does not wait. Never to be told twice: a log that conmon has
+    /// opened anew is emptied when it opens it anew again.
+    ///
+    /// # Errors
+    /// Conflict when conmon is gone.
+    pub fn reopen_log(&self) -> Result<bool> {
+        match self.write("2 0 0\n") {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(self.cannot("rotate the log of", &e)),
+        }
     }
 
     async fn send(&self, message: &str, verb: &str) -> Result<()> {
-        let _turn = self.shared.turn.lock().await;
-        let Shared { what, fifo, .. } = &*self.shared;
         let give_up = Instant::now() + PATIENCE;
+        let _turn = self.shared.turn.lock().await;
         loop {
-            match sys::fifo::write_message(fifo, message.as_bytes()) {
-                Ok(()) => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    return Err(Error::conflict(format!("{what} is not running")));
+            match self.write(message) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < give_up => {
+                    tokio::time::sleep(PAUSE).await;
                 }
-                Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
-                    return Err(Error::system(format!("cannot {verb} {what}: {e}")));
-                }
-                Err(_) if Instant::now() > give_up => {
-                    let why = format!(
-                        "cannot {verb} {what}: its conmon does not read {}",
-                        fifo.display()
-                    );
-                    return Err(Error::new(Kind::Unavailable, why));
-                }
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                sent => return sent.map_err(|e| self.cannot(verb, &e)),
             }
+        }
+    }
+
+    /// One at a time: that the fifo is empty must hold until it is written to.
+    fn write(&self, message: &str) -> io::Result<()> {
+        let writing = self.shared.writing.lock();
+        let _writing = writing.unwrap_or_else(PoisonError::into_inner);
+        sys::fifo::write_message(&self.shared.fifo, message.as_bytes())
+    }
+
+    fn cannot(&self, verb: &str, e: &io::Error) -> Error {
+        let Shared { what, fifo, .. } = &*self.shared;
+        match e.kind() {
+            io::ErrorKind::NotFound => Error::conflict(format!("{what} is not running")),
+            io::ErrorKind::WouldBlock => Error::new(
+                Kind::Unavailable,
+                format!(
+                    "cannot {verb} {what}: its conmon does not read {}",
+                    fifo.display()
+                ),
+            ),
+            _ => Error::system(format!("cannot {verb} {what}: {e}")),
         }
     }
 }

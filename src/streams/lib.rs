@@ -20,5 +20,7 @@ pub use hub::{
     HistoryBudget, HistoryOptions, Hub, HubOptions, SpillOptions, StdinPolicy, StdinWriter,
     Subscription, Want,
 };
-pub use logs::{FollowHandle, LogFiles, LogOptions, LogReader, PayloadOptions, Rotation, Skipped};
+pub use logs::{
+    FollowHandle, LogFiles, LogOptions, LogReader, PayloadOptions, Rotation, Skipped, Word,
+};
 pub use stdcopy::StreamId;

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 
 /// Longest message: a write of up to PIPE_BUF bytes is atomic, pipe(7).
@@ -20,6 +21,26 @@ pub fn write_message(path: &Path, message: &[u8]) -> io::Result<()> {
     if message.is_empty() || message.len() > MESSAGE_BYTES_MAX {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
+    let fifo = open(path)?;
+    if rustix::io::ioctl_fionread(&fifo)? > 0 {
+        return Err(io::Error::from(io::ErrorKind::WouldBlock));
+    }
+    match rustix::io::write(&fifo, message) {
+        Ok(_) => Ok(()),
+        Err(rustix::io::Errno::PIPE) => Err(io::Error::from(io::ErrorKind::NotFound)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether all that was written to the fifo at `path` was read.
+///
+/// # Errors
+/// As [`write_message`].
+pub fn is_empty(path: &Path) -> io::Result<bool> {
+    Ok(rustix::io::ioctl_fionread(open(path)?)? == 0)
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
     // O_NONBLOCK: without it open(2) waits for a reader, for ever when conmon is dead.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fifo = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -33,14 +54,7 @@ pub fn write_message(path: &Path, message: &[u8]) -> io::Result<()> {
             format!("{} is not a fifo", path.display()),
         ));
     }
-    if rustix::io::ioctl_fionread(&fifo)? > 0 {
-        return Err(io::Error::from(io::ErrorKind::WouldBlock));
-    }
-    match rustix::io::write(&fifo, message) {
-        Ok(_) => Ok(()),
-        Err(rustix::io::Errno::PIPE) => Err(io::Error::from(io::ErrorKind::NotFound)),
-        Err(e) => Err(e.into()),
-    }
+    Ok(fifo)
 }
 
 #[cfg(test)]
@@ -63,7 +77,9 @@ mod tests {
             .custom_flags(libc::O_NONBLOCK)
             .open(&path)
             .unwrap();
+        assert!(is_empty(&path).unwrap());
         write_message(&path, b"1 24 80\n").unwrap();
+        assert!(!is_empty(&path).unwrap());
         let mut got = String::new();
         reader.read_to_string(&mut got).unwrap();
         assert_eq!(got, "1 24 80\n");
@@ -89,8 +105,8 @@ mod tests {
             .custom_flags(libc::O_NONBLOCK)
             .open(&path)
             .unwrap();
-        let line = [b'x'; MESSAGE_BYTES_MAX];
-        let full = (0..64).find_map(|_| write_message(&path, &line).err());
-        assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);
+        write_message(&path, b"one\n").unwrap();
+        let more = write_message(&path, b"two\n").unwrap_err();
+        assert_eq!(more.kind(), io::ErrorKind::WouldBlock);
     }
 }

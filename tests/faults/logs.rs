@@ -67,7 +67,9 @@ fn a_conmon_that_does_not_listen_costs_no_line() {
     let d = daemon();
     let options = json!({"max-size": "16k", "max-file": "9"});
     let config = json!({"LogConfig": {"Type": "json-file", "Config": options}});
-    let script = "echo first; read go; echo last; sleep 1000";
+    // It goes on writing, so that a log opened anew twice would lack some.
+    let script = "echo first; read go; n=1; while [ $n -le 400 ]; do echo $n; n=$((n+1)); \
+                  usleep 5000; done; echo last; sleep 1000";
     let body = json!({"Cmd": ["sh", "-c", script], "OpenStdin": true, "HostConfig": config});
     d.run_detached("it", body);
     let lines = || -> Vec<String> {
@@ -87,18 +89,22 @@ fn a_conmon_that_does_not_listen_costs_no_line() {
             .expect("room on the disk");
     }
     until("it was renamed", || !path.exists());
-    until("the daemon has tried for long", || {
-        d.log().contains("cannot be rotated now")
+    until("the daemon has waited for long", || {
+        d.log()
+            .contains("was told to open the log anew, and has not yet")
     });
     assert_eq!(lines().len(), 401);
-    signal(conmon, Signal::CONT);
-    until("there is a new file", || path.exists());
     let mut stdin = d
         .http
         .hijack("/containers/it/attach?stream=1&stdin=1", true);
+    signal(conmon, Signal::CONT);
     stdin.write("go\n");
-    until("it wrote on", || lines().len() == 402);
-    assert_eq!(lines().last().map(String::as_str), Some("last"));
+    until("it wrote on", || {
+        lines().last().is_some_and(|l| l == "last")
+    });
+    let got = lines();
+    let expected: Vec<String> = (1..=400).map(|n| n.to_string()).collect();
+    assert!(got[401..801] == expected, "{} lines", got.len());
     d.http.delete("/containers/it?force=1").expect(204);
     d.finish();
 }

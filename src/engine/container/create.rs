@@ -17,6 +17,7 @@ use crate::container::handle::Handle;
 use crate::container::wait::Lifecycle;
 use crate::container::{CreateContainer, Created, platform, row};
 use crate::image::ImageView;
+use crate::streams::ContainerStreams;
 use crate::volume::anonymous_label;
 
 /// How often a made-up name is tried before giving up.
@@ -105,7 +106,7 @@ impl Engine {
             .await?;
         self.inner.volumes.remember(new_volumes);
         let view = row::view(&self.inner, &row, &image.record.layers);
-        let streams = self.container_streams(&view);
+        let streams = ContainerStreams::of(&view, &self.inner.spill);
         let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);
         self.inner.registry.insert(handle.clone());
         tokio::spawn(Actor::new(self.inner.clone(), handle, inbox).run());

@@ -6,9 +6,9 @@ use model::{ContainerId, ContainerName, ContainerState, Error, Kind, Result, Sig
 use runtime::Task;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::attach::ContainerStreams;
 use crate::container::wait::{Lifecycle, Waiter};
 use crate::container::{Change, ContainerView, RemoveContainer, StopContainer, WaitCondition};
+use crate::streams::ContainerStreams;
 
 /// Where an answer goes. Nobody listening any more is no reason not to finish.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;

@@ -42,6 +42,8 @@ impl Actor {
         let (engine, handle) = (self.engine.clone(), self.handle.clone());
         self.begin(async move {
             handle.streams.finish().await;
+            handle.streams.close_log().await;
+            engine.execs.close_logs_of(&view.id).await;
             let result = engine.remove_container_files(&view, volumes).await;
             Done::Remove {
                 result,

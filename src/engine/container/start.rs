@@ -141,7 +141,7 @@ impl Actor {
 struct Run<'a> {
     engine: &'a Arc<Inner>,
     view: &'a ContainerView,
-    streams: &'a crate::attach::ContainerStreams,
+    streams: &'a crate::streams::ContainerStreams,
     /// Looked at between steps and in those that may hang, never by dropping one: what had begun
     /// would come after its undoing.
     cancel: &'a CancellationToken,

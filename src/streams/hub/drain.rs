@@ -105,7 +105,7 @@ impl Shared {
         let state = self.lock();
         if !state.is_current(connection) {
             Need::Replaced
-        } else if state.clients.is_empty() && !self.options.stays_connected() {
+        } else if state.clients.is_empty() && !self.stays_connected(&state) {
             Need::Linger
         } else {
             Need::Keep

@@ -62,8 +62,6 @@ pub(super) struct History {
     /// How much came in all.
     end: u64,
     cost: usize,
-    /// False after a restart of the daemon: how much came before nobody knows.
-    is_counted: bool,
 }
 
 impl History {
@@ -74,17 +72,7 @@ impl History {
             begin: 0,
             end: 0,
             cost: 0,
-            is_counted: true,
         })
-    }
-
-    /// Offsets from before mean nothing any more.
-    pub(super) fn lose_count(&mut self) {
-        self.is_counted = false;
-    }
-
-    pub(super) fn is_counted(&self) -> bool {
-        self.is_counted
     }
 
     pub(super) fn want(&self) -> Want {

@@ -133,7 +133,6 @@ struct Connection {
 impl Hub {
     /// A hub of a container that is not running.
     pub fn new(options: HubOptions) -> Self {
-        let history = options.history.clone().map(History::new);
         Self {
             shared: Arc::new(Shared {
                 options,
@@ -142,7 +141,7 @@ impl Hub {
                     run: Run::Waiting,
                     clients: Vec::new(),
                     stdin_ended: false,
-                    history,
+                    history: None,
                 }),
                 changed: Notify::new(),
             }),
@@ -162,7 +161,8 @@ impl Hub {
             return Ok(());
         }
         state.run = Run::Listening(attach_socket.to_owned());
-        if self.shared.options.stays_connected() || !state.clients.is_empty() {
+        state.history = self.shared.options.history.clone().map(History::new);
+        if self.shared.stays_connected(&state) || !state.clients.is_empty() {
             self.open(&mut state)
                 .map_err(|e| cannot_connect(attach_socket, &e))?;
         }
@@ -170,18 +170,16 @@ impl Hub {
     }
 
     /// A container was found running when the daemon started: as [`Hub::connect`], but only a
-    /// client or a history makes it connect, and offsets of before mean nothing. With `Once`, conmon has closed the stdin when the daemon before
+    /// client makes it connect, and there is no history of what came before. With `Once`, conmon has closed the stdin when the daemon before
     /// us went, and nobody can open it again.
     pub fn resume(&self, attach_socket: &Path) {
         let mut state = self.shared.lock();
         state.run = Run::Listening(attach_socket.to_owned());
         state.stdin_ended = self.shared.options.stdin == StdinPolicy::Once;
-        if let Some(history) = &mut state.history {
-            history.lose_count();
-        } else if state.clients.is_empty() {
+        if state.clients.is_empty() {
             return;
         }
-        // For those who came before it was found, too.
+        // Those who came before it was found.
         if let Err(e) = self.open(&mut state) {
             tracing::warn!("{}", cannot_connect(attach_socket, &e));
             if is_gone(&e) {
@@ -211,7 +209,7 @@ impl Hub {
             let mut state = self.shared.lock();
             state.epoch += 1;
             state.stdin_ended = false;
-            state.history = self.shared.options.history.clone().map(History::new);
+            state.history = None;
             let before = std::mem::replace(&mut state.run, Run::Waiting);
             (before, std::mem::take(&mut state.clients))
         };
@@ -238,15 +236,11 @@ impl Hub {
     /// far as it is kept, then what comes. Also the offset at which that begins.
     ///
     /// # Errors
-    /// As [`Hub::subscribe`]; Conflict where no history is kept, or it began with this daemon;
-    /// `InvalidParameter` for an offset beyond the output.
+    /// As [`Hub::subscribe`]; Conflict where no history is kept, nothing runs, or it was started by
+    /// an earlier daemon; `InvalidParameter` for an offset beyond the output.
     pub fn subscribe_since(&self, offset: u64) -> Result<(Subscription, u64)> {
         let mut state = self.shared.lock();
-        let history = state
-            .history
-            .as_ref()
-            .filter(|history| history.is_counted());
-        let Some(history) = history else {
+        let Some(history) = &state.history else {
             return Err(Error::conflict(
                 "its output was not kept: it cannot be attached to at an offset",
             ));
@@ -328,14 +322,12 @@ impl Hub {
     }
 }
 
-impl HubOptions {
-    /// Whether there is a connection from the start to the end, clients or not.
-    fn stays_connected(&self) -> bool {
-        self.stdin == StdinPolicy::Once || self.history.is_some()
-    }
-}
-
 impl Shared {
+    /// Whether there is a connection to the end, clients or not.
+    fn stays_connected(&self, state: &State) -> bool {
+        self.options.stdin == StdinPolicy::Once || state.history.is_some()
+    }
+
     /// No code panics while holding the lock, so a poisoned one is whole.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,7 +1,9 @@
 //! How much of a counted log is gone: a small file beside it.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// What was removed from a log.
@@ -30,13 +32,18 @@ impl Dropped {
         }
     }
 
-    /// Puts it beside the log `path`. Whole, but not through a power loss: no session outlives
+    /// Puts it beside the log `path`, in one write of the same length each time: it is whole after
+    /// a kill, and needs no room on a full disk. Not through a power loss: no session outlives
     /// that.
     pub(super) fn write(self, path: &Path) -> io::Result<()> {
-        let mut temporary = OsString::from(name(path));
-        temporary.push(".tmp");
-        std::fs::write(&temporary, format!("{} {}\n", self.through, self.bytes))?;
-        std::fs::rename(&temporary, name(path))
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(name(path))?;
+        let text = format!("{:20} {:20}\n", self.through, self.bytes);
+        file.write_all_at(text.as_bytes(), 0)
     }
 }
 
@@ -61,6 +68,14 @@ mod tests {
         };
         dropped.write(&path).unwrap();
         assert_eq!(Dropped::read(&path).unwrap(), dropped);
+        let most = Dropped {
+            through: u64::MAX,
+            bytes: u64::MAX,
+        };
+        for dropped in [most, dropped] {
+            dropped.write(&path).unwrap();
+            assert_eq!(Dropped::read(&path).unwrap(), dropped);
+        }
         for nonsense in ["", "7", "7 x", "1 2 3"] {
             std::fs::write(name(&path), nonsense).unwrap();
             assert!(Dropped::read(&path).is_err(), "{nonsense:?}");

@@ -1,4 +1,4 @@
-//! A container's log, read, followed and rotated.
+//! The log of a container or an exec, read, followed and rotated.
 //!
 //! ```text
 //! files --scan--> lines --record--> records --assemble--> batches --reader--> client
@@ -14,8 +14,10 @@
 //! Only conmon writes into a log, and nothing here knows what a container is.
 
 mod assemble;
+mod cursor;
 mod dropped;
 mod files;
+mod keep;
 mod pack;
 mod payload;
 mod record;
@@ -31,7 +33,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use model::{Error, Result};
+use model::{Error, Kind, Result};
 use sys::dir_watch::{Event, Mask, Watch, Watcher};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +42,7 @@ use self::assemble::{Assembler, Format};
 pub use self::files::LogFiles;
 use self::payload::Payload;
 use self::record::Stamp;
-pub use self::rotate::Rotation;
+pub use self::rotate::{Rotation, Word};
 pub use self::scan::Skipped;
 use self::scan::{Product, Scanner, Step};
 use crate::Want;
@@ -220,6 +222,13 @@ impl LogReader {
                     }
                 }
                 Ok(Step::Done) => return None,
+                Ok(Step::Lost) => {
+                    self.work = Work::Lost;
+                    return Some(Err(Error::new(
+                        Kind::Unavailable,
+                        "this client reads too slowly: what comes next was kept no longer",
+                    )));
+                }
                 Err(e) => {
                     self.work = Work::Lost;
                     return Some(Err(cannot("read", self.files.path(), &e)));

@@ -9,7 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use bytes::{Bytes, BytesMut};
 
 use super::assemble::{Assembler, Stop};
-use super::files::{Cursor, LogFiles};
+use super::cursor::{Cursor, Opened};
+use super::files::LogFiles;
+use super::pack::Unpacking;
 use super::payload::Payload;
 use super::record::Record;
 use super::tail::{self, Place, Starts};
@@ -40,6 +42,8 @@ pub(super) enum Step {
     CaughtUp,
     /// There is no more, and nothing will come.
     Done,
+    /// There would be more, but not what comes next: it was removed.
+    Lost,
 }
 
 /// What records become.
@@ -51,10 +55,17 @@ pub(super) enum Product {
     Payload(Payload),
 }
 
+/// What is read.
+#[derive(Debug)]
+enum Source {
+    File(File),
+    Packed(Box<Unpacking>),
+}
+
 #[derive(Debug)]
 pub(super) struct Scanner {
     cursor: Cursor,
-    file: Option<File>,
+    source: Option<Source>,
     /// `pending` is what was read and not parsed; it stands at offset `at` of the file.
     pending: Vec<u8>,
     at: u64,
@@ -67,6 +78,7 @@ pub(super) struct Scanner {
     /// A batch that was made while the beginning was looked for.
     first: Option<Bytes>,
     done: bool,
+    has_hole: bool,
     skipped: Skipped,
 }
 
@@ -79,7 +91,7 @@ pub(super) fn count(files: &LogFiles, number: u64, want: Want) -> io::Result<u64
         number: number + 1,
         offset: 0,
     });
-    while scanner.cursor.number() == number {
+    while scanner.cursor.number() == number && !scanner.done {
         scanner.step(true)?;
     }
     Ok(u64::MAX - scanner.to_skip())
@@ -95,7 +107,7 @@ impl Scanner {
     ) -> io::Result<Self> {
         let mut scanner = Self {
             cursor: files.enter()?,
-            file: None,
+            source: None,
             pending: Vec::new(),
             at: 0,
             end: None,
@@ -104,6 +116,7 @@ impl Scanner {
             overlong: false,
             first: None,
             done: !follow && tail == Some(0),
+            has_hole: false,
             skipped: Skipped::default(),
         };
         let end = scanner.now()?;
@@ -133,7 +146,7 @@ impl Scanner {
             match self.step(ended)? {
                 Step::Batch(batch) if batch.is_empty() => {}
                 Step::Batch(batch) => self.first = Some(batch),
-                Step::CaughtUp | Step::Done => return Ok(Err(self.to_skip())),
+                Step::CaughtUp | Step::Done | Step::Lost => return Ok(Err(self.to_skip())),
             }
         }
         Ok(Ok(begin))
@@ -160,7 +173,11 @@ impl Scanner {
             return Ok(Step::Batch(first));
         }
         if self.done {
-            return Ok(Step::Done);
+            return Ok(if self.has_hole {
+                Step::Lost
+            } else {
+                Step::Done
+            });
         }
         if ended && self.end.is_none() {
             self.end = Some(self.now()?);
@@ -184,8 +201,12 @@ impl Scanner {
             }
         } else if (is_final || ended) && !is_last {
             self.torn_end(&mut out);
-            self.next_file()?;
+            if !self.next_file()? {
+                self.finish(&mut out);
+            }
         } else if ended {
+            let is_payload = matches!(self.product, Product::Payload(_));
+            self.has_hole = self.source.is_none() && self.cursor.has_lost_its_file()? && is_payload;
             self.torn_end(&mut out);
             self.finish(&mut out);
         } else {
@@ -196,53 +217,74 @@ impl Scanner {
 
     /// Where conmon writes now.
     fn now(&self) -> io::Result<Place> {
-        let (number, offset) = self.cursor.files().newest()?;
+        let (number, offset) = self.cursor.files().now()?;
         Ok(Place { number, offset })
     }
 
     /// Whether there is a file.
     fn open_file(&mut self) -> io::Result<bool> {
-        if self.file.is_none()
-            && let Some((mut file, is_damaged)) = self.cursor.open(self.cursor.number())?
-        {
-            file.seek(SeekFrom::Start(self.at))?;
-            self.file = Some(file);
-            self.skipped.places += u64::from(is_damaged);
+        if self.source.is_none() {
+            self.source = match self.cursor.open(self.cursor.number())? {
+                Some(Opened::Plain(mut file)) => {
+                    file.seek(SeekFrom::Start(self.at))?;
+                    Some(Source::File(file))
+                }
+                Some(Opened::Packed(file)) => {
+                    let mut unpacking = Unpacking::new(file);
+                    io::copy(&mut (&mut unpacking).take(self.at), &mut io::sink())?;
+                    Some(Source::Packed(Box::new(unpacking)))
+                }
+                None => None,
+            };
         }
-        Ok(self.file.is_some())
+        Ok(self.source.is_some())
     }
 
-    /// Goes on at the beginning of the next newer file.
-    fn next_file(&mut self) -> io::Result<()> {
-        self.cursor.advance(self.file.take().is_some())?;
+    /// Goes on at the beginning of the next newer file; false when there is none, or what was
+    /// between this and it is gone and the bytes would have a hole.
+    fn next_file(&mut self) -> io::Result<bool> {
+        let (number, lost) = (self.cursor.number(), self.cursor.lost());
+        if let Some(Source::Packed(unpacking)) = &self.source {
+            self.skipped.places += u64::from(unpacking.is_damaged);
+        }
+        self.cursor.advance(self.source.take().is_some())?;
         self.at = 0;
         self.overlong = false;
-        Ok(())
+        let is_payload = matches!(self.product, Product::Payload(_));
+        self.has_hole = is_payload && self.cursor.lost() > lost;
+        Ok(self.cursor.number() > number && !self.has_hole)
     }
 
     /// Reads at most a block behind `pending`, and gives memory back when there is nothing.
     fn read_block(&mut self) -> io::Result<usize> {
-        let Some(file) = &mut self.file else {
-            return Ok(0);
-        };
-        let size = file.metadata()?.len();
         let read_to = self.at + self.pending.len() as u64;
-        if size < read_to {
-            // Somebody emptied the file; what comes is a new log.
-            self.pending.clear();
-            self.at = 0;
-            self.starts = Starts::default();
-            file.rewind()?;
-            return self.read_block();
-        }
-        let length = (size - read_to).min(BLOCK_BYTES as u64);
+        let length = match &mut self.source {
+            None => 0,
+            Some(Source::Packed(_)) => BLOCK_BYTES as u64,
+            Some(Source::File(file)) => {
+                let size = file.metadata()?.len();
+                if size < read_to {
+                    // Somebody emptied the file; what comes is a new log.
+                    self.pending.clear();
+                    self.at = 0;
+                    self.starts = Starts::default();
+                    file.rewind()?;
+                    return self.read_block();
+                }
+                (size - read_to).min(BLOCK_BYTES as u64)
+            }
+        };
         if length == 0 {
             self.pending.shrink_to_fit();
             return Ok(0);
         }
         self.pending
-            .reserve(BLOCK_BYTES.min(usize::try_from(length).unwrap_or(BLOCK_BYTES)));
-        file.take(length).read_to_end(&mut self.pending)
+            .reserve(usize::try_from(length).unwrap_or(BLOCK_BYTES));
+        match &mut self.source {
+            None => Ok(0),
+            Some(Source::File(file)) => file.take(length).read_to_end(&mut self.pending),
+            Some(Source::Packed(packed)) => packed.take(length).read_to_end(&mut self.pending),
+        }
     }
 
     /// Parses all whole lines of `pending`.

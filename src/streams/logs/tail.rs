@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::files::Cursor;
+use super::cursor::{Cursor, Opened};
+use super::pack;
 use super::record::Record;
 use super::scan::RECORD_BYTES_MAX;
 use crate::stdcopy::StreamId;
@@ -155,9 +156,22 @@ struct FoundLine<'a> {
     terminated: bool,
 }
 
+/// Opens file `number` for reading anywhere. A packed one for which there is no room counts as one
+/// that is not there.
+fn open(cursor: &Cursor, number: u64) -> io::Result<Option<File>> {
+    match cursor.open(number)? {
+        None => Ok(None),
+        Some(Opened::Plain(file)) => Ok(Some(file)),
+        Some(Opened::Packed(file)) => match pack::unpack(file, cursor.files().dir()) {
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => Ok(None),
+            file => file.map(Some),
+        },
+    }
+}
+
 impl<'a> Backwards<'a> {
     fn open(cursor: &'a Cursor, end: Place) -> io::Result<Self> {
-        let file = cursor.open(end.number)?.map(|(file, _)| file);
+        let file = open(cursor, end.number)?;
         Ok(Self {
             cursor,
             number: end.number,
@@ -172,7 +186,7 @@ impl<'a> Backwards<'a> {
     fn go_back(&mut self) -> io::Result<bool> {
         while let Some(number) = self.cursor.before(self.number)? {
             self.number = number;
-            if let Some((file, _)) = self.cursor.open(number)? {
+            if let Some(file) = open(self.cursor, number)? {
                 self.base = file.metadata()?.len();
                 self.file = Some(file);
                 return Ok(true);

@@ -10,11 +10,16 @@ use super::phrase::{ZERO_TIME, time};
 use wire::STORAGE_DRIVER;
 use wire::container::{
     ContainerConfig, ContainerInspect, CreateRequest, Empty, EndpointSettings, GraphDriver,
-    GraphDriverData, HostConfig, MountPoint, NetworkSettings, State, StrSlice,
+    GraphDriverData, HostConfig, LogFaults, MountPoint, NetworkSettings, State, StrSlice,
 };
 
 /// The whole document.
-pub fn inspect(view: &ContainerView, sizes: Option<Sizes>, execs: &[ExecId]) -> ContainerInspect {
+pub fn inspect(
+    view: &ContainerView,
+    sizes: Option<Sizes>,
+    execs: &[ExecId],
+    log_faults: &model::LogFaults,
+) -> ContainerInspect {
     let request = echo(view);
     let mut args = view.spec.args();
     let path = if args.is_empty() {
@@ -48,7 +53,7 @@ pub fn inspect(view: &ContainerView, sizes: Option<Sizes>, execs: &[ExecId]) -> 
         network_settings: network_settings(view),
         config: config(view, request.config),
         host_config: host_config(view, request.host_config.unwrap_or_default()),
-        log_faults: None,
+        log_faults: LogFaults::of(log_faults),
     }
 }
 

@@ -119,13 +119,15 @@ fn only_the_newest_files_are_kept_and_packed_where_that_was_asked_for() {
     d.start_container("it");
     go(&d, "it");
     assert_eq!(d.wait("it"), 0);
-    let name = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let is_packed = |path: &PathBuf| path.extension().is_some_and(|end| end == "gz");
     until("the log was tidied", || {
-        let files: Vec<_> = files(&d, "it").iter().map(name).collect();
-        files.len() == 3 && files[1..].iter().all(|f| f.ends_with(".gz"))
+        // The newest is the one that conmon writes, or the one that it wrote last.
+        let (packed, plain): (Vec<_>, Vec<_>) = files(&d, "it").into_iter().partition(is_packed);
+        plain.len() == 1 && (1..=2).contains(&packed.len())
     });
     let mut magic = [0; 2];
-    let mut packed = std::fs::File::open(&files(&d, "it")[1]).expect("a file of the log");
+    let packed = files(&d, "it").into_iter().find(is_packed);
+    let mut packed = std::fs::File::open(packed.expect("one")).expect("a file of the log");
     packed.read_exact(&mut magic).expect("some bytes");
     assert_eq!(magic, [0x1f, 0x8b], "gzip");
     let all = d.logs("it").stdout;
@@ -140,7 +142,7 @@ fn a_log_of_one_file_keeps_its_newest_half() {
     d.start_container("it");
     go(&d, "it");
     assert_eq!(d.wait("it"), 0);
-    until("the log was tidied", || files(&d, "it").len() == 2);
+    until("the log was tidied", || files(&d, "it").len() <= 2);
     let all = d.logs("it").stdout;
     expect_the_newest(&all, 50_000);
     d.finish();

@@ -220,6 +220,15 @@ fn an_offset_of_what_has_none_is_refused() {
         again(&d, &id, 2).frame().expect("the rest").payload,
         b"llo\n"
     );
+    // Of one that is over nothing is held, whatever is asked for.
+    d.http
+        .post(&format!("/moored/exec/{id}/stop?t=0"))
+        .expect(204);
+    for since in [0, 3, 6, 99] {
+        let path = format!("/moored/exec/{id}/attach?since={since}");
+        let message = format!("exec {id} is over");
+        d.http.post(&path).expect_error(409, &message);
+    }
     // Nothing of it is given to clients, so nothing is there.
     let silent = create(&d, json!({"Cmd": ["sleep", "1000"]}));
     start_detached(&d, &silent);

@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
-use wire::container::{ContainerInspect, LogFaults, TopResponse};
+use wire::container::{ContainerInspect, TopResponse};
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Name, Query};
@@ -51,9 +51,8 @@ async fn inspect(
         None
     };
     let execs = engine.open_execs(&view.id);
-    let mut document = translate(&view, sizes, &execs);
-    document.log_faults = LogFaults::of(&engine.log_faults(&view.id));
-    Ok(reply::json(&document))
+    let faults = engine.log_faults(&view.id);
+    Ok(reply::json(&translate(&view, sizes, &execs, &faults)))
 }
 
 /// The query of a top.

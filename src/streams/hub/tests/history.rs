@@ -57,8 +57,15 @@ async fn one_that_comes_back_gets_what_it_missed_and_what_comes() {
     assert_eq!(frames, expected);
     let frames = parse(&rest(&mut some).await);
     assert_eq!(frames, [(2, b"her".to_vec()), (1, b"late".to_vec())]);
+    let e = hub.subscribe_since(0).unwrap_err();
+    assert_eq!(e.kind(), Kind::Conflict, "nothing runs");
     // Another run, another count.
-    assert_eq!(hub.subscribe_since(0).unwrap().1, 0);
+    let mut conmon = Conmon::new();
+    hub.connect(&conmon.path).unwrap();
+    let connection = conmon.accept().await;
+    stdout(&connection, b"again").await;
+    taken(&hub, 5).await;
+    assert_eq!(hub.subscribe_since(2).unwrap().1, 2);
 }
 
 #[tokio::test]
@@ -84,10 +91,11 @@ async fn what_is_kept_no_more_is_told_by_the_offset() {
 async fn after_a_restart_of_the_daemon_offsets_mean_nothing() {
     let (mut conmon, hub) = (Conmon::new(), hub_with_history(false, 1 << 20));
     hub.resume(&conmon.path);
-    let connection = conmon.accept().await;
+    assert!(conmon.nobody_came());
     let e = hub.subscribe_since(0).unwrap_err();
     assert_eq!(e.kind(), Kind::Conflict);
     let mut client = hub.subscribe(BOTH).unwrap();
+    let connection = conmon.accept().await;
     stdout(&connection, b"more").await;
     drop(connection);
     soon(hub.finished()).await;

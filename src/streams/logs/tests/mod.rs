@@ -1,5 +1,6 @@
 //! Logs as conmon leaves them, read by a reader as a client would.
 
+mod counted;
 mod following;
 mod reading;
 mod rotating;

@@ -276,6 +276,6 @@ async fn what_cannot_be_read_is_an_error_that_names_the_file() {
     };
     let mut reader = LogReader::open(a_directory).await.unwrap();
     let e = soon(reader.next()).await.unwrap().unwrap_err();
-    assert_eq!(e.kind(), model::Kind::System);
+    assert_eq!(e.kind(), Kind::System);
     assert!(soon(reader.next()).await.is_none());
 }

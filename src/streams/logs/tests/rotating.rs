@@ -7,14 +7,14 @@ use super::*;
 use model::LogLimits;
 
 /// Writes a log as conmon does, and opens it anew when told to, before its next write.
-struct Conmon {
+pub(super) struct Conmon {
     path: PathBuf,
-    file: Mutex<File>,
+    pub(super) file: Mutex<File>,
     told: AtomicBool,
 }
 
 impl Conmon {
-    fn new(log: &Log) -> Arc<Self> {
+    pub(super) fn new(log: &Log) -> Arc<Self> {
         Arc::new(Self {
             path: log.path.clone(),
             file: Mutex::new(log.append()),
@@ -22,13 +22,13 @@ impl Conmon {
         })
     }
 
-    fn write(&self, record: &str) {
+    pub(super) fn write(&self, record: &str) {
         let mut file = self.file.lock().unwrap();
         file.write_all(record.as_bytes()).unwrap();
     }
 
     /// `reopen_k8s_file`.
-    fn reopen(&self) {
+    pub(super) fn reopen(&self) {
         let mut file = self.file.lock().unwrap();
         let temporary = self.path.with_extension("tmp");
         *file = File::create(&temporary).unwrap();
@@ -37,12 +37,12 @@ impl Conmon {
     }
 }
 
-fn rotate(files: &LogFiles, conmon: &Conmon) {
+pub(super) fn rotate(files: &LogFiles, conmon: &Conmon) {
     files.rotate().unwrap();
     conmon.reopen();
 }
 
-fn names(log: &Log) -> Vec<String> {
+pub(super) fn names(log: &Log) -> Vec<String> {
     let entries = std::fs::read_dir(log.path.parent().unwrap()).unwrap();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -51,11 +51,11 @@ fn names(log: &Log) -> Vec<String> {
     names
 }
 
-fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
+pub(super) fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|n| format!("out line {n}\n")).collect()
 }
 
-fn line(n: u32) -> String {
+pub(super) fn line(n: u32) -> String {
     file(&[(n % 60, &format!("stdout F line {n}"))])
 }
 
@@ -209,6 +209,7 @@ fn rotation(log: &Log, limits: LogLimits) -> (LogFiles, Rotation) {
 async fn a_daemon_that_was_killed_after_the_rename_is_made_good() {
     let log = Log::new(line(0));
     let conmon = Conmon::new(&log);
+    let writer = conmon.clone();
     LogFiles::new(log.path.clone()).rotate().unwrap();
     conmon.write(&line(1));
     let limits = LogLimits {
@@ -218,13 +219,16 @@ async fn a_daemon_that_was_killed_after_the_rename_is_made_good() {
     };
     let (_, rotation) = rotation(&log, limits);
     let over = CancellationToken::new();
-    let reopen = || {
-        conmon.reopen();
-        over.cancel();
-        std::future::ready(Ok(()))
+    let told = over.clone();
+    let word = move |word| {
+        if word == Word::Reopen {
+            conmon.reopen();
+            told.cancel();
+        }
+        Ok(true)
     };
-    soon(rotation.run(over.clone(), reopen)).await;
-    conmon.write(&line(2));
+    soon(rotation.run(over, word)).await;
+    writer.write(&line(2));
     assert_eq!(names(&log), ["ctr.log", "ctr.log.1"]);
     assert_eq!(lines(log.options()).await, numbered(0..3));
 }
@@ -277,9 +281,11 @@ async fn followers_lose_and_double_nothing_while_a_log_rotates() {
         told.cancel();
     });
     let reopens = conmon.clone();
-    soon(rotation.run(over, move || {
-        reopens.reopen();
-        std::future::ready(Ok(()))
+    soon(rotation.run(over, move |word| {
+        if word == Word::Reopen {
+            reopens.reopen();
+        }
+        Ok(true)
     }))
     .await;
     writer.await.unwrap();
@@ -295,51 +301,82 @@ async fn followers_lose_and_double_nothing_while_a_log_rotates() {
     }
 }
 
-/// Its bytes from `since` on, and where they begin.
-async fn bytes_since(files: &LogFiles, since: u64) -> Result<(Vec<u8>, u64)> {
-    let (mut reader, begin) = LogReader::open_payload(PayloadOptions {
+/// A container may end between a rotation and its conmon's new file: readers end, each line once.
+#[tokio::test]
+async fn a_log_whose_newest_file_never_came_is_read_to_its_end() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let files = LogFiles::new(log.path.clone());
+    for n in 0..5 {
+        conmon.write(&line(n));
+    }
+    files.rotate().unwrap();
+    let (options, ended) = following::follow(&log, &Watcher::new().unwrap());
+    let options = LogOptions {
         files: files.clone(),
-        want: BOTH,
-        framed: false,
-        since,
+        ..options
+    };
+    let mut follower = LogReader::open(options.clone()).await.unwrap();
+    ended.cancel();
+    assert_eq!(show(&rest(&mut follower).await), numbered(0..5));
+    let whole = LogOptions {
         follow: None,
-    })
-    .await?;
-    Ok((rest(&mut reader).await, begin))
+        ..options
+    };
+    let mut reader = LogReader::open(whole).await.unwrap();
+    // The next run's.
+    conmon.reopen();
+    conmon.write(&line(5));
+    assert_eq!(show(&rest(&mut reader).await), numbered(0..5));
+    assert_eq!(lines(log.options()).await, numbered(0..6));
 }
 
 #[tokio::test]
-async fn a_byte_of_a_counted_log_keeps_its_number_when_older_ones_go() {
+async fn a_follower_from_now_on_gets_what_comes_into_a_renamed_file() {
     let log = Log::none();
     let conmon = Conmon::new(&log);
-    let open = || LogFiles::counted(log.path.clone(), BOTH);
-    let files = open();
-    let mut all = Vec::new();
-    for n in 0..40 {
+    let files = LogFiles::new(log.path.clone());
+    conmon.write(&line(0));
+    files.rotate().unwrap();
+    let (options, ended) = following::follow(&log, &Watcher::new().unwrap());
+    let options = LogOptions {
+        files,
+        tail: Some(0),
+        ..options
+    };
+    let mut reader = LogReader::open(options).await.unwrap();
+    conmon.write(&line(1));
+    conmon.reopen();
+    conmon.write(&line(2));
+    ended.cancel();
+    assert_eq!(show(&rest(&mut reader).await), numbered(1..3));
+}
+
+#[tokio::test]
+async fn a_closed_log_is_left_alone_and_its_rotation_ends() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let limits = LogLimits {
+        bytes_max: 10,
+        files_max: 2,
+        compress: true,
+    };
+    let (files, rotation) = rotation(&log, limits);
+    for n in 0..3 {
         conmon.write(&line(n));
-        all.extend(format!("line {n}\n").into_bytes());
-        if n % 10 == 9 {
-            rotate(&files, &conmon);
-            files.sweep(2).unwrap();
-        }
+        rotate(&files, &conmon);
     }
-    let gone: u64 = (0..20).map(|n| format!("line {n}\n").len() as u64).sum();
-    let total = all.len() as u64;
-    // The same to a daemon that comes later, also when one was killed before a file was removed.
-    std::fs::write(log.path.with_file_name("ctr.log.2"), line(99)).unwrap();
-    for files in [files, open()] {
-        for since in [0, 7, gone, gone + 3, total - 1, total] {
-            let (got, begin) = bytes_since(&files, since).await.unwrap();
-            assert_eq!(begin, since.max(gone), "since {since}");
-            assert!(
-                got == all[usize::try_from(begin).unwrap()..],
-                "since {since}"
-            );
-        }
-        let e = bytes_since(&files, total + 1).await.unwrap_err();
-        let words = format!("invalid offset {}: it has written {total} bytes", total + 1);
-        assert_eq!(e.message(), words);
-        assert_eq!(files.dropped_bytes(), gone);
-    }
-    assert!(!log.path.with_file_name("ctr.log.2").exists());
+    conmon.write(&line(3));
+    // Too much is there, and a reader needs it.
+    let reader = files.enter().unwrap();
+    files.close();
+    let before = names(&log);
+    let over = CancellationToken::new();
+    over.cancel();
+    soon(rotation.run(over, |_| Ok(true))).await;
+    assert!(!files.rotate().unwrap());
+    drop(reader);
+    assert!(!files.sweep(1).unwrap());
+    assert!(!files.pack_one().unwrap());
+    assert_eq!(names(&log), before);
 }

@@ -72,7 +72,7 @@ fn cap1() -> ContainerView {
 }
 
 fn shown(view: &ContainerView) -> String {
-    serde_json::to_string(&inspect(view, None, &[])).unwrap()
+    serde_json::to_string(&inspect(view, None, &[], &Default::default())).unwrap()
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn sizes_are_shown_when_asked_for() {
         rw_bytes: 0,
         root_fs_bytes: 5,
     });
-    let document = serde_json::to_value(inspect(&cap1(), sizes, &[])).unwrap();
+    let document = serde_json::to_value(inspect(&cap1(), sizes, &[], &Default::default())).unwrap();
     assert_eq!(document["SizeRw"], 0);
     assert_eq!(document["SizeRootFs"], 5);
     let row = ListedContainer {
@@ -298,7 +298,7 @@ fn annotations_are_in_rows_from_1_46_on() {
 fn an_echo_of_another_time_does_not_break_inspect() {
     let mut view = cap1();
     view.echo = b"not json".as_slice().into();
-    let document = inspect(&view, None, &[]);
+    let document = inspect(&view, None, &[], &Default::default());
     assert_eq!(document.path, "sh");
     assert_eq!(document.host_config.runtime, "runc");
 }
