@@ -74,6 +74,18 @@ impl ContainerStreams {
         self.hub.resume(attach_socket);
     }
 
+    /// Marks where the next run begins in the log, when the last one left a line without its end.
+    pub(crate) async fn begin_log_run(&self) {
+        let Some(files) = self.log.clone() else {
+            return;
+        };
+        let begun = tokio::task::spawn_blocking(move || (files.begin_run(), files));
+        if let Ok((Err(e), files)) = begun.await {
+            let log = files.path().display();
+            tracing::warn!(%log, error = %e, "the runs of the container may share a line");
+        }
+    }
+
     /// Keeps the log of this run within its limits, as long as it lasts.
     pub(crate) fn keep_log(&self, task: &Task, watcher: Option<&Watcher>) {
         let (Some(files), Some(limits), Ok(ctl)) = (&self.log, self.log_limits, task.ctl()) else {

@@ -152,6 +152,9 @@ impl Run<'_> {
         let Self { engine, view, .. } = self;
         let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
         self.prepare(&runtime).await.map_err(daemon_fault)?;
+        if self.view.state.exited().is_some() {
+            self.streams.begin_log_run().await;
+        }
         let creation = self.request(&runtime);
         let given_up = self.cancel.cancelled();
         let task = engine.runtimes.create_unless(creation, given_up).await?;

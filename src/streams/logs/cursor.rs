@@ -25,15 +25,16 @@ pub(super) enum Opened {
 }
 
 impl Cursor {
-    /// Reader number `reader`, which is listed in `files`, in file `number`.
-    pub(super) fn new(files: LogFiles, reader: u64, number: u64, base: u64) -> Self {
-        Self {
-            files,
+    /// A new reader, in the oldest file.
+    pub(super) fn enter(files: &LogFiles) -> io::Result<Self> {
+        let (reader, number, base) = files.add_reader()?;
+        Ok(Self {
+            files: files.clone(),
             reader,
             number,
             base,
             lost: 0,
-        }
+        })
     }
 
     pub(super) fn files(&self) -> &LogFiles {

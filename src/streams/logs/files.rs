@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cursor::Cursor;
 use super::dropped::Dropped;
 use crate::Want;
 
@@ -137,17 +136,16 @@ impl LogFiles {
         self.path().parent().unwrap_or_else(|| self.path())
     }
 
-    /// A reader, in the oldest file.
-    pub(super) fn enter(&self) -> io::Result<Cursor> {
+    /// Lists a reader in the oldest file: its own number, the file's, and how many bytes of a
+    /// counted log were gone by then.
+    pub(super) fn add_reader(&self) -> io::Result<(u64, u64, u64)> {
         let mut state = self.lock()?;
-        let number = state.rotated.keys().next().copied();
-        let number = number.unwrap_or(state.newest);
-        let base = state.dropped.bytes;
+        let oldest = state.rotated.keys().next().copied();
+        let number = oldest.unwrap_or(state.newest);
         let reader = state.readers_made;
         state.readers_made += 1;
         state.readers.insert(reader, number);
-        drop(state);
-        Ok(Cursor::new(self.clone(), reader, number, base))
+        Ok((reader, number, state.dropped.bytes))
     }
 
     /// Where conmon writes: the number of a file and how much is in it. After a rotation it is the

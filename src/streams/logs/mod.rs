@@ -22,6 +22,7 @@ mod pack;
 mod payload;
 mod record;
 mod rotate;
+mod runs;
 mod scan;
 mod tail;
 #[cfg(test)]

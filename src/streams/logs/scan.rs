@@ -72,6 +72,8 @@ pub(super) struct Scanner {
     /// Records that begin here or later are not ours.
     end: Option<Place>,
     starts: Starts,
+    /// Where runs begin that are not reached yet, the next one last.
+    runs: Vec<Place>,
     product: Product,
     /// Within a line that is too long to be a record.
     overlong: bool,
@@ -106,12 +108,13 @@ impl Scanner {
         product: Product,
     ) -> io::Result<Self> {
         let mut scanner = Self {
-            cursor: files.enter()?,
+            cursor: Cursor::enter(files)?,
             source: None,
             pending: Vec::new(),
             at: 0,
             end: None,
             starts: Starts::default(),
+            runs: files.runs()?,
             product,
             overlong: false,
             first: None,
@@ -121,7 +124,7 @@ impl Scanner {
         };
         let end = scanner.now()?;
         if let Some(lines) = tail
-            && let Some(starts) = tail::find(&scanner.cursor, end, lines)?
+            && let Some(starts) = tail::find(&scanner.cursor, end, lines, &scanner.runs)?
         {
             scanner.starts = starts;
             let first = starts.first();
@@ -130,6 +133,7 @@ impl Scanner {
                 scanner.at = first.offset;
             }
         }
+        scanner.runs.reverse();
         scanner.end = (!follow).then_some(end);
         Ok(scanner)
     }
@@ -327,6 +331,9 @@ impl Scanner {
             self.skip(salvaged.map_or(line.len(), |(damage, _)| damage));
             salvaged.map(|(_, record)| record)
         });
+        while self.runs.pop_if(|run| *run <= place).is_some() {
+            self.product.begin_run(out);
+        }
         match record {
             Some(record) if place >= self.starts.of(record.stream) => {
                 self.product.push(&record, out)
@@ -378,6 +385,13 @@ impl Scanner {
 }
 
 impl Product {
+    /// What comes is another run's: a line that waits for its newline has none.
+    fn begin_run(&mut self, out: &mut BytesMut) {
+        if let Self::Lines(lines) = self {
+            lines.finish(out);
+        }
+    }
+
     fn push(&mut self, record: &Record<'_>, out: &mut BytesMut) -> Result<(), Stop> {
         match self {
             Self::Lines(lines) => lines.push(record, out),

@@ -44,9 +44,36 @@ impl Starts {
     }
 }
 
+/// Whether a stream's last line before `end` has no newline. One that is silent for long is not
+/// asked: what it wrote is further back than a block.
+pub(super) fn is_within_a_line(cursor: &Cursor, end: Place) -> io::Result<bool> {
+    let mut backwards = Backwards::open(cursor, end)?;
+    let (mut seen, mut passed_bytes) = ([false, false], 0);
+    while seen != [true, true] && passed_bytes <= BLOCK_BYTES as u64 {
+        let Some(line) = backwards.previous()? else {
+            break;
+        };
+        passed_bytes += line.end.offset - line.begin.offset;
+        if let Some(record) = Record::parse(line.text) {
+            let seen = &mut seen[usize::from(record.stream == StreamId::Stderr)];
+            if !*seen && record.partial {
+                return Ok(true);
+            }
+            *seen = true;
+        }
+    }
+    Ok(false)
+}
+
 /// The beginning of the last `lines` lines before `end`; `None` when that is the log's own. As
-/// Docker's, `tail` counts the lines of both streams, whichever of them are wanted.
-pub(super) fn find(cursor: &Cursor, end: Place, lines: u64) -> io::Result<Option<Starts>> {
+/// Docker's, `tail` counts the lines of both streams, whichever of them are wanted. No line goes
+/// over one of `runs`.
+pub(super) fn find(
+    cursor: &Cursor,
+    end: Place,
+    lines: u64,
+    mut runs: &[Place],
+) -> io::Result<Option<Starts>> {
     let mut backwards = Backwards::open(cursor, end)?;
     if lines == 0 {
         // A record that is being written now is new: it is not cut in two.
@@ -69,6 +96,12 @@ pub(super) fn find(cursor: &Cursor, end: Place, lines: u64) -> io::Result<Option
             return Ok(seen.starts(Place::default()));
         };
         at = line.begin;
+        while let Some((run, earlier)) = runs.split_last()
+            && line.begin < *run
+        {
+            runs = earlier;
+            seen.begin_run(*run, counted < lines);
+        }
         passed_bytes += line.end.offset - line.begin.offset;
         if let Some(record) = Record::parse(line.text) {
             let seen = seen.of(record.stream);
@@ -128,6 +161,19 @@ impl BothSeen {
             stderr: self.stderr.start(otherwise),
         };
         (starts != Starts::default()).then_some(starts)
+    }
+
+    /// What is looked at from now on is of an earlier run than what begins at `run`.
+    fn begin_run(&mut self, run: Place, wants_more: bool) {
+        for seen in [&mut self.stdout, &mut self.stderr] {
+            if *seen == Seen::Open {
+                *seen = if wants_more {
+                    Seen::NotYet
+                } else {
+                    Seen::Closed(run)
+                };
+            }
+        }
     }
 
     fn any_open(&self) -> bool {
@@ -262,7 +308,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let file = File::create(&path).unwrap();
-        let cursor = LogFiles::new(path).enter().unwrap();
+        let cursor = Cursor::enter(&LogFiles::new(path)).unwrap();
         (dir, file, cursor)
     }
 
@@ -271,7 +317,7 @@ mod tests {
             number: cursor.number(),
             offset: file.metadata().unwrap().len(),
         };
-        find(cursor, end, lines).unwrap().unwrap_or_default()
+        find(cursor, end, lines, &[]).unwrap().unwrap_or_default()
     }
 
     /// Writes one record for each `out F text`, and looks which of them the tail takes.

@@ -160,6 +160,28 @@ fn the_last_line_is_never_missed() {
     d.finish();
 }
 
+/// What one run left without a newline is no beginning of the next one's first line.
+#[test]
+fn a_line_does_not_go_over_a_restart() {
+    let d = daemon();
+    d.run(
+        "it",
+        json!({"Cmd": ["sh", "-c", "echo first; printf 'no newline'"]}),
+    );
+    d.start_container("it");
+    assert_eq!(d.wait("it"), 0);
+    let get = |parameters: &str| {
+        let path = format!("/containers/it/logs?stdout=1&{parameters}");
+        frames(&d.http.get(&path).expect(200).body)
+    };
+    let texts: Vec<_> = get("").into_iter().map(|f| f.payload).collect();
+    let expected = [&b"first\n"[..], b"no newline", b"first\n", b"no newline"];
+    assert_eq!(texts, expected);
+    assert_eq!(get("tail=3").len(), 3);
+    assert_eq!(get("timestamps=1").len(), 4);
+    d.finish();
+}
+
 #[test]
 fn long_lines_and_bytes_that_are_not_text_come_back_whole() {
     let d = daemon();

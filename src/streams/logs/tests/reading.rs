@@ -279,3 +279,54 @@ async fn what_cannot_be_read_is_an_error_that_names_the_file() {
     assert_eq!(e.kind(), Kind::System);
     assert!(soon(reader.next()).await.is_none());
 }
+
+/// Nothing in the log itself tells where a run ends.
+#[tokio::test]
+async fn a_line_without_its_newline_ends_with_its_run() {
+    let log = Log::new(file(&[
+        (1, "stdout F one"),
+        (2, "stderr P err"),
+        (3, "stdout P two"),
+    ]));
+    let files = LogFiles::new(log.path.clone());
+    files.begin_run().unwrap();
+    let more = file(&[
+        (4, "stdout F three"),
+        (5, "stderr F other"),
+        (6, "stdout F four"),
+    ]);
+    log.append().write_all(more.as_bytes()).unwrap();
+    // No mark where the last lines are whole.
+    files.begin_run().unwrap();
+    assert_eq!(files.runs().unwrap().len(), 1);
+    let stamped = LogOptions {
+        timestamps: true,
+        ..log.options()
+    };
+    let t = |second| format!("{}Z", time(second));
+    let all = [
+        format!("out {} one\n", t(1)),
+        format!("out {} two", t(3)),
+        format!("err {} err", t(2)),
+        format!("out {} three\n", t(4)),
+        format!("err {} other\n", t(5)),
+        format!("out {} four\n", t(6)),
+    ];
+    let got = lines(stamped).await;
+    assert_eq!(got, all);
+    for (tail, wanted) in [
+        (2, &[4, 5][..]),
+        (3, &[3, 4, 5]),
+        (4, &[1, 3, 4, 5]),
+        (5, &[1, 2, 3, 4, 5]),
+        (6, &[0, 1, 2, 3, 4, 5]),
+    ] {
+        let tail = LogOptions {
+            tail: Some(tail),
+            timestamps: true,
+            ..log.options()
+        };
+        let expected: Vec<_> = wanted.iter().map(|n: &usize| all[*n].clone()).collect();
+        assert_eq!(lines(tail).await, expected);
+    }
+}

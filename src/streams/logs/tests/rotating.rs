@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::super::cursor::Cursor;
 use super::*;
 use model::LogLimits;
 
@@ -124,7 +125,7 @@ async fn what_readers_need_stays_until_they_have_gone_on() {
     let log = Log::none();
     let conmon = Conmon::new(&log);
     let files = LogFiles::new(log.path.clone());
-    let mut reader = files.enter().unwrap();
+    let mut reader = Cursor::enter(&files).unwrap();
     for n in 0..4 {
         conmon.write(&line(n));
         rotate(&files, &conmon);
@@ -368,7 +369,7 @@ async fn a_closed_log_is_left_alone_and_its_rotation_ends() {
     }
     conmon.write(&line(3));
     // Too much is there, and a reader needs it.
-    let reader = files.enter().unwrap();
+    let reader = Cursor::enter(&files).unwrap();
     files.close();
     let before = names(&log);
     let over = CancellationToken::new();
