@@ -25,6 +25,8 @@ const TURNS: usize = 10;
 const LINES: usize = 200;
 /// Between two lines: everybody sleeps again.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Containers whose followers' ends are measured.
+const ENDS: usize = 50;
 const DAY: i128 = 86_400 * 1_000_000_000;
 
 /// Prints the median ages.
@@ -64,12 +66,46 @@ pub(crate) fn follow(bed: &Bed<'_>) {
     }
     drop(lines);
     bed.remove(&id);
+    ends(bed);
     let (ours, theirs) = (median(&mut ours), median(&mut theirs));
     println!(
         "a followed line: {} old (floor, inotify and a read: {}; over it {})",
         us(ours),
         us(theirs),
         us(ours.saturating_sub(theirs))
+    );
+}
+
+/// How long after a container's end its follower's stream ends, with the last line.
+fn ends(bed: &Bed<'_>) {
+    let mut late = Vec::new();
+    for _ in 0..ENDS {
+        let id = bed.create(&Shape::new(&["echo", "last"]));
+        bed::start(bed.http(), &id);
+        let path = format!("/containers/{id}/logs?follow=1&stdout=1");
+        let mut response = bed.http().stream("GET", &path, &[], b"");
+        let all = response.body.read_to_end();
+        let now = clock();
+        assert!(all.ends_with(b"last\n"), "{all:?}");
+        let view = bed.http().get(&format!("/containers/{id}/json")).json();
+        let finished = view["State"]["FinishedAt"].as_str().expect("a time");
+        // Nine digits, whatever the answer leaves out.
+        let (head, digits) = finished
+            .trim_end_matches('Z')
+            .split_once('.')
+            .expect("a fraction");
+        let after = (now - nanos_of_day(&format!("{head}.{digits:0<9}Z"))).rem_euclid(DAY);
+        // One whose follower came after the end is no measurement, and ends at once.
+        late.push(Duration::from_nanos(
+            u64::try_from(after).expect("a part of a day"),
+        ));
+        bed.remove(&id);
+    }
+    let most = late.iter().max().copied().unwrap_or_default();
+    println!(
+        "a follower's end after the container's: {} (at most {})",
+        us(median(&mut late)),
+        us(most)
     );
 }
 
