@@ -116,8 +116,8 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "HostConfig.LogConfig",
-            log("max-size", "1m"),
-            "HostConfig.LogConfig.Config max-size",
+            log("tag", "x"),
+            "HostConfig.LogConfig.Config tag",
         ),
         (
             "HostConfig.LogConfig",
