@@ -47,6 +47,12 @@ pub(crate) fn stdout_frame(text: &str) -> Bytes {
     frame(STDOUT, text)
 }
 
+/// The same on its stderr.
+pub(crate) fn stderr_frame(text: &str) -> Bytes {
+    const STDERR: u8 = 2;
+    frame(STDERR, text)
+}
+
 fn frame(stream: u8, text: &str) -> Bytes {
     let mut frame = BytesMut::with_capacity(8 + text.len());
     frame.put_slice(&[stream, 0, 0, 0]);

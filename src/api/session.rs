@@ -83,10 +83,12 @@ async fn receive(
     let _ = writer.shutdown().await;
 }
 
-/// Within frames, which makes docker CLI fail with these words instead of taking half an output
-/// for the whole.
+/// Within frames: on stderr for people, for docker CLI forgets a stream's failure when the container
+/// has ended before; then as a failure, which makes it take half an output for what it is.
 fn told_framed(error: &Error) -> Bytes {
-    reply::system_error_frame(&error.to_string())
+    let text = error.to_string();
+    let stderr = reply::stderr_frame(&format!("moored: {text}\n"));
+    [stderr, reply::system_error_frame(&text)].concat().into()
 }
 
 /// The same for a person at a terminal.
@@ -144,7 +146,8 @@ mod tests {
         let writing = tokio::spawn(receive(stream::iter(pieces), told_framed, server));
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
-        assert_eq!(text, "onetwo\u{3}\0\0\0\0\0\0\u{4}lost");
+        let stderr = "\u{2}\0\0\0\0\0\0\u{d}moored: lost\n";
+        assert_eq!(text, format!("onetwo{stderr}\u{3}\0\0\0\0\0\0\u{4}lost"));
         writing.await.unwrap();
     }
 

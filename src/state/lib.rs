@@ -31,6 +31,7 @@
 //! and stays in the file. A file whose pages are damaged is not opened at all.
 
 mod load;
+mod reserve;
 mod row;
 mod schema;
 mod writer;
@@ -107,18 +108,21 @@ impl Ledger {
     ) -> Result<()> {
         let key = id.as_str().to_owned();
         let state = row::to_json(state)?;
+        let frees = matches!(intent, Some(Intent::Removing { .. }));
         let intent = intent.as_ref().map(row::to_json).transpose()?;
-        self.writer
-            .write(move |db| {
-                let changed = db
-                    .prepare_cached(
-                        "UPDATE container_states SET state = ?2, intent = ?3 WHERE id = ?1",
-                    )?
-                    .execute(params![key, state, intent])?;
-                check_one(changed)
-            })
-            .await
-            .context(format_args!("keeping the state of container {id}"))
+        let update = move |db: &Connection| {
+            let changed = db
+                .prepare_cached(
+                    "UPDATE container_states SET state = ?2, intent = ?3 WHERE id = ?1",
+                )?
+                .execute(params![key, state, intent])?;
+            check_one(changed)
+        };
+        let written = match frees {
+            true => self.writer.write_freeing(update).await,
+            false => self.writer.write(update).await,
+        };
+        written.context(format_args!("keeping the state of container {id}"))
     }
 
     /// Gives a container another name.
@@ -143,7 +147,7 @@ impl Ledger {
     pub async fn delete_container(&self, id: &ContainerId, volumes: Vec<VolumeName>) -> Result<()> {
         let key = id.as_str().to_owned();
         self.writer
-            .write(move |db| {
+            .write_freeing(move |db| {
                 delete(db, "DELETE FROM containers WHERE id = ?1", &key)?;
                 volumes
                     .iter()
@@ -186,7 +190,7 @@ impl Ledger {
     pub async fn untag(&self, reference: &Reference) -> Result<()> {
         let key = reference.to_string();
         self.writer
-            .write(move |db| delete(db, "DELETE FROM tags WHERE reference = ?1", &key))
+            .write_freeing(move |db| delete(db, "DELETE FROM tags WHERE reference = ?1", &key))
             .await
             .context(format_args!("untagging {reference}"))
     }
@@ -195,7 +199,7 @@ impl Ledger {
     pub async fn delete_image(&self, id: &Digest) -> Result<()> {
         let key = id.as_str().to_owned();
         self.writer
-            .write(move |db| delete(db, "DELETE FROM images WHERE id = ?1", &key))
+            .write_freeing(move |db| delete(db, "DELETE FROM images WHERE id = ?1", &key))
             .await
             .context(format_args!("forgetting image {id}"))
     }
@@ -213,7 +217,7 @@ impl Ledger {
     pub async fn delete_volume(&self, name: &VolumeName) -> Result<()> {
         let key = name.as_str().to_owned();
         self.writer
-            .write(move |db| delete(db, "DELETE FROM volumes WHERE name = ?1", &key))
+            .write_freeing(move |db| delete(db, "DELETE FROM volumes WHERE name = ?1", &key))
             .await
             .context(format_args!("forgetting volume {name}"))
     }

@@ -10,6 +10,7 @@ use model::{Context, Error, Kind, Result};
 use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::reserve::Reserve;
 use crate::schema::explain;
 
 /// Changes waiting for the writer; further callers wait their turn. Also the largest group.
@@ -23,12 +24,22 @@ pub(crate) struct Writer {
 
 struct Change {
     make: Make,
-    /// It need not survive power loss.
-    until_reboot: bool,
+    kind: ChangeKind,
     answer: oneshot::Sender<Result<()>>,
 }
 
-type Make = Box<dyn FnOnce(&Connection) -> Result<(), WriteError> + Send>;
+/// What a change asks of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChangeKind {
+    Durable,
+    /// It need not survive power loss.
+    UntilReboot,
+    /// Durable, and after it room is freed: it may use what is set aside for that.
+    Freeing,
+}
+
+/// It may be made twice, when the first time was on a full disk.
+type Make = Box<dyn Fn(&Connection) -> Result<(), WriteError> + Send>;
 
 /// Why one change was not made.
 #[derive(Debug)]
@@ -68,50 +79,100 @@ impl Writer {
     /// Makes a change and resolves when it is durable.
     pub(crate) async fn write(
         &self,
-        make: impl FnOnce(&Connection) -> Result<(), WriteError> + Send + 'static,
+        make: impl Fn(&Connection) -> Result<(), WriteError> + Send + 'static,
     ) -> Result<()> {
-        self.send(Box::new(make), false).await
+        self.send(Box::new(make), ChangeKind::Durable).await
+    }
+
+    /// Makes a change after which room on the disk is freed, so that it can be made on a full
+    /// one; resolves when it is durable.
+    pub(crate) async fn write_freeing(
+        &self,
+        make: impl Fn(&Connection) -> Result<(), WriteError> + Send + 'static,
+    ) -> Result<()> {
+        self.send(Box::new(make), ChangeKind::Freeing).await
     }
 
     /// Makes a change that means nothing after a reboot: it survives the daemon, and the host
     /// only when a durable change came after it. Spares the flush of the disk.
     pub(crate) async fn write_until_reboot(
         &self,
-        make: impl FnOnce(&Connection) -> Result<(), WriteError> + Send + 'static,
+        make: impl Fn(&Connection) -> Result<(), WriteError> + Send + 'static,
     ) -> Result<()> {
-        self.send(Box::new(make), true).await
+        self.send(Box::new(make), ChangeKind::UntilReboot).await
     }
 
-    async fn send(&self, make: Make, until_reboot: bool) -> Result<()> {
+    async fn send(&self, make: Make, kind: ChangeKind) -> Result<()> {
         let gone = || Error::system("the ledger's thread has ended");
         let (answer, outcome) = oneshot::channel();
-        let change = Change {
-            make,
-            until_reboot,
-            answer,
-        };
+        let change = Change { make, kind, answer };
         self.queue.send(change).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }
 
 fn run(mut db: Connection, path: &Path, mut changes: mpsc::Receiver<Change>) {
+    let mut reserve = Reserve::new(path);
     let mut group = Vec::with_capacity(QUEUE_MAX);
     while changes.blocking_recv_many(&mut group, QUEUE_MAX) > 0 {
-        let durable = group.iter().any(|c| !c.until_reboot);
-        let (makes, answers): (Vec<_>, Vec<_>) =
-            group.drain(..).map(|c| (c.make, c.answer)).unzip();
-        let outcomes = commit(&mut db, path, makes, durable);
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+        let outcomes = commit_or_free(&mut db, path, &group, &mut reserve);
+        for (change, outcome) in group.drain(..).zip(outcomes) {
             // Nobody waits for it any more; it is made all the same.
-            let _ = answer.send(outcome);
+            let _ = change.answer.send(outcome);
         }
     }
 }
 
+/// Makes a group of changes; on a full disk those that free some of it.
+fn commit_or_free(
+    db: &mut Connection,
+    path: &Path,
+    group: &[Change],
+    reserve: &mut Reserve,
+) -> Vec<Result<()>> {
+    let error = match commit(db, path, &group.iter().collect::<Vec<_>>()) {
+        Ok(outcomes) => {
+            reserve.restore();
+            return outcomes;
+        }
+        Err(error) => error,
+    };
+    let frees = |change: &Change| change.kind == ChangeKind::Freeing;
+    let freeing: Vec<&Change> = group.iter().filter(|change| frees(change)).collect();
+    let full = explain(path, &error);
+    if !is_full(&error) || freeing.is_empty() || !reserve.give_up() {
+        return vec![Err(full); group.len()];
+    }
+    tracing::warn!("the disk is full: what was set aside for removals is used");
+    let mut freed = match commit(db, path, &freeing) {
+        Ok(outcomes) => outcomes,
+        Err(e) => vec![Err(explain(path, &e)); freeing.len()],
+    }
+    .into_iter();
+    let outcome = |change| match frees(change) {
+        true => freed.next().expect("one outcome for each that frees"),
+        false => Err(full.clone()),
+    };
+    group.iter().map(outcome).collect()
+}
+
+fn is_full(e: &rusqlite::Error) -> bool {
+    matches!(
+        e.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    )
+}
+
 /// Makes all changes in one transaction; one outcome each, in order.
-fn commit(db: &mut Connection, path: &Path, makes: Vec<Make>, durable: bool) -> Vec<Result<()>> {
-    let count = makes.len();
+///
+/// # Errors
+/// When the whole of it was not made.
+fn commit(
+    db: &mut Connection,
+    path: &Path,
+    changes: &[&Change],
+) -> Result<Vec<Result<()>>, rusqlite::Error> {
+    let durable = changes.iter().any(|c| c.kind != ChangeKind::UntilReboot);
     // In WAL mode NORMAL leaves out the flush at the commit and nothing else: the file stays
     // whole, and the next FULL commit flushes what came before it, too.
     let synchronous = if durable { "FULL" } else { "NORMAL" };
@@ -119,9 +180,9 @@ fn commit(db: &mut Connection, path: &Path, makes: Vec<Make>, durable: bool) -> 
         .pragma_update(None, "synchronous", synchronous)
         .and_then(|()| db.execute_batch("BEGIN IMMEDIATE"));
     let made = begun.and_then(|()| {
-        let mut outcomes = Vec::with_capacity(count);
-        for make in makes {
-            let outcome = make_one(db, make);
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let outcome = make_one(db, &change.make);
             // A full disk or a failing one makes SQLite roll the whole transaction back by
             // itself, with all that was made before in it.
             if let (Err(WriteError::Sqlite(e)), true) = (&outcome, db.is_autocommit()) {
@@ -132,19 +193,18 @@ fn commit(db: &mut Connection, path: &Path, makes: Vec<Make>, durable: bool) -> 
         db.execute_batch("COMMIT")?;
         Ok(outcomes)
     });
-    made.unwrap_or_else(|e| {
+    made.inspect_err(|e| {
         if !db.is_autocommit()
             && let Err(e) = db.execute_batch("ROLLBACK")
         {
             tracing::error!(error = %e, "the ledger could not take a transaction back");
         }
-        let error = explain(path, &e);
-        tracing::error!(%error, changes = count, "the ledger could not be written");
-        vec![Err(error); count]
+        let error = explain(path, e);
+        tracing::error!(%error, changes = changes.len(), "the ledger could not be written");
     })
 }
 
-fn make_one(db: &Connection, make: Make) -> Result<(), WriteError> {
+fn make_one(db: &Connection, make: &Make) -> Result<(), WriteError> {
     db.prepare_cached("SAVEPOINT change")?.execute([])?;
     let made = make(db);
     if made.is_err() && !db.is_autocommit() {

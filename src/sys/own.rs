@@ -141,6 +141,8 @@ impl std::error::Error for LockError {
 
 /// How long the lock of a dead process is waited for.
 const DEAD_HOLDER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long one is waited for that is still there: it may have been killed a moment ago.
+const DYING_HOLDER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether a process runs; a zombie does not.
 fn is_alive(pid: u32) -> bool {
@@ -149,9 +151,10 @@ fn is_alive(pid: u32) -> bool {
 }
 
 impl Lock {
-    /// Takes the lock at `path` for this process and writes its pid into the file. Does not wait
-    /// for a living holder. A dead one may still hold it for a moment, by a child that was killed
-    /// or has not come to its exec: at most [`DEAD_HOLDER_PATIENCE`] is waited for that.
+    /// Takes the lock at `path` for this process and writes its pid into the file. A living
+    /// holder is waited for a moment, [`DYING_HOLDER_PATIENCE`]. A dead one may still hold it, by
+    /// a child that was killed or has not come to its exec: at most [`DEAD_HOLDER_PATIENCE`] is
+    /// waited for that.
     /// The file is made if it is missing and never removed: removing it would let two processes
     /// lock two files of one name.
     ///
@@ -170,14 +173,18 @@ impl Lock {
             .mode(0o644)
             .open(path)
             .map_err(io)?;
-        let give_up = Instant::now() + DEAD_HOLDER_PATIENCE;
+        let begun = Instant::now();
+        let give_up = begun + DEAD_HOLDER_PATIENCE;
         loop {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     let text = fs::read_to_string(path).ok();
                     let pid: Option<u32> = text.and_then(|p| p.trim().parse().ok());
-                    if pid.is_none_or(is_alive) || Instant::now() > give_up {
+                    if Instant::now() > give_up
+                        || (pid.is_none_or(is_alive)
+                            && Instant::now() > begun + DYING_HOLDER_PATIENCE)
+                    {
                         let path = path.to_owned();
                         return Err(LockError::Held { path, pid });
                     }

@@ -44,7 +44,7 @@ pub struct ExecConfig {
     /// The command and its arguments.
     #[serde(deserialize_with = "null_as_default")]
     pub cmd: Vec<String>,
-    /// Keep the output in a log of its own, the last 8 to 16 MiB of log, for those who attach
+    /// Keep the output in a log of its own, two files of 8 MiB, for those who attach
     /// later: it outlives the daemon, and the session's end by an hour. Not Docker's.
     #[serde(deserialize_with = "null_as_default")]
     pub keep_output: bool,

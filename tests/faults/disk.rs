@@ -53,6 +53,7 @@ fn a_log_that_could_not_be_written_is_no_silence() {
         "it",
         json!({"Cmd": ["sh", "-c", script], "HostConfig": {"Binds": [bind]}}),
     );
+    d.run("fat", json!({"Cmd": ["sh", "-c", "seq 1 20000"]}));
     let faults = || d.inspect(&id)["LogFaults"].clone();
     assert_eq!(faults(), serde_json::Value::Null);
     let filler = d.inside(d.root().join("data/filler"));
@@ -70,6 +71,9 @@ fn a_log_that_could_not_be_written_is_no_silence() {
         warnings.contains("the logs of 1 containers may miss"),
         "{warnings}"
     );
+    // What fills a disk can be taken away by those who are only clients.
+    d.http.delete("/containers/fat?force=1").expect(204);
+    assert!(d.http.get("/containers/fat/json").status == 404);
     std::fs::remove_file(&filler).expect("the data root is reachable");
     std::fs::write(go.join("end"), "").expect("a file in ours");
     until("the log goes on", || {

@@ -189,10 +189,10 @@ impl Backlog {
         self.spilled.take()?.file
     }
 
-    /// Most bytes that may wait.
-    pub(super) fn bytes_max(&self) -> u64 {
-        let spill = self.options.as_ref().map_or(0, |o| o.bytes_max);
-        spill.saturating_add(self.head.bytes_max() as u64)
+    /// Most bytes that may wait: in memory, and in the file.
+    pub(super) fn bytes_max(&self) -> (usize, u64) {
+        let disk = self.options.as_ref().map_or(0, |o| o.bytes_max);
+        (self.head.bytes_max(), disk)
     }
 }
 
@@ -291,7 +291,7 @@ mod tests {
             b.push(StreamId::Stdout, &[1; 100], false).unwrap();
         }
         assert_eq!(b.push(StreamId::Stdout, &[1], false), Err(Full));
-        assert_eq!(b.bytes_max(), 1100);
+        assert_eq!(b.bytes_max(), (100, 1000));
         take(&mut b).unwrap();
         // Memory is free again, but what waits in the file comes first.
         assert_eq!(b.push(StreamId::Stdout, &[1], false), Err(Full));

@@ -156,8 +156,11 @@ impl Client {
             Ok(Pushed::Kept) => Kept::Yes,
             Ok(Pushed::Write) => Kept::WriteOut,
             Err(_) => {
-                let most = waiting.backlog.bytes_max();
-                waiting.lose(&format!("more than {most} bytes of output waited for it"));
+                // What waits is still its own: it gets that, and then the error.
+                let (memory, disk) = waiting.backlog.bytes_max();
+                waiting.end = too_slow(&format!(
+                    "more waited for it than {memory} bytes in memory and {disk} on disk"
+                ));
                 Kept::No
             }
         };
@@ -211,7 +214,10 @@ impl Client {
                 Take::Wait
             }
             // A write under way brings more.
-            End::Finished if waiting.backlog.is_writing() => Take::Wait,
+            end if waiting.backlog.is_writing() => {
+                waiting.end = end;
+                Take::Wait
+            }
             End::Finished => Take::Item(None),
             End::Lost(error) => Take::Item(Some(Err(error))),
         }
@@ -226,11 +232,13 @@ impl Client {
 impl Waiting {
     fn lose(&mut self, why: &str) {
         close(self.backlog.clear());
-        self.end = End::Lost(Error::new(
-            Kind::Unavailable,
-            format!("this client reads too slowly: {why}"),
-        ));
+        self.end = too_slow(why);
     }
+}
+
+fn too_slow(why: &str) -> End {
+    let message = format!("this client reads too slowly: {why}");
+    End::Lost(Error::new(Kind::Unavailable, message))
 }
 
 /// Closes a file where that may take its time.

@@ -205,7 +205,7 @@ impl Scanner {
             }
         } else if (is_final || ended) && !is_last {
             self.torn_end(&mut out);
-            if !self.next_file()? {
+            if !self.next_file(&mut out)? {
                 self.finish(&mut out);
             }
         } else if ended {
@@ -246,7 +246,7 @@ impl Scanner {
 
     /// Goes on at the beginning of the next newer file; false when there is none, or what was
     /// between this and it is gone and the bytes would have a hole.
-    fn next_file(&mut self) -> io::Result<bool> {
+    fn next_file(&mut self, out: &mut BytesMut) -> io::Result<bool> {
         let (number, lost) = (self.cursor.number(), self.cursor.lost());
         if let Some(Source::Packed(unpacking)) = &self.source {
             self.skipped.places += u64::from(unpacking.is_damaged);
@@ -256,6 +256,10 @@ impl Scanner {
         self.overlong = false;
         let is_payload = matches!(self.product, Product::Payload(_));
         self.has_hole = is_payload && self.cursor.lost() > lost;
+        if self.cursor.lost() > lost {
+            // A line that waits for its newline is not that of what comes.
+            self.product.begin_run(out);
+        }
         Ok(self.cursor.number() > number && !self.has_hole)
     }
 
@@ -385,7 +389,8 @@ impl Scanner {
 }
 
 impl Product {
-    /// What comes is another run's: a line that waits for its newline has none.
+    /// What comes is another run's, or not what came next: a line that waits for its newline has
+    /// none.
     fn begin_run(&mut self, out: &mut BytesMut) {
         if let Self::Lines(lines) = self {
             lines.finish(out);
