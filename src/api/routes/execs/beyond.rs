@@ -62,10 +62,10 @@ struct AttachQuery {
 ///
 /// As starting it attached: what it writes from now on, or with `since` from that byte on, and
 /// its stdin. `Moored-Offset` in the head is then the number of the first byte that comes: what
-/// lacks between the two is kept no more. A session with `KeepOutput` has what is in
-/// its log, two files of 8 MiB, whatever becomes of the daemon, and can be attached to with `since` for an hour after
-/// its end; any other up to 512 KiB, while it runs and only from the daemon that started it. Not
-/// Docker's.
+/// lacks between the two is kept no more. A session with `KeepOutput` has what is in its log, two
+/// files of 8 MiB, whatever becomes of the daemon, and can be attached to with `since` for an hour
+/// after its end; any other up to 512 KiB, while it runs and only from the daemon that started it.
+/// Not Docker's.
 #[utoipa::path(post, path = "/moored/exec/{id}/attach", operation_id = "MooredExecAttach",
     tag = "Exec",
     params(("id" = String, Path, description = "Id of the session"), AttachQuery),
