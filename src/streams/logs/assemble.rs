@@ -57,6 +57,15 @@ impl Assembler {
         }
     }
 
+    /// What comes next goes on within lines whose beginnings are gone: those are left out.
+    pub(super) fn begin_within(&mut self, stdout: bool, stderr: bool) {
+        for (line, within) in [(&mut self.stdout, stdout), (&mut self.stderr, stderr)] {
+            if within {
+                *line = Line::Ignored;
+            }
+        }
+    }
+
     /// Takes the next record of the file.
     pub(super) fn push(&mut self, record: &Record<'_>, out: &mut BytesMut) -> Result<(), Stop> {
         let line = match record.stream {

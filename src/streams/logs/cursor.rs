@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io;
 
+use super::cut::Cut;
 use super::files::{Form, LogFiles};
+use super::pack::Unpacking;
 
 /// Where one reader is. What it needs is kept for it until it is dropped.
 #[derive(Debug)]
@@ -78,6 +80,24 @@ impl Cursor {
             Form::Plain => Opened::Plain(file),
             Form::Packed => Opened::Packed(file),
         }))
+    }
+
+    /// The size of file `number`, unpacked where it is packed; 0 when it is not there.
+    pub(super) fn bytes_of(&self, number: u64) -> io::Result<u64> {
+        match self.open(number)? {
+            None => Ok(0),
+            Some(Opened::Plain(file)) => Ok(file.metadata()?.len()),
+            Some(Opened::Packed(file)) => io::copy(&mut Unpacking::new(file), &mut io::sink()),
+        }
+    }
+
+    /// How its file begins, when it is known.
+    pub(super) fn cut(&self) -> io::Result<Cut> {
+        let cut = self.files.lock()?.cut;
+        Ok(match cut.number == self.number {
+            true => cut,
+            false => Cut::default(),
+        })
     }
 
     /// Whether its file was removed before it was opened; it is counted then.

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cut::Cut;
 use super::dropped::Dropped;
 use crate::Want;
 
@@ -61,6 +62,8 @@ pub(super) struct State {
     pub(super) readers: BTreeMap<u64, u64>,
     readers_made: u64,
     dropped: Dropped,
+    /// How the oldest file begins.
+    pub(super) cut: Cut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,6 +220,7 @@ impl LogFiles {
                 let gone = &self.shared.dropped_bytes;
                 gone.store(state.dropped.bytes, Ordering::Relaxed);
             }
+            state.cut = Cut::read(self.path());
             state.rotated = self.find_rotated()?;
             let dropped = state.dropped.through;
             // Counted, and the daemon was killed before they were removed.

@@ -8,7 +8,10 @@ use std::sync::PoisonError;
 
 use model::limits;
 
+use super::cursor::Cursor;
+use super::cut::Cut;
 use super::files::{Form, LogFiles, PACKING_SUFFIX, remove, with_suffix};
+use super::tail::{self, Place, Within};
 use super::{pack, scan};
 
 /// A file that is to be removed.
@@ -39,6 +42,8 @@ impl LogFiles {
         let (excess, mut are_needed) = self.find_excess(kept)?;
         for doomed in excess {
             // Before it is locked: this reads the file.
+            // Not known is no reason to keep a file: the log begins with half a line then.
+            let cut = self.cut_behind(doomed.number).unwrap_or_default();
             let bytes = match self.shared.counts {
                 Some(want) => scan::count(self, doomed.number, want)?,
                 None => 0,
@@ -58,10 +63,34 @@ impl LogFiles {
             if self.shared.counts.is_some() {
                 self.drop_bytes(&mut state, doomed.number, bytes)?;
             }
+            if cut != state.cut {
+                state.cut = cut;
+                if let Err(e) = cut.write(self.path()) {
+                    tracing::debug!(log = %self.path().display(), error = %e, "the log will begin within a line");
+                }
+            }
             remove(&self.name_of(doomed.number, form))?;
             state.rotated.remove(&doomed.number);
         }
         Ok(are_needed)
+    }
+
+    /// How the file behind `number` begins.
+    fn cut_behind(&self, number: u64) -> io::Result<Cut> {
+        let cursor = Cursor::enter(self)?;
+        let end = Place {
+            number,
+            offset: cursor.bytes_of(number)?,
+        };
+        let within = tail::within_lines(&cursor, end)?;
+        if within == Within::default() {
+            return Ok(Cut::default());
+        }
+        Ok(Cut {
+            number: number + 1,
+            stdout: within.stdout,
+            stderr: within.stderr,
+        })
     }
 
     /// What [`LogFiles::sweep`] has to remove, oldest first, and whether more is needed yet.

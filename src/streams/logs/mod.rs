@@ -15,6 +15,7 @@
 
 mod assemble;
 mod cursor;
+mod cut;
 mod dropped;
 mod files;
 mod keep;

@@ -21,7 +21,8 @@ impl LogFiles {
     pub fn begin_run(&self) -> io::Result<()> {
         let (number, offset) = self.now()?;
         let here = Place { number, offset };
-        if !tail::is_within_a_line(&Cursor::enter(self)?, here)? {
+        let within = tail::within_lines(&Cursor::enter(self)?, here)?;
+        if !within.stdout && !within.stderr {
             return Ok(());
         }
         let mut runs = self.runs()?;

@@ -133,6 +133,9 @@ impl Scanner {
                 scanner.at = first.offset;
             }
         }
+        if scanner.at == 0 {
+            scanner.leave_out_rest_of_line()?;
+        }
         scanner.runs.reverse();
         scanner.end = (!follow).then_some(end);
         Ok(scanner)
@@ -259,8 +262,18 @@ impl Scanner {
         if self.cursor.lost() > lost {
             // A line that waits for its newline is not that of what comes.
             self.product.begin_run(out);
+            self.leave_out_rest_of_line()?;
         }
         Ok(self.cursor.number() > number && !self.has_hole)
+    }
+
+    /// At the beginning of a file: what is left of a line that began in one that is gone.
+    fn leave_out_rest_of_line(&mut self) -> io::Result<()> {
+        let cut = self.cursor.cut()?;
+        if let Product::Lines(lines) = &mut self.product {
+            lines.begin_within(cut.stdout, cut.stderr);
+        }
+        Ok(())
     }
 
     /// Reads at most a block behind `pending`, and gives memory back when there is nothing.

@@ -44,25 +44,32 @@ impl Starts {
     }
 }
 
-/// Whether a stream's last line before `end` has no newline. One that is silent for long is not
-/// asked: what it wrote is further back than a block.
-pub(super) fn is_within_a_line(cursor: &Cursor, end: Place) -> io::Result<bool> {
+/// Whether the last line of each stream before `end` has no newline. One that is silent for long is
+/// not asked: what it wrote is further back than a block, or in a file before.
+pub(super) fn within_lines(cursor: &Cursor, end: Place) -> io::Result<Within> {
     let mut backwards = Backwards::open(cursor, end)?;
-    let (mut seen, mut passed_bytes) = ([false, false], 0);
-    while seen != [true, true] && passed_bytes <= BLOCK_BYTES as u64 {
+    let (mut seen, mut passed_bytes) = ([None, None], 0);
+    while seen.contains(&None) && passed_bytes <= BLOCK_BYTES as u64 {
         let Some(line) = backwards.previous()? else {
             break;
         };
         passed_bytes += line.end.offset - line.begin.offset;
         if let Some(record) = Record::parse(line.text) {
             let seen = &mut seen[usize::from(record.stream == StreamId::Stderr)];
-            if !*seen && record.partial {
-                return Ok(true);
-            }
-            *seen = true;
+            seen.get_or_insert(record.partial);
         }
     }
-    Ok(false)
+    Ok(Within {
+        stdout: seen[0] == Some(true),
+        stderr: seen[1] == Some(true),
+    })
+}
+
+/// Which streams are within a line at some place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Within {
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
 }
 
 /// The beginning of the last `lines` lines before `end`; `None` when that is the log's own. As

@@ -121,6 +121,42 @@ async fn a_line_whose_pieces_are_in_two_files_is_joined() {
 }
 
 #[tokio::test]
+async fn a_log_does_not_begin_with_the_rest_of_a_line() {
+    let log = Log::none();
+    let conmon = Conmon::new(&log);
+    let files = LogFiles::new(log.path.clone());
+    conmon.write(&file(&[(1, "stdout F gone"), (2, "stdout P half of a")]));
+    rotate(&files, &conmon);
+    conmon.write(&file(&[
+        (3, "stderr F other"),
+        (4, "stdout P  line and"),
+        (5, "stdout F  the rest"),
+        (6, "stdout F next"),
+    ]));
+    rotate(&files, &conmon);
+    conmon.write(&file(&[(7, "stdout F last")]));
+    let whole = [
+        "out gone\n",
+        "err other\n",
+        "out half of a line and the rest\n",
+    ];
+    assert_eq!(lines(log.options()).await[..3], whole);
+    files.sweep(1).unwrap();
+    // The same to a daemon that comes later.
+    for files in [files.clone(), LogFiles::new(log.path.clone())] {
+        let options = LogOptions {
+            files,
+            ..log.options()
+        };
+        let left = ["err other\n", "out next\n", "out last\n"];
+        assert_eq!(lines(options).await, left);
+    }
+    // The next file begins with a line.
+    files.sweep(0).unwrap();
+    assert_eq!(lines(log.options()).await, ["out last\n"]);
+}
+
+#[tokio::test]
 async fn what_readers_need_stays_until_they_have_gone_on() {
     let log = Log::none();
     let conmon = Conmon::new(&log);
