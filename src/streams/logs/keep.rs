@@ -41,8 +41,8 @@ impl LogFiles {
     pub(super) fn sweep(&self, kept: usize) -> io::Result<bool> {
         let (excess, mut are_needed) = self.find_excess(kept)?;
         for doomed in excess {
-            // Before it is locked: this reads the file.
-            // Not known is no reason to keep a file: the log begins with half a line then.
+            // Before it is locked: both read the file. A cut that is not known is no reason to keep
+            // it: the log begins with half a line then.
             let cut = self.cut_behind(doomed.number).unwrap_or_default();
             let bytes = match self.shared.counts {
                 Some(want) => scan::count(self, doomed.number, want)?,
@@ -133,7 +133,10 @@ impl LogFiles {
         let packed = self.name_of(number, Form::Packed);
         let temporary = with_suffix(&packed, PACKING_SUFFIX);
         let is_closed = || self.lock().is_ok_and(|state| state.is_closed);
-        let is_whole = pack::pack(&plain, &temporary, is_closed)?;
+        let is_whole = pack::pack(&plain, &temporary, is_closed).inspect_err(|_| {
+            // On a full disk above all half a file must not stay; the first error is the one to tell.
+            let _ = remove(&temporary);
+        })?;
         let mut state = self.lock()?;
         match state.rotated.get_mut(&number) {
             Some(form) if is_whole => {

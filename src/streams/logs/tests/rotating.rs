@@ -417,3 +417,17 @@ async fn a_closed_log_is_left_alone_and_its_rotation_ends() {
     assert!(!files.pack_one().unwrap());
     assert_eq!(names(&log), before);
 }
+
+#[test]
+fn a_packing_that_fails_leaves_nothing_of_it() {
+    let log = Log::new(line(0));
+    let conmon = Conmon::new(&log);
+    let files = LogFiles::new(log.path.clone());
+    rotate(&files, &conmon);
+    // It can be opened, and not read.
+    let rotated = log.path.with_file_name("ctr.log.1");
+    std::fs::remove_file(&rotated).unwrap();
+    std::fs::create_dir(&rotated).unwrap();
+    assert!(files.pack_one().is_err());
+    assert_eq!(names(&log), ["ctr.log", "ctr.log.1"]);
+}
