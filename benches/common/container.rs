@@ -77,10 +77,24 @@ impl Floor {
             true => format!("k8s-file:{}", dir.join("log").display()),
             false => "none".to_owned(),
         };
+        let mut args = self.conmon_args(id, id, dir, shape);
+        args.extend(["-l".into(), log.into(), "--no-sync-log".into()]);
+        args.extend(["--runtime-arg".into(), root_arg.into()]);
+        args
+    }
+
+    /// What a container's conmon is told and an exec's, too; `container` is the runtime's name.
+    pub(crate) fn conmon_args(
+        &self,
+        container: &str,
+        id: &str,
+        dir: &Path,
+        shape: &Shape<'_>,
+    ) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec![
             "--api-version".into(),
             "-c".into(),
-            id.into(),
+            container.into(),
             "-u".into(),
             id.into(),
             "-r".into(),
@@ -89,14 +103,9 @@ impl Floor {
             dir.into(),
             "-p".into(),
             dir.join("pidfile").into(),
-            "-l".into(),
-            log.into(),
             "--exit-dir".into(),
             dir.into(),
             "--full-attach".into(),
-            "--no-sync-log".into(),
-            "--runtime-arg".into(),
-            root_arg.into(),
         ];
         args.extend(shape.tty.then(|| "-t".into()));
         args.extend(shape.stdin.then(|| "-i".into()));

@@ -52,32 +52,14 @@ impl Floor {
     }
 
     fn exec_args(&self, id: &str, dir: &Path, shape: &Shape<'_>) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec![
-            "--api-version".into(),
-            "-c".into(),
-            self.model().into(),
-            "-u".into(),
-            id.into(),
-            "-r".into(),
-            self.runtime().into(),
-            "-b".into(),
-            dir.into(),
-            "-p".into(),
-            dir.join("pidfile").into(),
-            "-e".into(),
-            "--exec-attach".into(),
+        let mut args = self.conmon_args(self.model(), id, dir, shape);
+        args.extend(["-e".into(), "--exec-attach".into()]);
+        args.extend([
             "--exec-process-spec".into(),
             dir.join("process.json").into(),
-            "-l".into(),
-            "none".into(),
-            "--exit-dir".into(),
-            dir.into(),
-            "--full-attach".into(),
-            "--runtime-arg".into(),
-            self.model_root_arg().into(),
-        ];
-        args.extend(shape.tty.then(|| "-t".into()));
-        args.extend(shape.stdin.then(|| "-i".into()));
+        ]);
+        args.extend(["-l".into(), "none".into()]);
+        args.extend(["--runtime-arg".into(), self.model_root_arg().into()]);
         args
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::streams::{FollowHandle, LogOptions, LogReader, Skipped, Want};
 use bytes::Bytes;
-use model::{Error, Result, Timestamp};
+use model::{Result, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::Engine;
@@ -92,16 +92,7 @@ impl Engine {
 
     /// Following the log of a container's present run.
     pub(crate) fn follow(&self, streams: &ContainerStreams) -> Result<FollowHandle> {
-        let watcher = self.inner.runtimes.watcher().ok_or_else(|| {
-            Error::system(
-                "the log cannot be followed: no inotify instance is left on this host (raise \
-                 fs.inotify.max_user_instances)",
-            )
-        })?;
-        Ok(FollowHandle {
-            watcher: watcher.clone(),
-            ended: streams.run_over(),
-        })
+        FollowHandle::new(self.inner.runtimes.watcher(), streams.run_over())
     }
 
     async fn open_log(

@@ -91,15 +91,11 @@ impl ContainerStreams {
         let (Some(files), Some(limits), Ok(ctl)) = (&self.log, self.log_limits, task.ctl()) else {
             return;
         };
-        let Some(watcher) = watcher else {
-            return tracing::error!("the log is not rotated: no inotify instance is left");
-        };
-        let rotation = Rotation::new(files.clone(), limits, watcher.clone());
         let conmon = move |word| match word {
             Word::IsIdle => ctl.is_idle(),
             Word::Reopen => ctl.reopen_log(),
         };
-        tokio::spawn(rotation.run(self.run_over(), conmon));
+        Rotation::begin(files.clone(), limits, watcher, self.run_over(), conmon);
     }
 
     /// Ends all changes to the log's files: they are to be removed.

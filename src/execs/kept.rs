@@ -77,15 +77,17 @@ impl Kept {
         let Ok(ctl) = task.ctl() else {
             return;
         };
-        let Some(watcher) = watcher else {
-            return tracing::error!("an exec's log is not rotated: no inotify instance is left");
-        };
-        let rotation = Rotation::new(self.files.clone(), LIMITS, watcher.clone());
         let conmon = move |word| match word {
             Word::IsIdle => ctl.is_idle(),
             Word::Reopen => ctl.reopen_log(),
         };
-        tokio::spawn(rotation.run(self.over.clone(), conmon));
+        Rotation::begin(
+            self.files.clone(),
+            LIMITS,
+            watcher,
+            self.over.clone(),
+            conmon,
+        );
     }
 
     /// The session is over: those who follow its log end with it.
@@ -112,18 +114,9 @@ impl Kept {
                 "its output is not whole, for the disk was full: it can only be read from 0",
             ));
         }
-        let follow = match (self.over.is_cancelled(), watcher) {
-            (true, _) => None,
-            (false, Some(watcher)) => Some(FollowHandle {
-                watcher: watcher.clone(),
-                ended: self.over.clone(),
-            }),
-            (false, None) => {
-                return Err(Error::system(
-                    "the output cannot be followed: no inotify instance is left on this host \
-                     (raise fs.inotify.max_user_instances)",
-                ));
-            }
+        let follow = match self.over.is_cancelled() {
+            true => None,
+            false => Some(FollowHandle::new(watcher, self.over.clone())?),
         };
         LogReader::open_payload(PayloadOptions {
             files: self.files.clone(),

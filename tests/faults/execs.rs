@@ -224,6 +224,17 @@ fn every_failure_of_a_start_is_told_and_undone() {
     d.finish();
 }
 
+/// The log of a kept session.
+fn log_of(d: &Daemon, id: &str) -> std::path::PathBuf {
+    let containers = std::fs::read_dir(d.root().join("data/containers")).expect("it is there");
+    let log = |container: std::io::Result<std::fs::DirEntry>| {
+        let dir = container.expect("an entry").path();
+        dir.join("execs").join(id).join("output.log")
+    };
+    let mut logs = containers.map(log);
+    logs.find(|log| log.exists()).expect("a log")
+}
+
 /// Killed while sessions of both kinds run: every code is exact, and of a kept one every byte is
 /// there, also those that it wrote while no daemon was.
 #[test]
@@ -271,7 +282,13 @@ fn a_kept_session_has_what_it_wrote_while_no_daemon_was_there() {
     }
     d.kill9();
     std::fs::write(d.root().join("go/now"), "").expect("a file in ours");
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let logs: Vec<_> = kept.iter().map(|id| log_of(&d, id)).collect();
+    until("they have written meanwhile", || {
+        logs.iter().all(|log| {
+            let log = std::fs::read_to_string(log).expect("the session's log");
+            log.ends_with(" 900\n")
+        })
+    });
     d.restart();
     let mut streams: Vec<_> = kept.iter().map(|id| again(&d, id, first.len())).collect();
     for id in &transient {

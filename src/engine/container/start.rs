@@ -78,11 +78,11 @@ impl Actor {
             Ok((task, running)) => {
                 let watcher = self.engine.runtimes.watcher();
                 self.handle.streams.keep_log(&task, watcher);
-                self.engine.watch_log_space();
                 self.task = Some(task);
                 // Not written is no harm, and was logged: it runs, and the intent to start it is
                 // in the ledger, so the next daemon finds it by asking the runtime.
                 drop(self.set_state(ContainerState::Running(running), None).await);
+                self.engine.watch_log_space();
                 self.handle.advance(|l| l.running = true);
                 tracing::info!("started");
                 Ok(Change::Done)

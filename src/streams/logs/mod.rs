@@ -96,6 +96,22 @@ pub struct FollowHandle {
     pub ended: CancellationToken,
 }
 
+impl FollowHandle {
+    /// With the daemon's watcher, if it has one.
+    ///
+    /// # Errors
+    /// [`Kind::System`] when there is none; the message says what to do.
+    pub fn new(watcher: Option<&Watcher>, ended: CancellationToken) -> Result<Self> {
+        let watcher = watcher.cloned().ok_or_else(|| {
+            Error::system(
+                "the log cannot be followed: no inotify instance is left on this host (raise \
+                 fs.inotify.max_user_instances)",
+            )
+        })?;
+        Ok(Self { watcher, ended })
+    }
+}
+
 /// A log on its way to one client.
 #[derive(Debug)]
 pub struct LogReader {

@@ -80,9 +80,27 @@ enum Look {
 }
 
 impl Rotation {
+    /// Rotates a log in a task of its own until `over` is cancelled; see [`Rotation::run`].
+    /// Without a watcher it is not rotated, which is told in the daemon's log.
+    pub fn begin<C>(
+        files: LogFiles,
+        limits: LogLimits,
+        watcher: Option<&Watcher>,
+        over: CancellationToken,
+        conmon: C,
+    ) where
+        C: Fn(Word) -> Result<bool> + Send + Sync + 'static,
+    {
+        let Some(watcher) = watcher else {
+            let log = files.path().display();
+            return tracing::error!(%log, "the log is not rotated: no inotify instance is left");
+        };
+        tokio::spawn(Self::new(files, limits, watcher.clone()).run(over, conmon));
+    }
+
     /// Of the log `files`. One that may have a single file is kept in two of half the size: else
     /// it would be empty each time the file is full.
-    pub fn new(files: LogFiles, limits: LogLimits, watcher: Watcher) -> Self {
+    pub(super) fn new(files: LogFiles, limits: LogLimits, watcher: Watcher) -> Self {
         let limits = match limits.files_max {
             0 | 1 => LogLimits {
                 bytes_max: limits.bytes_max.div_ceil(2),
@@ -104,7 +122,7 @@ impl Rotation {
 
     /// Rotates until `over` is cancelled, because the container has ended, or conmon is gone.
     /// `conmon` does what a [`Word`] says, and never waits.
-    pub async fn run<C>(mut self, over: CancellationToken, conmon: C)
+    pub(super) async fn run<C>(mut self, over: CancellationToken, conmon: C)
     where
         C: Fn(Word) -> Result<bool> + Send + Sync,
     {
