@@ -21,6 +21,8 @@ pub enum Kind {
     Conflict,
     /// The object already is in the requested state: a success to most clients.
     NotModified,
+    /// What was asked for was there once, and is kept no more.
+    Gone,
     /// The operation is refused whatever the state.
     Forbidden,
     /// Docker has it, this daemon has not built it (an endpoint, or a field of a request).

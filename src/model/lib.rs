@@ -11,6 +11,7 @@
 pub mod container;
 pub mod digest;
 pub mod error;
+pub mod event;
 pub mod exec;
 pub mod exit;
 pub mod filter;
@@ -32,6 +33,7 @@ pub mod volume;
 pub use container::{ContainerSpec, NamespaceMode, NetworkMode, RestartPolicy};
 pub use digest::Digest;
 pub use error::{Context, Error, Kind, Result};
+pub use event::{Action, Event, EventKind, NumberedEvent};
 pub use exec::{ExecEnded, ExecRunning, ExecSpec, ExecState};
 pub use exit::{ExitReason, ExitStatus, WaitOutcome};
 pub use filter::Filters;

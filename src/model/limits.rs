@@ -50,6 +50,15 @@ pub const EXEC_HISTORIES_BYTES: usize = 64 << 20;
 pub const EXEC_ENDED_KEPT: Duration = Duration::from_secs(300);
 /// How long a session that nobody starts is kept.
 pub const EXEC_UNSTARTED_KEPT: Duration = Duration::from_secs(3600);
+/// What the journal of events may take of the ledger; the oldest go first.
+pub const EVENTS_BYTES_MAX: u64 = 64 << 20;
+/// The last events are held in memory as well, up to this.
+pub const EVENTS_RING_BYTES: usize = 1 << 20;
+/// Events handed to one reader at a time.
+pub const EVENTS_BATCH_MAX: usize = 256;
+/// How many numbers are left out when the host has been restarted: more than the events that a
+/// power loss can take back.
+pub const EVENTS_LEFT_OUT: u64 = 1_000_000;
 /// Attach clients of one container.
 pub const ATTACH_CLIENTS_MAX: usize = 1024;
 /// Bytes buffered in memory for one attach client.

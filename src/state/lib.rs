@@ -17,6 +17,8 @@
 //!  volumes(name, record)
 //!  execs(id, container_id, created_at, spec, state)
 //!                                         started sessions; gone with their container
+//!  events(number, at_ns, kind, action, actor, attributes, bytes_end)
+//!                                         the journal; the oldest go first
 //! ```
 //!
 //! `spec`, `state`, `intent` and `record` are JSON in the encoding of `model`'s serde derives;
@@ -30,6 +32,7 @@
 //! **Damage.** A row that cannot be read costs only itself: it is listed in [`Contents::damaged`]
 //! and stays in the file. A file whose pages are damaged is not opened at all.
 
+mod journal;
 mod load;
 mod reserve;
 mod row;
@@ -39,11 +42,12 @@ mod writer;
 use std::path::Path;
 
 use model::{
-    ContainerId, ContainerName, ContainerState, Context, Digest, Error, ExecId, ExecState,
+    ContainerId, ContainerName, ContainerState, Context, Digest, Error, Event, ExecId, ExecState,
     ImageRecord, Intent, Reference, Result, VolumeName, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 
+pub use journal::{Batch, Journal};
 pub use row::{ContainerRow, Contents, Damaged, ExecRow, Table};
 
 use writer::{Writer, check_one};
@@ -58,21 +62,59 @@ use writer::{Writer, check_one};
 #[derive(Debug, Clone)]
 pub struct Ledger {
     writer: Writer,
+    journal: Journal,
 }
 
 impl Ledger {
     /// Opens the ledger at `path`, or makes it, brings its schema up to date and reads all of it.
-    /// Blocking: call it from a thread that may wait.
+    /// `boot_id` tells whether the host was restarted since events were last written. Blocking:
+    /// call it from a thread that may wait.
     ///
     /// # Errors
     /// When the file cannot be opened, is damaged, is no ledger, or was written by a newer
     /// version. The message names the file and what can be done.
-    pub fn open(path: &Path) -> Result<(Self, Contents)> {
+    pub fn open(path: &Path, boot_id: &str) -> Result<(Self, Contents)> {
         let mut connection = schema::open(path)?;
         let contents = load::contents(&mut connection)
             .context(format_args!("reading the ledger {}", path.display()))?;
-        let writer = Writer::start(connection, path)?;
-        Ok((Self { writer }, contents))
+        let extent = journal::Extent::begin(&connection, boot_id);
+        let extent = extent.map_err(|e| schema::explain(path, &e))?;
+        let feed = journal::Feed::new(&extent);
+        let writer = Writer::start(connection, path, extent, feed.clone())?;
+        let journal = Journal::new(path, feed);
+        Ok((Self { writer, journal }, contents))
+    }
+
+    /// The events, for those who follow them.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The same ledger, for one change that tells `events`: they are in the journal when the
+    /// change is made, and not when it is not.
+    #[must_use]
+    pub fn telling(&self, events: Vec<Event>) -> Self {
+        Self {
+            writer: self.writer.telling(events),
+            journal: self.journal.clone(),
+        }
+    }
+
+    /// Keeps events of what is no change of the ledger. Resolves when their place in the order is
+    /// certain: what is kept after this returns comes after them. On a full disk they are lost,
+    /// and that was logged.
+    ///
+    /// # Errors
+    /// None but that the ledger is closed.
+    pub async fn tell_soon(&self, events: Vec<Event>) -> Result<()> {
+        self.writer.telling(events).tell_soon().await
+    }
+
+    /// Keeps events of what is no change of the ledger, and resolves when they can be read.
+    pub async fn tell(&self, events: Vec<Event>) -> Result<()> {
+        let writer = self.writer.telling(events);
+        let written = writer.write_until_reboot(|_| Ok(())).await;
+        written.context("keeping events")
     }
 
     /// Keeps a new container together with the volumes made for it. A volume that is already
@@ -271,14 +313,7 @@ impl Ledger {
     pub async fn set_meta(&self, key: &str, value: &str) -> Result<()> {
         let (k, v) = (key.to_owned(), value.to_owned());
         self.writer
-            .write(move |db| {
-                db.prepare_cached(
-                    "INSERT INTO meta (key, value) VALUES (?1, ?2)
-                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                )?
-                .execute(params![k, v])?;
-                Ok(())
-            })
+            .write(move |db| put_meta(db, &k, &v))
             .await
             .context(format_args!("keeping {key}"))
     }
@@ -286,6 +321,15 @@ impl Ledger {
 
 fn delete(db: &Connection, sql: &str, key: &str) -> Result<(), writer::WriteError> {
     db.prepare_cached(sql)?.execute([key])?;
+    Ok(())
+}
+
+fn put_meta(db: &Connection, key: &str, value: &str) -> Result<(), writer::WriteError> {
+    db.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute([key, value])?;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
     each(
         &db,
         Table::Meta,
-        "SELECT key, value FROM meta",
+        "SELECT key, value FROM meta WHERE key NOT LIKE 'events%'",
         damaged,
         |row| {
             all.meta.insert(text(row, "key")?, text(row, "value")?);

@@ -6,10 +6,13 @@
 
 use std::path::Path;
 
-use model::{Context, Error, Kind, Result};
+use std::sync::Arc;
+
+use model::{Context, Error, Event, Kind, NumberedEvent, Result};
 use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::journal::{Extent, Feed};
 use crate::reserve::Reserve;
 use crate::schema::explain;
 
@@ -20,11 +23,14 @@ const QUEUE_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Change>,
+    /// What the changes made through this handle tell.
+    events: Vec<Event>,
 }
 
 struct Change {
     make: Make,
     kind: ChangeKind,
+    events: Vec<Event>,
     answer: oneshot::Sender<Result<()>>,
 }
 
@@ -66,14 +72,34 @@ pub(crate) fn check_one(changed: usize) -> Result<(), WriteError> {
 }
 
 impl Writer {
-    pub(crate) fn start(db: Connection, path: &Path) -> Result<Self> {
+    pub(crate) fn start(
+        db: Connection,
+        path: &Path,
+        extent: Extent,
+        feed: Arc<Feed>,
+    ) -> Result<Self> {
         let (queue, changes) = mpsc::channel(QUEUE_MAX);
         let path = path.to_owned();
         std::thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || run(db, &path, changes))
+            .spawn(move || run(db, &path, changes, Journaling { extent, feed }))
             .context("starting the ledger's thread")?;
-        Ok(Self { queue })
+        let events = Vec::new();
+        Ok(Self { queue, events })
+    }
+
+    /// The same writer, for a change that tells `events`.
+    pub(crate) fn telling(&self, events: Vec<Event>) -> Self {
+        let queue = self.queue.clone();
+        Self { queue, events }
+    }
+
+    /// Keeps the events without a change, and resolves when their place in the order is certain,
+    /// not when they are kept.
+    pub(crate) async fn tell_soon(&self) -> Result<()> {
+        self.enqueue(Box::new(|_| Ok(())), ChangeKind::UntilReboot)
+            .await
+            .map(drop)
     }
 
     /// Makes a change and resolves when it is durable.
@@ -103,19 +129,43 @@ impl Writer {
     }
 
     async fn send(&self, make: Make, kind: ChangeKind) -> Result<()> {
-        let gone = || Error::system("the ledger's thread has ended");
+        let outcome = self.enqueue(make, kind).await?;
+        outcome.await.map_err(|_| ended())?
+    }
+
+    async fn enqueue(&self, make: Make, kind: ChangeKind) -> Result<oneshot::Receiver<Result<()>>> {
         let (answer, outcome) = oneshot::channel();
-        let change = Change { make, kind, answer };
-        self.queue.send(change).await.map_err(|_| gone())?;
-        outcome.await.map_err(|_| gone())?
+        let change = Change {
+            make,
+            kind,
+            events: self.events.clone(),
+            answer,
+        };
+        self.queue.send(change).await.map_err(|_| ended())?;
+        Ok(outcome)
     }
 }
 
-fn run(mut db: Connection, path: &Path, mut changes: mpsc::Receiver<Change>) {
+fn ended() -> Error {
+    Error::system("the ledger's thread has ended")
+}
+
+/// The writer's end of the journal.
+struct Journaling {
+    extent: Extent,
+    feed: Arc<Feed>,
+}
+
+fn run(
+    mut db: Connection,
+    path: &Path,
+    mut changes: mpsc::Receiver<Change>,
+    mut journal: Journaling,
+) {
     let mut reserve = Reserve::new(path);
     let mut group = Vec::with_capacity(QUEUE_MAX);
     while changes.blocking_recv_many(&mut group, QUEUE_MAX) > 0 {
-        let outcomes = commit_or_free(&mut db, path, &group, &mut reserve);
+        let outcomes = commit_or_free(&mut db, path, &group, &mut reserve, &mut journal);
         for (change, outcome) in group.drain(..).zip(outcomes) {
             // Nobody waits for it any more; it is made all the same.
             let _ = change.answer.send(outcome);
@@ -129,8 +179,9 @@ fn commit_or_free(
     path: &Path,
     group: &[Change],
     reserve: &mut Reserve,
+    journal: &mut Journaling,
 ) -> Vec<Result<()>> {
-    let error = match commit(db, path, &group.iter().collect::<Vec<_>>()) {
+    let error = match commit(db, path, &group.iter().collect::<Vec<_>>(), journal) {
         Ok(outcomes) => {
             reserve.restore();
             return outcomes;
@@ -144,7 +195,7 @@ fn commit_or_free(
         return vec![Err(full); group.len()];
     }
     tracing::warn!("the disk is full: what was set aside for removals is used");
-    let mut freed = match commit(db, path, &freeing) {
+    let mut freed = match commit(db, path, &freeing, journal) {
         Ok(outcomes) => outcomes,
         Err(e) => vec![Err(explain(path, &e)); freeing.len()],
     }
@@ -171,6 +222,7 @@ fn commit(
     db: &mut Connection,
     path: &Path,
     changes: &[&Change],
+    journal: &mut Journaling,
 ) -> Result<Vec<Result<()>>, rusqlite::Error> {
     let durable = changes.iter().any(|c| c.kind != ChangeKind::UntilReboot);
     // In WAL mode NORMAL leaves out the flush at the commit and nothing else: the file stays
@@ -179,10 +231,12 @@ fn commit(
     let begun = db
         .pragma_update(None, "synchronous", synchronous)
         .and_then(|()| db.execute_batch("BEGIN IMMEDIATE"));
+    let mut extent = journal.extent;
+    let mut told = Vec::new();
     let made = begun.and_then(|()| {
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {
-            let outcome = make_one(db, &change.make);
+            let outcome = make_one(db, change, &mut extent, &mut told);
             // A full disk or a failing one makes SQLite roll the whole transaction back by
             // itself, with all that was made before in it.
             if let (Err(WriteError::Sqlite(e)), true) = (&outcome, db.is_autocommit()) {
@@ -190,7 +244,11 @@ fn commit(
             }
             outcomes.push(outcome.map_err(|e| refusal(path, &e)));
         }
+        extent.cut(db)?;
         db.execute_batch("COMMIT")?;
+        // Before those are answered who asked for the changes: they find the events there.
+        journal.extent = extent;
+        journal.feed.publish(&extent, std::mem::take(&mut told));
         Ok(outcomes)
     });
     made.inspect_err(|e| {
@@ -204,16 +262,24 @@ fn commit(
     })
 }
 
-fn make_one(db: &Connection, make: &Make) -> Result<(), WriteError> {
+fn make_one(
+    db: &Connection,
+    change: &Change,
+    extent: &mut Extent,
+    told: &mut Vec<Arc<NumberedEvent>>,
+) -> Result<(), WriteError> {
     db.prepare_cached("SAVEPOINT change")?.execute([])?;
-    let made = make(db);
+    let mut after = *extent;
+    let made = (change.make)(db).and_then(|()| after.append(db, &change.events));
     if made.is_err() && !db.is_autocommit() {
         db.prepare_cached("ROLLBACK TO change")?.execute([])?;
     }
     if !db.is_autocommit() {
         db.prepare_cached("RELEASE change")?.execute([])?;
     }
-    made
+    told.extend(made?);
+    *extent = after;
+    Ok(())
 }
 
 /// SQLite's code and words; its errors cannot be cloned.

@@ -16,7 +16,7 @@ fn crash_victim() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let (ledger, contents) = Ledger::open(path.as_ref()).unwrap();
+        let (ledger, contents) = Ledger::open(path.as_ref(), "boot").unwrap();
         let first = u32::try_from(contents.containers.len()).unwrap();
         // The last victim may have died between the two changes of its last row.
         if let Some(n) = first.checked_sub(1) {

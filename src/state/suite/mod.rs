@@ -1,10 +1,12 @@
 //! The ledger as its users see it: what was acknowledged is there, whatever happened.
 
 mod crash;
+mod journal;
 mod round_trip;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::{
     ExitReason, ExitStatus, Exited, ImageConfig, Kind, Layer, Pid, ProcessRef, Running,
@@ -86,7 +88,10 @@ impl Fixture {
         self.dir.path().join("ledger.db")
     }
     fn open(&self) -> (Ledger, Contents) {
-        Ledger::open(&self.path()).unwrap()
+        self.open_on("this boot")
+    }
+    fn open_on(&self, boot_id: &str) -> (Ledger, Contents) {
+        Ledger::open(&self.path(), boot_id).unwrap()
     }
     fn contents(&self) -> Contents {
         self.open().1
