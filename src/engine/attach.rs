@@ -3,7 +3,7 @@
 //! The hub of `streams` does the work; here it is chosen whether the log comes first, and which
 //! keys detach.
 
-use model::Result;
+use model::{Action, Result};
 use rules::Operation;
 use streams::detach::{DEFAULT_KEYS, Detector};
 use streams::{
@@ -65,10 +65,21 @@ impl Engine {
         };
         let keys = request.detach_keys.unwrap_or_else(|| DEFAULT_KEYS.to_vec());
         let detector = view.spec.tty.then(|| Detector::new(&keys));
+        let input = writer.map(|writer| {
+            let (inner, view) = (self.inner.clone(), view.clone());
+            AttachInput::new(writer, detector).on_detach(move || {
+                drop(tokio::spawn(async move {
+                    let event = inner.container_event(&view, &Action::Detach);
+                    inner.tell(event).await;
+                }));
+            })
+        });
+        let event = self.inner.container_event(&view, &Action::Attach);
+        self.inner.tell(event).await;
         Ok(Attachment {
             tty: view.spec.tty,
             output: AttachOutput::new(replay, live, form),
-            input: writer.map(|writer| AttachInput::new(writer, detector)),
+            input,
             begins_at: None,
         })
     }

@@ -17,13 +17,13 @@ impl Engine {
     /// # Errors
     /// 404; 409 when the container does not run or is paused; 400 for an empty command; too many
     /// sessions.
-    pub fn create_exec(&self, container: &str, mut spec: ExecSpec) -> Result<ExecId> {
+    pub async fn create_exec(&self, container: &str, mut spec: ExecSpec) -> Result<ExecId> {
         let view = self.container(container)?;
         check_as(&view, container, Operation::Exec)?;
         if spec.user.is_empty() {
             spec.user.clone_from(&view.spec.user);
         }
-        self.inner.execs.create(view.id.clone(), spec)
+        self.inner.execs.create(view.id.clone(), spec).await
     }
 
     /// One session.

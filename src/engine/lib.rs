@@ -16,6 +16,7 @@
 mod attach;
 mod config;
 mod container;
+mod events;
 mod exec;
 mod housekeeping;
 mod image;
@@ -43,6 +44,7 @@ pub use container::{
     ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes, StopContainer,
     WaitCondition, Waiter,
 };
+pub use events::{EventStream, EventsFrom, EventsRequest};
 pub use execs::{ExecView, StartExec};
 pub use image::{ImageView, ImportImage, RemovedReference};
 pub use job::{Job, Progress};
@@ -70,9 +72,11 @@ pub(crate) struct Inner {
     pub(crate) images: image::ImageIndex,
     pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
-    pub(crate) registry: container::Registry,
+    pub(crate) registry: Arc<container::Registry>,
     pub(crate) execs: execs::Execs,
     pub(crate) housekeeping: housekeeping::Housekeeping,
+    /// As many as follow events, and one more.
+    pub(crate) event_listeners: Arc<()>,
     pub(crate) space_watch: log_faults::SpaceWatch,
     /// Parent of the cgroups of containers that name none.
     pub(crate) cgroup_parent: String,

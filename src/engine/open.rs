@@ -33,20 +33,17 @@ impl Engine {
     /// what to do.
     pub async fn open(config: Config, host: Host) -> Result<Self> {
         let layout = Layout::new(&config.data_root, &config.run_root);
-        let opened = layout.clone();
         // The disk and the host are looked at side by side: clients wait for both.
-        let stores = tokio::spawn(crate::blocking(move || open_stores(&opened)));
+        let (opened, boot_id) = (layout.clone(), host.boot_id.clone());
+        let stores = tokio::spawn(crate::blocking(move || open_stores(&opened, &boot_id)));
         let cgroup_parent = config.runtime.cgroup_parent.clone();
         let runtimes = runtime::Runtimes::open(config.runtime);
         let facts = Arc::new(spec::HostFacts::probe());
-        let (ledger, contents, store) = stores
-            .await
-            .map_err(|e| Error::system(format!("opening the stores ended early: {e}")))??;
+        let early = |e| Error::system(format!("opening the stores ended early: {e}"));
+        let (ledger, contents, store) = stores.await.map_err(early)??;
         let runtimes = runtimes?;
-        let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, || {
-            ContainerId::from_bytes((host.random)()).to_string()
-        })
-        .await?;
+        let new_id = || ContainerId::from_bytes((host.random)()).to_string();
+        let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, new_id).await?;
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let Contents {
             containers,
@@ -63,6 +60,7 @@ impl Engine {
             .any(|d| matches!(d.table, Table::Images | Table::Containers));
         let warnings = damaged.iter().map(warning).collect();
         let spill = spill_options(&layout, config.spill_bytes_max);
+        let registry = Arc::new(Registry::default());
         let tools = Tools {
             runtimes: runtimes.clone(),
             ledger: ledger.clone(),
@@ -70,6 +68,7 @@ impl Engine {
             spill: spill.clone(),
             histories: HistoryBudget::new(limits::EXEC_HISTORIES_BYTES),
             containers: layout.containers(),
+            describe: describe(&registry),
             now: host.now.clone(),
             random: host.random.clone(),
         };
@@ -78,9 +77,10 @@ impl Engine {
                 facts,
                 images: ImageIndex::new(store, images, tags),
                 volumes: volumes::Volumes::new(volumes, layout.volumes()),
-                registry: Registry::default(),
+                registry,
                 execs: Execs::new(tools),
                 housekeeping: crate::housekeeping::Housekeeping::default(),
+                event_listeners: Arc::new(()),
                 space_watch: crate::log_faults::SpaceWatch::default(),
                 init_binary: find_init(&config.init_paths),
                 spill,
@@ -231,6 +231,15 @@ impl Inner {
     }
 }
 
+/// What events of a container's sessions say of the container.
+fn describe(registry: &Arc<Registry>) -> execs::Describe {
+    let registry = registry.clone();
+    Arc::new(move |id| {
+        let container = registry.find(id.as_str()).ok()?;
+        Some(crate::events::attributes(&container.view()))
+    })
+}
+
 /// What the operator is told of a row that cannot be read.
 fn warning(damaged: &Damaged) -> String {
     let Damaged {
@@ -241,11 +250,11 @@ fn warning(damaged: &Damaged) -> String {
     warning
 }
 
-fn open_stores(layout: &Layout) -> Result<(Ledger, Contents, images::Images)> {
+fn open_stores(layout: &Layout, boot_id: &str) -> Result<(Ledger, Contents, images::Images)> {
     for dir in [layout.containers(), layout.volumes(), layout.spill()] {
         make_private(&dir)?;
     }
-    let (ledger, contents) = Ledger::open(&layout.ledger())?;
+    let (ledger, contents) = Ledger::open(&layout.ledger(), boot_id)?;
     let store = images::Images::open(&layout.images())?;
     Ok((ledger, contents, store))
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    ContainerId, ContainerSpec, ContainerState, Context, Digest, ExitReason, ExitStatus, Exited,
-    Intent, Result, Running, Timestamp,
+    ContainerId, ContainerSpec, ContainerState, Context, Digest, Event, ExitReason, ExitStatus,
+    Exited, Intent, Result, Running, Timestamp,
 };
 use rules::{Recovery, plan_recovery};
 use runtime::{AdoptTask, Adopted, Task};
@@ -66,8 +66,12 @@ impl Engine {
                 actor.cleanup_due = left.then_some(true);
                 self.start_task(actor, &row);
             }
-            Outcome::Now(Found { state, task }) => {
-                let written = self.write_found(&row, &state).await;
+            Outcome::Now(Found {
+                state,
+                task,
+                events,
+            }) => {
+                let written = self.write_found(&row, &state, events).await;
                 row.state = state;
                 let over = row.state.exited().is_some();
                 let mut actor = self.revive(&row, &layers, task);
@@ -106,7 +110,10 @@ impl Engine {
             Recovery::FinishRemoval { volumes } => return self.finish_removal(view, volumes).await,
         };
         match found {
-            Ok(found) => Outcome::Now(found),
+            Ok(mut found) => {
+                found.events = inner.found_events(view, &found.state);
+                Outcome::Now(found)
+            }
             Err(e) => Outcome::Unknown(e.to_string()),
         }
     }
@@ -131,17 +138,19 @@ impl Engine {
     }
 
     /// Writes what is not in the ledger yet. False when it could not be: the exit file must stay.
-    async fn write_found(&self, row: &ContainerRow, state: &ContainerState) -> bool {
+    async fn write_found(
+        &self,
+        row: &ContainerRow,
+        state: &ContainerState,
+        events: Vec<Event>,
+    ) -> bool {
         let removing = row.spec.auto_remove && state.running().is_none();
         let intent = removing.then_some(Intent::Removing { volumes: true });
         if *state == row.state && row.intent == intent {
             return true;
         }
-        let update = self
-            .inner
-            .ledger
-            .update_container_state(&row.id, state, intent)
-            .await;
+        let ledger = self.inner.ledger.telling(events);
+        let update = ledger.update_container_state(&row.id, state, intent).await;
         update
             .inspect_err(|e| {
                 tracing::error!(id = row.id.short(), error = %e, "the ledger was not written");
@@ -240,6 +249,7 @@ impl Engine {
                 Ok(Found {
                     state: ContainerState::Running(running),
                     task: Some(task),
+                    events: Vec::new(),
                 })
             }
             Adopted::Exited(report) => {
@@ -298,7 +308,11 @@ fn ended_with_host(state: &ContainerState, now: Timestamp) -> Found {
 
 /// A state without a process.
 fn at_rest(state: ContainerState) -> Found {
-    Found { state, task: None }
+    Found {
+        state,
+        task: None,
+        events: Vec::new(),
+    }
 }
 
 impl Engine {

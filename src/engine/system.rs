@@ -23,6 +23,8 @@ pub struct HostInfo {
     pub counts: Counts,
     /// Images.
     pub images: usize,
+    /// How many clients follow events.
+    pub event_listeners: usize,
     /// Kernel release.
     pub kernel_version: String,
     /// `PRETTY_NAME` of os-release.
@@ -136,6 +138,7 @@ impl Engine {
             name: uname.node,
             counts: self.counts(),
             images: inner.images.index.all().len(),
+            event_listeners: self.event_listeners(),
             kernel_version: uname.release,
             operating_system: os.pretty_name,
             os_version: os.version_id,

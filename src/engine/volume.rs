@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use model::{Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
+use model::{Action, Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
 use rules::Patterns;
 
 use crate::Engine;
@@ -69,7 +69,9 @@ impl Engine {
             labels,
             options,
         };
-        self.inner.ledger.put_volume(&record).await?;
+        let event = self.inner.volume_event(&record.name, &Action::Create);
+        let ledger = self.inner.ledger.telling(vec![event]);
+        ledger.put_volume(&record).await?;
         let (inner, name) = (self.inner.clone(), record.name.clone());
         crate::blocking(move || inner.volumes.ensure_data(&name)).await?;
         self.inner.volumes.remember(vec![record.clone()]);
@@ -142,7 +144,9 @@ impl Engine {
         // The row last: killed in between, the volume is still there to be removed again.
         let (inner, name) = (self.inner.clone(), record.name.clone());
         let doomed = crate::blocking(move || inner.volumes.doom_data(&name)).await?;
-        self.inner.ledger.delete_volume(&record.name).await?;
+        let event = self.inner.volume_event(&record.name, &Action::Destroy);
+        let ledger = self.inner.ledger.telling(vec![event]);
+        ledger.delete_volume(&record.name).await?;
         self.inner.volumes.forget(&[record.name]);
         drop(gate);
         match doomed {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `registry` | finding a session; how many there may be and how long they are kept |
 //! | `session` | one session: its state, its streams, its mailbox |
+//! | `attach` | clients of its streams |
 //! | `kept` | the log of a session whose output is kept |
 //! | `run` | from a start to the end of the process |
 //! | `recover` | taking sessions back when the daemon starts |
@@ -17,6 +18,7 @@
 //! This room does not find containers and does not know whether one runs: it is given a
 //! [`Target`] by `engine`, which asks before.
 
+mod attach;
 mod kept;
 mod recover;
 mod registry;
@@ -24,21 +26,20 @@ mod rows;
 mod run;
 mod session;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    ContainerId, ContainerSpec, Error, ExecId, ExecSpec, ExecState, Kind, Result, Signal,
+    Action, ContainerId, ContainerSpec, Error, ExecId, ExecSpec, ExecState, Kind, Result, Signal,
     Timestamp, WaitOutcome, limits,
 };
 use runtime::{RuntimeName, Runtimes};
-use streams::detach::{DEFAULT_KEYS, Detector};
-use streams::{AttachInput, AttachOutput, Attachment, Form, HistoryBudget, SpillOptions, Want};
-use sys::dir_watch::Watcher;
+use streams::{Attachment, HistoryBudget, SpillOptions};
 use sys::task::to_the_end;
 
-use kept::Kept;
+use attach::{attach_since, attach_to, attach_to_kept, while_it_runs};
 use registry::Registry;
 use session::{Command, Session};
 
@@ -79,6 +80,9 @@ pub struct Target {
     pub runtime: RuntimeName,
 }
 
+/// Tells the attributes of a container's events.
+pub type Describe = Arc<dyn Fn(&ContainerId) -> Option<BTreeMap<String, String>> + Send + Sync>;
+
 /// What sessions are made with.
 #[derive(Clone)]
 pub struct Tools {
@@ -94,6 +98,8 @@ pub struct Tools {
     pub histories: HistoryBudget,
     /// The containers' directories, for logs of sessions.
     pub containers: PathBuf,
+    /// What events say of a container: its labels, image and name. `None` when it is gone.
+    pub describe: Describe,
     /// Wall clock.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// 32 unpredictable bytes, for ids.
@@ -130,15 +136,17 @@ impl Execs {
     ///
     /// # Errors
     /// 400 for an empty command; too many sessions.
-    pub fn create(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecId> {
+    pub async fn create(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecId> {
         check_spec(&spec)?;
         let tools = &self.inner.tools;
         let id = ExecId::from_bytes((tools.random)());
         let session = Session::new(tools, id.clone(), container, (tools.now)(), spec);
-        if let Some(evicted) = self.inner.registry.insert(session)? {
+        if let Some(evicted) = self.inner.registry.insert(session.clone())? {
             let inner = self.inner.clone();
             tokio::spawn(async move { inner.forget(&evicted).await });
         }
+        let action = Action::ExecCreate(command_line(&session.spec));
+        self.inner.tell(&session, &action).await;
         Ok(id)
     }
 
@@ -185,7 +193,7 @@ impl Execs {
         // Attached first: from the claim on there is a start to be brought to an end.
         let attachment = match request.detach {
             true => None,
-            false => Some(attach_to(&session, request.tty)?),
+            false => Some(attach_to(&self.inner, &session, request.tty)?),
         };
         session.claim(request.console_size)?;
         let (inner, run) = (self.inner.clone(), session.clone());
@@ -205,7 +213,7 @@ impl Execs {
     pub async fn attach(&self, id: &str, since: Option<u64>) -> Result<Attachment> {
         let session = self.inner.registry.find(id)?;
         let Some(since) = since else {
-            return while_it_runs(&session, attach_to(&session, session.spec.tty));
+            return while_it_runs(&session, attach_to(&self.inner, &session, session.spec.tty));
         };
         session.started().await;
         if matches!(session.state(), ExecState::Created) {
@@ -214,9 +222,9 @@ impl Execs {
         match &session.kept {
             Some(kept) => {
                 let watcher = self.inner.tools.runtimes.watcher();
-                attach_to_kept(&session, kept, since, watcher).await
+                attach_to_kept(&self.inner, &session, kept, since, watcher).await
             }
-            None => while_it_runs(&session, attach_since(&session, since)),
+            None => while_it_runs(&session, attach_since(&self.inner, &session, since)),
         }
     }
 
@@ -352,71 +360,10 @@ async fn stop(session: &Session, grace: Duration) -> Result<()> {
     )))
 }
 
-/// A client of a session's streams, from now on. Raw where the client says it has a terminal,
-/// whatever the session has, as in Docker.
-fn attach_to(session: &Session, raw: bool) -> Result<Attachment> {
-    let live = session.hub.subscribe(session.wanted())?;
-    let output = AttachOutput::new(None, Some(live), Form::of(session.spec.tty, raw));
-    attachment(session, raw, output, None)
-}
-
-/// A client of a session's streams that has some of them.
-fn attach_since(session: &Session, since: u64) -> Result<Attachment> {
-    let tty = session.spec.tty;
-    let (live, begin) = session.hub.subscribe_since(since)?;
-    let output = AttachOutput::new(None, Some(live), Form::of(tty, tty));
-    attachment(session, tty, output, Some(begin))
-}
-
-/// What came of an attaching, unless the session is over. Asked after it: one that ends from then
-/// on ends the attachment.
-fn while_it_runs(session: &Session, attached: Result<Attachment>) -> Result<Attachment> {
-    match session.state().ended() {
-        Some(_) => Err(Error::conflict(format!("exec {} is over", session.id))),
-        None => attached,
-    }
-}
-
-/// A client of a kept session: it reads the log, which has all that the hub has.
-async fn attach_to_kept(
-    session: &Session,
-    kept: &Kept,
-    since: u64,
-    watcher: Option<&Watcher>,
-) -> Result<Attachment> {
-    let tty = session.spec.tty;
-    // The hub is connected for those who are there for stdin alone.
-    let live = session.hub.subscribe(Want {
-        stdout: false,
-        stderr: false,
-    })?;
-    // Asked after: one that ends from now on ends the subscription.
-    let live = session.state().ended().is_none().then_some(live);
-    let (log, begin) = kept.read(since, !tty, watcher).await?;
-    let output = AttachOutput::new(Some(log), live, Form::of(tty, tty));
-    attachment(session, tty, output, Some(begin))
-}
-
-fn attachment(
-    session: &Session,
-    raw: bool,
-    output: AttachOutput,
-    begins_at: Option<u64>,
-) -> Result<Attachment> {
-    let spec = &session.spec;
-    let keys = match &spec.detach_keys {
-        Some(keys) => streams::detach::parse(keys)?,
-        None => DEFAULT_KEYS.to_vec(),
-    };
-    let writer = spec.stdin.then(|| session.hub.stdin()).flatten();
-    let input =
-        writer.map(|writer| AttachInput::new(writer, spec.tty.then(|| Detector::new(&keys))));
-    Ok(Attachment {
-        tty: raw,
-        output,
-        input,
-        begins_at,
-    })
+/// The command as events tell it: moby puts a blank behind one without arguments, too.
+fn command_line(spec: &ExecSpec) -> String {
+    let (command, args) = spec.args.split_first().expect("checked when it was made");
+    format!("{command} {}", args.join(" "))
 }
 
 fn check_spec(spec: &ExecSpec) -> Result<()> {

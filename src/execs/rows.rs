@@ -1,10 +1,10 @@
 //! What the ledger remembers of a session.
 
-use model::{Error, ExecEnded, ExecId, ExitStatus, Kind, Result};
+use model::{Action, Error, Event, EventKind, ExecEnded, ExecId, ExitStatus, Kind, Result};
 use state::ExecRow;
 
-use crate::Inner;
 use crate::session::Session;
+use crate::{Inner, command_line};
 
 /// The exit code of a session whose command never came to run (moby `ContainerExecStart`).
 const EXIT_CODE_NOT_RUN: u8 = 126;
@@ -22,7 +22,10 @@ impl Inner {
             spec: session.spec.clone(),
             state: session.state(),
         };
-        let written = self.tools.ledger.insert_exec(&row).await;
+        let action = Action::ExecStart(command_line(&session.spec));
+        let events = self.event(session, &action).into_iter().collect();
+        let ledger = self.tools.ledger.telling(events);
+        let written = ledger.insert_exec(&row).await;
         written.map_err(|e| match e.kind() {
             Kind::NotFound => Error::conflict(format!(
                 "container {} is being removed",
@@ -34,13 +37,36 @@ impl Inner {
 
     /// Writes what became of it. Not written is no harm: the next daemon looks for its process.
     pub(crate) async fn update_row(&self, session: &Session) {
-        let written = self
-            .tools
-            .ledger
-            .update_exec(&session.id, &session.state())
-            .await;
+        let state = session.state();
+        let end = state.ended().and_then(|ended| {
+            let code = ended.status.code().to_string();
+            let event = self.event(session, &Action::ExecDie)?;
+            Some(event.with("exitCode", code))
+        });
+        let ledger = self.tools.ledger.telling(end.into_iter().collect());
+        let written = ledger.update_exec(&session.id, &state).await;
         if let Err(e) = written {
             tracing::warn!(exec = session.id.short(), error = %e, "the ledger was not written");
+        }
+    }
+
+    /// An event of a session: one of its container's, with the session's id. None when the
+    /// container is gone.
+    fn event(&self, session: &Session, action: &Action) -> Option<Event> {
+        let container = &session.container_id;
+        let attributes = (self.tools.describe)(container)?;
+        let now = (self.tools.now)();
+        let mut event = Event::new(now, EventKind::Container, action, container.as_str());
+        event.attributes = attributes;
+        Some(event.with("execID", session.id.as_str()))
+    }
+
+    /// Tells of what is no change of its row, in its place among what else happens.
+    pub(crate) async fn tell(&self, session: &Session, action: &Action) {
+        if let Some(event) = self.event(session, action)
+            && let Err(e) = self.tools.ledger.tell_soon(vec![event]).await
+        {
+            tracing::error!(exec = session.id.short(), error = %e, "an event was not kept");
         }
     }
 

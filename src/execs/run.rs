@@ -26,11 +26,12 @@ pub(super) async fn start(
     session: &Arc<Session>,
     target: &Target,
 ) -> Result<()> {
-    let started = match execs.insert_row(session).await {
-        Ok(()) => launch(execs, session, target).await,
-        Err(e) => Err(e.into()),
-    };
-    match started {
+    if let Err(e) = execs.insert_row(session).await {
+        session.publish(ExecState::Ended(execs.never_ran(e.message())));
+        session.finish_streams().await;
+        return Err(e);
+    }
+    match launch(execs, session, target).await {
         Ok(StartedExec::Running(task)) => {
             let running = ExecRunning {
                 process: task.process(),

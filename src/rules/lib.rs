@@ -3,6 +3,7 @@
 //! Sees `model` and nothing else: no clock, no files, no tasks. Every function here is total and
 //! has its cases as tests beside it.
 
+pub mod events;
 pub mod glob;
 pub mod image_change;
 pub mod legality;
@@ -14,6 +15,7 @@ pub mod recovery;
 mod refusal;
 mod words;
 
+pub use events::EventFilter;
 pub use glob::Pattern as ReferencePattern;
 pub use legality::{Operation, Refusal, may};
 pub use list::{Candidate, Selection};

@@ -232,7 +232,7 @@ pub struct Journal {
     file: Arc<File>,
 }
 
-/// The journal's own connection to the file, opened when it is first needed.
+/// The journal's own connection to the file, opened anew when it failed.
 #[derive(Debug)]
 struct File {
     path: PathBuf,
@@ -241,10 +241,15 @@ struct File {
 
 impl Journal {
     pub(crate) fn new(path: &Path, feed: Arc<Feed>) -> Self {
-        let file = Arc::new(File {
+        let file = File {
             path: path.to_owned(),
             connection: Mutex::default(),
-        });
+        };
+        // Opened now, so that its descriptors do not have to be found on a busy day.
+        if let Err(error) = file.after(u64::MAX) {
+            tracing::warn!(%error, "the journal of events cannot be read");
+        }
+        let file = Arc::new(file);
         Self { feed, file }
     }
 

@@ -87,10 +87,17 @@ impl AttachOutput {
 }
 
 /// Input of an attachment. Dropping it is the client leaving.
-#[derive(Debug)]
 pub struct AttachInput {
     writer: StdinWriter,
     detector: Option<Detector>,
+    on_detach: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl std::fmt::Debug for AttachInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("AttachInput");
+        shown.field("writer", &self.writer).finish_non_exhaustive()
+    }
 }
 
 /// Why an input takes no more.
@@ -105,7 +112,18 @@ pub enum InputEnd {
 impl AttachInput {
     /// What is written goes to `writer`, until `detector` finds the keys.
     pub fn new(writer: StdinWriter, detector: Option<Detector>) -> Self {
-        Self { writer, detector }
+        Self {
+            writer,
+            detector,
+            on_detach: None,
+        }
+    }
+
+    /// The same, with something to be done when the keys came.
+    #[must_use]
+    pub fn on_detach(mut self, act: impl FnOnce() + Send + 'static) -> Self {
+        self.on_detach = Some(Box::new(act));
+        self
     }
 
     /// Passes bytes on; waits while the container does not read.
@@ -125,6 +143,9 @@ impl AttachInput {
             .await
             .map_err(|_| InputEnd::Closed)?;
         if detached {
+            if let Some(act) = self.on_detach.take() {
+                act();
+            }
             Err(InputEnd::Detached)
         } else {
             Ok(())

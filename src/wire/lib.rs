@@ -5,6 +5,7 @@
 //! each type; a conversion that depends on the version takes it as an argument.
 
 pub mod container;
+pub mod event;
 pub mod exec;
 pub mod image;
 pub mod system;

@@ -296,7 +296,7 @@ impl SystemInfo {
             n_goroutines: 0,
             system_time: host.system_time.map(|t| t.to_string()).unwrap_or_default(),
             logging_driver: LogDriver::default().as_str().to_owned(),
-            n_events_listener: 0,
+            n_events_listener: host.event_listeners,
             os_type: "linux".to_owned(),
             index_server_address: DOCKER_HUB.to_owned(),
             registry_config: None,
@@ -391,6 +391,7 @@ mod tests {
                 paused: 1,
                 stopped: 1,
             },
+            event_listeners: 0,
             cpu_cfs: true,
             conmon: Some(Component {
                 path: "/usr/bin/conmon".to_owned(),

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod containers;
+mod events;
 mod execs;
 mod images;
 mod info;

@@ -3,6 +3,7 @@
 //! census.
 
 mod codes;
+mod events;
 mod exec;
 mod images;
 mod many;

@@ -4,6 +4,7 @@
 mod conmon_killed;
 mod daemon_killed;
 mod disk;
+mod events;
 mod execs;
 mod ledger;
 mod logs;

@@ -9,6 +9,7 @@ pub mod census;
 mod connection;
 mod daemon;
 mod docker;
+mod events;
 mod fake;
 mod hijack;
 mod http;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use daemon::Daemon;
 pub use docker::{Docker, Output, require};
+pub use events::Events;
 pub use fake::Fakes;
 pub use hijack::Hijacked;
 pub use http::{Body, Client, Response, Streaming, query};

@@ -7,6 +7,7 @@
 )]
 
 pub mod containers;
+pub mod events;
 pub mod execs;
 pub mod images;
 pub mod not_built;
@@ -24,6 +25,7 @@ pub fn all() -> OpenApiRouter<Engine> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(system::router())
         .merge(containers::router())
+        .merge(events::router())
         .merge(execs::router())
         .merge(images::router())
         .merge(volumes::router())

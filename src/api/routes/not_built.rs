@@ -44,7 +44,6 @@ pub const NOT_BUILT: &[Endpoint] = &[
     (Method::POST, "/images/prune"),
     (Method::GET, "/distribution/{name}/json"),
     (Method::POST, "/auth"),
-    (Method::GET, "/events"),
     (Method::GET, "/system/df"),
     (Method::PUT, "/volumes/{name}"),
     (Method::POST, "/volumes/prune"),

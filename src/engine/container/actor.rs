@@ -17,7 +17,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ContainerState, Error, Intent, Kind, Result, limits};
+use model::{Action, ContainerState, Error, Intent, Kind, Result, limits};
 use rules::Operation;
 use runtime::{Ctl, Task, TaskEvent};
 use tokio::sync::mpsc;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
 use crate::container::handle::{Handle, Message, Reply};
+use crate::container::record::Unwritten;
 use crate::container::refusal::check;
 use crate::container::start::Started;
 use crate::container::{Change, ContainerView, RemoveContainer};
@@ -64,6 +65,8 @@ pub(crate) struct Starting {
     pub(crate) cancel: CancellationToken,
     /// When to give it up, once somebody wants the container gone.
     pub(crate) give_up_at: Option<Instant>,
+    /// It is the second half of a restart that a client asked for.
+    pub(crate) is_restart: bool,
 }
 
 /// What happens when the process has ended.
@@ -77,6 +80,13 @@ pub(crate) enum AfterExit {
     Restart(Reply<Change>),
     /// Remove it.
     Remove(RemoveContainer, Reply<()>),
+}
+
+impl AfterExit {
+    /// Whether it was a stop, by itself or for a restart.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::Restart(_))
+    }
 }
 
 /// A stop under way.
@@ -106,6 +116,8 @@ pub(crate) struct Actor {
     /// It is to be thawed when the job under way, a freeze perhaps, is done.
     pub(crate) thaw_due: bool,
     pub(crate) after_exit: Vec<AfterExit>,
+    /// What the ledger did not take, to be written again.
+    pub(crate) unwritten: Option<Unwritten>,
 }
 
 impl Actor {
@@ -127,6 +139,7 @@ impl Actor {
             stopping: None,
             thaw_due: false,
             after_exit: Vec::new(),
+            unwritten: None,
         }
     }
 
@@ -146,12 +159,17 @@ impl Actor {
                         return;
                     }
                 }
-                () = until(self.stopping.as_ref().and_then(|s| s.deadline)) => self.escalate(),
+                () = until(self.stopping.as_ref().and_then(|s| s.deadline)) => {
+                    self.escalate().await;
+                }
                 () = until(self.starting.as_ref().and_then(|s| s.give_up_at)) => {
                     self.give_start_up();
                 }
+                () = until(self.unwritten.as_ref().map(|u| u.again_at)) => {
+                    self.write_again().await;
+                }
                 message = self.inbox.recv() => match message {
-                    Some(message) => self.receive(message),
+                    Some(message) => self.receive(message).await,
                     None => return,
                 },
             }
@@ -164,18 +182,18 @@ impl Actor {
     }
 
     /// Signals are acted on now, the rest waits for its turn.
-    fn receive(&mut self, message: Message) {
+    async fn receive(&mut self, message: Message) {
         let busy_starting = self.starting.is_some();
         match message {
-            Message::Kill(signal, reply) if !busy_starting => self.kill(signal, reply),
+            Message::Kill(signal, reply) if !busy_starting => self.kill(signal, reply).await,
             Message::Stop(request, reply) if !busy_starting => {
-                self.stop(request, AfterExit::Answer(reply));
+                self.stop(request, AfterExit::Answer(reply)).await;
             }
             Message::Restart(request, reply) if self.task.is_some() && !busy_starting => {
-                self.stop(request, AfterExit::Restart(reply));
+                self.stop(request, AfterExit::Restart(reply)).await;
             }
             Message::Remove(request, reply) if request.force && self.task.is_some() => {
-                self.kill_for_removal(request, reply);
+                self.kill_for_removal(request, reply).await;
             }
             Message::Remove(request, reply) if self.is_being_removed() => {
                 let operation = Operation::Remove {
@@ -185,9 +203,16 @@ impl Actor {
             }
             Message::Resize(height, width, reply) => match self.ctl_for_resize() {
                 // Beside what else is to do: conmon may take its time.
-                Ok(Some(ctl)) => drop(tokio::spawn(async move {
-                    answer(reply, ctl.resize(height, width).await);
-                })),
+                Ok(Some(ctl)) => {
+                    let (engine, view) = (self.engine.clone(), self.view());
+                    tokio::spawn(async move {
+                        let resized = ctl.resize(height, width).await;
+                        if resized.is_ok() {
+                            engine.tell_resize(&view, height, width).await;
+                        }
+                        answer(reply, resized);
+                    });
+                }
                 Ok(None) => answer(reply, Ok(())),
                 Err(e) => answer(reply, Err(e)),
             },
@@ -245,8 +270,8 @@ impl Actor {
                 return;
             };
             match message {
-                Message::Start(reply) => self.begin_start(vec![reply]).await,
-                Message::StartAgain(replies) => self.begin_start(replies).await,
+                Message::Start(reply) => self.begin_start(vec![reply], false).await,
+                Message::StartAgain(replies) => self.begin_start(replies, true).await,
                 Message::Pause(reply) => self.begin_freeze(true, reply),
                 Message::Unpause(reply) => self.begin_freeze(false, reply),
                 Message::Rename(name, reply) => {
@@ -254,13 +279,13 @@ impl Actor {
                     answer(reply, result);
                 }
                 Message::Restart(_, reply) if self.task.is_none() => {
-                    self.begin_start(vec![reply]).await;
+                    self.begin_start(vec![reply], true).await;
                 }
                 Message::Remove(request, reply) if self.task.is_none() || !request.force => {
                     self.begin_remove(request, reply).await;
                 }
                 Message::Found(found) => self.take_up(*found).await,
-                message => self.receive(message),
+                message => self.receive(message).await,
             }
         }
     }
@@ -306,8 +331,9 @@ impl Actor {
     async fn conclude(&mut self, done: Done) -> bool {
         match done {
             Done::Start(started, replies) => {
-                self.starting = None;
-                self.conclude_start(*started, replies).await;
+                let was = self.starting.take();
+                let is_restart = was.is_some_and(|starting| starting.is_restart);
+                self.conclude_start(*started, replies, is_restart).await;
             }
             Done::Cleanup => self.carry_on_after_exit(),
             Done::Lost(reason) => self.lose_job(&reason).await,
@@ -346,50 +372,8 @@ impl Actor {
         self.handle
             .advance(|l| l.removal_error = Some(reason.clone()));
         let dead = ContainerState::Dead { reason };
-        drop(self.set_state(dead, intent).await);
+        drop(self.set_state(dead, intent, vec![]).await);
         self.carry_on_after_exit();
-    }
-
-    /// Writes what is about to be begun, and publishes it only when it was written: nothing is
-    /// begun otherwise, and the container stays what it was.
-    pub(crate) async fn promise(&mut self, state: ContainerState, intent: Intent) -> Result<()> {
-        let id = self.handle.id();
-        let ledger = &self.engine.ledger;
-        match ledger
-            .update_container_state(id, &state, Some(intent))
-            .await
-        {
-            // A damaged row may have lost its state; it can still be removed.
-            Err(e) if e.kind() != Kind::NotFound => return Err(e),
-            _ => {}
-        }
-        self.publish_state(state);
-        Ok(())
-    }
-
-    fn publish_state(&self, state: ContainerState) {
-        let mut view = (*self.view()).clone();
-        view.state = state;
-        self.handle.publish(view);
-    }
-
-    /// Writes the state, then publishes it. The picture follows the host even when the ledger
-    /// cannot be written: a container that runs is shown running, and recovery asks the kernel.
-    pub(crate) async fn set_state(
-        &mut self,
-        state: ContainerState,
-        intent: Option<Intent>,
-    ) -> Result<()> {
-        let written = self
-            .engine
-            .ledger
-            .update_container_state(self.handle.id(), &state, intent)
-            .await;
-        if let Err(e) = &written {
-            tracing::error!(error = %e, state = state.status(), "the ledger was not written");
-        }
-        self.publish_state(state);
-        written
     }
 
     fn ctl_for_resize(&self) -> Result<Option<Ctl>> {
@@ -411,11 +395,14 @@ impl Actor {
                 format!("Error when allocating new name: {}", e.message()),
             )
         })?;
-        if let Err(e) = self.engine.ledger.rename_container(&view.id, &name).await {
+        let old = std::mem::replace(&mut view.name, name.clone());
+        let event = self.engine.container_event(&view, &Action::Rename);
+        let event = event.with("oldName", format!("/{old}"));
+        let ledger = self.engine.ledger.telling(vec![event]);
+        if let Err(e) = ledger.rename_container(&view.id, &name).await {
             self.engine.registry.release(&name, &view.id);
             return Err(e);
         }
-        let old = std::mem::replace(&mut view.name, name);
         self.engine.registry.release(&old, &view.id);
         self.handle.publish(view);
         Ok(())

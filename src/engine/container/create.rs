@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use model::image::HealthCheck;
 use model::{
-    ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Kind, Mount, MountSource,
-    NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
+    Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, Kind, Mount,
+    MountSource, NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
@@ -100,12 +100,15 @@ impl Engine {
             )));
         }
         let new_volumes = self.new_volumes(&row.spec.mounts);
-        self.inner
-            .ledger
-            .insert_container(row.clone(), new_volumes.clone())
-            .await?;
-        self.inner.volumes.remember(new_volumes);
         let view = row::view(&self.inner, &row, &image.record.layers);
+        let mut events: Vec<Event> = new_volumes
+            .iter()
+            .map(|volume| self.inner.volume_event(&volume.name, &Action::Create))
+            .collect();
+        events.push(self.inner.container_event(&view, &Action::Create));
+        let ledger = self.inner.ledger.telling(events);
+        ledger.insert_container(row, new_volumes.clone()).await?;
+        self.inner.volumes.remember(new_volumes);
         let streams = ContainerStreams::of(&view, &self.inner.spill);
         let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);
         self.inner.registry.insert(handle.clone());

@@ -1,6 +1,6 @@
 //! The end of a container's process: record it, tell everybody, then clean up.
 
-use model::{ContainerState, Exited, Intent, Running, Timestamp, WaitOutcome};
+use model::{Action, ContainerState, Exited, Intent, Running, Timestamp, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
@@ -28,7 +28,7 @@ impl Actor {
                 ..running.clone()
             });
             // A failed write was logged; recovery finds conmon gone by itself.
-            drop(self.set_state(state, None).await);
+            drop(self.set_state(state, None, vec![]).await);
         }
     }
 
@@ -48,7 +48,11 @@ impl Actor {
         self.stopping = None;
         self.thaw_due = false;
         self.task = None;
-        let recorded = self.set_state(state, intent).await.is_ok();
+        let mut events = self.engine.exit_events(&view, &state);
+        if self.after_exit.iter().any(AfterExit::is_stop) {
+            events.push(self.event(&Action::Stop));
+        }
+        let recorded = self.set_state(state, intent, events).await.is_ok();
         tracing::info!(status = ?report.status, oom_killed = report.oom_killed, "exited");
         self.handle
             .advance(|l| record_code(l, report.status.code()));
@@ -69,11 +73,15 @@ impl Actor {
         if !matches!(self.view().state, ContainerState::Lost { .. }) {
             return;
         }
-        let Found { state, task } = found;
+        let Found {
+            state,
+            task,
+            events,
+        } = found;
         let auto_remove = self.view().spec.auto_remove && task.is_none();
         let intent = auto_remove.then_some(Intent::Removing { volumes: true });
         let exited = state.exited().map(|e| e.status.code());
-        let recorded = self.set_state(state, intent).await.is_ok();
+        let recorded = self.set_state(state, intent, events).await.is_ok();
         match task {
             Some(task) => {
                 self.handle.streams.resume(&task.attach_socket());

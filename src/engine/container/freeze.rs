@@ -1,7 +1,7 @@
 //! Freezing and thawing: a call of the runtime, one after the other with the container's other
 //! work.
 
-use model::{ContainerState, Result};
+use model::{Action, ContainerState, Result};
 use rules::Operation;
 
 use crate::container::actor::{Actor, Done, answer};
@@ -60,7 +60,12 @@ impl Actor {
                 paused: now,
                 ..running.clone()
             });
-            self.set_state(state, None).await?;
+            let action = match now {
+                true => Action::Pause,
+                false => Action::Unpause,
+            };
+            let event = self.event(&action);
+            self.set_state(state, None, vec![event]).await?;
         }
         let thaw_due = std::mem::take(&mut self.thaw_due);
         if paused && now && (self.stopping.is_some() || thaw_due) {

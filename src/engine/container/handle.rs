@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use model::{ContainerId, ContainerName, ContainerState, Error, Kind, Result, Signal};
+use model::{ContainerId, ContainerName, ContainerState, Error, Event, Kind, Result, Signal};
 use runtime::Task;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,6 +18,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
 pub(crate) struct Found {
     pub(crate) state: ContainerState,
     pub(crate) task: Option<Box<Task>>,
+    /// What is to be told of it.
+    pub(crate) events: Vec<Event>,
 }
 
 /// What can be asked of a container's task.

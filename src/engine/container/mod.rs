@@ -8,6 +8,7 @@
 //! | `create` | from a request to a row and a task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `exit`, `remove` | what the task does |
+//! | `record` | what the task writes and tells |
 //! | `mounts`, `row` | translations between rooms |
 //! | `wait` | the exit status as a value that outlives the container |
 
@@ -21,6 +22,7 @@ mod mounts;
 mod operations;
 mod platform;
 mod prune;
+mod record;
 mod refusal;
 mod registry;
 mod remove;

@@ -1,6 +1,6 @@
 //! Pruning: removing every stopped container that the filters select.
 
-use model::{ContainerState, Filters, Kind, Result};
+use model::{Action, ContainerState, Event, EventKind, Filters, Kind, Result};
 
 use crate::Engine;
 use crate::container::{ContainerView, Pruned, RemoveContainer};
@@ -51,6 +51,10 @@ impl Engine {
                 Err(e) => tracing::warn!(id = view.id.short(), error = %e, "not pruned"),
             }
         }
+        let reclaimed = pruned.space_reclaimed_bytes.to_string();
+        let now = (self.inner.host.now)();
+        let event = Event::new(now, EventKind::Container, &Action::Prune, "");
+        self.inner.tell(event.with("reclaimed", reclaimed)).await;
         Ok(pruned)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use model::{ContainerState, Error, Intent, Kind, MountSource, Result, VolumeName};
+use model::{Action, ContainerState, Error, Event, Intent, Kind, MountSource, Result, VolumeName};
 use rules::Operation;
 
 use crate::Inner;
@@ -74,7 +74,7 @@ impl Actor {
                     reason: e.message().to_owned(),
                 };
                 // The intent stays: the next daemon tries again.
-                drop(self.set_state(dead, Some(intent)).await);
+                drop(self.set_state(dead, Some(intent), vec![]).await);
                 self.handle
                     .advance(|l| l.removal_error = Some(e.message().to_owned()));
             }
@@ -121,7 +121,13 @@ impl Inner {
                 .collect::<Result<Vec<_>>>()
         })
         .await?;
-        match self.ledger.delete_container(&view.id, names.clone()).await {
+        let mut events: Vec<Event> = names
+            .iter()
+            .map(|name| self.volume_event(name, &Action::Destroy))
+            .collect();
+        events.push(self.container_event(view, &Action::Destroy));
+        let ledger = self.ledger.telling(events);
+        match ledger.delete_container(&view.id, names.clone()).await {
             Err(e) if e.kind() != Kind::NotFound => return Err(e),
             _ => {}
         }

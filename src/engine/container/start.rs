@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use model::{ContainerState, Error, Intent, Result, Running, StartFailure, WaitOutcome};
+use model::{Action, ContainerState, Error, Intent, Result, Running, StartFailure, WaitOutcome};
 use rules::Operation;
 use runtime::{CreateTask, RuntimeName, StartError, Task};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ const EXIT_CODE_DAEMON: u8 = 125;
 
 impl Actor {
     /// Begins a start.
-    pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>) {
+    pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>, is_restart: bool) {
         let view = self.view();
         let begun = match check(&view, Operation::Start) {
             Ok(()) => self.promise_start(view.state.clone()).await,
@@ -50,6 +50,7 @@ impl Actor {
         self.starting = Some(Starting {
             cancel: cancel.clone(),
             give_up_at: None,
+            is_restart,
         });
         let (engine, handle) = (self.engine.clone(), self.handle.clone());
         self.begin(async move {
@@ -73,7 +74,12 @@ impl Actor {
     }
 
     /// Takes a finished start in.
-    pub(crate) async fn conclude_start(&mut self, started: Started, replies: Vec<Reply<Change>>) {
+    pub(crate) async fn conclude_start(
+        &mut self,
+        started: Started,
+        replies: Vec<Reply<Change>>,
+        is_restart: bool,
+    ) {
         let result = match started.result {
             Ok((task, running)) => {
                 let watcher = self.engine.runtimes.watcher();
@@ -81,7 +87,15 @@ impl Actor {
                 self.task = Some(task);
                 // Not written is no harm, and was logged: it runs, and the intent to start it is
                 // in the ledger, so the next daemon finds it by asking the runtime.
-                drop(self.set_state(ContainerState::Running(running), None).await);
+                let mut events = self.engine.mount_events(&self.view());
+                events.push(self.event(&Action::Start));
+                if is_restart {
+                    events.push(self.event(&Action::Restart));
+                }
+                drop(
+                    self.set_state(ContainerState::Running(running), None, events)
+                        .await,
+                );
                 self.engine.watch_log_space();
                 self.handle.advance(|l| l.running = true);
                 tracing::info!("started");
@@ -119,7 +133,7 @@ impl Actor {
         // `--rm` takes what never started, too (moby `containerStart`).
         let removing = self.view().spec.auto_remove;
         let intent = removing.then_some(Intent::Removing { volumes: true });
-        drop(self.set_state(state, intent).await);
+        drop(self.set_state(state, intent, vec![]).await);
         if removing {
             self.after_exit.push(auto_removal());
             self.carry_on_after_exit();

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::{Error, Kind, Result, Signal, limits};
+use model::{Action, Error, Kind, Result, Signal, limits};
 use rules::Operation;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::container::{RemoveContainer, StopContainer};
 impl Actor {
     /// Sends one signal. SIGKILL is answered when the container has ended (moby
     /// `containerKill`), so that it can be removed at once; the others as soon as they are sent.
-    pub(crate) fn kill(&mut self, signal: Signal, reply: Reply<()>) {
+    pub(crate) async fn kill(&mut self, signal: Signal, reply: Reply<()>) {
         let view = self.view();
         if let Err(e) = check(&view, Operation::Kill) {
             answer(reply, Err(e));
@@ -26,11 +26,11 @@ impl Actor {
         if signal == Signal::KILL {
             if let Some(then) = self.place_after_exit(AfterExit::Killed(reply)) {
                 self.after_exit.push(then);
-                self.kill_now();
+                self.kill_now().await;
             }
             return;
         }
-        let sent = self.signal(signal);
+        let sent = self.send_signal(signal).await;
         // A signal that is meant to end it must reach it (moby `killWithSignal`).
         if sent.is_ok() && signal == view.spec.stop_signal {
             self.thaw_to_stop();
@@ -39,7 +39,7 @@ impl Actor {
     }
 
     /// Begins a stop, or joins the one under way: the earlier deadline wins.
-    pub(crate) fn stop(&mut self, request: StopContainer, then: AfterExit) {
+    pub(crate) async fn stop(&mut self, request: StopContainer, then: AfterExit) {
         let operation = match then {
             AfterExit::Restart(_) => Operation::Restart,
             _ => Operation::Stop,
@@ -60,13 +60,13 @@ impl Actor {
             .unwrap_or(default_s);
         self.after_exit.push(then);
         if grace_s == 0 || signal == Signal::KILL {
-            self.kill_now();
+            self.kill_now().await;
             return;
         }
         // A negative grace waits for ever (Docker's -1).
         let grace = u64::try_from(grace_s).ok().map(Duration::from_secs);
         let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
-        if let Err(e) = self.signal(signal) {
+        if let Err(e) = self.send_signal(signal).await {
             tracing::warn!(error = %e, "the stop signal could not be sent");
         }
         self.thaw_to_stop();
@@ -86,7 +86,7 @@ impl Actor {
     }
 
     /// The grace is over, or SIGKILL did not help.
-    pub(crate) fn escalate(&mut self) {
+    pub(crate) async fn escalate(&mut self) {
         if let Some(stopping) = self.stopping.as_mut().filter(|s| s.killed) {
             if self.task.as_ref().is_some_and(runtime::Task::has_ended) {
                 // It did end; only conmon's word for it is still to come, or to be given up.
@@ -107,11 +107,11 @@ impl Actor {
             }
             return;
         }
-        self.kill_now();
+        self.kill_now().await;
     }
 
     /// Kills, then removes once the exit was seen.
-    pub(crate) fn kill_for_removal(&mut self, request: RemoveContainer, reply: Reply<()>) {
+    pub(crate) async fn kill_for_removal(&mut self, request: RemoveContainer, reply: Reply<()>) {
         if let Err(e) = check(&self.view(), Operation::Remove { force: true }) {
             answer(reply, Err(e));
             return;
@@ -120,7 +120,7 @@ impl Actor {
             return;
         };
         self.after_exit.push(then);
-        self.kill_now();
+        self.kill_now().await;
     }
 
     /// Gives `then` back when there is a place among those who wait for the exit; stops without
@@ -133,8 +133,8 @@ impl Actor {
         None
     }
 
-    fn kill_now(&mut self) {
-        if let Err(e) = self.signal(Signal::KILL) {
+    async fn kill_now(&mut self) {
+        if let Err(e) = self.send_signal(Signal::KILL).await {
             tracing::warn!(error = %e, "SIGKILL could not be sent");
         }
         self.thaw_to_stop();
@@ -155,6 +155,15 @@ impl Actor {
         } else if self.view().state.running().is_some_and(|r| r.paused) {
             self.begin_thaw();
         }
+    }
+
+    /// Sends a signal and tells of it.
+    async fn send_signal(&self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        let event = self.event(&Action::Kill);
+        self.tell(event.with("signal", signal.number().to_string()))
+            .await;
+        Ok(())
     }
 
     /// Through the pidfd. Without a pid namespace of its own the container's other processes

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{Error, Result, limits};
+use model::{Action, Error, Result, limits};
 use rules::Operation;
 use sys::spawn::Program;
 
@@ -65,7 +65,10 @@ impl Engine {
                 limits::PS_OUTPUT_BYTES_MAX
             )));
         }
-        select(&String::from_utf8_lossy(&finished.stdout), &pids)
+        let table = select(&String::from_utf8_lossy(&finished.stdout), &pids)?;
+        let event = self.inner.container_event(&view, &Action::Top);
+        self.inner.tell(event).await;
+        Ok(table)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Importing a root file system as an image of one layer.
 
-use model::{ImageConfig, Result};
+use model::{Action, ImageConfig, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
@@ -55,7 +55,7 @@ impl Engine {
             .read_upload(tar, move |tar| store.import(tar, config, &comment, created))
             .await?;
         image.references.extend(request.reference);
-        let (id, _) = self.keep(image).await?;
+        let (id, _) = self.keep(image, Action::Import).await?;
         steps.send(Progress::Status(id.to_string())).await;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Loading archives: the bytes are applied while they arrive, the rows are written when whole.
 
 use images::LoadedImage;
-use model::{Digest, Error, Reference, Result};
+use model::{Action, Digest, Error, Reference, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
@@ -47,7 +47,7 @@ impl Engine {
             return Err(Error::invalid("the archive holds no image"));
         }
         for image in loaded {
-            let (id, references) = self.keep(image).await?;
+            let (id, references) = self.keep(image, Action::Load).await?;
             for reference in &references {
                 let told = format!("Loaded image: {}\n", reference.familiar());
                 steps.send(Progress::Text(told)).await;
@@ -61,18 +61,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes an image's record and names; its lease keeps its bytes until then.
-    pub(super) async fn keep(&self, image: LoadedImage) -> Result<(Digest, Vec<Reference>)> {
+    /// Writes an image's record and names, and tells how it came; its lease keeps its bytes until
+    /// then.
+    pub(super) async fn keep(
+        &self,
+        image: LoadedImage,
+        how: Action,
+    ) -> Result<(Digest, Vec<Reference>)> {
         let LoadedImage {
             record,
             references,
             lease,
         } = image;
         let _gate = self.inner.images.gate().await;
-        self.inner
-            .ledger
-            .put_image(&record, references.clone())
-            .await?;
+        let event = |name: &str, action| self.inner.image_event(&record, name, action);
+        let mut events = Vec::new();
+        // As Docker does: the names of an import are told, those of an archive are not.
+        if how == Action::Import {
+            let names = references.iter().map(Reference::familiar);
+            events.extend(names.map(|name| event(&name, &Action::Tag)));
+        }
+        events.push(event(record.id.as_str(), &how));
+        let ledger = self.inner.ledger.telling(events);
+        ledger.put_image(&record, references.clone()).await?;
         let id = record.id.clone();
         self.inner.images.index.insert(record, &references);
         drop(lease);

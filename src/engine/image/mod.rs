@@ -13,7 +13,7 @@ mod upload;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::{Digest, Filters, ImageRecord, Reference, Result};
+use model::{Action, Digest, Filters, ImageRecord, Reference, Result};
 
 use crate::Engine;
 pub(crate) use index::ImageIndex;
@@ -123,7 +123,11 @@ impl Engine {
         crate::to_the_end(async move {
             let _gate = engine.inner.images.gate().await;
             let image = engine.image(&reference)?;
-            engine.inner.ledger.tag(&target, &image.record.id).await?;
+            let event = engine
+                .inner
+                .image_event(&image.record, &target.familiar(), &Action::Tag);
+            let ledger = engine.inner.ledger.telling(vec![event]);
+            ledger.tag(&target, &image.record.id).await?;
             engine.inner.images.index.tag(target, &image.record.id);
             Ok(())
         })

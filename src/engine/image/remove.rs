@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Digest, Error, Reference, Result};
+use model::{Action, Digest, Error, Reference, Result};
 
 use crate::image::{ImageView, RemovedReference};
 use crate::{Engine, Inner};
@@ -48,7 +48,7 @@ impl Engine {
         let mut removed = Vec::new();
         match named {
             Some(name) if image.references.len() > 1 => {
-                self.untag(&name, &mut removed).await?;
+                self.untag(&image, &name, &mut removed).await?;
                 return Ok(removed);
             }
             // Docker quotes what the client wrote.
@@ -63,7 +63,7 @@ impl Engine {
             None => self.check_unused(&image, "", force)?,
         }
         for name in &image.references {
-            self.untag(name, &mut removed).await?;
+            self.untag(&image, name, &mut removed).await?;
         }
         if image.containers == 0 {
             self.delete(&image.record.id, &mut removed).await?;
@@ -71,8 +71,17 @@ impl Engine {
         Ok(removed)
     }
 
-    async fn untag(&self, name: &Reference, removed: &mut Vec<RemovedReference>) -> Result<()> {
-        self.inner.ledger.untag(name).await?;
+    async fn untag(
+        &self,
+        image: &ImageView,
+        name: &Reference,
+        removed: &mut Vec<RemovedReference>,
+    ) -> Result<()> {
+        let record = &image.record;
+        let event = self
+            .inner
+            .image_event(record, record.id.as_str(), &Action::Untag);
+        self.inner.ledger.telling(vec![event]).untag(name).await?;
         self.inner.images.index.untag(name);
         removed.push(RemovedReference::Untagged(name.familiar()));
         Ok(())
@@ -80,7 +89,11 @@ impl Engine {
 
     async fn delete(&self, id: &Digest, removed: &mut Vec<RemovedReference>) -> Result<()> {
         let record = self.inner.images.index.record(id);
-        self.inner.ledger.delete_image(id).await?;
+        let event = self
+            .inner
+            .bare_image_event(id, id.as_str(), &Action::Delete);
+        let ledger = self.inner.ledger.telling(vec![event]);
+        ledger.delete_image(id).await?;
         self.inner.images.index.remove(id);
         removed.push(RemovedReference::Deleted(id.clone()));
         for layer in record.iter().flat_map(|r| r.layers.iter().rev()) {

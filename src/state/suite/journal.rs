@@ -124,7 +124,7 @@ async fn the_oldest_go_and_who_asks_for_them_is_told() {
     let fixture = Fixture::new();
     let (ledger, _) = fixture.open();
     ledger.tell(vec![event("first")]).await.unwrap();
-    for n in 0..2 * limits::EVENTS_BYTES_MAX >> 20 {
+    for n in 0..limits::EVENTS_BYTES_MAX >> 19 {
         ledger.tell(vec![large(&n.to_string())]).await.unwrap();
     }
     let gone = ledger.journal().after(0).await.unwrap_err();

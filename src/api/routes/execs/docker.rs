@@ -55,7 +55,7 @@ async fn create(
     if version < CONSOLE_SIZE_SINCE {
         config.console_size = None;
     }
-    let id = engine.create_exec(&name, config.into_spec())?;
+    let id = engine.create_exec(&name, config.into_spec()).await?;
     let id = id.to_string();
     Ok(reply::json_with_status(
         StatusCode::CREATED,

@@ -14,8 +14,9 @@ const ENDPOINTS: &str = include_str!("endpoints.tsv");
 const ELSEWHERE: [&str; 3] = ["POST /session", "POST /grpc", "OPTIONS /{any}"];
 
 /// Ours, not Docker's.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "GET /openapi.json",
+    "GET /moored/events",
     "GET /moored/containers/{id}/execs",
     "POST /moored/exec/{id}/attach",
     "POST /moored/exec/{id}/wait",
