@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::container::actor::{Actor, Done};
 use crate::container::handle::{Found, Handle};
-use crate::container::{ContainerView, auto_removal, exited_state, row};
+use crate::container::{ContainerView, auto_removal, exited_data, policy, row};
 use crate::streams::ContainerStreams;
 use crate::{Engine, Inner};
 
@@ -64,18 +64,25 @@ impl Engine {
                 let left = ended && self.inner.runtimes.has_run_files(&row.id);
                 let mut actor = self.revive(&row, &layers, None);
                 actor.cleanup_due = left.then_some(true);
+                actor.resume_policy(false);
                 self.start_task(actor, &row);
             }
             Outcome::Now(Found {
                 state,
                 task,
                 events,
+                restart_count,
+                again,
+                by_request,
             }) => {
+                row.restart_count = restart_count;
                 let written = self.write_found(&row, &state, events).await;
                 row.state = state;
                 let over = row.state.exited().is_some();
                 let mut actor = self.revive(&row, &layers, task);
                 actor.cleanup_due = over.then_some(written);
+                actor.ends_by_request = by_request;
+                actor.resume_policy(again);
                 self.start_task(actor, &row);
             }
             Outcome::Unknown(reason) => {
@@ -100,9 +107,25 @@ impl Engine {
         let inner = &self.inner;
         let found = match plan {
             Recovery::Keep => return Outcome::AsWritten,
-            Recovery::Adopt { init, monitor } => self.adopt(view, Some(init), monitor).await,
-            Recovery::EndedWithHost => Ok(ended_with_host(&view.state, (inner.host.now)())),
-            Recovery::ResolveStart => self.resolve_start(view).await,
+            Recovery::Adopt {
+                init,
+                monitor,
+                by_request,
+            } => {
+                let found = self.adopt(view, Some(init), monitor).await;
+                found.map(|found| Found {
+                    by_request,
+                    ..found
+                })
+            }
+            Recovery::EndedWithHost { by_request } => Ok(Found {
+                by_request,
+                ..ended_with_host(&view.state, (inner.host.now)())
+            }),
+            Recovery::ResolveStart { again } => {
+                let found = self.resolve_start(view).await;
+                found.map(|found| Found { again, ..found })
+            }
             Recovery::UndoStart => {
                 inner.undo_start(view).await;
                 Ok(at_rest(view.state.clone()))
@@ -112,6 +135,7 @@ impl Engine {
         match found {
             Ok(mut found) => {
                 found.events = inner.found_events(view, &found.state);
+                follow_policy(view, &mut found);
                 Outcome::Now(found)
             }
             Err(e) => Outcome::Unknown(e.to_string()),
@@ -150,7 +174,8 @@ impl Engine {
             return true;
         }
         let ledger = self.inner.ledger.telling(events);
-        let update = ledger.update_container_state(&row.id, state, intent).await;
+        let update = ledger.update_container_state(&row.id, state, intent, row.restart_count);
+        let update = update.await;
         update
             .inspect_err(|e| {
                 tracing::error!(id = row.id.short(), error = %e, "the ledger was not written");
@@ -247,15 +272,15 @@ impl Engine {
                     paused: paused.unwrap_or(false),
                 };
                 Ok(Found {
-                    state: ContainerState::Running(running),
                     task: Some(task),
-                    events: Vec::new(),
+                    ..at_rest(ContainerState::Running(running))
                 })
             }
             Adopted::Exited(report) => {
                 let before = view.state.running();
                 let started_at = before.map_or(report.finished_at, |r| r.started_at);
-                Ok(at_rest(exited_state(&report, started_at, before)))
+                let exited = exited_data(&report, started_at, before);
+                Ok(at_rest(ContainerState::Exited(exited)))
             }
         }
     }
@@ -303,7 +328,23 @@ fn ended_with_host(state: &ContainerState, now: Timestamp) -> Found {
         finished_at: now,
         oom_killed: false,
         error,
+        by_request: false,
     }))
+}
+
+/// An end that is news may be followed by another start.
+fn follow_policy(view: &ContainerView, found: &mut Found) {
+    found.restart_count = view.restart_count;
+    if let ContainerState::Exited(last) = &found.state
+        && view.state.exited() != Some(last)
+    {
+        let last = Exited {
+            by_request: found.by_request,
+            ..last.clone()
+        };
+        let delay = policy::delay_of(&view.state);
+        (found.state, found.restart_count) = policy::after_exit(view, last, delay);
+    }
 }
 
 /// A state without a process.
@@ -312,6 +353,9 @@ fn at_rest(state: ContainerState) -> Found {
         state,
         task: None,
         events: Vec::new(),
+        restart_count: 0,
+        again: false,
+        by_request: false,
     }
 }
 

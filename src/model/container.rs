@@ -103,7 +103,7 @@ pub struct ContainerSpec {
     pub log: LogConfig,
     /// Remove the container when it exits.
     pub auto_remove: bool,
-    /// What to do when it exits. Only `No` is acted on yet; `api` refuses the others.
+    /// What to do when it exits.
     pub restart_policy: RestartPolicy,
     /// OCI annotations.
     pub annotations: BTreeMap<String, String>,

@@ -47,5 +47,5 @@ pub use process::{Pid, ProcessRef};
 pub use reference::Reference;
 pub use resources::{Device, Resources, Ulimit};
 pub use signal::Signal;
-pub use state::{ContainerState, Exited, Intent, Running, StartFailure};
+pub use state::{ContainerState, Exited, Intent, Restarting, Running, StartFailure};
 pub use volume::VolumeRecord;

@@ -6,6 +6,7 @@
 //!               ^  |            |  ^ pause/unpause   |      | start
 //!               |  +-- failed --+  +--> (paused)     |      +--> Running
 //!               |      start: stays Created, with the failure
+//!               |                         Exited instead: Restarting, with a policy --> Running
 //!               +-- any of them: remove --> Removing --> (row deleted)
 //!                                           Dead: removal failed, reason kept
 //!                                           Lost: nobody knows whether it runs; asked again
@@ -31,6 +32,8 @@ pub enum ContainerState {
     Running(Running),
     /// Its first process has ended.
     Exited(Exited),
+    /// Its first process has ended, and its restart policy starts it again when the pause is over.
+    Restarting(Restarting),
     /// Being removed: no operation but another remove is legal.
     Removing,
     /// A removal failed half-way: it can only be removed again.
@@ -72,6 +75,18 @@ pub struct Exited {
     pub oom_killed: bool,
     /// For `State.Error`; empty when there is nothing to say.
     pub error: String,
+    /// A client had asked for it, by stop or kill.
+    #[serde(default)]
+    pub by_request: bool,
+}
+
+/// A container between two runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restarting {
+    /// How the last run ended.
+    pub last: Exited,
+    /// The pause from then to the next start.
+    pub delay_ms: u64,
 }
 
 /// What had been begun on a container: written before the first effect on the host, cleared with
@@ -80,6 +95,11 @@ pub struct Exited {
 pub enum Intent {
     /// Mounting, creating and starting it.
     Starting,
+    /// The same, for a client who asked for a restart: its stop is done.
+    Restarting,
+    /// A client wants it ended: it was or will be sent a signal, and no policy starts it again.
+    /// Written only where there is a policy.
+    Stopping,
     /// Removing it.
     Removing {
         /// Its anonymous volumes too.
@@ -104,9 +124,15 @@ impl ContainerState {
             Self::Running(r) if r.paused => "paused",
             Self::Running(_) => "running",
             Self::Exited(_) => "exited",
+            Self::Restarting(_) => "restarting",
             Self::Removing => "removing",
             Self::Dead { .. } | Self::Lost { .. } => "dead",
         }
+    }
+
+    /// Whether clients are to see it as running: its process lives, or will again by itself.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Running(_) | Self::Restarting(_))
     }
 
     /// The running data, paused or not.
@@ -117,10 +143,11 @@ impl ContainerState {
         }
     }
 
-    /// The exit data.
+    /// How the last run ended, when it does not run now.
     pub fn exited(&self) -> Option<&Exited> {
         match self {
             Self::Exited(e) => Some(e),
+            Self::Restarting(r) => Some(&r.last),
             _ => None,
         }
     }

@@ -59,6 +59,10 @@ pub enum Refusal {
     BeingRemoved,
     /// Its removal failed: only another one is left.
     Dead,
+    /// It is between two runs.
+    Restarting,
+    /// It is between two runs, and removal was not forced.
+    StillRestarting,
     /// Nobody knows whether it runs: only a forced removal is left.
     Lost,
 }
@@ -68,7 +72,7 @@ pub enum Refusal {
 /// # Errors
 /// The reason when it is not.
 pub fn may(state: &ContainerState, operation: Operation) -> Result<(), Refusal> {
-    use ContainerState::{Created, Dead, Exited, Lost, Removing, Running};
+    use ContainerState::{Created, Dead, Exited, Lost, Removing, Restarting, Running};
     match (state, operation) {
         (Removing, Operation::Remove { .. }) => Err(Refusal::BeingRemoved),
         (Removing, _) => Err(Refusal::BeingRemoved),
@@ -77,6 +81,7 @@ pub fn may(state: &ContainerState, operation: Operation) -> Result<(), Refusal> 
         (Lost { .. }, Operation::Remove { force: true } | Operation::Rename) => Ok(()),
         (Lost { .. }, _) => Err(Refusal::Lost),
         (Running(r), operation) => may_while_running(r.paused, operation),
+        (Restarting(_), operation) => may_while_restarting(operation),
         (Created { .. } | Exited(_), operation) => may_while_stopped(operation),
     }
 }
@@ -99,6 +104,25 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         | Operation::Top
         | Operation::Attach
         | Operation::Exec
+        | Operation::Rename
+        | Operation::Remove { .. } => Ok(()),
+    }
+}
+
+/// To clients it runs, but for what needs a process (moby `container.State`).
+fn may_while_restarting(operation: Operation) -> Result<(), Refusal> {
+    match operation {
+        Operation::Start => Err(Refusal::AlreadyRunning),
+        Operation::Remove { force: false } => Err(Refusal::StillRestarting),
+        Operation::Pause
+        | Operation::Unpause
+        | Operation::Resize
+        | Operation::Top
+        | Operation::Attach
+        | Operation::Exec => Err(Refusal::Restarting),
+        Operation::Stop
+        | Operation::Restart
+        | Operation::Kill
         | Operation::Rename
         | Operation::Remove { .. } => Ok(()),
     }
@@ -148,7 +172,31 @@ mod tests {
             finished_at: Timestamp::UNIX_EPOCH,
             oom_killed: false,
             error: String::new(),
+            by_request: false,
         })
+    }
+
+    fn restarting() -> ContainerState {
+        let last = exited().exited().unwrap().clone();
+        ContainerState::Restarting(model::Restarting {
+            last,
+            delay_ms: 100,
+        })
+    }
+
+    #[test]
+    fn between_two_runs_it_can_be_stopped_and_waited_for() {
+        let may = |operation| may(&restarting(), operation);
+        assert_eq!(may(Operation::Start), Err(Refusal::AlreadyRunning));
+        for operation in [Operation::Stop, Operation::Kill, Operation::Restart] {
+            assert_eq!(may(operation), Ok(()));
+        }
+        for operation in [Operation::Exec, Operation::Attach, Operation::Pause] {
+            assert_eq!(may(operation), Err(Refusal::Restarting));
+        }
+        let remove = |force| may(Operation::Remove { force });
+        assert_eq!(remove(false), Err(Refusal::StillRestarting));
+        assert_eq!(remove(true), Ok(()));
     }
 
     #[test]
@@ -199,6 +247,7 @@ mod tests {
             Just(running(false)),
             Just(running(true)),
             Just(exited()),
+            Just(restarting()),
             Just(ContainerState::Removing),
             Just(ContainerState::Dead {
                 reason: String::new()
@@ -237,7 +286,11 @@ mod tests {
                 Operation::Kill | Operation::Pause | Operation::Unpause | Operation::Resize
                     | Operation::Top | Operation::Stop | Operation::Exec
             );
-            if needs_process && state.running().is_none() {
+            // A start that is to come can be called off.
+            let has_one = state.running().is_some()
+                || (matches!(state, ContainerState::Restarting(_))
+                    && matches!(operation, Operation::Kill | Operation::Stop));
+            if needs_process && !has_one {
                 prop_assert!(verdict.is_err());
             }
             if operation == (Operation::Remove { force: true }) {

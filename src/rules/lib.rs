@@ -13,6 +13,7 @@ pub mod merge;
 pub mod pattern;
 pub mod recovery;
 mod refusal;
+pub mod restart;
 mod words;
 
 pub use events::EventFilter;
@@ -23,3 +24,4 @@ pub use made_up::made_up_name;
 pub use pattern::Patterns;
 pub use recovery::{Recovery, plan_recovery};
 pub use refusal::{Asked, check};
+pub use restart::{RunEnd, next_delay, starts_again, starts_with_daemon};

@@ -17,12 +17,20 @@ pub enum Recovery {
         init: ProcessRef,
         /// Its conmon.
         monitor: Option<ProcessRef>,
+        /// A client had asked for its end.
+        by_request: bool,
     },
     /// The host was restarted: it has ended, and nobody saw how.
-    EndedWithHost,
+    EndedWithHost {
+        /// A client had asked for its end.
+        by_request: bool,
+    },
     /// A start was under way on this boot: ask the runtime whether it came to run; undo it
     /// otherwise.
-    ResolveStart,
+    ResolveStart {
+        /// And begin anew: a client asked for a restart, and was not told that it failed.
+        again: bool,
+    },
     /// A start was under way when the host went down: take its leftovers away.
     UndoStart,
     /// A removal was under way: finish it.
@@ -34,22 +42,28 @@ pub enum Recovery {
 
 /// The plan for one container. `same_boot` is whether the stored boot_id is the kernel's.
 pub fn plan_recovery(state: &ContainerState, intent: Option<Intent>, same_boot: bool) -> Recovery {
+    let by_request = intent == Some(Intent::Stopping);
     match (intent, state) {
         (Some(Intent::Removing { volumes }), _) => Recovery::FinishRemoval { volumes },
-        (None | Some(Intent::Starting), ContainerState::Running(r)) if same_boot => {
-            Recovery::Adopt {
-                init: r.init,
-                monitor: r.monitor,
+        // Whatever was begun on it.
+        (_, ContainerState::Running(r)) if same_boot => Recovery::Adopt {
+            init: r.init,
+            monitor: r.monitor,
+            by_request,
+        },
+        (_, ContainerState::Running(_)) => Recovery::EndedWithHost { by_request },
+        (Some(intent @ (Intent::Starting | Intent::Restarting)), _) if same_boot => {
+            Recovery::ResolveStart {
+                again: intent == Intent::Restarting,
             }
         }
-        (_, ContainerState::Running(_)) => Recovery::EndedWithHost,
-        (Some(Intent::Starting), _) if same_boot => Recovery::ResolveStart,
-        (Some(Intent::Starting), _) => Recovery::UndoStart,
-        (None, ContainerState::Removing) => Recovery::FinishRemoval { volumes: false },
+        (Some(Intent::Starting | Intent::Restarting), _) => Recovery::UndoStart,
+        (_, ContainerState::Removing) => Recovery::FinishRemoval { volumes: false },
         (
-            None,
+            None | Some(Intent::Stopping),
             ContainerState::Created { .. }
             | ContainerState::Exited(_)
+            | ContainerState::Restarting(_)
             | ContainerState::Dead { .. }
             | ContainerState::Lost { .. },
         ) => Recovery::Keep,
@@ -83,19 +97,23 @@ mod tests {
             plan_recovery(&running(), None, true),
             Recovery::Adopt { .. }
         ));
-        assert_eq!(
-            plan_recovery(&running(), None, false),
-            Recovery::EndedWithHost
-        );
+        for (intent, by_request) in [(None, false), (Some(Intent::Stopping), true)] {
+            assert_eq!(
+                plan_recovery(&running(), intent, false),
+                Recovery::EndedWithHost { by_request }
+            );
+        }
     }
 
     #[test]
     fn a_start_cut_short_is_asked_about_or_undone() {
         let starting = Some(Intent::Starting);
-        assert_eq!(
-            plan_recovery(&CREATED, starting, true),
-            Recovery::ResolveStart
-        );
+        for (intent, again) in [(Intent::Starting, false), (Intent::Restarting, true)] {
+            assert_eq!(
+                plan_recovery(&CREATED, Some(intent), true),
+                Recovery::ResolveStart { again }
+            );
+        }
         assert_eq!(
             plan_recovery(&CREATED, starting, false),
             Recovery::UndoStart

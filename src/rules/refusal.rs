@@ -62,6 +62,16 @@ fn explain(asked: &Asked<'_>, operation: Operation, refusal: Refusal) -> Error {
             "container is marked for removal and cannot be {}",
             participle(operation)
         )),
+        Refusal::Restarting if operation == Operation::Attach => Error::conflict(format!(
+            "container {gave} is restarting, wait until the container is running"
+        )),
+        Refusal::Restarting => Error::conflict(format!(
+            "Container {id} is restarting, wait until the container is running"
+        )),
+        Refusal::StillRestarting => Error::conflict(format!(
+            "cannot remove container \"/{name}\": container is restarting: stop the container \
+             before removing or force remove"
+        )),
         Refusal::Dead => {
             let reason = match asked.state {
                 ContainerState::Dead { reason } => reason.as_str(),

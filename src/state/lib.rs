@@ -141,12 +141,14 @@ impl Ledger {
             .context(format_args!("keeping container {}", row.id))
     }
 
-    /// Replaces a container's state and intent: the frequent write, small whatever the container.
+    /// Replaces a container's state, intent and count of restarts: the frequent write, small
+    /// whatever the container.
     pub async fn update_container_state(
         &self,
         id: &ContainerId,
         state: &ContainerState,
         intent: Option<Intent>,
+        restart_count: u32,
     ) -> Result<()> {
         let key = id.as_str().to_owned();
         let state = row::to_json(state)?;
@@ -155,9 +157,10 @@ impl Ledger {
         let update = move |db: &Connection| {
             let changed = db
                 .prepare_cached(
-                    "UPDATE container_states SET state = ?2, intent = ?3 WHERE id = ?1",
+                    "UPDATE container_states SET state = ?2, intent = ?3, restart_count = ?4
+                     WHERE id = ?1",
                 )?
-                .execute(params![key, state, intent])?;
+                .execute(params![key, state, intent, restart_count])?;
             check_one(changed)
         };
         let written = match frees {

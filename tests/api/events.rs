@@ -42,7 +42,7 @@ fn the_life_of_a_container_in_dockers_order() {
     d.http.post("/containers/it/unpause").expect(204);
     d.http.post("/containers/it/rename?name=that").expect(204);
     d.http.post("/containers/that/kill?signal=URG").expect(204);
-    attached.write(&[0x10, 0x11]);
+    attached.write([0x10, 0x11]);
     attached.read_to_end();
     d.http.post("/containers/that/restart?t=0").expect(204);
     d.http.post("/containers/that/stop?t=1").expect(204);

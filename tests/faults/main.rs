@@ -9,6 +9,7 @@ mod execs;
 mod ledger;
 mod logs;
 mod programs;
+mod restart;
 mod roots;
 mod unknown;
 

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
 use crate::container::handle::{Handle, Message, Reply};
+use crate::container::policy::{StartCause, StartDue};
 use crate::container::record::Unwritten;
 use crate::container::refusal::check;
 use crate::container::start::Started;
@@ -65,8 +66,8 @@ pub(crate) struct Starting {
     pub(crate) cancel: CancellationToken,
     /// When to give it up, once somebody wants the container gone.
     pub(crate) give_up_at: Option<Instant>,
-    /// It is the second half of a restart that a client asked for.
-    pub(crate) is_restart: bool,
+    /// What it is for.
+    pub(crate) cause: StartCause,
 }
 
 /// What happens when the process has ended.
@@ -118,6 +119,14 @@ pub(crate) struct Actor {
     pub(crate) after_exit: Vec<AfterExit>,
     /// What the ledger did not take, to be written again.
     pub(crate) unwritten: Option<Unwritten>,
+    /// A start that is to come by itself.
+    pub(crate) start_due: Option<StartDue>,
+    /// The last pause between two runs.
+    pub(crate) delay: Option<Duration>,
+    /// How often the restart policy has started it since a client did.
+    pub(crate) restart_count: u32,
+    /// A client wants its present run ended.
+    pub(crate) ends_by_request: bool,
 }
 
 impl Actor {
@@ -127,6 +136,7 @@ impl Actor {
         handle: Arc<Handle>,
         inbox: mpsc::Receiver<Message>,
     ) -> Self {
+        let restart_count = handle.view().restart_count;
         Self {
             engine,
             handle,
@@ -140,6 +150,10 @@ impl Actor {
             thaw_due: false,
             after_exit: Vec::new(),
             unwritten: None,
+            start_due: None,
+            delay: None,
+            restart_count,
+            ends_by_request: false,
         }
     }
 
@@ -164,6 +178,9 @@ impl Actor {
                 }
                 () = until(self.starting.as_ref().and_then(|s| s.give_up_at)) => {
                     self.give_start_up();
+                }
+                () = until(self.start_due.map(|due| due.at)), if self.job.is_none() => {
+                    self.begin_due_start().await;
                 }
                 () = until(self.unwritten.as_ref().map(|u| u.again_at)) => {
                     self.write_again().await;
@@ -270,8 +287,10 @@ impl Actor {
                 return;
             };
             match message {
-                Message::Start(reply) => self.begin_start(vec![reply], false).await,
-                Message::StartAgain(replies) => self.begin_start(replies, true).await,
+                Message::Start(reply) => self.begin_start(vec![reply], StartCause::Start).await,
+                Message::StartAgain(replies) => {
+                    self.begin_start(replies, StartCause::Restart).await
+                }
                 Message::Pause(reply) => self.begin_freeze(true, reply),
                 Message::Unpause(reply) => self.begin_freeze(false, reply),
                 Message::Rename(name, reply) => {
@@ -279,7 +298,7 @@ impl Actor {
                     answer(reply, result);
                 }
                 Message::Restart(_, reply) if self.task.is_none() => {
-                    self.begin_start(vec![reply], true).await;
+                    self.begin_start(vec![reply], StartCause::Restart).await;
                 }
                 Message::Remove(request, reply) if self.task.is_none() || !request.force => {
                     self.begin_remove(request, reply).await;
@@ -331,9 +350,8 @@ impl Actor {
     async fn conclude(&mut self, done: Done) -> bool {
         match done {
             Done::Start(started, replies) => {
-                let was = self.starting.take();
-                let is_restart = was.is_some_and(|starting| starting.is_restart);
-                self.conclude_start(*started, replies, is_restart).await;
+                let cause = self.starting.take().map(|starting| starting.cause);
+                self.conclude_start(*started, replies, cause).await;
             }
             Done::Cleanup => self.carry_on_after_exit(),
             Done::Lost(reason) => self.lose_job(&reason).await,
@@ -359,7 +377,7 @@ impl Actor {
     async fn lose_job(&mut self, reason: &str) {
         tracing::error!(reason, "a job of this container ended early");
         let intent = match self.starting.take() {
-            Some(_) => Some(Intent::Starting),
+            Some(starting) => Some(starting.cause.intent()),
             None if self.is_being_removed() => Some(Intent::Removing { volumes: false }),
             None => None,
         };

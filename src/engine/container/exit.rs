@@ -5,6 +5,7 @@ use runtime::{ExitReport, TaskEvent};
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
 use crate::container::handle::{Found, Message};
+use crate::container::policy::after_exit;
 use crate::container::wait::Lifecycle;
 use crate::container::{Change, RemoveContainer};
 
@@ -38,13 +39,20 @@ impl Actor {
             .state
             .running()
             .map_or(report.finished_at, |r| r.started_at);
-        let state = exited_state(&report, started_at, view.state.running());
+        let mut exited = exited_data(&report, started_at, view.state.running());
+        exited.by_request = self.ends_by_request;
+        let (state, restart_count) = after_exit(&view, exited, self.delay);
+        self.restart_count = restart_count;
         let restarting = self
             .after_exit
             .iter()
             .any(|a| matches!(a, AfterExit::Restart(_)));
         let removing = view.spec.auto_remove && !restarting;
-        let intent = removing.then_some(Intent::Removing { volumes: true });
+        let intent = match (restarting, removing) {
+            (true, _) => Some(Intent::Restarting),
+            (false, true) => Some(Intent::Removing { volumes: true }),
+            (false, false) => None,
+        };
         self.stopping = None;
         self.thaw_due = false;
         self.task = None;
@@ -52,10 +60,12 @@ impl Actor {
         if self.after_exit.iter().any(AfterExit::is_stop) {
             events.push(self.event(&Action::Stop));
         }
+        self.follow_policy(&state);
+        let runs_on = state.is_up();
         let recorded = self.set_state(state, intent, events).await.is_ok();
         tracing::info!(status = ?report.status, oom_killed = report.oom_killed, "exited");
         self.handle
-            .advance(|l| record_code(l, report.status.code()));
+            .advance(|l| record_code(l, report.status.code(), runs_on));
         self.answer_stops();
         if removing {
             self.after_exit.push(auto_removal());
@@ -77,7 +87,12 @@ impl Actor {
             state,
             task,
             events,
+            restart_count,
+            again,
+            by_request,
         } = found;
+        self.restart_count = restart_count;
+        self.ends_by_request = by_request;
         let auto_remove = self.view().spec.auto_remove && task.is_none();
         let intent = auto_remove.then_some(Intent::Removing { volumes: true });
         let exited = state.exited().map(|e| e.status.code());
@@ -94,7 +109,9 @@ impl Actor {
             None => {
                 if let Some(status_code) = exited {
                     self.cleanup_due = Some(recorded);
-                    self.handle.advance(|l| record_code(l, status_code));
+                    let runs_on = self.view().state.is_up();
+                    self.handle
+                        .advance(|l| record_code(l, status_code, runs_on));
                 }
                 if auto_remove {
                     self.after_exit.push(auto_removal());
@@ -102,6 +119,7 @@ impl Actor {
                 }
             }
         }
+        self.resume_policy(again);
     }
 
     /// Those who only stopped it need not wait for the clean-up.
@@ -157,12 +175,12 @@ pub(crate) fn auto_removal() -> AfterExit {
     AfterExit::Remove(request, tokio::sync::oneshot::channel().0)
 }
 
-/// The state after an exit.
-pub(crate) fn exited_state(
+/// How a run ended.
+pub(crate) fn exited_data(
     report: &ExitReport,
     started_at: Timestamp,
     running: Option<&Running>,
-) -> ContainerState {
+) -> Exited {
     let lost_monitor = running.is_some_and(|r| r.monitor.is_none());
     let error = match report.status.reason() {
         Some(reason) => reason.to_owned(),
@@ -171,18 +189,19 @@ pub(crate) fn exited_state(
         }
         None => String::new(),
     };
-    ContainerState::Exited(Exited {
+    Exited {
         status: report.status.clone(),
         started_at,
         finished_at: report.finished_at,
         oom_killed: report.oom_killed,
         error,
-    })
+        by_request: false,
+    }
 }
 
 /// Publishes an exit to those who wait.
-fn record_code(lifecycle: &mut Lifecycle, status_code: i64) {
-    lifecycle.running = false;
+fn record_code(lifecycle: &mut Lifecycle, status_code: i64, runs_on: bool) {
+    lifecycle.running = runs_on;
     lifecycle.exits += 1;
     lifecycle.last = Some(WaitOutcome {
         status_code,

@@ -20,6 +20,11 @@ pub(crate) struct Found {
     pub(crate) task: Option<Box<Task>>,
     /// What is to be told of it.
     pub(crate) events: Vec<Event>,
+    pub(crate) restart_count: u32,
+    /// A client's restart was cut short: it is to be started.
+    pub(crate) again: bool,
+    /// A client had asked for the end of the present run.
+    pub(crate) by_request: bool,
 }
 
 /// What can be asked of a container's task.

@@ -25,7 +25,7 @@ impl Engine {
             .iter()
             .map(|handle| handle.view())
             .collect();
-        views.retain(|v| (all || v.state.running().is_some()) && selects(&selection, v));
+        views.retain(|v| (all || v.state.is_up()) && selects(&selection, v));
         views.sort_by_key(|v| Reverse(v.created_at));
         views.truncate(request.limit.unwrap_or(usize::MAX));
         let mut listed = Vec::with_capacity(views.len());

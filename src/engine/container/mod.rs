@@ -8,6 +8,7 @@
 //! | `create` | from a request to a row and a task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `exit`, `remove` | what the task does |
+//! | `policy` | starts that come by themselves |
 //! | `record` | what the task writes and tells |
 //! | `mounts`, `row` | translations between rooms |
 //! | `wait` | the exit status as a value that outlives the container |
@@ -21,6 +22,7 @@ mod list;
 mod mounts;
 mod operations;
 mod platform;
+pub(crate) mod policy;
 mod prune;
 mod record;
 mod refusal;
@@ -34,7 +36,7 @@ mod top;
 mod view;
 pub(crate) mod wait;
 
-pub(crate) use exit::{auto_removal, exited_state};
+pub(crate) use exit::{auto_removal, exited_data};
 pub(crate) use refusal::{check, check_as};
 pub(crate) use registry::Registry;
 pub use request::{

@@ -24,6 +24,7 @@ impl Engine {
                 | ContainerState::Dead { .. } => true,
                 // One that nobody knows about may run.
                 ContainerState::Running(_)
+                | ContainerState::Restarting(_)
                 | ContainerState::Removing
                 | ContainerState::Lost { .. } => false,
             };

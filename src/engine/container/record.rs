@@ -54,6 +54,7 @@ impl Actor {
         if let Some(earlier) = self.unwritten.take() {
             events.splice(0..0, earlier.events);
         }
+        let intent = intent.or_else(|| self.wants_end(&state).then_some(Intent::Stopping));
         let written = self.write(&state, intent, events.clone()).await;
         if let Err(e) = &written {
             tracing::error!(error = %e, state = state.status(), "the ledger was not written");
@@ -93,12 +94,15 @@ impl Actor {
     ) -> Result<()> {
         let ledger = self.engine.ledger.telling(events);
         let id = self.handle.id();
-        ledger.update_container_state(id, state, intent).await
+        ledger
+            .update_container_state(id, state, intent, self.restart_count)
+            .await
     }
 
     fn publish_state(&self, state: ContainerState) {
         let mut view = (*self.view()).clone();
         view.state = state;
+        view.restart_count = self.restart_count;
         self.handle.publish(view);
     }
 }

@@ -38,6 +38,7 @@ impl Actor {
             }
             return;
         }
+        self.start_due = None;
         self.handle.advance(|l| l.removal_error = None);
         let (engine, handle) = (self.engine.clone(), self.handle.clone());
         self.begin(async move {

@@ -53,12 +53,15 @@ pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> Cont
 /// What waiters of a row that was just read back see.
 pub(crate) fn lifecycle(row: &ContainerRow) -> Lifecycle {
     let last = match &row.state {
-        model::ContainerState::Exited(e) => Some(e.status.code()),
+        model::ContainerState::Exited(e)
+        | model::ContainerState::Restarting(model::Restarting { last: e, .. }) => {
+            Some(e.status.code())
+        }
         model::ContainerState::Created { failure: Some(f) } => Some(i64::from(f.exit_code)),
         _ => None,
     };
     Lifecycle {
-        running: row.state.running().is_some(),
+        running: row.state.is_up(),
         last: last.map(|status_code| WaitOutcome {
             status_code,
             error: None,

@@ -19,6 +19,7 @@ use crate::Inner;
 use crate::container::actor::{Actor, Done, Starting, answer};
 use crate::container::exit::auto_removal;
 use crate::container::handle::Reply;
+use crate::container::policy::StartCause;
 use crate::container::{Change, ContainerView, check};
 
 /// A start that came to an end.
@@ -34,10 +35,16 @@ const EXIT_CODE_DAEMON: u8 = 125;
 
 impl Actor {
     /// Begins a start.
-    pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>, is_restart: bool) {
+    pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>, cause: StartCause) {
         let view = self.view();
-        let begun = match check(&view, Operation::Start) {
-            Ok(()) => self.promise_start(view.state.clone()).await,
+        let operation = match cause {
+            StartCause::Start => Operation::Start,
+            // Legal also between two runs.
+            StartCause::Restart | StartCause::Policy => Operation::Restart,
+        };
+        debug_assert!(self.task.is_none() || cause == StartCause::Start, "it runs");
+        let begun = match check(&view, operation) {
+            Ok(()) => self.promise_start(view.state.clone(), cause).await,
             Err(e) => Err(e),
         };
         if let Err(e) = begun {
@@ -50,7 +57,7 @@ impl Actor {
         self.starting = Some(Starting {
             cancel: cancel.clone(),
             give_up_at: None,
-            is_restart,
+            cause,
         });
         let (engine, handle) = (self.engine.clone(), self.handle.clone());
         self.begin(async move {
@@ -68,9 +75,23 @@ impl Actor {
         });
     }
 
-    async fn promise_start(&mut self, state: ContainerState) -> Result<()> {
+    async fn promise_start(&mut self, state: ContainerState, cause: StartCause) -> Result<()> {
         self.engine.write_boot().await?;
-        self.promise(state, Intent::Starting).await
+        let count_before = self.restart_count;
+        if cause != StartCause::Policy {
+            self.restart_count = 0;
+        }
+        let promised = self.promise(state, cause.intent()).await;
+        if promised.is_err() {
+            self.restart_count = count_before;
+            return promised;
+        }
+        self.start_due = None;
+        self.ends_by_request = false;
+        if cause != StartCause::Policy {
+            self.delay = None;
+        }
+        Ok(())
     }
 
     /// Takes a finished start in.
@@ -78,7 +99,7 @@ impl Actor {
         &mut self,
         started: Started,
         replies: Vec<Reply<Change>>,
-        is_restart: bool,
+        cause: Option<StartCause>,
     ) {
         let result = match started.result {
             Ok((task, running)) => {
@@ -89,7 +110,7 @@ impl Actor {
                 // in the ledger, so the next daemon finds it by asking the runtime.
                 let mut events = self.engine.mount_events(&self.view());
                 events.push(self.event(&Action::Start));
-                if is_restart {
+                if cause == Some(StartCause::Restart) {
                     events.push(self.event(&Action::Restart));
                 }
                 drop(
@@ -117,11 +138,14 @@ impl Actor {
         tracing::warn!(error = %failure.error, code = failure.exit_code, "start failed");
         let error = failure.error.message().to_owned();
         let state = match &self.view().state {
-            ContainerState::Exited(before) => ContainerState::Exited(model::Exited {
-                status: model::ExitStatus::Known(failure.exit_code),
-                error,
-                ..before.clone()
-            }),
+            ContainerState::Exited(before)
+            | ContainerState::Restarting(model::Restarting { last: before, .. }) => {
+                ContainerState::Exited(model::Exited {
+                    status: model::ExitStatus::Known(failure.exit_code),
+                    error,
+                    ..before.clone()
+                })
+            }
             _ => ContainerState::Created {
                 failure: Some(StartFailure {
                     exit_code: failure.exit_code,

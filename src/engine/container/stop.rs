@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::container::actor::{Actor, AfterExit, Stopping, answer, kill_deadline};
 use crate::container::handle::Reply;
 use crate::container::refusal::check;
-use crate::container::{RemoveContainer, StopContainer};
+use crate::container::{Change, RemoveContainer, StopContainer};
 
 impl Actor {
     /// Sends one signal. SIGKILL is answered when the container has ended (moby
@@ -22,6 +22,14 @@ impl Actor {
         if let Err(e) = check(&view, Operation::Kill) {
             answer(reply, Err(e));
             return;
+        }
+        // Any other signal may be one the container lives on with.
+        if signal == Signal::KILL || signal == view.spec.stop_signal {
+            if self.call_off_start(None).await {
+                answer(reply, Ok(()));
+                return;
+            }
+            self.end_by_request().await;
         }
         if signal == Signal::KILL {
             if let Some(then) = self.place_after_exit(AfterExit::Killed(reply)) {
@@ -49,9 +57,16 @@ impl Actor {
             refuse(then, e);
             return;
         }
+        if self.call_off_start(Some(&Action::Stop)).await {
+            if let AfterExit::Answer(reply) = then {
+                answer(reply, Ok(Change::Done));
+            }
+            return;
+        }
         let Some(then) = self.place_after_exit(then) else {
             return;
         };
+        self.end_by_request().await;
         let signal = request.signal.unwrap_or(view.spec.stop_signal);
         let default_s = i64::try_from(limits::STOP_GRACE_DEFAULT.as_secs()).unwrap_or(10);
         let grace_s = request
@@ -120,6 +135,7 @@ impl Actor {
             return;
         };
         self.after_exit.push(then);
+        self.ends_by_request = true;
         self.kill_now().await;
     }
 

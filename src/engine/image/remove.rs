@@ -119,7 +119,7 @@ impl Engine {
             .map(|h| h.view())
             .filter(|v| v.image_id == image.record.id);
         for user in users {
-            let running = user.state.running().is_some();
+            let running = user.state.is_up();
             let (container, id) = (user.id.short(), image.record.id.short());
             if !name.is_empty() && !force {
                 return Err(Error::conflict(format!(

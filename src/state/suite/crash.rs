@@ -22,14 +22,14 @@ fn crash_victim() {
         if let Some(n) = first.checked_sub(1) {
             let state = running(i64::from(n));
             ledger
-                .update_container_state(&id(n), &state, None)
+                .update_container_state(&id(n), &state, None, 0)
                 .await
                 .unwrap();
         }
         for n in first.. {
             ledger.insert_container(row(n), vec![]).await.unwrap();
             ledger
-                .update_container_state(&id(n), &running(i64::from(n)), None)
+                .update_container_state(&id(n), &running(i64::from(n)), None, 0)
                 .await
                 .unwrap();
             // Past libtest's capture: the parent counts acknowledged rows.

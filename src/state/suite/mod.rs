@@ -126,7 +126,7 @@ async fn everything_written_is_read_at_the_next_open() {
     ledger.insert_container(row(1), vec![]).await.unwrap();
     let now = running(1_700_000_100);
     ledger
-        .update_container_state(&id(2), &now, None)
+        .update_container_state(&id(2), &now, None, 0)
         .await
         .unwrap();
     ledger
@@ -232,7 +232,7 @@ async fn a_change_of_a_missing_row_is_told() {
     let (ledger, _) = fixture.open();
     let state = running(1);
     let e = ledger
-        .update_container_state(&id(1), &state, None)
+        .update_container_state(&id(1), &state, None, 0)
         .await
         .unwrap_err();
     assert_eq!(e.kind(), Kind::NotFound, "{e}");
@@ -260,7 +260,7 @@ async fn each_tasks_changes_are_made_in_its_order() {
         tokio::spawn(async move {
             for second in 0..300 {
                 ledger
-                    .update_container_state(&id(n), &running(second), None)
+                    .update_container_state(&id(n), &running(second), None, 0)
                     .await
                     .unwrap();
             }

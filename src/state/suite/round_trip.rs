@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use model::Restarting;
+
 use super::*;
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -33,17 +35,28 @@ fn any_state() -> impl Strategy<Value = ContainerState> {
                 })
             }
         ),
-        (status, time(), time(), any::<bool>(), any_text()).prop_map(
-            move |(status, started, finished, oom_killed, error)| {
-                ContainerState::Exited(Exited {
+        (
+            status,
+            time(),
+            time(),
+            any::<[bool; 3]>(),
+            any_text(),
+            any::<u64>()
+        )
+            .prop_map(move |(status, started, finished, flags, error, delay_ms)| {
+                let last = Exited {
+                    by_request: flags[0],
                     status,
                     started_at: at(started),
                     finished_at: at(finished),
-                    oom_killed,
+                    oom_killed: flags[1],
                     error,
-                })
-            }
-        ),
+                };
+                match flags[2] {
+                    true => ContainerState::Restarting(Restarting { last, delay_ms }),
+                    false => ContainerState::Exited(last),
+                }
+            }),
         Just(ContainerState::Removing),
         any_text().prop_map(|reason| ContainerState::Dead { reason }),
     ]
@@ -60,6 +73,8 @@ prop_compose! {
         state in any_state(),
         intent in proptest::option::of(prop_oneof![
             Just(Intent::Starting),
+            Just(Intent::Restarting),
+            Just(Intent::Stopping),
             any::<bool>().prop_map(|volumes| Intent::Removing { volumes }),
         ]),
         restart_count in any::<u32>(),
@@ -89,7 +104,7 @@ proptest! {
             let (ledger, _) = fixture.open();
             ledger.insert_container(row.clone(), vec![]).await.unwrap();
             prop_assert_eq!(&fixture.contents().containers, std::slice::from_ref(&row));
-            ledger.update_container_state(&row.id, &after, row.intent).await.unwrap();
+            ledger.update_container_state(&row.id, &after, row.intent, row.restart_count).await.unwrap();
             let changed = ContainerRow { state: after, ..row };
             prop_assert_eq!(&fixture.contents().containers, &[changed]);
             Ok(())

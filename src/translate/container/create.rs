@@ -1,7 +1,7 @@
 //! A create request, whole.
 
 use engine::CreateContainer;
-use model::{ContainerSpec, Error, Platform, Result};
+use model::{ContainerSpec, Error, Platform, RestartPolicy, Result};
 
 use super::{
     bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
@@ -102,6 +102,7 @@ fn spec(
     spec.cgroup_parent = Some(host.cgroup_parent.clone()).filter(|path| !path.is_empty());
     spec.init = host.init.unwrap_or(false);
     spec.auto_remove = host.auto_remove;
+    spec.restart_policy = restart_policy(&host.restart_policy);
     spec.annotations = host.annotations.clone().unwrap_or_default();
     bounded("HostConfig.Annotations", spec.annotations.len())?;
     if spec.annotations.contains_key("") {
@@ -110,4 +111,18 @@ fn spec(
         ));
     }
     Ok((spec, mounts.anonymous_volumes, stop_signal))
+}
+
+/// The policy, whose words were checked.
+fn restart_policy(policy: &wire::container::RestartPolicy) -> RestartPolicy {
+    match policy.name.as_str() {
+        "always" => RestartPolicy::Always,
+        "unless-stopped" => RestartPolicy::UnlessStopped,
+        "on-failure" => RestartPolicy::OnFailure {
+            max_retries: u32::try_from(policy.maximum_retry_count)
+                .ok()
+                .filter(|max| *max > 0),
+        },
+        _ => RestartPolicy::No,
+    }
 }

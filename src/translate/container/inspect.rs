@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::{ContainerView, MountView, Sizes};
-use model::{ContainerState, ExecId, MountSource, NamespaceMode, Signal};
+use model::{ContainerState, ExecId, MountSource, NamespaceMode, Restarting, Signal};
 
 use super::phrase::{ZERO_TIME, time};
 use wire::STORAGE_DRIVER;
@@ -88,7 +88,11 @@ fn state(state: &ContainerState) -> State {
             shown.pid = running.init.pid.get();
             shown.started_at = time(running.started_at);
         }
-        ContainerState::Exited(exited) => {
+        ContainerState::Exited(exited)
+        | ContainerState::Restarting(Restarting { last: exited, .. }) => {
+            // To clients it runs between two runs, too.
+            shown.running = state.is_up();
+            shown.restarting = state.is_up();
             shown.exit_code = exited.status.code();
             shown.error = match (exited.error.as_str(), exited.status.reason()) {
                 ("", Some(reason)) => reason.to_owned(),

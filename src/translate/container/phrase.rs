@@ -23,6 +23,11 @@ pub(super) fn status(state: &ContainerState, now: Timestamp) -> String {
             let ago = duration(seconds_between(exited.finished_at, now));
             format!("Exited ({}) {ago} ago", exited.status.code())
         }
+        ContainerState::Restarting(restarting) => {
+            let last = &restarting.last;
+            let ago = duration(seconds_between(last.finished_at, now));
+            format!("Restarting ({}) {ago} ago", last.status.code())
+        }
         ContainerState::Removing => "Removal In Progress".to_owned(),
         ContainerState::Dead { .. } | ContainerState::Lost { .. } => "Dead".to_owned(),
     }
@@ -142,6 +147,11 @@ mod tests {
             finished_at: at(200),
             oom_killed: false,
             error: String::new(),
+            by_request: false,
+        });
+        let restarting = ContainerState::Restarting(model::Restarting {
+            last: exited.exited().unwrap().clone(),
+            delay_ms: 100,
         });
         let dead = ContainerState::Dead {
             reason: "disk".to_owned(),
@@ -152,6 +162,7 @@ mod tests {
             (running(true), 400, "Up 5 minutes (Paused)"),
             (running(false), 5, "Up Less than a second"),
             (exited, 200 + 2 * 3600, "Exited (137) 2 hours ago"),
+            (restarting, 203, "Restarting (137) 3 seconds ago"),
             (ContainerState::Removing, 0, "Removal In Progress"),
             (dead, 0, "Dead"),
         ];

@@ -6,6 +6,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod processes;
+mod restart;
 mod rotation;
 mod rude;
 mod signals;

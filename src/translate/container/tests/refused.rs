@@ -187,11 +187,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
         ),
         (
-            "HostConfig.RestartPolicy",
-            json!({"Name": "on-failure", "MaximumRetryCount": 3}),
-            "HostConfig.RestartPolicy.Name",
-        ),
-        (
             "HostConfig.SecurityOpt",
             json!(["apparmor=x"]),
             "HostConfig.SecurityOpt apparmor",

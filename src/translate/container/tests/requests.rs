@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use model::container::Seccomp;
 use model::mount::Propagation;
 use model::{
-    Device, LogDriver, Mount, MountSource, NamespaceMode, NetworkMode, Resources, Signal, Ulimit,
+    Device, LogDriver, Mount, MountSource, NamespaceMode, NetworkMode, Resources, RestartPolicy,
+    Signal, Ulimit,
 };
 use serde_json::{Value, json};
 
@@ -161,16 +162,39 @@ fn privileged_masks_nothing_and_is_not_labelled() {
 
 #[test]
 fn what_comes_with_later_issues_is_refused_by_name() {
-    for (body, field) in [
-        (PUBLISH, "HostConfig.PortBindings"),
-        (RESTART, "HostConfig.RestartPolicy.Name"),
+    let error = translate(PUBLISH).unwrap_err();
+    let field = "HostConfig.PortBindings";
+    assert_eq!(
+        error.message(),
+        format!("{field} is not implemented by moored yet")
+    );
+}
+
+#[test]
+fn restart_policies_of_every_name() {
+    let policy = |name: &str, retries: u32| {
+        let policy = json!({"Name": name, "MaximumRetryCount": retries});
+        let body = json!({"Image": "x", "HostConfig": {"RestartPolicy": policy}});
+        translate(&body.to_string())
+            .unwrap()
+            .create
+            .spec
+            .restart_policy
+    };
+    let on_failure = |max_retries| RestartPolicy::OnFailure { max_retries };
+    for (name, retries, wanted) in [
+        ("", 0, RestartPolicy::No),
+        ("no", 0, RestartPolicy::No),
+        ("always", 0, RestartPolicy::Always),
+        ("unless-stopped", 0, RestartPolicy::UnlessStopped),
+        ("on-failure", 0, on_failure(None)),
+        ("on-failure", 3, on_failure(Some(3))),
     ] {
-        let error = translate(body).unwrap_err();
-        assert_eq!(
-            error.message(),
-            format!("{field} is not implemented by moored yet")
-        );
+        assert_eq!(policy(name, retries), wanted, "{name}");
     }
+    // What the CLI sends.
+    let create = translate(RESTART).unwrap().create;
+    assert_ne!(create.spec.restart_policy, RestartPolicy::No);
 }
 
 #[test]

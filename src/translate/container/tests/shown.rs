@@ -49,6 +49,7 @@ fn cap1() -> ContainerView {
         spec: Arc::new(spec),
         echo: create.echo.into(),
         state: ContainerState::Exited(Exited {
+            by_request: false,
             status: ExitStatus::Known(7),
             started_at: time("2026-11-23T12:07:19.397086574Z"),
             finished_at: time("2026-11-23T12:07:20.012112693Z"),
@@ -123,6 +124,7 @@ fn every_state_is_told_by_dockers_booleans() {
         error: "not found".to_owned(),
     };
     let lost = ContainerState::Exited(Exited {
+        by_request: false,
         status: ExitStatus::Unknown(ExitReason::HostRestarted),
         started_at,
         finished_at: started_at,

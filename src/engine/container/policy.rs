@@ -1,0 +1,143 @@
+//! Restart policies: what follows an exit, the pause before the next start, and who may call it
+//! off. The decisions are `rules::restart`'s.
+
+use std::time::Duration;
+
+use model::{Action, ContainerState, Exited, Intent, RestartPolicy, Restarting};
+use tokio::time::Instant;
+
+use crate::container::ContainerView;
+use crate::container::actor::Actor;
+
+/// Why a container is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartCause {
+    /// A client wants it to run.
+    Start,
+    /// A client wants it to run anew.
+    Restart,
+    /// Its restart policy, after an exit or with the daemon.
+    Policy,
+}
+
+impl StartCause {
+    /// What is written before the first effect.
+    pub(crate) fn intent(self) -> Intent {
+        match self {
+            Self::Restart => Intent::Restarting,
+            Self::Start | Self::Policy => Intent::Starting,
+        }
+    }
+}
+
+/// A start that is to come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StartDue {
+    pub(crate) at: Instant,
+    pub(crate) cause: StartCause,
+}
+
+/// What follows the end of a run: the state, and how often the policy has acted by then.
+pub(crate) fn after_exit(
+    view: &ContainerView,
+    last: Exited,
+    delay_before: Option<Duration>,
+) -> (ContainerState, u32) {
+    let end = rules::RunEnd {
+        code: last.status.code(),
+        by_request: last.by_request,
+        restarts: view.restart_count,
+    };
+    if !rules::starts_again(&view.spec.restart_policy, end) {
+        return (ContainerState::Exited(last), view.restart_count);
+    }
+    let ran_for = last.finished_at.duration_since(last.started_at);
+    let ran_for = Duration::try_from(ran_for).unwrap_or_default();
+    let delay = rules::next_delay(delay_before, ran_for);
+    let restarting = Restarting {
+        last,
+        delay_ms: u64::try_from(delay.as_millis()).expect("at most a minute"),
+    };
+    let count = view.restart_count.saturating_add(1);
+    (ContainerState::Restarting(restarting), count)
+}
+
+/// The pause that a state says, if it is one between two runs.
+pub(crate) fn delay_of(state: &ContainerState) -> Option<Duration> {
+    match state {
+        ContainerState::Restarting(restarting) => Some(Duration::from_millis(restarting.delay_ms)),
+        _ => None,
+    }
+}
+
+impl Actor {
+    /// A container that was taken back, and its policy.
+    pub(crate) fn resume_policy(&mut self, restart_asked_for: bool) {
+        let view = self.view();
+        self.delay = delay_of(&view.state);
+        let with_daemon = rules::starts_with_daemon(&view.spec.restart_policy, &view.state);
+        if let Some(delay) = self.delay {
+            self.start_later(delay, StartCause::Policy);
+        } else if restart_asked_for && view.state.running().is_none() {
+            self.start_later(Duration::ZERO, StartCause::Restart);
+        } else if with_daemon {
+            self.start_later(Duration::ZERO, StartCause::Policy);
+        }
+    }
+
+    /// After an exit: the start, when one is to come.
+    pub(crate) fn follow_policy(&mut self, state: &ContainerState) {
+        if let Some(delay) = delay_of(state) {
+            tracing::info!(?delay, "its restart policy starts it again");
+            self.delay = Some(delay);
+            self.start_later(delay, StartCause::Policy);
+        }
+    }
+
+    fn start_later(&mut self, delay: Duration, cause: StartCause) {
+        let at = Instant::now() + delay;
+        self.start_due = Some(StartDue { at, cause });
+    }
+
+    /// The start that was due.
+    pub(crate) async fn begin_due_start(&mut self) {
+        if let Some(due) = self.start_due.take() {
+            self.begin_start(vec![], due.cause).await;
+        }
+    }
+
+    /// A client wants the container ended: no policy starts it again. Where there is one that is
+    /// in the ledger before the signal is sent, for a daemon that comes after this one.
+    pub(crate) async fn end_by_request(&mut self) {
+        let view = self.view();
+        let is_known = std::mem::replace(&mut self.ends_by_request, true);
+        if !is_known && self.wants_end(&view.state) {
+            // Not written is no harm, and was logged: it is ended all the same.
+            drop(self.set_state(view.state.clone(), None, vec![]).await);
+        }
+    }
+
+    /// Whether a container in `state` is to be ended and a policy must know that.
+    pub(crate) fn wants_end(&self, state: &ContainerState) -> bool {
+        let has_policy = self.view().spec.restart_policy != RestartPolicy::No;
+        self.ends_by_request && has_policy && state.running().is_some()
+    }
+
+    /// Calls off a start that is to come. False when none is.
+    pub(crate) async fn call_off_start(&mut self, action: Option<&Action>) -> bool {
+        let ContainerState::Restarting(restarting) = &self.view().state else {
+            return false;
+        };
+        self.start_due = None;
+        self.delay = None;
+        let state = ContainerState::Exited(Exited {
+            by_request: true,
+            ..restarting.last.clone()
+        });
+        let events = action.map(|action| self.event(action)).into_iter();
+        let events = events.collect();
+        drop(self.set_state(state, None, events).await);
+        self.handle.advance(|l| l.running = false);
+        true
+    }
+}
