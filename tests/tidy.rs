@@ -44,6 +44,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("streams", &["model", "sys"]),
     ("network", &["model"]),
     ("volumes", &["model", "sys"]),
+    ("catalog", &["images", "model", "rules", "state", "sys"]),
     (
         "execs",
         &["model", "runtime", "spec", "state", "streams", "sys"],
@@ -51,8 +52,8 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "execs", "images", "model", "network", "rules", "runtime", "spec", "state", "streams",
-            "sys", "volumes",
+            "catalog", "execs", "images", "model", "network", "rules", "runtime", "spec", "state",
+            "streams", "sys", "volumes",
         ],
     ),
     ("wire", &["engine", "model"]),

@@ -26,10 +26,11 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "moored",
     "api",
     "engine",
+    "catalog",
     "execs",
     "images",
     "model",

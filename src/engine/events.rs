@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Action, ContainerState, Digest, Event, EventKind, Filters, ImageRecord, MountSource,
-    NumberedEvent, Result, Timestamp, VolumeName,
+    Action, ContainerState, Event, EventKind, Filters, MountSource, NumberedEvent, Result,
+    Timestamp, VolumeName,
 };
 use rules::EventFilter;
 use state::Journal;
@@ -162,20 +162,6 @@ impl Inner {
         let mut event = Event::new((self.host.now)(), EventKind::Container, action, id);
         event.attributes = attributes(view);
         event
-    }
-
-    /// An event of an image, named as Docker does (moby `LogImageEvent`).
-    pub(crate) fn image_event(&self, image: &ImageRecord, name: &str, action: &Action) -> Event {
-        let mut event = self.bare_image_event(&image.id, name, action);
-        let labels = image.config.labels.clone();
-        event.attributes = labels.into_iter().chain(event.attributes).collect();
-        event
-    }
-
-    /// An event of an image of which no more is known.
-    pub(crate) fn bare_image_event(&self, id: &Digest, name: &str, action: &Action) -> Event {
-        let now = (self.host.now)();
-        Event::new(now, EventKind::Image, action, id.as_str()).with("name", name)
     }
 
     /// An event of a volume.

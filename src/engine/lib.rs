@@ -20,7 +20,6 @@ mod events;
 mod exec;
 mod housekeeping;
 mod image;
-mod job;
 mod layout;
 mod log_faults;
 mod logs;
@@ -38,6 +37,7 @@ pub(crate) use sys::task::{blocking, to_the_end};
 pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use attach::AttachRequest;
+pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use config::{Config, Host};
 pub use container::{
     Change, ContainerPaths, ContainerView, CreateContainer, Created, ListContainers,
@@ -46,8 +46,6 @@ pub use container::{
 };
 pub use events::{EventStream, EventsFrom, EventsRequest};
 pub use execs::{ExecView, StartExec};
-pub use image::{ImageView, ImportImage, RemovedReference};
-pub use job::{Job, Progress};
 pub use logs::{LogRequest, LogStream};
 pub use model::WaitOutcome;
 pub use survey::{Survey, survey};
@@ -69,7 +67,7 @@ pub(crate) struct Inner {
     pub(crate) layout: layout::Layout,
     pub(crate) facts: Arc<spec::HostFacts>,
     pub(crate) ledger: state::Ledger,
-    pub(crate) images: image::ImageIndex,
+    pub(crate) images: catalog::Catalog,
     pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,
@@ -84,8 +82,6 @@ pub(crate) struct Inner {
     pub(crate) daemon_id: String,
     /// What the operator should know, found at start.
     pub(crate) warnings: Vec<String>,
-    /// An image's row is damaged: what looks like garbage in the store may be that image's.
-    pub(crate) keep_unknown_trees: bool,
     /// The ledger says which boot this is.
     pub(crate) boot_written: std::sync::atomic::AtomicBool,
     pub(crate) init_binary: Option<std::path::PathBuf>,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use execs::{Execs, Tools};
+use catalog::Catalog;
+use execs::Execs;
 use model::{ContainerId, Context, Error, Intent, Result, limits};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
@@ -13,7 +14,6 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::container::Registry;
-use crate::image::ImageIndex;
 use crate::layout::Layout;
 use crate::{Config, Engine, Host, Inner};
 
@@ -45,23 +45,17 @@ impl Engine {
         let new_id = || ContainerId::from_bytes((host.random)()).to_string();
         let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, new_id).await?;
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
-        let Contents {
-            containers,
-            images,
-            tags,
-            volumes,
-            execs: exec_rows,
-            damaged,
-            ..
-        } = contents;
-        // What a damaged row needs cannot be known.
-        let keep_unknown_trees = damaged
-            .iter()
-            .any(|d| matches!(d.table, Table::Images | Table::Containers));
-        let warnings = damaged.iter().map(warning).collect();
+        let damaged = contents.damaged;
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::new(Registry::default());
-        let tools = Tools {
+        let images_tools = catalog::Tools {
+            ledger: ledger.clone(),
+            store,
+            users: crate::image::users(&registry),
+            now: host.now.clone(),
+            keep_unknown_trees: may_need_unknown_trees(&damaged),
+        };
+        let execs_tools = execs::Tools {
             runtimes: runtimes.clone(),
             ledger: ledger.clone(),
             facts: facts.clone(),
@@ -72,40 +66,38 @@ impl Engine {
             now: host.now.clone(),
             random: host.random.clone(),
         };
-        let engine = Self {
-            inner: Arc::new(Inner {
-                facts,
-                images: ImageIndex::new(store, images, tags),
-                volumes: volumes::Volumes::new(volumes, layout.volumes()),
-                registry,
-                execs: Execs::new(tools),
-                housekeeping: crate::housekeeping::Housekeeping::default(),
-                event_listeners: Arc::new(()),
-                space_watch: crate::log_faults::SpaceWatch::default(),
-                init_binary: find_init(&config.init_paths),
-                spill,
-                host,
-                layout,
-                ledger,
-                runtimes,
-                cgroup_parent,
-                daemon_id,
-                warnings,
-                keep_unknown_trees,
-                boot_written: AtomicBool::new(same_boot),
-            }),
+        let inner = Inner {
+            facts,
+            images: Catalog::new(images_tools, contents.images, contents.tags),
+            volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
+            registry,
+            execs: Execs::new(execs_tools),
+            housekeeping: crate::housekeeping::Housekeeping::default(),
+            event_listeners: Arc::new(()),
+            space_watch: crate::log_faults::SpaceWatch::default(),
+            init_binary: find_init(&config.init_paths),
+            spill,
+            host,
+            layout,
+            ledger,
+            runtimes,
+            cgroup_parent,
+            daemon_id,
+            warnings: damaged.iter().map(warning).collect(),
+            boot_written: AtomicBool::new(same_boot),
         };
-        engine
-            .take_over(containers, exec_rows, &damaged, same_boot)
-            .await;
+        let engine = Self {
+            inner: Arc::new(inner),
+        };
+        let rows = (contents.containers, contents.execs);
+        engine.take_over(rows, &damaged, same_boot).await;
         Ok(engine)
     }
 
     /// Takes back what the ledger names, then begins to take away what it does not.
     async fn take_over(
         &self,
-        containers: Vec<ContainerRow>,
-        execs: Vec<ExecRow>,
+        (containers, execs): (Vec<ContainerRow>, Vec<ExecRow>),
         damaged: &[Damaged],
         same_boot: bool,
     ) {
@@ -138,7 +130,7 @@ impl Engine {
             if let Err(e) = swept {
                 tracing::warn!(error = %e, "not all of the removed volumes' files are gone");
             }
-            if let Err(e) = engine.inner.sweep_images().await {
+            if let Err(e) = engine.inner.images.sweep().await {
                 tracing::warn!(error = %e, "not all layers without an image are gone");
             }
         });
@@ -201,11 +193,11 @@ impl Engine {
     async fn sweep_writable(&self) -> Result<()> {
         let inner = self.inner.clone();
         crate::blocking(move || {
-            for key in inner.images.store.writable_keys()? {
+            for key in inner.images.store().writable_keys()? {
                 if !inner.registry.has_id(&key) {
                     tracing::info!(key, "removing a writable layer that no container names");
-                    inner.images.store.unmount(&key)?;
-                    inner.images.store.remove_writable(&key)?;
+                    inner.images.store().unmount(&key)?;
+                    inner.images.store().remove_writable(&key)?;
                 }
             }
             Ok(())
@@ -229,6 +221,12 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Whether trees that nobody is known to need may be needed by a row that cannot be read.
+fn may_need_unknown_trees(damaged: &[Damaged]) -> bool {
+    let needs_trees = |d: &Damaged| matches!(d.table, Table::Images | Table::Containers);
+    damaged.iter().any(needs_trees)
 }
 
 /// What events of a container's sessions say of the container.

@@ -47,7 +47,7 @@ impl Engine {
     /// Brings one row back to life. Waits for the kernel and the runtime where they must be
     /// asked, never for a clean-up.
     pub(crate) async fn recover(self, mut row: ContainerRow, same_boot: bool) {
-        let layers = match self.inner.images.index.record(&row.image_id) {
+        let layers = match self.inner.images.record(&row.image_id) {
             Some(record) => record.layers.clone(),
             None => Vec::new(),
         };

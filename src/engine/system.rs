@@ -137,7 +137,7 @@ impl Engine {
             id: inner.daemon_id.clone(),
             name: uname.node,
             counts: self.counts(),
-            images: inner.images.index.all().len(),
+            images: inner.images.count(),
             event_listeners: self.event_listeners(),
             kernel_version: uname.release,
             operating_system: os.pretty_name,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use catalog::ImageView;
 use model::image::HealthCheck;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, Kind, Mount,
@@ -16,7 +17,6 @@ use crate::container::actor::Actor;
 use crate::container::handle::Handle;
 use crate::container::wait::Lifecycle;
 use crate::container::{CreateContainer, Created, platform, row};
-use crate::image::ImageView;
 use crate::streams::ContainerStreams;
 use crate::volume::anonymous_label;
 

@@ -18,7 +18,7 @@ impl Inner {
     /// Mounts the container's tree and writes its bundle.
     pub(crate) fn prepare_bundle(&self, view: &ContainerView, knows_rro: bool) -> Result<()> {
         let key = view.id.as_str();
-        let image = self.images.index.record(&view.image_id).ok_or_else(|| {
+        let image = self.images.record(&view.image_id).ok_or_else(|| {
             Error::system(format!(
                 "image {} of this container is not in the ledger",
                 view.image_id
@@ -28,15 +28,15 @@ impl Inner {
         for dir in [&self.layout.container(&view.id), &bundle] {
             make_dir(dir)?;
         }
-        self.images.store.create_writable(key)?;
-        let rootfs = self.images.store.mount(key, &image.layers)?;
+        self.images.store().create_writable(key)?;
+        let rootfs = self.images.store().mount(key, &image.layers)?;
         self.write_network_files(view)?;
         let user = spec::user::resolve(&rootfs, &view.spec.user, &view.spec.group_add)?;
         // Docker fills a new volume when the container is made: one that was emptied since stays
         // empty.
         let never_ran = matches!(view.state, ContainerState::Created { .. });
         if never_ran {
-            self.images.store.furnish(&rootfs)?;
+            self.images.store().furnish(&rootfs)?;
         }
         let mounts = self.resolve_mounts(&view.spec.mounts, &rootfs, never_ran)?;
         let devices = spec::resolve_devices(&view.spec)?;
@@ -123,7 +123,7 @@ impl Inner {
                 let data = self.volumes.ensure_data(name)?;
                 if fill && !no_copy {
                     let inside = Path::new(&mount.destination);
-                    let store = &self.images.store;
+                    let store = self.images.store();
                     self.volumes
                         .fill(name, |data| store.copy_out(rootfs, inside, data))?;
                 }

@@ -124,13 +124,12 @@ impl Engine {
     }
 
     pub(crate) async fn measure(&self, view: &ContainerView) -> Result<Sizes> {
-        let store = self.inner.images.store.clone();
+        let store = self.inner.images.store().clone();
         let key = view.id.to_string();
         let rw_bytes = crate::blocking(move || store.writable_size(&key)).await?;
         let image_bytes = self
             .inner
             .images
-            .index
             .record(&view.image_id)
             .map_or(0, |r| r.size_bytes);
         Ok(Sizes {

@@ -99,7 +99,7 @@ impl Inner {
         self.clean_up_run(view, true).await?;
         let (engine, id) = (self.clone(), view.id.clone());
         crate::blocking(move || {
-            engine.images.store.remove_writable(id.as_str())?;
+            engine.images.store().remove_writable(id.as_str())?;
             engine.layout.remove_container_dirs(&id)
         })
         .await?;

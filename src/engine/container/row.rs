@@ -12,7 +12,7 @@ use crate::container::{ContainerPaths, ContainerView, MountView};
 /// The picture of a row; `layers` are its image's.
 pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> ContainerView {
     let dir = engine.layout.container(&row.id);
-    let tree = engine.images.store.paths(row.id.as_str(), layers);
+    let tree = engine.images.store().paths(row.id.as_str(), layers);
     let tree = tree.expect("a container's id is a valid key");
     let log = row
         .spec

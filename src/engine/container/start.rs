@@ -302,7 +302,7 @@ impl Inner {
     }
 
     async fn unmount(&self, view: &ContainerView) {
-        let (store, id) = (self.images.store.clone(), view.id.clone());
+        let (store, id) = (self.images.store().clone(), view.id.clone());
         let unmounted = crate::blocking(move || store.unmount(id.as_str())).await;
         if let Err(e) = unmounted {
             tracing::warn!(id = view.id.short(), error = %e, "the tree was not unmounted");

@@ -1,13 +1,10 @@
 //! Removing images: names first, then the record, then the bytes nobody names any more.
 
-use std::sync::Arc;
-
 use model::{Action, Digest, Error, Reference, Result};
 
-use crate::image::{ImageView, RemovedReference};
-use crate::{Engine, Inner};
+use crate::{Catalog, ImageView, RemovedReference};
 
-impl Engine {
+impl Catalog {
     /// Removes a name, or an image with all its names (moby `ImageDelete`).
     ///
     /// An image that a stopped container was made from loses only its names, even when forced:
@@ -16,14 +13,9 @@ impl Engine {
     ///
     /// # Errors
     /// `No such image: x`; 409 when a container uses it and `force` is not set or cannot help.
-    pub async fn remove_image(
-        &self,
-        reference: &str,
-        force: bool,
-        _noprune: bool,
-    ) -> Result<Vec<RemovedReference>> {
-        let (engine, reference) = (self.clone(), reference.to_owned());
-        crate::to_the_end(async move { engine.remove_named(&reference, force).await }).await
+    pub async fn remove(&self, reference: &str, force: bool) -> Result<Vec<RemovedReference>> {
+        let (catalog, reference) = (self.clone(), reference.to_owned());
+        sys::task::to_the_end(async move { catalog.remove_named(&reference, force).await }).await
     }
 
     async fn remove_named(&self, reference: &str, force: bool) -> Result<Vec<RemovedReference>> {
@@ -33,18 +25,18 @@ impl Engine {
             .any(|r| matches!(r, RemovedReference::Deleted(_)))
         {
             // The bytes, however many, without the gate: no record names them any more.
-            self.inner.sweep_images().await?;
+            self.sweep().await?;
         }
         Ok(removed)
     }
 
     async fn remove_records(&self, reference: &str, force: bool) -> Result<Vec<RemovedReference>> {
-        let _gate = self.inner.images.gate_all().await;
-        let image = self.image(reference)?;
+        let _gate = self.gate_all().await;
+        let image = self.find(reference)?;
         let named = reference
             .parse::<Reference>()
             .ok()
-            .filter(|name| self.inner.images.index.named(name).as_ref() == Some(&image.record.id));
+            .filter(|name| self.inner.index.named(name).as_ref() == Some(&image.record.id));
         let mut removed = Vec::new();
         match named {
             Some(name) if image.references.len() > 1 => {
@@ -78,28 +70,24 @@ impl Engine {
         removed: &mut Vec<RemovedReference>,
     ) -> Result<()> {
         let record = &image.record;
-        let event = self
-            .inner
-            .image_event(record, record.id.as_str(), &Action::Untag);
-        self.inner.ledger.telling(vec![event]).untag(name).await?;
-        self.inner.images.index.untag(name);
+        let event = self.event(record, record.id.as_str(), &Action::Untag);
+        let ledger = self.inner.tools.ledger.telling(vec![event]);
+        ledger.untag(name).await?;
+        self.inner.index.untag(name);
         removed.push(RemovedReference::Untagged(name.familiar()));
         Ok(())
     }
 
     async fn delete(&self, id: &Digest, removed: &mut Vec<RemovedReference>) -> Result<()> {
-        let record = self.inner.images.index.record(id);
-        let event = self
-            .inner
-            .bare_image_event(id, id.as_str(), &Action::Delete);
-        let ledger = self.inner.ledger.telling(vec![event]);
+        let record = self.inner.index.record(id);
+        let event = self.bare_event(id, id.as_str(), &Action::Delete);
+        let ledger = self.inner.tools.ledger.telling(vec![event]);
         ledger.delete_image(id).await?;
-        self.inner.images.index.remove(id);
+        self.inner.index.remove(id);
         removed.push(RemovedReference::Deleted(id.clone()));
         for layer in record.iter().flat_map(|r| r.layers.iter().rev()) {
             let still_used = self
                 .inner
-                .images
                 .index
                 .all()
                 .iter()
@@ -113,14 +101,10 @@ impl Engine {
 
     /// Docker's conflicts: a running container always, a stopped one unless forced.
     fn check_unused(&self, image: &ImageView, name: &str, force: bool) -> Result<()> {
-        let users = self.inner.registry.all();
-        let users = users
-            .iter()
-            .map(|h| h.view())
-            .filter(|v| v.image_id == image.record.id);
-        for user in users {
-            let running = user.state.is_up();
-            let (container, id) = (user.id.short(), image.record.id.short());
+        let users = (self.inner.tools.users)().into_iter();
+        for user in users.filter(|user| user.image == image.record.id) {
+            let running = user.is_up;
+            let (container, id) = (user.container.short(), image.record.id.short());
             if !name.is_empty() && !force {
                 return Err(Error::conflict(format!(
                     "conflict: unable to remove repository reference \"{name}\" (must force) - \
@@ -144,25 +128,21 @@ impl Engine {
     }
 }
 
-impl Inner {
+impl Catalog {
     /// Sweeps what no record names.
-    pub(crate) async fn sweep_images(self: &Arc<Self>) -> Result<()> {
-        if self.keep_unknown_trees {
+    ///
+    /// # Errors
+    /// What the host says; what could not go is left for the next time.
+    pub async fn sweep(&self) -> Result<()> {
+        if self.inner.tools.keep_unknown_trees {
             tracing::warn!("an image's row is damaged: nothing is swept, for it may be its");
             return Ok(());
         }
-        let inner = self.clone();
-        let swept = crate::blocking(move || {
-            let live = || {
-                Ok(inner
-                    .images
-                    .index
-                    .all()
-                    .iter()
-                    .map(|(r, _)| (**r).clone())
-                    .collect())
-            };
-            inner.images.store.sweep(live)
+        let catalog = self.clone();
+        let swept = sys::task::blocking(move || {
+            let all = || catalog.inner.index.all();
+            let live = || Ok(all().iter().map(|(record, _)| (**record).clone()).collect());
+            catalog.store().sweep(live)
         })
         .await?;
         tracing::debug!(?swept, "swept the image store");

@@ -29,7 +29,7 @@ pub enum Progress {
     Status(String),
 }
 
-/// A job under way: a task of the engine that goes on when this is dropped.
+/// A job under way: a task of its own that goes on when this is dropped.
 #[derive(Debug)]
 pub struct Job {
     pub(crate) steps: mpsc::Receiver<Result<Progress>>,

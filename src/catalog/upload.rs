@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::io::SyncIoBridge;
 
-use crate::Inner;
+use crate::Catalog;
 
-impl Inner {
+impl Catalog {
     /// Runs `work` on what `archive` brings, on a blocking thread, when it is its turn.
     pub(super) async fn read_upload<R, T>(
         &self,
@@ -26,10 +26,10 @@ impl Inner {
         R: AsyncRead + Send + Unpin + 'static,
         T: Send + 'static,
     {
-        let turn = self.images.uploads.clone().acquire_owned().await;
+        let turn = self.inner.uploads.clone().acquire_owned().await;
         let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
         let archive = Patient::new(archive, limits::UPLOAD_IDLE_TIMEOUT);
-        crate::blocking(move || {
+        sys::task::blocking(move || {
             let done = work(&mut SyncIoBridge::new(archive));
             // Only now: the thread is what is short.
             drop(turn);

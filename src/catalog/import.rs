@@ -4,17 +4,16 @@ use model::{Action, ImageConfig, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::image::ImportImage;
 use crate::job::{STEPS_MAX, Steps};
-use crate::{Engine, Job, Progress};
+use crate::{Catalog, ImportImage, Job, Progress};
 
-impl Engine {
+impl Catalog {
     /// Makes an image of one layer from a tar; ends with a status line, its id.
     ///
     /// # Errors
     /// A name that no image may have; a change that is no Dockerfile instruction an import takes (400). A bad tar is the job's
     /// first or a later step.
-    pub async fn import_image(
+    pub async fn import(
         &self,
         tar: impl AsyncRead + Send + Unpin + 'static,
         request: ImportImage,
@@ -31,27 +30,26 @@ impl Engine {
             rules::image_change::apply(&mut config, change)?;
         }
         let (sender, steps) = mpsc::channel(STEPS_MAX);
-        let engine = self.clone();
+        let catalog = self.clone();
         tokio::spawn(async move {
             let steps = Steps::new(sender, false);
-            if let Err(e) = engine.import(tar, config, request, &steps).await {
+            if let Err(e) = catalog.import_one(tar, config, request, &steps).await {
                 steps.fail(e).await;
             }
         });
         Ok(Job { steps })
     }
 
-    async fn import(
+    async fn import_one(
         &self,
         tar: impl AsyncRead + Send + Unpin + 'static,
         config: ImageConfig,
         request: ImportImage,
         steps: &Steps,
     ) -> Result<()> {
-        let store = self.inner.images.store.clone();
-        let (comment, created) = (request.message, (self.inner.host.now)());
+        let store = self.store().clone();
+        let (comment, created) = (request.message, (self.inner.tools.now)());
         let mut image = self
-            .inner
             .read_upload(tar, move |tar| store.import(tar, config, &comment, created))
             .await?;
         image.references.extend(request.reference);

@@ -6,39 +6,38 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use crate::job::{STEPS_MAX, Steps};
-use crate::{Engine, Job, Progress};
+use crate::{Catalog, Job, Progress};
 
-impl Engine {
+impl Catalog {
     /// Loads every image of a docker-archive or OCI layout; the steps end with one
     /// `Loaded image: name` text for each. `quiet` leaves the progress of layers out.
     ///
     /// # Errors
     /// None here; a bad archive is the job's first or a later step.
-    pub async fn load_images(
+    pub async fn load(
         &self,
         archive: impl AsyncRead + Send + Unpin + 'static,
         quiet: bool,
     ) -> Result<Job> {
         let (sender, steps) = mpsc::channel(STEPS_MAX);
-        let engine = self.clone();
+        let catalog = self.clone();
         tokio::spawn(async move {
             let steps = Steps::new(sender, quiet);
-            if let Err(e) = engine.load(archive, &steps).await {
+            if let Err(e) = catalog.load_all(archive, &steps).await {
                 steps.fail(e).await;
             }
         });
         Ok(Job { steps })
     }
 
-    async fn load(
+    async fn load_all(
         &self,
         archive: impl AsyncRead + Send + Unpin + 'static,
         steps: &Steps,
     ) -> Result<()> {
-        let store = self.inner.images.store.clone();
+        let store = self.store().clone();
         let progress = steps.clone();
         let loaded = self
-            .inner
             .read_upload(archive, move |archive| {
                 store.load(archive, &mut |step| progress.layer(step))
             })
@@ -73,8 +72,8 @@ impl Engine {
             references,
             lease,
         } = image;
-        let _gate = self.inner.images.gate().await;
-        let event = |name: &str, action| self.inner.image_event(&record, name, action);
+        let _gate = self.gate().await;
+        let event = |name: &str, action| self.event(&record, name, action);
         let mut events = Vec::new();
         // As Docker does: the names of an import are told, those of an archive are not.
         if how == Action::Import {
@@ -82,10 +81,10 @@ impl Engine {
             events.extend(names.map(|name| event(&name, &Action::Tag)));
         }
         events.push(event(record.id.as_str(), &how));
-        let ledger = self.inner.ledger.telling(events);
+        let ledger = self.inner.tools.ledger.telling(events);
         ledger.put_image(&record, references.clone()).await?;
         let id = record.id.clone();
-        self.inner.images.index.insert(record, &references);
+        self.inner.index.insert(record, &references);
         drop(lease);
         Ok((id, references))
     }

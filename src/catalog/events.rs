@@ -1,0 +1,21 @@
+//! How each change of an image is told (moby `LogImageEvent`).
+
+use model::{Action, Digest, Event, EventKind, ImageRecord};
+
+use crate::Catalog;
+
+impl Catalog {
+    /// An event of an image: its labels, and the name it is told by.
+    pub(crate) fn event(&self, image: &ImageRecord, name: &str, action: &Action) -> Event {
+        let mut event = self.bare_event(&image.id, name, action);
+        let labels = image.config.labels.clone();
+        event.attributes = labels.into_iter().chain(event.attributes).collect();
+        event
+    }
+
+    /// An event of an image of which no more is known.
+    pub(crate) fn bare_event(&self, id: &Digest, name: &str, action: &Action) -> Event {
+        let now = (self.inner.tools.now)();
+        Event::new(now, EventKind::Image, action, id.as_str()).with("name", name)
+    }
+}

@@ -1,0 +1,259 @@
+//! Which images there are: load, import, list, tag, remove.
+//!
+//! | file | |
+//! |---|---|
+//! | `load`, `import` | from an archive to a record |
+//! | `upload` | archives as they come from a client |
+//! | `remove` | names, then the record, then the bytes nobody names any more |
+//! | `job` | long work that reports progress |
+//! | `events` | how each change is told |
+//! | this one | finding images, and what can be done with one |
+//!
+//! The bytes and trees are the images room's, the records and names the ledger's. A record is
+//! written after its bytes are whole, and removed before they go: at no point does a name lead
+//! to something half there. Bytes without a record are garbage and swept.
+//!
+//! This room knows no containers. Who uses an image it is told by a function that `engine` gives
+//! it ([`Tools::users`]), and [`Catalog::gate`] keeps an image while a row that needs it is
+//! written.
+
+mod events;
+mod import;
+mod job;
+mod load;
+mod remove;
+mod upload;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::{
+    Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result, Timestamp, limits,
+};
+use sys::task::to_the_end;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
+
+pub use job::{Job, Progress};
+use rules::ReferencePattern as Pattern;
+
+/// The filters a list of images takes.
+const KEYS: &[&str] = &[
+    "before",
+    "dangling",
+    "label",
+    "label!",
+    "reference",
+    "since",
+    "until",
+];
+
+/// What the catalog is made with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Where records and names are.
+    pub ledger: state::Ledger,
+    /// Blobs and trees.
+    pub store: images::Images,
+    /// The containers there are.
+    pub users: Arc<dyn Fn() -> Vec<ImageUser> + Send + Sync>,
+    /// Wall clock.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// A row is damaged: what looks like garbage in the store may be its.
+    pub keep_unknown_trees: bool,
+}
+
+impl std::fmt::Debug for Tools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tools").finish_non_exhaustive()
+    }
+}
+
+/// A container, as far as images go.
+#[derive(Debug, Clone)]
+pub struct ImageUser {
+    /// Its id.
+    pub container: ContainerId,
+    /// The image it was made from.
+    pub image: Digest,
+    /// It runs.
+    pub is_up: bool,
+}
+
+/// The images of the daemon: a cheap handle, cloned freely.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tools: Tools,
+    /// Records and names; the ledger has the same.
+    index: images::Index,
+    /// Held for reading by whoever is about to write a row that needs an image or a volume; for
+    /// writing by whoever removes one.
+    gate: Arc<RwLock<()>>,
+    /// A permit for each archive that may be read at once.
+    uploads: Arc<Semaphore>,
+}
+
+/// An immutable picture of one image.
+#[derive(Debug, Clone)]
+pub struct ImageView {
+    /// What the ledger knows.
+    pub record: Arc<ImageRecord>,
+    /// Its names, sorted.
+    pub references: Vec<Reference>,
+    /// How many containers use it.
+    pub containers: usize,
+}
+
+/// An import of a root file system as an image.
+#[derive(Debug, Clone, Default)]
+pub struct ImportImage {
+    /// The name to give it.
+    pub reference: Option<Reference>,
+    /// The comment of its one history entry.
+    pub message: String,
+    /// Dockerfile instructions to apply to its configuration (`CMD`, `ENV`, ...).
+    pub changes: Vec<String>,
+}
+
+/// What a removal did, in Docker's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemovedReference {
+    /// A name is gone.
+    Untagged(String),
+    /// An image or layer is gone.
+    Deleted(Digest),
+}
+
+impl Catalog {
+    /// The images that the ledger knows.
+    pub fn new(tools: Tools, records: Vec<ImageRecord>, names: Vec<(Reference, Digest)>) -> Self {
+        let inner = Inner {
+            tools,
+            index: images::Index::new(records, names),
+            gate: Arc::default(),
+            uploads: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Blobs and trees.
+    pub fn store(&self) -> &images::Images {
+        &self.inner.tools.store
+    }
+
+    /// What is known of one image.
+    pub fn record(&self, id: &Digest) -> Option<Arc<ImageRecord>> {
+        self.inner.index.record(id)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.inner.index.all().len()
+    }
+
+    /// Keeps removals out while a row that needs an image or a volume is being written.
+    pub async fn gate(&self) -> OwnedRwLockReadGuard<()> {
+        self.inner.gate.clone().read_owned().await
+    }
+
+    /// Keeps everybody out while something is removed.
+    pub async fn gate_all(&self) -> OwnedRwLockWriteGuard<()> {
+        self.inner.gate.clone().write_owned().await
+    }
+
+    /// The images that `filters` select, newest first; `until` is what the filter of that name
+    /// says.
+    ///
+    /// # Errors
+    /// Bad filters.
+    pub fn list(&self, filters: &Filters, until: Option<Timestamp>) -> Result<Vec<ImageView>> {
+        filters.check_keys(KEYS)?;
+        let dangling = filters.flag("dangling")?;
+        let created = |key: &str| -> Result<Option<Timestamp>> {
+            let named = filters.values(key).next();
+            Ok(named
+                .map(|name| self.find(name))
+                .transpose()?
+                .and_then(|i| i.record.config.created))
+        };
+        let (before, since) = (created("before")?, created("since")?);
+        let patterns = filters.values("reference").map(Pattern::parse);
+        let patterns = patterns.collect::<Result<Vec<_>>>()?;
+        let mut selected: Vec<ImageView> = self
+            .inner
+            .index
+            .all()
+            .into_iter()
+            .map(|(record, references)| self.image_view(record, references))
+            .filter(|i| dangling.is_none_or(|wanted| wanted == i.references.is_empty()))
+            .filter(|i| filters.match_labels(&i.record.config.labels))
+            .filter_map(|i| named_by(i, &patterns))
+            .filter(|i| before.is_none_or(|t| i.record.config.created.is_some_and(|c| c < t)))
+            .filter(|i| since.is_none_or(|t| i.record.config.created.is_some_and(|c| c > t)))
+            .filter(|i| until.is_none_or(|t| i.record.config.created.is_none_or(|c| c < t)))
+            .collect();
+        selected.sort_by_key(|i| std::cmp::Reverse(i.record.config.created));
+        Ok(selected)
+    }
+
+    /// By reference, id or id prefix.
+    ///
+    /// # Errors
+    /// `No such image: x`.
+    pub fn find(&self, reference: &str) -> Result<ImageView> {
+        let (record, references) = self.inner.index.find(reference)?;
+        Ok(self.image_view(record, references))
+    }
+
+    /// The directories of an image's layers, the topmost first.
+    pub fn trees(&self, image: &ImageView) -> Vec<PathBuf> {
+        self.store().trees(&image.record.layers)
+    }
+
+    /// Gives an image one more name.
+    ///
+    /// # Errors
+    /// `No such image: x`; a name that no image may have.
+    pub async fn tag(&self, reference: &str, target: Reference) -> Result<()> {
+        target.check_assignable()?;
+        let (catalog, reference) = (self.clone(), reference.to_owned());
+        to_the_end(async move {
+            let _gate = catalog.gate().await;
+            let image = catalog.find(&reference)?;
+            let event = catalog.event(&image.record, &target.familiar(), &Action::Tag);
+            let ledger = catalog.inner.tools.ledger.telling(vec![event]);
+            ledger.tag(&target, &image.record.id).await?;
+            catalog.inner.index.tag(target, &image.record.id);
+            Ok(())
+        })
+        .await
+    }
+
+    fn image_view(&self, record: Arc<ImageRecord>, references: Vec<Reference>) -> ImageView {
+        let users = (self.inner.tools.users)();
+        let containers = users.iter().filter(|user| user.image == record.id).count();
+        ImageView {
+            record,
+            references,
+            containers,
+        }
+    }
+}
+
+/// The image with the names that one of `patterns` fits, for Docker lists no others then; `None`
+/// when there are none.
+fn named_by(mut image: ImageView, patterns: &[Pattern]) -> Option<ImageView> {
+    if patterns.is_empty() {
+        return Some(image);
+    }
+    image
+        .references
+        .retain(|r| patterns.iter().any(|p| p.fits(r)));
+    (!image.references.is_empty()).then_some(image)
+}
