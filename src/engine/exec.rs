@@ -119,10 +119,6 @@ impl Engine {
         let container = self.inner.execs.container_of(id)?;
         let view = self.container(container.as_str())?;
         check(&view, Operation::Exec)?;
-        Ok(Target {
-            spec: view.spec.clone(),
-            rootfs: view.paths.merged.clone(),
-            runtime: self.inner.runtime_of(&view)?,
-        })
+        self.inner.target(&view)
     }
 }

@@ -17,7 +17,7 @@ use state::{ContainerRow, Damaged, Table};
 use tokio::task::JoinHandle;
 
 use crate::container::actor::{Actor, Done};
-use crate::container::handle::{Found, Handle};
+use crate::container::handle::{Found, Handle, Message};
 use crate::container::{ContainerView, auto_removal, exited_data, policy, row};
 use crate::streams::ContainerStreams;
 use crate::{Engine, Inner};
@@ -83,6 +83,9 @@ impl Engine {
                 actor.cleanup_due = over.then_some(written);
                 actor.ends_by_request = by_request;
                 actor.resume_policy(again);
+                if actor.task.is_some() {
+                    actor.begin_next(Message::TakeBack);
+                }
                 self.start_task(actor, &row);
             }
             Outcome::Unknown(reason) => {
@@ -394,6 +397,7 @@ impl Engine {
             state: ContainerState::Lost { reason },
             intent: None,
             restart_count: 0,
+            health: None,
         };
         let actor = self.revive(&row, &[], None);
         self.start_task(actor, &row);

@@ -7,6 +7,7 @@
 //! | `session` | one session: its state, its streams, its mailbox |
 //! | `attach` | clients of its streams |
 //! | `kept` | the log of a session whose output is kept |
+//! | `probe` | health checks |
 //! | `run` | from a start to the end of the process |
 //! | `recover` | taking sessions back when the daemon starts |
 //! | `rows` | what the ledger remembers of them |
@@ -20,6 +21,7 @@
 
 mod attach;
 mod kept;
+mod probe;
 mod recover;
 mod registry;
 mod rows;
@@ -40,6 +42,7 @@ use streams::{Attachment, HistoryBudget, SpillOptions};
 use sys::task::to_the_end;
 
 use attach::{attach_since, attach_to, attach_to_kept, while_it_runs};
+pub use probe::Probed;
 use registry::Registry;
 use session::{Command, Session};
 
@@ -122,13 +125,18 @@ pub struct Execs {
 struct Inner {
     tools: Tools,
     registry: Registry,
+    places: probe::Places,
 }
 
 impl Execs {
     /// No sessions yet.
     pub fn new(tools: Tools) -> Self {
         let registry = Registry::default();
-        let inner = Arc::new(Inner { tools, registry });
+        let inner = Arc::new(Inner {
+            tools,
+            registry,
+            places: probe::Places::default(),
+        });
         Self { inner }
     }
 

@@ -130,6 +130,17 @@ impl Execs {
     }
 }
 
+/// Kills the process of a health check that an earlier daemon began, and forgets it.
+fn end_probe(execs: &Arc<Inner>, session: &Arc<Session>) {
+    let (inner, id) = (execs.clone(), session.id.clone());
+    tokio::spawn(async move {
+        let removed = Execs { inner }.remove(id.as_str(), true).await;
+        if let Err(e) = removed {
+            tracing::warn!(exec = id.short(), error = %e, "an old health check runs on");
+        }
+    });
+}
+
 /// Finds out what became of a session. While the host cannot say, it is asked again: what may be
 /// alive is not declared over.
 async fn take_back(execs: &Arc<Inner>, session: &Arc<Session>, request: AdoptExec) {
@@ -155,6 +166,10 @@ async fn take_back(execs: &Arc<Inner>, session: &Arc<Session>, request: AdoptExe
             }));
             execs.update_row(session).await;
             run::watch(execs, session, *task);
+            if session.spec.is_probe {
+                // Nobody waits for its result any more.
+                end_probe(execs, session);
+            }
         }
         AdoptedExec::Exited(report) => {
             run::end(execs, session, pid, &report).await;

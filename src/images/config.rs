@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use model::image::{HealthCheck, HistoryEntry};
+use model::HealthCheck;
+use model::image::HistoryEntry;
 use model::{Digest, Error, ImageConfig, Result, Timestamp, limits};
 use serde::{Deserialize, Deserializer, Serialize};
 

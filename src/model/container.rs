@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::HealthCheck;
 use crate::log::LogConfig;
 use crate::mount::Mount;
 use crate::resources::{Device, Resources, Ulimit};
@@ -103,6 +104,12 @@ pub struct ContainerSpec {
     pub log: LogConfig,
     /// Remove the container when it exits.
     pub auto_remove: bool,
+    /// How to find out whether it is well; `None` when nothing is to be run.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    /// What the image runs shell forms with; empty is `/bin/sh -c`.
+    #[serde(default)]
+    pub health_shell: Vec<String>,
     /// What to do when it exits.
     pub restart_policy: RestartPolicy,
     /// OCI annotations.

@@ -40,6 +40,8 @@ pub struct ExecSpec {
     pub keep_output: bool,
     /// The terminal's first size: rows, columns.
     pub console_size: Option<(u16, u16)>,
+    /// It is a health check: it ends with the daemon that began it.
+    pub is_probe: bool,
 }
 
 /// Where a session is in its life.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::health::HealthCheck;
 
 /// The ledger's row about one image. Its tags are rows of their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,30 +76,6 @@ pub struct ImageConfig {
     /// What a build runs shell forms with; empty is `/bin/sh -c`.
     #[serde(default)]
     pub shell: Vec<String>,
-}
-
-/// An image's health check (Docker's `HealthConfig`). Times are nanoseconds; zero is the default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealthCheck {
-    /// `["NONE"]`, `["CMD", ...]` or `["CMD-SHELL", ...]`.
-    pub test: Vec<String>,
-    /// Between two checks.
-    pub interval_ns: i64,
-    /// Before a check counts as failed.
-    pub timeout_ns: i64,
-    /// Before failures count.
-    pub start_period_ns: i64,
-    /// Between two checks of the start period.
-    pub start_interval_ns: i64,
-    /// Failures in a row that make a container unhealthy.
-    pub retries: i64,
-}
-
-impl HealthCheck {
-    /// Whether there is something to run.
-    pub fn is_on(&self) -> bool {
-        self.test.first().is_some_and(|word| word != "NONE")
-    }
 }
 
 /// One build step (OCI image spec, config.md `history`).

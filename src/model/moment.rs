@@ -32,8 +32,36 @@ pub fn parse(text: &str, now: Timestamp, local: Offset) -> Result<Timestamp> {
     })
 }
 
+/// A duration as Go shows it: `1h0m0s`, `1m30s`, `1.5s`, `500ms`, `0s`.
+pub fn show_duration(duration: std::time::Duration) -> String {
+    let with_fraction = |nanos: u128, unit: u128, name: &str| {
+        let digits = unit.ilog10() as usize;
+        let (whole, fraction) = (nanos / unit, nanos % unit);
+        let text = format!("{whole}.{fraction:0digits$}");
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        format!("{text}{name}")
+    };
+    let nanos = duration.as_nanos();
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => with_fraction(nanos, 1_000, "µs"),
+        1_000_000..1_000_000_000 => with_fraction(nanos, 1_000_000, "ms"),
+        _ => {
+            let minutes = duration.as_secs() / 60;
+            let below = nanos - u128::from(minutes) * 60_000_000_000;
+            let seconds = with_fraction(below, 1_000_000_000, "s");
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => seconds,
+                (0, minutes) => format!("{minutes}m{seconds}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    }
+}
+
 /// Go's `time.ParseDuration`.
-fn duration(text: &str) -> Option<SignedDuration> {
+pub fn duration(text: &str) -> Option<SignedDuration> {
     let (is_negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -151,6 +179,26 @@ mod tests {
     fn read(text: &str) -> Result<Timestamp> {
         let now = "2020-01-02T03:04:05.123456789Z".parse().unwrap();
         parse(text, now, Offset::constant(2))
+    }
+
+    #[test]
+    fn durations_are_shown_as_go_does() {
+        let nanos = std::time::Duration::from_nanos;
+        for (ns, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_100, "1.1µs"),
+            (2_200_000, "2.2ms"),
+            (500_000_000, "500ms"),
+            (1_500_000_000, "1.5s"),
+            (30_000_000_000, "30s"),
+            (90_000_000_000, "1m30s"),
+            (60_000_000_000, "1m0s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (3_661_001_000_000, "1h1m1.001s"),
+        ] {
+            assert_eq!(show_duration(nanos(ns)), text);
+        }
     }
 
     #[test]

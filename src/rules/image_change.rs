@@ -1,14 +1,14 @@
 //! Dockerfile instructions applied to an image's configuration: those that Docker takes on
 //! commit and import, read as its parser reads them.
 
-use model::{Error, ImageConfig, Result, Signal};
+use model::{Error, HealthCheck, ImageConfig, Result, Signal};
 
 use crate::words;
 
 /// Applies what one `changes` parameter says: a piece of a Dockerfile, usually one line.
 ///
 /// # Errors
-/// What is no instruction of an import or is malformed (400); `ONBUILD` and `HEALTHCHECK` (501).
+/// What is no instruction of an import or is malformed (400); `ONBUILD` (501).
 pub fn apply(config: &mut ImageConfig, change: &str) -> Result<()> {
     let joined = change.replace("\\\r\n", "").replace("\\\n", "");
     joined
@@ -55,7 +55,8 @@ fn apply_line(config: &mut ImageConfig, line: &str) -> Result<()> {
                 add(&mut config.volumes, path);
             }
         }
-        "ONBUILD" | "HEALTHCHECK" => {
+        "HEALTHCHECK" => config.health_check = Some(health_check(rest)?),
+        "ONBUILD" => {
             return Err(Error::not_implemented(format!(
                 "{name} in changes is not implemented by moored yet"
             )));
@@ -132,6 +133,60 @@ fn pairs(config: &ImageConfig, name: &str, text: &str) -> Result<Vec<(String, St
             key => Ok((key, resolve(value)?)),
         })
         .collect()
+}
+
+/// `NONE`, or options and `CMD` with a command in one of its two forms.
+fn health_check(text: &str) -> Result<HealthCheck> {
+    let mut check = HealthCheck::default();
+    let mut rest = text;
+    while let Some(option) = rest.strip_prefix("--") {
+        let (option, behind) = split_word(option);
+        health_option(&mut check, option)?;
+        rest = behind;
+    }
+    let (kind, command) = split_word(rest);
+    check.test = match kind.to_ascii_uppercase().as_str() {
+        "" => return Err(Error::invalid("HEALTHCHECK requires at least one argument")),
+        "NONE" if command.is_empty() => vec!["NONE".to_owned()],
+        "NONE" => return Err(Error::invalid("HEALTHCHECK NONE takes no arguments")),
+        "CMD" if command.is_empty() => {
+            return Err(Error::invalid("Missing command after HEALTHCHECK CMD"));
+        }
+        "CMD" => match words::json_list(command) {
+            Some(list) => [vec!["CMD".to_owned()], list].concat(),
+            None => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+        },
+        _ => {
+            let words = format!("Unknown type {kind:?} in HEALTHCHECK (try CMD)");
+            return Err(Error::invalid(words));
+        }
+    };
+    check.check()?;
+    Ok(check)
+}
+
+fn health_option(check: &mut HealthCheck, option: &str) -> Result<()> {
+    let invalid = || Error::invalid(format!("invalid HEALTHCHECK option: --{option}"));
+    let (name, value) = option.split_once('=').ok_or_else(invalid)?;
+    let nanos = || {
+        let duration = model::moment::duration(value).ok_or_else(invalid)?;
+        i64::try_from(duration.as_nanos()).map_err(|_| invalid())
+    };
+    match name {
+        "interval" => check.interval_ns = nanos()?,
+        "timeout" => check.timeout_ns = nanos()?,
+        "start-period" => check.start_period_ns = nanos()?,
+        "start-interval" => check.start_interval_ns = nanos()?,
+        "retries" => check.retries = value.parse().map_err(|_| invalid())?,
+        _ => return Err(invalid()),
+    }
+    Ok(())
+}
+
+/// The first word and what is behind it.
+fn split_word(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim_start())
 }
 
 /// A variable that is there keeps its place.
@@ -230,6 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn health_checks_in_both_forms_and_off() {
+        let check = |line: &str| changed(&[line]).health_check.unwrap();
+        let shell =
+            check("HEALTHCHECK --interval=1m30s --retries=5 CMD curl -f http://x || exit 1");
+        assert_eq!(shell.test, ["CMD-SHELL", "curl -f http://x || exit 1"]);
+        assert_eq!((shell.interval_ns, shell.retries), (90_000_000_000, 5));
+        let exec = check("healthcheck --start-period=5s cmd [\"probe\", \"-v\"]");
+        assert_eq!(exec.test, ["CMD", "probe", "-v"]);
+        assert_eq!(exec.start_period_ns, 5_000_000_000);
+        assert_eq!(check("HEALTHCHECK NONE").test, ["NONE"]);
+    }
+
+    #[test]
     fn what_is_wrong_or_not_built_is_told() {
         for bad in [
             "RUN rm -rf /",
@@ -243,13 +311,18 @@ mod tests {
             "VOLUME [\"\"]",
             "USER",
             "STOPSIGNAL SIGNOTHING",
+            "HEALTHCHECK",
+            "HEALTHCHECK true",
+            "HEALTHCHECK CMD",
+            "HEALTHCHECK NONE x",
+            "HEALTHCHECK --interval=soon CMD true",
+            "HEALTHCHECK --interval=1ns CMD true",
+            "HEALTHCHECK --color=red CMD true",
         ] {
             let e = apply(&mut ImageConfig::default(), bad).unwrap_err();
             assert_eq!(e.kind(), Kind::InvalidParameter, "{bad}");
         }
-        for later in ["ONBUILD RUN make", "healthcheck CMD true"] {
-            let e = apply(&mut ImageConfig::default(), later).unwrap_err();
-            assert_eq!(e.kind(), Kind::NotImplemented, "{later}");
-        }
+        let e = apply(&mut ImageConfig::default(), "ONBUILD RUN make").unwrap_err();
+        assert_eq!(e.kind(), Kind::NotImplemented);
     }
 }

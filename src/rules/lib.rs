@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod glob;
+pub mod health;
 pub mod image_change;
 pub mod legality;
 pub mod list;

@@ -61,6 +61,8 @@ pub struct Candidate<'a> {
     pub mounts: &'a [&'a str],
     /// `80/tcp` and the like, declared.
     pub exposed_ports: &'a [String],
+    /// `starting`, `healthy`, `unhealthy`, or `none`.
+    pub health: &'a str,
 }
 
 /// A checked list request.
@@ -122,7 +124,7 @@ impl Selection {
             && self.selects_identity(c)
             && f.match_labels(c.labels)
             && f.any("status", |s| s == c.state.status())
-            && f.any("health", |h| h == "none")
+            && f.any("health", |h| h == c.health)
             && f.any("network", |n| n == c.network)
             && f.any("volume", |v| c.mounts.contains(&v))
             && f.any("publish", |_| false)
@@ -204,6 +206,7 @@ mod tests {
             network: "bridge",
             mounts: &["data", "/data", "/srv/x", "/x"],
             exposed_ports: &["80/tcp".to_owned()],
+            health: "healthy",
         };
         Selection::new(filters(pairs)).unwrap().selects(&candidate)
     }

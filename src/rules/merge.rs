@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{ContainerSpec, Error, ImageConfig, Result, Signal};
+use model::{ContainerSpec, Error, HealthCheck, ImageConfig, Result, Signal};
 
 /// Lays the request over the image's configuration.
 ///
@@ -40,6 +40,8 @@ pub fn image_into_spec(
     if spec.working_dir.is_empty() {
         spec.working_dir.clone_from(&image.working_dir);
     }
+    spec.health_check = health_check(image.health_check.as_ref(), spec.health_check);
+    spec.health_shell.clone_from(&image.shell);
     for port in &image.exposed_ports {
         if !spec.exposed_ports.contains(port) {
             spec.exposed_ports.push(port.clone());
@@ -54,6 +56,32 @@ pub fn image_into_spec(
         return Err(Error::invalid("no command specified"));
     }
     Ok(spec)
+}
+
+/// The request's check, what it leaves out being the image's; none when there is nothing to run.
+fn health_check(image: Option<&HealthCheck>, asked: Option<HealthCheck>) -> Option<HealthCheck> {
+    let check = match (image, asked) {
+        (image, None) => image?.clone(),
+        (None, Some(asked)) => asked,
+        (Some(image), Some(mut asked)) => {
+            if asked.test.is_empty() {
+                asked.test.clone_from(&image.test);
+            }
+            for (value, of_image) in [
+                (&mut asked.interval_ns, image.interval_ns),
+                (&mut asked.timeout_ns, image.timeout_ns),
+                (&mut asked.start_period_ns, image.start_period_ns),
+                (&mut asked.start_interval_ns, image.start_interval_ns),
+                (&mut asked.retries, image.retries),
+            ] {
+                if *value == 0 {
+                    *value = of_image;
+                }
+            }
+            asked
+        }
+    };
+    check.is_on().then_some(check)
 }
 
 /// The request's variables, then those of the image that the request does not name.
@@ -96,6 +124,31 @@ mod tests {
             stop_signal: "SIGINT".into(),
             ..ImageConfig::default()
         }
+    }
+
+    #[test]
+    fn a_check_takes_from_the_image_what_it_leaves_out() {
+        let check = |test: &[&str], interval_ns, retries| HealthCheck {
+            test: test.iter().map(|w| (*w).to_owned()).collect(),
+            interval_ns,
+            retries,
+            ..HealthCheck::default()
+        };
+        let of_image = check(&["CMD", "a"], 7, 2);
+        let merged = |asked| health_check(Some(&of_image), asked);
+        assert_eq!(merged(None), Some(of_image.clone()));
+        assert_eq!(merged(Some(check(&["NONE"], 0, 0))), None);
+        assert_eq!(
+            merged(Some(check(&[], 9, 0))),
+            Some(check(&["CMD", "a"], 9, 2))
+        );
+        assert_eq!(
+            merged(Some(check(&["CMD", "b"], 0, 5))),
+            Some(check(&["CMD", "b"], 7, 5))
+        );
+        assert_eq!(health_check(None, Some(check(&[], 9, 0))), None);
+        let off = check(&["NONE"], 0, 0);
+        assert_eq!(health_check(Some(&off), None), None);
     }
 
     fn merged(spec: ContainerSpec) -> ContainerSpec {

@@ -12,6 +12,7 @@
 //!      |                                  fixed at create, but for the name
 //!      +--< container_states(id, state, intent, restart_count)
 //!                                         small, rewritten at each change; gone with its container
+//!      +--< health(id, record)           rewritten at each health check
 //!  images(id, record)
 //!      +--< tags(reference, image_id)     gone with their image
 //!  volumes(name, record)
@@ -43,7 +44,7 @@ use std::path::Path;
 
 use model::{
     ContainerId, ContainerName, ContainerState, Context, Digest, Error, Event, ExecId, ExecState,
-    ImageRecord, Intent, Reference, Result, VolumeName, VolumeRecord,
+    Health, ImageRecord, Intent, Reference, Result, VolumeName, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 
@@ -168,6 +169,25 @@ impl Ledger {
             false => self.writer.write(update).await,
         };
         written.context(format_args!("keeping the state of container {id}"))
+    }
+
+    /// Keeps what a container's health checks have found. As with exec sessions it survives the
+    /// daemon, not the host.
+    ///
+    /// # Errors
+    /// A container that is not there: `NotFound`.
+    pub async fn put_health(&self, id: &ContainerId, health: &Health) -> Result<()> {
+        let (key, record) = (id.to_string(), row::to_json(health)?);
+        let put = self.writer.write_until_reboot(move |db| {
+            db.prepare_cached(
+                "INSERT INTO health (id, record) VALUES (?1, ?2)
+                 ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+            )?
+            .execute([&key, &record])?;
+            Ok(())
+        });
+        put.await
+            .context(format_args!("keeping the health of container {id}"))
     }
 
     /// Gives a container another name.

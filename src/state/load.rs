@@ -29,8 +29,9 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
         },
     )?;
     let sql = "SELECT c.id AS key, c.name, created_at, image_id, image_name, runtime, spec, echo,
-                      state, intent, restart_count
+                      state, intent, restart_count, h.record AS health
                FROM containers c LEFT JOIN container_states s ON s.id = c.id
+               LEFT JOIN health h ON h.id = c.id
                ORDER BY created_at, c.id";
     each(&db, Table::Containers, sql, damaged, |row| {
         all.containers.push(container(row)?);
@@ -115,6 +116,11 @@ fn container(row: &Row<'_>) -> Result<ContainerRow, Reason> {
             .map(|json| from_json("intent", &json))
             .transpose()?,
         restart_count: column_of(row, "restart_count")?,
+        // It can be found out anew: damage to it costs nobody the container.
+        health: optional("health")
+            .ok()
+            .flatten()
+            .and_then(|json| from_json("health", &json).ok()),
     })
 }
 

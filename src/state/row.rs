@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{
     ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, ExecId, ExecSpec, ExecState,
-    ImageRecord, Intent, Reference, Result, Timestamp, VolumeRecord,
+    Health, ImageRecord, Intent, Reference, Result, Timestamp, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -57,6 +57,9 @@ pub struct ContainerRow {
     pub intent: Option<Intent>,
     /// How often a restart policy started it.
     pub restart_count: u32,
+    /// What its health checks have found. Not kept with the row but by
+    /// [`crate::Ledger::put_health`].
+    pub health: Option<Health>,
 }
 
 /// One exec session that was started.

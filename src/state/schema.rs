@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i64 = 0x6d6f_6f72;
 
 /// From version n to n+1, for n = 0, 1, ...
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// STRICT and the checks keep a defect of ours from being stored; they cannot stop a damaged disk,
 /// so the reader trusts none of them.
@@ -86,6 +86,14 @@ CREATE TABLE events (
     attributes TEXT NOT NULL CHECK (json_valid(attributes)),
     bytes_end  INTEGER NOT NULL
 ) STRICT;
+";
+
+/// What health checks have found. As the journal's its rows need not survive power loss.
+const V4: &str = "
+CREATE TABLE health (
+    id     TEXT NOT NULL PRIMARY KEY REFERENCES containers (id) ON DELETE CASCADE,
+    record TEXT NOT NULL CHECK (json_valid(record))
+) STRICT, WITHOUT ROWID;
 ";
 
 /// How long to wait for an operator's `sqlite3` that holds a lock it should not hold.
@@ -243,7 +251,7 @@ mod tests {
     fn migration_1_makes_strict_tables_in_an_empty_file() {
         let dir = tempfile::tempdir().unwrap();
         let db = open(&dir.path().join("ledger.db")).unwrap();
-        assert_eq!(version_of(&db), 3);
+        assert_eq!(version_of(&db), 4);
         let loose: i64 = db
             .query_row(
                 "SELECT count(*) FROM pragma_table_list
@@ -270,7 +278,7 @@ mod tests {
             .unwrap();
         drop(db);
         let db = open(&path).unwrap();
-        assert_eq!(version_of(&db), 3);
+        assert_eq!(version_of(&db), 4);
         let kept: String = db
             .query_row("SELECT value FROM meta", [], |r| r.get(0))
             .unwrap();
@@ -316,7 +324,7 @@ mod tests {
         drop(db);
         let e = open(&path).unwrap_err();
         assert!(e.message().contains("schema 7"), "{e}");
-        assert!(e.message().contains("up to 3"), "{e}");
+        assert!(e.message().contains("up to 4"), "{e}");
         assert!(e.message().contains(path.to_str().unwrap()), "{e}");
     }
 

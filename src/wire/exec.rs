@@ -66,6 +66,7 @@ impl ExecConfig {
             keep_output: self.keep_output,
             detach_keys: Some(self.detach_keys).filter(|keys| !keys.is_empty()),
             console_size: self.console_size.filter(|_| self.tty).and_then(size),
+            is_probe: false,
         }
     }
 }

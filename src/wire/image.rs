@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use engine::{ImageView, RemovedReference};
+use model::HealthCheck;
 use model::Reference;
-use model::image::HealthCheck;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -274,6 +274,19 @@ impl From<&model::ImageConfig> for ImageConfig {
             on_build: none_if_empty(&config.on_build),
             shell: config.shell.clone(),
             ..Self::default()
+        }
+    }
+}
+
+impl From<&HealthConfig> for HealthCheck {
+    fn from(config: &HealthConfig) -> Self {
+        Self {
+            test: config.test.clone().unwrap_or_default(),
+            interval_ns: config.interval,
+            timeout_ns: config.timeout,
+            start_period_ns: config.start_period,
+            start_interval_ns: config.start_interval,
+            retries: config.retries,
         }
     }
 }

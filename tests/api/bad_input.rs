@@ -99,9 +99,9 @@ fn create_refuses_what_it_cannot_make() {
         ),
         (
             "",
-            r#"{"Image":"busybox","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
-            501,
-            "RestartPolicy",
+            r#"{"Image":"busybox","HostConfig":{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}}"#,
+            400,
+            "can't create 'AutoRemove' container with restart policy",
         ),
         (
             "",
@@ -117,9 +117,15 @@ fn create_refuses_what_it_cannot_make() {
         ),
         (
             "",
-            r#"{"Image":"busybox","Healthcheck":{"Test":["CMD","true"]}}"#,
-            501,
-            "Healthcheck",
+            r#"{"Image":"busybox","Healthcheck":{"Test":["CMD","true"],"Interval":1}}"#,
+            400,
+            "Interval in Healthcheck cannot be less than 1ms",
+        ),
+        (
+            "",
+            r#"{"Image":"busybox","Healthcheck":{"Test":["true"]}}"#,
+            400,
+            "Unknown healthcheck type 'true'",
         ),
         (
             "",

@@ -47,7 +47,6 @@ fn what_is_not_built_says_so() {
     let d = daemon();
     d.create("some", serde_json::json!({"Cmd": ["true"]}));
     for (method, path) in [
-        ("GET", "/events"),
         ("GET", "/containers/some/stats"),
         ("POST", "/containers/some/update"),
         ("GET", "/containers/some/archive?path=/"),

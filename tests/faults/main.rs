@@ -6,6 +6,7 @@ mod daemon_killed;
 mod disk;
 mod events;
 mod execs;
+mod health;
 mod ledger;
 mod logs;
 mod programs;

@@ -86,6 +86,13 @@ impl Options {
         self
     }
 
+    /// With more lines at the end of the configuration file.
+    #[must_use]
+    pub fn and_config(mut self, text: &str) -> Self {
+        self.config.get_or_insert_default().push_str(text);
+        self
+    }
+
     /// With another runtime; crun gets the namespace it needs.
     #[must_use]
     pub fn runtime(mut self, name: &str) -> Self {

@@ -17,7 +17,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Action, ContainerState, Error, Intent, Kind, Result, limits};
+use model::{Action, ContainerState, Error, HealthResult, Intent, Kind, Result, limits};
 use rules::Operation;
 use runtime::{Ctl, Task, TaskEvent};
 use tokio::sync::mpsc;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
 use crate::container::handle::{Handle, Message, Reply};
+use crate::container::health::Checks;
 use crate::container::policy::{StartCause, StartDue};
 use crate::container::record::Unwritten;
 use crate::container::refusal::check;
@@ -127,6 +128,7 @@ pub(crate) struct Actor {
     pub(crate) restart_count: u32,
     /// A client wants its present run ended.
     pub(crate) ends_by_request: bool,
+    pub(crate) checks: Checks,
 }
 
 impl Actor {
@@ -154,6 +156,7 @@ impl Actor {
             delay: None,
             restart_count,
             ends_by_request: false,
+            checks: Checks::default(),
         }
     }
 
@@ -181,6 +184,12 @@ impl Actor {
                 }
                 () = until(self.start_due.map(|due| due.at)), if self.job.is_none() => {
                     self.begin_due_start().await;
+                }
+                () = until(self.checks.due), if self.checks.running.is_none() => {
+                    self.begin_check();
+                }
+                result = next_result(&mut self.checks.running) => {
+                    self.conclude_check(result).await;
                 }
                 () = until(self.unwritten.as_ref().map(|u| u.again_at)) => {
                     self.write_again().await;
@@ -304,6 +313,7 @@ impl Actor {
                     self.begin_remove(request, reply).await;
                 }
                 Message::Found(found) => self.take_up(*found).await,
+                Message::TakeBack => self.take_back_checks().await,
                 message => self.receive(message).await,
             }
         }
@@ -452,6 +462,14 @@ async fn next_event(task: &mut Option<Task>) -> TaskEvent {
 async fn next_done(job: &mut Option<JoinHandle<Done>>) -> Done {
     match job {
         Some(job) => job.await.unwrap_or_else(|e| Done::Lost(e.to_string())),
+        None => std::future::pending().await,
+    }
+}
+
+/// `None` when the check panicked.
+async fn next_result(check: &mut Option<JoinHandle<HealthResult>>) -> Option<HealthResult> {
+    match check {
+        Some(check) => check.await.ok(),
         None => std::future::pending().await,
     }
 }

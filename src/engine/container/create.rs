@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use catalog::ImageView;
-use model::image::HealthCheck;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, Kind, Mount,
     MountSource, NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
@@ -75,17 +74,13 @@ impl Engine {
             state: ContainerState::Created { failure: None },
             intent: None,
             restart_count: 0,
+            health: None,
         };
         if let Err(e) = self.make(row, &image).await {
             self.inner.registry.release(&name, &id);
             return Err(e);
         }
-        let check = &image.record.config.health_check;
-        Ok(Created {
-            id,
-            warnings,
-            image_checks_health: check.as_ref().is_some_and(HealthCheck::is_on),
-        })
+        Ok(Created { id, warnings })
     }
 
     /// Writes the row, then makes the container visible with a task of its own.

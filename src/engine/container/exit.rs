@@ -56,6 +56,7 @@ impl Actor {
         self.stopping = None;
         self.thaw_due = false;
         self.task = None;
+        self.end_checks();
         let mut events = self.engine.exit_events(&view, &state);
         if self.after_exit.iter().any(AfterExit::is_stop) {
             events.push(self.event(&Action::Stop));
@@ -120,6 +121,7 @@ impl Actor {
             }
         }
         self.resume_policy(again);
+        self.take_back_checks().await;
     }
 
     /// Those who only stopped it need not wait for the clean-up.
@@ -202,6 +204,7 @@ pub(crate) fn exited_data(
 /// Publishes an exit to those who wait.
 fn record_code(lifecycle: &mut Lifecycle, status_code: i64, runs_on: bool) {
     lifecycle.running = runs_on;
+    lifecycle.health = None;
     lifecycle.exits += 1;
     lifecycle.last = Some(WaitOutcome {
         status_code,

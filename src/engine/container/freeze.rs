@@ -65,7 +65,12 @@ impl Actor {
                 false => Action::Unpause,
             };
             let event = self.event(&action);
-            self.set_state(state, None, vec![event]).await?;
+            let written = self.set_state(state, None, vec![event]).await;
+            match now {
+                true => self.end_checks(),
+                false => self.resume_checks(),
+            }
+            written?;
         }
         let thaw_due = std::mem::take(&mut self.thaw_due);
         if paused && now && (self.stopping.is_some() || thaw_due) {

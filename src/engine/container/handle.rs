@@ -41,6 +41,8 @@ pub(crate) enum Message {
     Remove(RemoveContainer, Reply<()>),
     /// Recovery's: what became of a lost container.
     Found(Box<Found>),
+    /// Recovery's: the container runs, and its health is to be looked at again.
+    TakeBack,
     /// The task's own: the start half of all restarts that waited for one exit.
     StartAgain(Vec<Reply<Change>>),
 }
@@ -58,7 +60,7 @@ impl Message {
             | Self::Resize(_, _, reply)
             | Self::Rename(_, reply)
             | Self::Remove(_, reply) => drop(reply.send(Err(error))),
-            Self::Found(_) => {}
+            Self::Found(_) | Self::TakeBack => {}
             Self::StartAgain(replies) => {
                 for reply in replies {
                     drop(reply.send(Err(error.clone())));

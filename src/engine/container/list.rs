@@ -115,5 +115,6 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
         network: view.spec.network.as_str(),
         mounts: &mounts,
         exposed_ports: &view.spec.exposed_ports,
+        health: view.health.as_ref().map_or("none", |h| h.status.as_str()),
     })
 }

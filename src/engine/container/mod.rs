@@ -8,6 +8,7 @@
 //! | `create` | from a request to a row and a task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `exit`, `remove` | what the task does |
+//! | `health` | health checks |
 //! | `policy` | starts that come by themselves |
 //! | `record` | what the task writes and tells |
 //! | `mounts`, `row` | translations between rooms |
@@ -18,6 +19,7 @@ mod create;
 mod exit;
 mod freeze;
 pub(crate) mod handle;
+mod health;
 mod list;
 mod mounts;
 mod operations;

@@ -1,6 +1,6 @@
 //! What the engine offers on existing containers: each finds the container and asks its task.
 
-use model::{ContainerName, Kind, Result, Signal};
+use model::{ContainerName, Error, Kind, Result, Signal};
 
 use crate::Engine;
 use crate::container::handle::Message;
@@ -98,9 +98,16 @@ impl Engine {
     /// Arms a wait; nothing that happens after this returns is missed.
     ///
     /// # Errors
-    /// 404.
+    /// 404; 409 for health of a container without health checks.
     pub fn wait_container(&self, reference: &str, condition: WaitCondition) -> Result<Waiter> {
-        Ok(self.inner.registry.find(reference)?.wait(condition))
+        let handle = self.inner.registry.find(reference)?;
+        if condition == WaitCondition::Healthy && handle.view().spec.health_check.is_none() {
+            let id = handle.id();
+            return Err(Error::conflict(format!(
+                "container {id} has no health check"
+            )));
+        }
+        Ok(handle.wait(condition))
     }
 
     /// Changes the size of a container's terminal, in characters.

@@ -30,8 +30,6 @@ pub struct Created {
     pub id: ContainerId,
     /// What could not be given quite as asked.
     pub warnings: Vec<String>,
-    /// Whether the image has a health check, which is not run yet.
-    pub image_checks_health: bool,
 }
 
 /// A list request.
@@ -84,6 +82,8 @@ pub enum WaitCondition {
     NextExit,
     /// The container's removal.
     Removed,
+    /// Its first health check that is fine, or its end. Not Docker's.
+    Healthy,
 }
 
 /// `top`: the container's processes.

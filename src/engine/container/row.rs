@@ -30,6 +30,7 @@ pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> Cont
         echo: row.echo.clone().into(),
         state: row.state.clone(),
         restart_count: row.restart_count,
+        health: row.health.clone().map(Arc::new),
         runtime: row.runtime.clone(),
         paths: ContainerPaths {
             resolv_conf: dir.join("resolv.conf"),
@@ -62,6 +63,10 @@ pub(crate) fn lifecycle(row: &ContainerRow) -> Lifecycle {
     };
     Lifecycle {
         running: row.state.is_up(),
+        health: row
+            .state
+            .running()
+            .and_then(|_| Some(row.health.as_ref()?.status)),
         last: last.map(|status_code| WaitOutcome {
             status_code,
             error: None,

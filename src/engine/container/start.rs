@@ -103,6 +103,7 @@ impl Actor {
     ) {
         let result = match started.result {
             Ok((task, running)) => {
+                let started_at = running.started_at;
                 let watcher = self.engine.runtimes.watcher();
                 self.handle.streams.keep_log(&task, watcher);
                 self.task = Some(task);
@@ -118,7 +119,11 @@ impl Actor {
                         .await,
                 );
                 self.engine.watch_log_space();
-                self.handle.advance(|l| l.running = true);
+                self.handle.advance(|l| {
+                    l.running = true;
+                    l.health = None;
+                });
+                self.begin_checks(started_at).await;
                 tracing::info!("started");
                 Ok(Change::Done)
             }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::{
-    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, Timestamp, VolumeName,
+    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, Health, Timestamp,
+    VolumeName,
 };
 
 /// An immutable picture of one container, as its task last published it.
@@ -28,6 +29,8 @@ pub struct ContainerView {
     pub state: ContainerState,
     /// How often a restart policy started it.
     pub restart_count: u32,
+    /// What its health checks have found; `None` when it has none.
+    pub health: Option<Arc<Health>>,
     /// The OCI runtime's configured name.
     pub runtime: String,
     /// The files behind it.

@@ -6,7 +6,7 @@
 
 use tokio::sync::watch;
 
-use model::WaitOutcome;
+use model::{HealthStatus, WaitOutcome};
 
 use crate::container::WaitCondition;
 
@@ -15,6 +15,8 @@ use crate::container::WaitCondition;
 pub(crate) struct Lifecycle {
     /// Whether its process lives.
     pub(crate) running: bool,
+    /// What the checks of the present run have found.
+    pub(crate) health: Option<HealthStatus>,
     /// How many exits there have been in this daemon's life.
     pub(crate) exits: u64,
     /// The last exit, or the last failed start; `None` when it never ran.
@@ -61,8 +63,12 @@ impl Waiter {
             WaitCondition::NotRunning => !l.running || l.exits > before || l.removed,
             WaitCondition::NextExit => l.exits > before || l.removed,
             WaitCondition::Removed => l.removed || l.removal_error.is_some(),
+            WaitCondition::Healthy => {
+                l.health == Some(HealthStatus::Healthy) || l.exits > before || l.removed
+            }
         };
         match self.lifecycle.wait_for(holds).await {
+            Ok(lifecycle) if condition == WaitCondition::Healthy => became_healthy(&lifecycle),
             Ok(lifecycle) => {
                 let mut outcome = lifecycle.outcome();
                 if condition == WaitCondition::Removed && !lifecycle.removed {
@@ -75,6 +81,20 @@ impl Waiter {
                 error: Some("the daemon is shutting down".to_owned()),
             },
         }
+    }
+}
+
+/// A wait for health that is over: well, or ended before it was.
+fn became_healthy(lifecycle: &Lifecycle) -> WaitOutcome {
+    if lifecycle.health == Some(HealthStatus::Healthy) {
+        return WaitOutcome {
+            status_code: 0,
+            error: None,
+        };
+    }
+    WaitOutcome {
+        error: Some("the container ended before it was healthy".to_owned()),
+        ..lifecycle.outcome()
     }
 }
 

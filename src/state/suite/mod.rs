@@ -34,6 +34,7 @@ fn row(n: u32) -> ContainerRow {
         state: ContainerState::Created { failure: None },
         intent: Some(Intent::Starting),
         restart_count: 0,
+        health: None,
     }
 }
 

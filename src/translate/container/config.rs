@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{ContainerSpec, Error, Result, Signal};
+use model::{ContainerSpec, Error, HealthCheck, Result, Signal};
 
 use super::{bounded, clean_absolute};
-use wire::container::{ContainerConfig, Empty, StrSlice};
+use wire::container::{ContainerConfig, Empty, HealthConfig, StrSlice};
 
 /// Copies the portable half into the spec; returns the stop signal when the client set one.
 ///
@@ -26,12 +26,24 @@ pub(super) fn apply(config: &ContainerConfig, spec: &mut ContainerSpec) -> Resul
     spec.open_stdin = config.open_stdin;
     spec.stdin_once = config.stdin_once;
     spec.stop_timeout_s = config.stop_timeout;
+    spec.health_check = health_check(config.healthcheck.as_ref())?;
     let signal = match config.stop_signal.as_str() {
         "" => None,
         word => Some(word.parse::<Signal>()?),
     };
     spec.stop_signal = signal.unwrap_or_default();
     Ok(signal)
+}
+
+/// What the request says; what it leaves out is the image's.
+fn health_check(config: Option<&HealthConfig>) -> Result<Option<HealthCheck>> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    let check = HealthCheck::from(config);
+    bounded("Healthcheck.Test", check.test.len())?;
+    check.check()?;
+    Ok(Some(check))
 }
 
 fn strings(name: &str, list: Option<&StrSlice>) -> Result<Option<Vec<String>>> {

@@ -10,7 +10,8 @@ use super::phrase::{ZERO_TIME, time};
 use wire::STORAGE_DRIVER;
 use wire::container::{
     ContainerConfig, ContainerInspect, CreateRequest, Empty, EndpointSettings, GraphDriver,
-    GraphDriverData, HostConfig, LogFaults, MountPoint, NetworkSettings, State, StrSlice,
+    GraphDriverData, Health, HealthConfig, HostConfig, LogFaults, MountPoint, NetworkSettings,
+    State, StrSlice,
 };
 
 /// The whole document.
@@ -32,7 +33,10 @@ pub fn inspect(
         created: time(view.created_at),
         path,
         args,
-        state: state(&view.state),
+        state: State {
+            health: view.health.as_deref().map(Health::from),
+            ..state(&view.state)
+        },
         image: view.image_id.to_string(),
         resolv_conf_path: text(&view.paths.resolv_conf),
         hostname_path: text(&view.paths.hostname),
@@ -122,6 +126,11 @@ fn config(view: &ContainerView, sent: ContainerConfig) -> ContainerConfig {
     let ports = spec.exposed_ports.iter();
     ContainerConfig {
         hostname,
+        // One that is off is shown as it was asked for.
+        healthcheck: match &spec.health_check {
+            Some(check) => Some(HealthConfig::from(check)),
+            None => sent.healthcheck.clone(),
+        },
         user: spec.user.clone(),
         exposed_ports: Some(ports.map(|port| (port.clone(), Empty {})).collect()),
         env: list(&spec.env),

@@ -33,7 +33,7 @@ pub fn summary(
         size_root_fs: row.sizes.and_then(|s| size(s.root_fs_bytes)),
         labels: view.spec.labels.clone(),
         state: view.state.status().to_owned(),
-        status: status(&view.state, now),
+        status: status(&view.state, view.health.as_deref(), now),
         host_config: SummaryHostConfig {
             network_mode: view.spec.network.as_str().to_owned(),
             annotations,

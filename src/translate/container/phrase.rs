@@ -1,6 +1,6 @@
 //! The phrases of a list: `Up 5 minutes`, `Exited (0) 2 hours ago`; times and command lines.
 
-use model::{ContainerState, Timestamp};
+use model::{ContainerState, Health, HealthStatus, Timestamp};
 
 /// Go's zero time.
 pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -11,13 +11,19 @@ pub(super) fn time(at: Timestamp) -> String {
 }
 
 /// The `Status` of a row (moby `container/state.go`).
-pub(super) fn status(state: &ContainerState, now: Timestamp) -> String {
+pub(super) fn status(state: &ContainerState, health: Option<&Health>, now: Timestamp) -> String {
     match state {
         ContainerState::Created { .. } => "Created".to_owned(),
         ContainerState::Running(running) => {
             let up = duration(seconds_between(running.started_at, now));
-            let paused = if running.paused { " (Paused)" } else { "" };
-            format!("Up {up}{paused}")
+            let more = match health.map(|health| health.status) {
+                _ if running.paused => " (Paused)",
+                Some(HealthStatus::Starting) => " (health: starting)",
+                Some(HealthStatus::Healthy) => " (healthy)",
+                Some(HealthStatus::Unhealthy) => " (unhealthy)",
+                None => "",
+            };
+            format!("Up {up}{more}")
         }
         ContainerState::Exited(exited) => {
             let ago = duration(seconds_between(exited.finished_at, now));
@@ -167,7 +173,22 @@ mod tests {
             (dead, 0, "Dead"),
         ];
         for (state, now, words) in table {
-            assert_eq!(status(&state, at(now)), words);
+            assert_eq!(status(&state, None, at(now)), words);
+        }
+        for (found, words) in [
+            (HealthStatus::Starting, "Up 3 seconds (health: starting)"),
+            (HealthStatus::Healthy, "Up 3 seconds (healthy)"),
+            (HealthStatus::Unhealthy, "Up 3 seconds (unhealthy)"),
+        ] {
+            let health = Health {
+                run_started_at: at(100),
+                status: found,
+                failing_streak: 0,
+                log: vec![],
+            };
+            assert_eq!(status(&running(false), Some(&health), at(103)), words);
+            let paused = status(&running(true), Some(&health), at(103));
+            assert_eq!(paused, "Up 3 seconds (Paused)");
         }
     }
 

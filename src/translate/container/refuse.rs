@@ -6,7 +6,7 @@
 use model::{Error, Result};
 
 use super::not_built;
-use wire::container::{ContainerConfig, HealthConfig, HostConfig};
+use wire::container::{ContainerConfig, HostConfig};
 
 /// Refuses the first wish that is not built.
 ///
@@ -16,10 +16,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
     restart_policy(host)?;
     windows_only(host)?;
     let wishes = [
-        (
-            "Config.Healthcheck",
-            asks_health(config.healthcheck.as_ref()),
-        ),
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
         (
@@ -89,20 +85,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
 
 fn some<T>(list: Option<&Vec<T>>) -> bool {
     list.is_some_and(|list| !list.is_empty())
-}
-
-/// `["NONE"]` switches a check off, and nothing at all inherits the image's.
-fn asks_health(health: Option<&HealthConfig>) -> bool {
-    let Some(health) = health else {
-        return false;
-    };
-    let test = health.test.as_deref().unwrap_or_default();
-    let is_off = test.first().is_some_and(|word| word == "NONE");
-    let has_times = HealthConfig {
-        test: None,
-        ..health.clone()
-    } != HealthConfig::default();
-    !is_off && (!test.is_empty() || has_times)
 }
 
 fn restart_policy(host: &HostConfig) -> Result<()> {

@@ -122,6 +122,53 @@ pub struct State {
     pub started_at: String,
     /// When it ended; the year 1 when it has not.
     pub finished_at: String,
+    /// What its health checks have found; absent when it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// What the health checks of a container have found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub status: String,
+    /// Failures in a row.
+    pub failing_streak: u32,
+    /// The last five results, oldest first.
+    pub log: Vec<HealthcheckResult>,
+}
+
+/// One health check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct HealthcheckResult {
+    /// When it began.
+    #[schema(format = DateTime)]
+    pub start: String,
+    /// When it was over.
+    #[schema(format = DateTime)]
+    pub end: String,
+    /// 0 is well; -1 when it could not be run or took too long.
+    pub exit_code: i64,
+    /// The beginning of what it printed.
+    pub output: String,
+}
+
+impl From<&model::Health> for Health {
+    fn from(health: &model::Health) -> Self {
+        let results = health.log.iter().map(|result| HealthcheckResult {
+            start: result.started_at.to_string(),
+            end: result.ended_at.to_string(),
+            exit_code: result.exit_code,
+            output: result.output.clone(),
+        });
+        Self {
+            status: health.status.as_str().to_owned(),
+            failing_streak: health.failing_streak,
+            log: results.collect(),
+        }
+    }
 }
 
 /// What the storage driver knows.

@@ -21,7 +21,10 @@ pub use host_config::{
     DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, RestartPolicy,
     ThrottleDevice, Ulimit, WeightDevice,
 };
-pub use inspect::{ContainerInspect, GraphDriver, GraphDriverData, LogFaults, MountPoint, State};
+pub use inspect::{
+    ContainerInspect, GraphDriver, GraphDriverData, Health, HealthcheckResult, LogFaults,
+    MountPoint, State,
+};
 pub use list::{ContainerSummary, Port, SummaryHostConfig, SummaryNetworkSettings};
 pub use mount::{BindOptions, MountSpec, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use network::{EndpointIpamConfig, EndpointSettings, NetworkSettings, NetworkingConfig};

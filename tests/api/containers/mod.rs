@@ -2,6 +2,7 @@
 
 mod attach;
 mod create;
+mod health;
 mod lifecycle;
 mod list;
 mod logs;

@@ -50,11 +50,6 @@ async fn create(
     body: JsonBody,
 ) -> ApiResult {
     let request: CreateRequest = read(&body)?;
-    let checks_off = request
-        .config
-        .healthcheck
-        .as_ref()
-        .is_some_and(|check| check.test.iter().flatten().eq(["NONE"]));
     let translated = translate(
         request,
         query.name.as_deref(),
@@ -64,10 +59,6 @@ async fn create(
     let created = engine.create_container(translated.create).await?;
     let mut warnings = created.warnings;
     warnings.extend(translated.warnings);
-    if created.image_checks_health && !checks_off {
-        warnings
-            .push("the image has a health check: moored does not run health checks yet".to_owned());
-    }
     Ok(reply::json_with_status(
         StatusCode::CREATED,
         &CreateResponse {

@@ -31,7 +31,8 @@ pub(super) fn router() -> OpenApiRouter<Engine> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct WaitQuery {
-    /// `not-running` (the default), `next-exit` or `removed` (API 1.30).
+    /// `not-running` (the default), `next-exit` or `removed` (API 1.30); not Docker's: `healthy`,
+    /// which answers 0, or the exit code of a container that ended before it was.
     condition: Option<String>,
 }
 
@@ -46,6 +47,7 @@ struct WaitQuery {
         (status = 200, description = "It has exited", body = WaitResponse),
         (status = 400, description = "Bad condition", body = ErrorResponse),
         (status = 404, description = "No such container", body = ErrorResponse),
+        (status = 409, description = "It has no health check", body = ErrorResponse),
     ))]
 async fn wait(
     State(engine): State<Engine>,
@@ -87,6 +89,7 @@ fn condition(word: &str) -> model::Result<WaitCondition> {
         "" | "not-running" => Ok(WaitCondition::NotRunning),
         "next-exit" => Ok(WaitCondition::NextExit),
         "removed" => Ok(WaitCondition::Removed),
+        "healthy" => Ok(WaitCondition::Healthy),
         other => Err(Error::invalid(format!("invalid condition: {other:?}"))),
     }
 }

@@ -14,16 +14,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
     let log = |key: &str, value: &str| json!({"Type": "json-file", "Config": {key: value}});
     vec![
         (
-            "Config.Healthcheck",
-            json!({"Test": ["CMD", "x"]}),
-            "Config.Healthcheck",
-        ),
-        (
-            "Config.Healthcheck",
-            json!({"Interval": 1_000_000_000}),
-            "Config.Healthcheck",
-        ),
-        (
             "Config.MacAddress",
             json!("02:42:ac:11:00:02"),
             "Config.MacAddress",

@@ -57,6 +57,7 @@ fn cap1() -> ContainerView {
             error: String::new(),
         }),
         restart_count: 0,
+        health: None,
         runtime: "runc".to_owned(),
         paths: ContainerPaths {
             resolv_conf: home.join("resolv.conf"),
