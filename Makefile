@@ -25,15 +25,16 @@ run: setup
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features failpoints -- -D warnings
 
 test: setup check
 	@[ "$$(id -u)" = 0 ] || { echo "make test: real containers need root: sudo make test" >&2; exit 1; }
 	$(CENSUS) save target/census
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --features failpoints
 	$(CENSUS) since target/census
 
 soak: setup
-	MOORED_SOAK=1 $(CARGO) test --release --locked --test api --test cli --test faults
+	MOORED_SOAK=1 $(CARGO) test --release --locked --features failpoints --test api --test cli --test faults
 
 bench: setup
 	$(CARGO) bench --locked --bench lifecycle --bench streams

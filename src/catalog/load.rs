@@ -1,5 +1,6 @@
 //! Loading archives: the bytes are applied while they arrive, the rows are written when whole.
 
+use failpoint::Point;
 use images::LoadedImage;
 use model::{Action, Digest, Error, Reference, Result};
 use tokio::io::AsyncRead;
@@ -82,7 +83,9 @@ impl Catalog {
         }
         events.push(event(record.id.as_str(), &how));
         let ledger = self.inner.tools.ledger.telling(events);
+        failpoint::reach(Point::ImageApplied).await?;
         ledger.put_image(&record, references.clone()).await?;
+        drop(failpoint::reach(Point::ImageWritten).await);
         let id = record.id.clone();
         self.inner.index.insert(record, &references);
         drop(lease);

@@ -1,5 +1,6 @@
 //! Removing images: names first, then the record, then the bytes nobody names any more.
 
+use failpoint::Point;
 use model::{Action, Digest, Error, Reference, Result};
 
 use crate::{Catalog, ImageView, RemovedReference};
@@ -26,6 +27,7 @@ impl Catalog {
         {
             // The bytes, however many, without the gate: no record names them any more.
             self.sweep().await?;
+            drop(failpoint::reach(Point::ImageSwept).await);
         }
         Ok(removed)
     }
@@ -74,6 +76,7 @@ impl Catalog {
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         ledger.untag(name).await?;
         self.inner.index.untag(name);
+        failpoint::reach(Point::ImageUntagged).await?;
         removed.push(RemovedReference::Untagged(name.familiar()));
         Ok(())
     }
@@ -84,6 +87,7 @@ impl Catalog {
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         ledger.delete_image(id).await?;
         self.inner.index.remove(id);
+        failpoint::reach(Point::ImageForgotten).await?;
         removed.push(RemovedReference::Deleted(id.clone()));
         for layer in record.iter().flat_map(|r| r.layers.iter().rev()) {
             let still_used = self

@@ -26,11 +26,12 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "moored",
     "api",
     "engine",
     "catalog",
+    "failpoint",
     "execs",
     "images",
     "model",

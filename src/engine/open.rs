@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use catalog::Catalog;
 use execs::Execs;
+use failpoint::Point;
 use model::{ContainerId, Context, Error, Intent, Result, limits};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
@@ -101,6 +102,7 @@ impl Engine {
         damaged: &[Damaged],
         same_boot: bool,
     ) {
+        drop(failpoint::reach(Point::RecoverOpened).await);
         self.recover_all(containers, same_boot).await;
         damaged.iter().for_each(|d| self.show_damaged(d));
         let lives = |container: &ContainerId| self.inner.registry.has_id(container.as_str());
@@ -115,6 +117,7 @@ impl Engine {
             |d: &Damaged| d.table == Table::Containers && !self.inner.registry.has_id(&d.key);
         self.sweep_in_background(!damaged.iter().any(hidden));
         self.choose_runtime();
+        drop(failpoint::reach(Point::RecoverDone).await);
     }
 
     /// Takes away what no row names. Nobody waits for it, and what cannot go is left for the next

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use failpoint::Point;
 use model::{
     ContainerId, ContainerSpec, ContainerState, Context, Digest, Event, ExitReason, ExitStatus,
     Exited, Intent, Result, Running, Timestamp,
@@ -76,7 +77,9 @@ impl Engine {
                 by_request,
             }) => {
                 row.restart_count = restart_count;
+                drop(failpoint::reach(Point::RecoverFound).await);
                 let written = self.write_found(&row, &state, events).await;
+                drop(failpoint::reach(Point::RecoverWritten).await);
                 row.state = state;
                 let over = row.state.exited().is_some();
                 let mut actor = self.revive(&row, &layers, task);
@@ -306,17 +309,25 @@ impl Engine {
                 }
             }
             Some(("stopped", _)) => self.resolve_ended(view).await,
-            _ => {
-                self.inner.undo_start(view).await;
-                Ok(at_rest(view.state.clone()))
-            }
+            _ => Ok(self.take_back_start(view).await),
         }
     }
 
-    /// It was started, and has ended since.
+    /// Nothing of it runs: it was started and has ended since, which conmon tells then, or its
+    /// creation was cut short, which to the runtime looks the same.
     async fn resolve_ended(&self, view: &ContainerView) -> Result<Found> {
         let monitor = self.inner.runtimes.find_monitor(&view.id);
-        self.adopt(view, None, monitor).await
+        let found = self.adopt(view, None, monitor).await?;
+        let is_told = |exited: &Exited| matches!(exited.status, ExitStatus::Known(_));
+        if found.state.exited().is_some_and(is_told) {
+            return Ok(found);
+        }
+        Ok(self.take_back_start(view).await)
+    }
+
+    async fn take_back_start(&self, view: &ContainerView) -> Found {
+        self.inner.undo_start(view).await;
+        at_rest(view.state.clone())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use failpoint::Point;
 use model::{Action, Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
 use rules::Patterns;
 
@@ -15,6 +16,14 @@ const KEYS: &[&str] = &["dangling", "driver", "label", "name"];
 /// Docker marks the volumes it made up a name for.
 pub(crate) fn anonymous_label() -> BTreeMap<String, String> {
     BTreeMap::from([("com.docker.volume.anonymous".to_owned(), String::new())])
+}
+
+/// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
+pub(crate) async fn remove_doomed(doomed: Vec<volumes::Doomed>) {
+    let remove_all = || doomed.into_iter().try_for_each(volumes::Doomed::remove);
+    if let Err(e) = crate::blocking(remove_all).await {
+        tracing::warn!(error = %e, "files of a removed volume are left");
+    }
 }
 
 /// Whether a container names a volume.
@@ -72,8 +81,10 @@ impl Engine {
         let event = self.inner.volume_event(&record.name, &Action::Create);
         let ledger = self.inner.ledger.telling(vec![event]);
         ledger.put_volume(&record).await?;
+        failpoint::reach(Point::VolumeWritten).await?;
         let (inner, name) = (self.inner.clone(), record.name.clone());
         crate::blocking(move || inner.volumes.ensure_data(&name)).await?;
+        drop(failpoint::reach(Point::VolumeMade).await);
         self.inner.volumes.remember(vec![record.clone()]);
         Ok(record)
     }
@@ -144,15 +155,16 @@ impl Engine {
         // The row last: killed in between, the volume is still there to be removed again.
         let (inner, name) = (self.inner.clone(), record.name.clone());
         let doomed = crate::blocking(move || inner.volumes.doom_data(&name)).await?;
+        failpoint::reach(Point::VolumeDoomed).await?;
         let event = self.inner.volume_event(&record.name, &Action::Destroy);
         let ledger = self.inner.ledger.telling(vec![event]);
         ledger.delete_volume(&record.name).await?;
+        drop(failpoint::reach(Point::VolumeForgotten).await);
         self.inner.volumes.forget(&[record.name]);
         drop(gate);
-        match doomed {
-            Some(doomed) => crate::blocking(move || doomed.remove()).await,
-            None => Ok(()),
-        }
+        remove_doomed(doomed.into_iter().collect()).await;
+        drop(failpoint::reach(Point::VolumeDone).await);
+        Ok(())
     }
 
     /// Where a volume's data are on the host.

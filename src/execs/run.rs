@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use model::{ExecEnded, ExecRunning, ExecState, Pid, Result};
+use failpoint::Point;
+use model::{Error, ExecEnded, ExecRunning, ExecState, Pid, Result};
 use runtime::{CreateExec, ExecTask, ExitReport, StartError, StartedExec, Stdin, TaskEvent};
 use spec::{ExecInput, exec_process};
 use sys::task::blocking;
@@ -42,6 +43,7 @@ pub(super) async fn start(
             }
             session.publish(ExecState::Running(running));
             execs.update_row(session).await;
+            drop(failpoint::reach(Point::ExecWritten).await);
             watch(execs, session, *task);
             Ok(())
         }
@@ -66,6 +68,9 @@ async fn launch(
     session: &Arc<Session>,
     target: &Target,
 ) -> Result<StartedExec, StartError> {
+    failpoint::reach(Point::ExecPromised)
+        .await
+        .map_err(Error::from)?;
     if let Some(kept) = &session.kept {
         kept.make_dir().await?;
     }
@@ -83,11 +88,18 @@ async fn launch(
         },
     };
     let prepared = execs.tools.runtimes.prepare_exec(request).await?;
-    if let Err(e) = session.hub.connect(&prepared.attach_socket()) {
+    let connected = async {
+        failpoint::reach(Point::ExecPrepared).await?;
+        session.hub.connect(&prepared.attach_socket())?;
+        Ok::<_, Error>(failpoint::reach(Point::ExecConnected).await?)
+    };
+    if let Err(e) = connected.await {
         prepared.abandon().await;
         return Err(e.into());
     }
-    prepared.start().await
+    let started = prepared.start().await;
+    drop(failpoint::reach(Point::ExecStarted).await);
+    started
 }
 
 /// The process object, its user looked up in the container's root. Blocking work.
@@ -163,6 +175,7 @@ pub(super) async fn end(
     report: &ExitReport,
 ) {
     tracing::debug!(exec = session.id.short(), status = ?report.status, "exec ended");
+    drop(failpoint::reach(Point::ExecEnded).await);
     let reason = report.status.reason().unwrap_or_default();
     session.publish(ExecState::Ended(ExecEnded {
         status: report.status.clone(),
@@ -173,6 +186,7 @@ pub(super) async fn end(
     // Whoever asks while a session is being taken back waits for its task: there is none.
     drop(session.take_inbox());
     execs.update_row(session).await;
+    drop(failpoint::reach(Point::ExecEndWritten).await);
     session.finish_streams().await;
 }
 
@@ -186,4 +200,5 @@ pub(super) async fn clean_up(execs: &Arc<Inner>, session: &Arc<Session>, task: O
     if let Err(e) = removed {
         tracing::error!(error = %e, "an exec's files were not removed");
     }
+    drop(failpoint::reach(Point::ExecCleaned).await);
 }

@@ -31,7 +31,8 @@ pub enum Recovery {
         /// And begin anew: a client asked for a restart, and was not told that it failed.
         again: bool,
     },
-    /// A start was under way when the host went down: take its leftovers away.
+    /// A start was under way when the host went down, or was being taken back: take its leftovers
+    /// away.
     UndoStart,
     /// A removal was under way: finish it.
     FinishRemoval {
@@ -57,7 +58,9 @@ pub fn plan_recovery(state: &ContainerState, intent: Option<Intent>, same_boot: 
                 again: intent == Intent::Restarting,
             }
         }
-        (Some(Intent::Starting | Intent::Restarting), _) => Recovery::UndoStart,
+        (Some(Intent::Starting | Intent::Restarting | Intent::UndoingStart), _) => {
+            Recovery::UndoStart
+        }
         (_, ContainerState::Removing) => Recovery::FinishRemoval { volumes: false },
         (
             None | Some(Intent::Stopping),
@@ -118,6 +121,9 @@ mod tests {
             plan_recovery(&CREATED, starting, false),
             Recovery::UndoStart
         );
+        // What a daemon had begun to take back is not taken for a run that has ended.
+        let undoing = Some(Intent::UndoingStart);
+        assert_eq!(plan_recovery(&CREATED, undoing, true), Recovery::UndoStart);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use std::sync::Arc;
 
+use failpoint::Point;
 use model::{Context, Error, Event, Kind, NumberedEvent, Result};
 use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::{mpsc, oneshot};
@@ -245,7 +246,9 @@ fn commit(
             outcomes.push(outcome.map_err(|e| refusal(path, &e)));
         }
         extent.cut(db)?;
+        failpoint::hit(Point::LedgerCommit).map_err(|e| failed(&e))?;
         db.execute_batch("COMMIT")?;
+        drop(failpoint::hit(Point::LedgerCommitted));
         // Before those are answered who asked for the changes: they find the events there.
         journal.extent = extent;
         journal.feed.publish(&extent, std::mem::take(&mut told));
@@ -280,6 +283,11 @@ fn make_one(
     told.extend(made?);
     *extent = after;
     Ok(())
+}
+
+/// As SQLite would say it.
+fn failed(e: &std::io::Error) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), Some(e.to_string()))
 }
 
 /// SQLite's code and words; its errors cannot be cloned.

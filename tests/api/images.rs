@@ -345,10 +345,7 @@ fn a_health_check_and_what_builds_need_are_kept() {
         let made = d.http.post_json("/containers/create", &body).expect(201);
         made.json()["Warnings"].clone()
     };
-    assert_eq!(
-        warnings(json!(null)),
-        json!(["the image has a health check: moored does not run health checks yet"])
-    );
+    assert_eq!(warnings(json!(null)), json!([]));
     assert_eq!(warnings(json!({"Test": ["NONE"]})), json!([]));
     d.finish();
 }

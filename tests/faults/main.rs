@@ -12,6 +12,7 @@ mod logs;
 mod programs;
 mod restart;
 mod roots;
+mod search;
 mod unknown;
 
 use testkit::{Daemon, Options};

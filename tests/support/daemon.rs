@@ -24,6 +24,8 @@ pub struct Daemon {
     pub http: Client,
     start: Baseline,
     finished: bool,
+    /// Of the next start.
+    failpoints: String,
 }
 
 /// What there was before the first container.
@@ -53,6 +55,7 @@ impl Daemon {
             child: None,
             start: Baseline::default(),
             finished: false,
+            failpoints: String::new(),
         };
         if let Some(config) = &daemon.options.config {
             fs::write(daemon.root.path().join("moored.toml"), config).expect("a file in our dir");
@@ -127,6 +130,28 @@ impl Daemon {
         self.wait_ready();
     }
 
+    /// What the test build is to do at its failpoints, from the next start on.
+    pub fn set_failpoints(&mut self, plan: &str) {
+        plan.clone_into(&mut self.failpoints);
+    }
+
+    /// Waits for the end of a daemon that ends by itself; false when it does not within `patience`.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn ends_within(&mut self, patience: Duration) -> bool {
+        let start = Instant::now();
+        let child = self.child.as_mut().expect("the daemon runs");
+        while child.try_wait().expect("it is our child").is_none() {
+            if start.elapsed() > patience {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.child = None;
+        true
+    }
+
     /// Starts it again without waiting for an answer.
     ///
     /// # Panics
@@ -151,6 +176,8 @@ impl Daemon {
         if let Some(path) = &self.options.path {
             command.env("PATH", path);
         }
+        // Of the test build; see the room `failpoint`.
+        command.env("MOORED_FAILPOINTS", &self.failpoints);
         let child = command
             .args(self.args())
             .stdin(Stdio::null())
@@ -257,6 +284,13 @@ impl Daemon {
     pub fn log(&self) -> String {
         let bytes = fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The lines of its log that name a container.
+    pub fn log_of(&self, id: &str) -> String {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(&id[..12]));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn log_path(&self) -> PathBuf {

@@ -32,6 +32,15 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+/// What became of a request to a daemon that may die on it.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub text: String,
+}
+
 /// A response whose body is still to be read.
 #[derive(Debug)]
 pub struct Streaming {
@@ -85,6 +94,27 @@ impl Client {
             .write_all(ping)
             .and_then(|()| stream.read_to_end(&mut said));
         asked.is_ok() && said.starts_with(b"HTTP/1.1 200 ")
+    }
+
+    /// A request to a daemon that may die on it: `None` when there was no whole answer.
+    pub fn attempt(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Option<Attempt> {
+        let mut stream = self.connect().ok()?;
+        // HTTP/1.0 is answered without chunks.
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: d\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(body).ok()?;
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).ok()?;
+        let head_end = said.windows(4).position(|w| w == b"\r\n\r\n")?;
+        let status = std::str::from_utf8(said.get(9..12)?).ok()?.parse().ok()?;
+        Some(Attempt {
+            status,
+            text: String::from_utf8_lossy(&said[head_end + 4..]).into_owned(),
+        })
     }
 
     /// `GET path`.

@@ -26,7 +26,7 @@ pub use docker::{Docker, Output, require};
 pub use events::Events;
 pub use fake::Fakes;
 pub use hijack::Hijacked;
-pub use http::{Body, Client, Response, Streaming, query};
+pub use http::{Attempt, Body, Client, Response, Streaming, query};
 pub use image::{BUSYBOX, Image, TarBuilder};
 pub use options::Options;
 pub use pty::Pty;

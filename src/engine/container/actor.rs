@@ -17,6 +17,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use failpoint::Point;
 use model::{Action, ContainerState, Error, HealthResult, Intent, Kind, Result, limits};
 use rules::Operation;
 use runtime::{Ctl, Task, TaskEvent};
@@ -427,10 +428,15 @@ impl Actor {
         let event = self.engine.container_event(&view, &Action::Rename);
         let event = event.with("oldName", format!("/{old}"));
         let ledger = self.engine.ledger.telling(vec![event]);
-        if let Err(e) = ledger.rename_container(&view.id, &name).await {
+        let renamed = match failpoint::reach(Point::RenameBegun).await {
+            Ok(()) => ledger.rename_container(&view.id, &name).await,
+            Err(e) => Err(e.into()),
+        };
+        if let Err(e) = renamed {
             self.engine.registry.release(&name, &view.id);
             return Err(e);
         }
+        drop(failpoint::reach(Point::RenameWritten).await);
         self.engine.registry.release(&old, &view.id);
         self.handle.publish(view);
         Ok(())

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use catalog::ImageView;
+use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, Kind, Mount,
     MountSource, NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
@@ -102,7 +103,9 @@ impl Engine {
             .collect();
         events.push(self.inner.container_event(&view, &Action::Create));
         let ledger = self.inner.ledger.telling(events);
+        failpoint::reach(Point::CreateBegun).await?;
         ledger.insert_container(row, new_volumes.clone()).await?;
+        drop(failpoint::reach(Point::CreateWritten).await);
         self.inner.volumes.remember(new_volumes);
         let streams = ContainerStreams::of(&view, &self.inner.spill);
         let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);

@@ -1,5 +1,6 @@
 //! The end of a container's process: record it, tell everybody, then clean up.
 
+use failpoint::Point;
 use model::{Action, ContainerState, Exited, Intent, Running, Timestamp, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
@@ -34,6 +35,7 @@ impl Actor {
     }
 
     async fn exit(&mut self, report: ExitReport) {
+        drop(failpoint::reach(Point::ExitSeen).await);
         let view = self.view();
         let started_at = view
             .state
@@ -64,6 +66,7 @@ impl Actor {
         self.follow_policy(&state);
         let runs_on = state.is_up();
         let recorded = self.set_state(state, intent, events).await.is_ok();
+        drop(failpoint::reach(Point::ExitWritten).await);
         tracing::info!(status = ?report.status, oom_killed = report.oom_killed, "exited");
         self.handle
             .advance(|l| record_code(l, report.status.code(), runs_on));

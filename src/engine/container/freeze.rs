@@ -1,6 +1,7 @@
 //! Freezing and thawing: a call of the runtime, one after the other with the container's other
 //! work.
 
+use failpoint::Point;
 use model::{Action, ContainerState, Result};
 use rules::Operation;
 
@@ -22,11 +23,16 @@ impl Actor {
         }
         let (engine, view) = (self.engine.clone(), self.view());
         self.begin(async move {
-            let result = match engine.runtime_of(&view) {
-                Ok(runtime) if paused => engine.runtimes.pause(&view.id, &runtime).await,
-                Ok(runtime) => engine.runtimes.resume(&view.id, &runtime).await,
-                Err(e) => Err(e),
-            };
+            let result = async {
+                failpoint::reach(Point::FreezeBegun).await?;
+                let runtime = engine.runtime_of(&view)?;
+                match paused {
+                    true => engine.runtimes.pause(&view.id, &runtime).await?,
+                    false => engine.runtimes.resume(&view.id, &runtime).await?,
+                }
+                Ok(failpoint::reach(Point::FreezeDone).await?)
+            }
+            .await;
             Done::Freeze {
                 paused,
                 result,
@@ -66,6 +72,7 @@ impl Actor {
             };
             let event = self.event(&action);
             let written = self.set_state(state, None, vec![event]).await;
+            drop(failpoint::reach(Point::FreezeWritten).await);
             match now {
                 true => self.end_checks(),
                 false => self.resume_checks(),

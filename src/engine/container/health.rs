@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execs::Target;
+use failpoint::Point;
 use model::{Action, Health, HealthResult, HealthStatus, Timestamp};
 use rules::health;
 use tokio::task::JoinHandle;
@@ -138,9 +139,11 @@ impl Actor {
     async fn set_health(&mut self, health: Health, action: Option<Action>) {
         let events = action.map(|action| self.event(&action));
         let ledger = self.engine.ledger.telling(events.into_iter().collect());
+        drop(failpoint::reach(Point::HealthSeen).await);
         if let Err(e) = ledger.put_health(self.handle.id(), &health).await {
             tracing::warn!(error = %e, "its health was not written");
         }
+        drop(failpoint::reach(Point::HealthWritten).await);
         let status = health.status;
         let mut view = (*self.view()).clone();
         view.health = Some(Arc::new(health));

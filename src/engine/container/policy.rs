@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use failpoint::Point;
 use model::{Action, ContainerState, Exited, Intent, RestartPolicy, Restarting};
 use tokio::time::Instant;
 
@@ -114,6 +115,7 @@ impl Actor {
         if !is_known && self.wants_end(&view.state) {
             // Not written is no harm, and was logged: it is ended all the same.
             drop(self.set_state(view.state.clone(), None, vec![]).await);
+            drop(failpoint::reach(Point::StopPromised).await);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use failpoint::Point;
 use model::{Action, ContainerState, Error, Event, Intent, Kind, MountSource, Result, VolumeName};
 use rules::Operation;
 
@@ -94,13 +95,17 @@ impl Inner {
         view: &ContainerView,
         volumes: bool,
     ) -> Result<()> {
+        failpoint::reach(Point::RemovePromised).await?;
         self.refuse_strangers(view)?;
         // What the runtime still knows may run: its row must not go before it.
         self.clean_up_run(view, true).await?;
+        failpoint::reach(Point::RemoveCleaned).await?;
         let (engine, id) = (self.clone(), view.id.clone());
         crate::blocking(move || {
             engine.images.store().remove_writable(id.as_str())?;
-            engine.layout.remove_container_dirs(&id)
+            failpoint::hit(Point::RemoveLayerGone)?;
+            engine.layout.remove_container_dirs(&id)?;
+            Ok(failpoint::hit(Point::RemoveFilesGone)?)
         })
         .await?;
         // Nobody may come to name a volume between the question who does and its end.
@@ -122,6 +127,7 @@ impl Inner {
                 .collect::<Result<Vec<_>>>()
         })
         .await?;
+        failpoint::reach(Point::RemoveVolumesDoomed).await?;
         let mut events: Vec<Event> = names
             .iter()
             .map(|name| self.volume_event(name, &Action::Destroy))
@@ -135,7 +141,11 @@ impl Inner {
         self.volumes.forget(&names);
         self.execs.forget_of(&view.id).await;
         drop(gate);
-        crate::blocking(move || doomed.into_iter().try_for_each(volumes::Doomed::remove)).await
+        // From here on it is gone: what cannot go now is swept when the daemon starts.
+        drop(failpoint::reach(Point::RemoveWritten).await);
+        crate::volume::remove_doomed(doomed).await;
+        drop(failpoint::reach(Point::RemoveDone).await);
+        Ok(())
     }
 
     /// A runtime that is configured no more cannot be told to let go of the container, which may

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use failpoint::Point;
 use model::{Action, ContainerState, Error, Intent, Result, Running, StartFailure, WaitOutcome};
 use rules::Operation;
 use runtime::{CreateTask, RuntimeName, StartError, Task};
@@ -118,6 +119,7 @@ impl Actor {
                     self.set_state(ContainerState::Running(running), None, events)
                         .await,
                 );
+                drop(failpoint::reach(Point::StartWritten).await);
                 self.engine.watch_log_space();
                 self.handle.advance(|l| {
                     l.running = true;
@@ -194,17 +196,21 @@ impl Run<'_> {
     async fn start(&self) -> Result<(Task, Running), StartError> {
         let Self { engine, view, .. } = self;
         let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
+        pass(Point::StartPromised).await?;
         self.prepare(&runtime).await.map_err(daemon_fault)?;
+        pass(Point::StartPrepared).await?;
         if self.view.state.exited().is_some() {
             self.streams.begin_log_run().await;
         }
         let creation = self.request(&runtime);
         let given_up = self.cancel.cancelled();
         let task = engine.runtimes.create_unless(creation, given_up).await?;
+        pass(Point::StartCreated).await?;
         // Before the process runs: what it writes first would be lost to those already attached.
         self.streams
             .connect(&task.attach_socket())
             .map_err(daemon_fault)?;
+        pass(Point::StartConnected).await?;
         // Taken before the call: a short process has ended by the time the runtime returns, and
         // nothing ends before it starts.
         let started_at = (engine.host.now)();
@@ -213,6 +219,7 @@ impl Run<'_> {
             // Dropping the call kills the runtime's process; the undoing does the rest.
             () = self.cancel.cancelled() => return Err(given_up_error(view)),
         }
+        pass(Point::StartStarted).await?;
         let running = Running {
             init: task.init(),
             monitor: task.monitor(),
@@ -243,9 +250,11 @@ impl Run<'_> {
 
     /// Takes back whatever was done. Nothing here may fail the undoing of the rest.
     async fn undo(&self) {
+        drop(failpoint::reach(Point::StartUndo).await);
         // First what holds the streams' other end, or their end would be waited for in vain.
         self.engine.undo_start(self.view).await;
         self.streams.finish().await;
+        drop(failpoint::reach(Point::StartUndone).await);
     }
 }
 
@@ -269,11 +278,14 @@ impl Inner {
         for runtime in self.runtimes_of(view) {
             deleted = deleted.and(self.delete_run(view, &runtime).await);
         }
+        failpoint::reach(Point::CleanupDeleted).await?;
         self.unmount(view).await;
+        failpoint::reach(Point::CleanupUnmounted).await?;
         if forget && deleted.is_ok() {
             self.runtimes
                 .forget(&view.id, &self.layout.bundle(&view.id))
                 .await;
+            drop(failpoint::reach(Point::CleanupDone).await);
         }
         deleted
     }
@@ -297,8 +309,17 @@ impl Inner {
             .map_or_else(|_| self.runtimes.names(), |runtime| vec![runtime])
     }
 
-    /// Undoes a start that did not come to its end, whatever stage it was in.
+    /// Undoes a start that did not come to its end, whatever stage it was in. That it is undone is
+    /// in the ledger first: the next daemon must not take the end of what is taken back for the
+    /// end of a run.
     pub(crate) async fn undo_start(&self, view: &ContainerView) {
+        let intent = Some(Intent::UndoingStart);
+        let write =
+            self.ledger
+                .update_container_state(&view.id, &view.state, intent, view.restart_count);
+        if let Err(e) = write.await {
+            tracing::warn!(id = view.id.short(), error = %e, "that a start is undone was not written");
+        }
         for runtime in self.runtimes_of(view) {
             let bundle = self.layout.bundle(&view.id);
             self.runtimes.discard(&view.id, &runtime, &bundle).await;
@@ -320,6 +341,12 @@ fn daemon_fault(error: Error) -> StartError {
         exit_code: EXIT_CODE_DAEMON,
         error,
     }
+}
+
+/// A failpoint on the way of a start.
+async fn pass(point: Point) -> Result<(), StartError> {
+    let passed = failpoint::reach(point).await;
+    passed.map_err(|e| daemon_fault(e.into()))
 }
 
 fn given_up_error(view: &ContainerView) -> StartError {

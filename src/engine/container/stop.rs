@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use failpoint::Point;
 use model::{Action, Error, Kind, Result, Signal, limits};
 use rules::Operation;
 use tokio::time::Instant;
@@ -176,6 +177,7 @@ impl Actor {
     /// Sends a signal and tells of it.
     async fn send_signal(&self, signal: Signal) -> Result<()> {
         self.signal(signal)?;
+        drop(failpoint::reach(Point::StopSignalled).await);
         let event = self.event(&Action::Kill);
         self.tell(event.with("signal", signal.number().to_string()))
             .await;

@@ -15,6 +15,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use failpoint::Point;
 use model::{Kind, LogLimits, Result};
 use sys::dir_watch::{Watch, Watcher};
 use sys::space::Space;
@@ -173,7 +174,10 @@ impl Rotation {
                     self.fail(&e).await;
                     continue;
                 }
-                Ok(Look::Renamed) => Ok(()),
+                Ok(Look::Renamed) => {
+                    drop(failpoint::reach(Point::LogRenamed).await);
+                    Ok(())
+                }
                 Ok(Look::WasRenamed) if is_told => Ok(()),
                 Ok(Look::WasRenamed) => {
                     wait_for_earlier_word(&self.files, &mut growth, conmon).await
@@ -186,6 +190,7 @@ impl Rotation {
             if handed_over.is_err() {
                 return;
             }
+            drop(failpoint::reach(Point::LogReopened).await);
             is_told = true;
             self.tidy().await;
         }

@@ -1,0 +1,203 @@
+//! Places at which the daemon can be told to die, to fail or to wait, in the test build.
+//!
+//! One stands before and one after each effect on the host, so that tests can look at every state
+//! that a `kill -9` or a failure can leave behind. In all other builds (without the feature `on`)
+//! they are nothing.
+//!
+//! The variable `MOORED_FAILPOINTS` says what happens, `point=action` between commas:
+//!
+//! ```text
+//! start-created=kill          die of SIGKILL there
+//! start-created=error@2       fail, the second time only
+//! start-created=delay:2000    wait so many milliseconds
+//! ```
+
+#[cfg(feature = "on")]
+mod plan;
+
+use std::io;
+
+/// Defines the points and their names.
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $name:literal,)*) => {
+        /// A place at which something can go wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Point {
+            $($(#[$doc])* $point,)*
+        }
+
+        impl Point {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$point,)*];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$point => $name,)*
+                }
+            }
+        }
+    };
+}
+
+points! {
+    /// A transaction of the ledger is about to be committed.
+    LedgerCommit = "ledger-commit",
+    /// It is durable, and nobody was told.
+    LedgerCommitted = "ledger-committed",
+
+    /// A container is to be made: its name is taken.
+    CreateBegun = "create-begun",
+    /// Its row is there.
+    CreateWritten = "create-written",
+
+    /// A start is in the ledger.
+    StartPromised = "start-promised",
+    /// The container's tree is mounted, its files and its spec are written.
+    StartPrepared = "start-prepared",
+    /// conmon and the runtime have made the container.
+    StartCreated = "start-created",
+    /// Its streams are connected.
+    StartConnected = "start-connected",
+    /// The runtime has started it.
+    StartStarted = "start-started",
+    /// That is in the ledger.
+    StartWritten = "start-written",
+    /// A start that failed is about to be undone.
+    StartUndo = "start-undo",
+    /// It is undone.
+    StartUndone = "start-undone",
+
+    /// A client's wish to end a container is in the ledger.
+    StopPromised = "stop-promised",
+    /// The signal is sent.
+    StopSignalled = "stop-signalled",
+
+    /// A container's end was seen.
+    ExitSeen = "exit-seen",
+    /// It is in the ledger.
+    ExitWritten = "exit-written",
+    /// The runtime has forgotten the container.
+    CleanupDeleted = "cleanup-deleted",
+    /// Its tree is unmounted.
+    CleanupUnmounted = "cleanup-unmounted",
+    /// conmon's files are gone.
+    CleanupDone = "cleanup-done",
+
+    /// The runtime is about to freeze or thaw a container.
+    FreezeBegun = "freeze-begun",
+    /// It has.
+    FreezeDone = "freeze-done",
+    /// That is in the ledger.
+    FreezeWritten = "freeze-written",
+
+    /// A container is about to get another name.
+    RenameBegun = "rename-begun",
+    /// It is in the ledger.
+    RenameWritten = "rename-written",
+
+    /// A removal is in the ledger.
+    RemovePromised = "remove-promised",
+    /// What the last run left is gone.
+    RemoveCleaned = "remove-cleaned",
+    /// The writable layer is gone.
+    RemoveLayerGone = "remove-layer-gone",
+    /// The container's directories are gone.
+    RemoveFilesGone = "remove-files-gone",
+    /// Its anonymous volumes are set aside.
+    RemoveVolumesDoomed = "remove-volumes-doomed",
+    /// Its row is gone.
+    RemoveWritten = "remove-written",
+    /// Its volumes' files are gone.
+    RemoveDone = "remove-done",
+
+    /// What a health check has found is about to be written.
+    HealthSeen = "health-seen",
+    /// It is written.
+    HealthWritten = "health-written",
+
+    /// A session's row is there.
+    ExecPromised = "exec-promised",
+    /// conmon is there for it.
+    ExecPrepared = "exec-prepared",
+    /// Its streams are connected.
+    ExecConnected = "exec-connected",
+    /// Its command runs.
+    ExecStarted = "exec-started",
+    /// That is in the ledger.
+    ExecWritten = "exec-written",
+    /// A session's end was seen.
+    ExecEnded = "exec-ended",
+    /// It is in the ledger.
+    ExecEndWritten = "exec-end-written",
+    /// Its files are gone.
+    ExecCleaned = "exec-cleaned",
+
+    /// An image's bytes are there, its record is not.
+    ImageApplied = "image-applied",
+    /// Its record is there.
+    ImageWritten = "image-written",
+    /// A name is gone.
+    ImageUntagged = "image-untagged",
+    /// A record is gone, its bytes are not.
+    ImageForgotten = "image-forgotten",
+    /// Its bytes are gone.
+    ImageSwept = "image-swept",
+
+    /// A volume's record is there, its directory is not.
+    VolumeWritten = "volume-written",
+    /// Its directory is there.
+    VolumeMade = "volume-made",
+    /// A volume's files are set aside.
+    VolumeDoomed = "volume-doomed",
+    /// Its record is gone.
+    VolumeForgotten = "volume-forgotten",
+    /// Its files are gone.
+    VolumeDone = "volume-done",
+
+    /// A log was renamed, conmon still writes to it.
+    LogRenamed = "log-renamed",
+    /// conmon writes to a new one.
+    LogReopened = "log-reopened",
+
+    /// A daemon has opened its stores, and taken nothing back.
+    RecoverOpened = "recover-opened",
+    /// What became of a container was found out, and is not written.
+    RecoverFound = "recover-found",
+    /// It is written.
+    RecoverWritten = "recover-written",
+    /// All containers are taken back.
+    RecoverDone = "recover-done",
+}
+
+/// Passes a point, on a thread that may wait.
+///
+/// # Errors
+/// When it was told to fail here.
+#[inline]
+#[cfg_attr(
+    not(feature = "on"),
+    expect(clippy::missing_const_for_fn, reason = "only here")
+)]
+pub fn hit(point: Point) -> io::Result<()> {
+    #[cfg(feature = "on")]
+    plan::hit(point)?;
+    let _ = point;
+    Ok(())
+}
+
+/// Passes a point, in a task.
+///
+/// # Errors
+/// When it was told to fail here.
+#[inline]
+#[cfg_attr(
+    not(feature = "on"),
+    expect(clippy::unused_async, reason = "it waits in the test build")
+)]
+pub async fn reach(point: Point) -> io::Result<()> {
+    #[cfg(feature = "on")]
+    plan::reach(point).await?;
+    let _ = point;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What must hold whenever a daemon has started, whatever became of those before it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use testkit::Daemon;
+
+/// Docker's words for the states of a container.
+const STATES: [&str; 7] = [
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "removing",
+    "exited",
+    "dead",
+];
+
+/// Checks a daemon that has just started.
+///
+/// # Panics
+/// Saying what does not hold.
+pub(super) fn check(d: &Daemon) {
+    check_with(d, false);
+}
+
+/// The same; `may_be_dead` where removals were made to fail.
+///
+/// # Panics
+/// Saying what does not hold.
+pub(super) fn check_with(d: &Daemon, may_be_dead: bool) {
+    let listed = d.http.get("/containers/json?all=1").expect(200).json();
+    let listed = listed.as_array().expect("a list").clone();
+    let mut names = Vec::new();
+    for row in &listed {
+        let id = row["Id"].as_str().expect("an id");
+        names.push(row["Names"][0].clone());
+        let answer = d.http.get(&format!("/containers/{id}/json"));
+        // It may have been removed since: `--rm`, or a removal that was finished.
+        if answer.status != 404 {
+            check_container(&answer.expect(200).json(), may_be_dead);
+        }
+    }
+    let count = names.len();
+    names.sort_by_key(ToString::to_string);
+    names.dedup();
+    assert_eq!(names.len(), count, "a name is there twice: {names:?}");
+    for path in ["/images/json", "/volumes", "/info"] {
+        d.http.get(path).expect(200);
+    }
+    check_events(d);
+}
+
+fn check_container(shown: &Value, may_be_dead: bool) {
+    let state = &shown["State"];
+    let status = state["Status"].as_str().expect("text");
+    assert!(STATES.contains(&status), "{shown}");
+    assert!(
+        may_be_dead || status != "dead",
+        "nothing is damaged here: {shown}"
+    );
+    let pid = state["Pid"].as_u64().expect("a number");
+    let runs = matches!(status, "running" | "paused");
+    assert_eq!(runs, pid != 0, "{shown}");
+    // One that is shown running is, or has ended this moment.
+    if runs {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let id = shown["Id"].as_str().expect("an id");
+        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let is_its = stat.is_empty() || stat.contains(" Z ") || cgroup.contains(id);
+        assert!(is_its, "pid {pid} is another's: {stat} {cgroup}");
+    }
+}
+
+/// Where a container is, as far as events tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Made,
+    Runs,
+    Rests,
+    Gone,
+}
+
+/// Each change was told once, in an order in which it can have happened, without a gap.
+fn check_events(d: &Daemon) {
+    // First, for others may be at work: what is listed was told of before.
+    let listed = d.http.get("/containers/json?all=1").expect(200).json();
+    let mut events = d.http.events("/moored/events?since=0&until=4000000000");
+    let newest = events.began_at();
+    let mut lives: BTreeMap<String, Life> = BTreeMap::new();
+    let mut last = 0;
+    while last < newest {
+        let event = events.next_event().expect("one up to the newest");
+        let number = event["number"].as_u64().expect("a number");
+        assert_eq!(number, last + 1, "a gap before {event}");
+        last = number;
+        if event["Type"] != "container" {
+            continue;
+        }
+        let id = event["Actor"]["ID"].as_str().expect("an id").to_owned();
+        let action = event["Action"].as_str().expect("text");
+        let before = lives.get(&id).copied();
+        let after = match (action, before) {
+            ("create", None) => Life::Made,
+            ("start", Some(Life::Made | Life::Rests)) => Life::Runs,
+            ("die", Some(Life::Runs)) => Life::Rests,
+            ("destroy", Some(Life::Made | Life::Rests)) => Life::Gone,
+            ("create" | "start" | "die" | "destroy", before) => {
+                panic!("{action} of {id}, which was {before:?}: {event}")
+            }
+            (_, Some(before)) => before,
+            // A prune is of no container.
+            (_, None) => continue,
+        };
+        lives.insert(id, after);
+    }
+    drop(events);
+    // What they tell is what is there.
+    for row in listed.as_array().expect("a list") {
+        let id = row["Id"].as_str().expect("an id");
+        let life = lives.get(id);
+        assert!(life.is_some(), "nothing was told of {row}");
+    }
+}
