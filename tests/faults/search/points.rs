@@ -77,7 +77,8 @@ impl Stubborn<'_> {
                 .as_array()
                 .is_some_and(|log| !log.is_empty())
         });
-        let exec = json!({"Cmd": ["true"]});
+        // Not over before its start is written.
+        let exec = json!({"Cmd": ["sleep", "0.2"]});
         if let Some(made) = self.send("POST", "/containers/one/exec", &exec)
             && made.status == 201
         {

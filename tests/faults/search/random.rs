@@ -11,48 +11,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{Client, Daemon};
 
+use super::seed::Random;
 use super::truth;
 use crate::daemon;
 
 /// Clients at work, and containers of each.
 const CLIENTS: usize = 4;
 const CONTAINERS: usize = 5;
-
-/// xorshift64*: small, and the same everywhere.
-#[derive(Debug, Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        let len = u64::try_from(all.len()).expect("few");
-        let at = usize::try_from(self.below(len)).expect("few");
-        all[at]
-    }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("MOORED_SEED").ok();
-    let seed = given.map_or_else(
-        || {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            u64::from(now.expect("after 1970").subsec_nanos()) | 1
-        },
-        |text| text.parse().expect("MOORED_SEED is a number"),
-    );
-    eprintln!("MOORED_SEED={seed}");
-    seed
-}
 
 /// One client: it makes, uses and removes its own containers.
 struct Worker {
@@ -233,7 +198,7 @@ fn killed_at_random_under_load() {
         Some(_) => 1000,
         None => 50,
     };
-    let mut random = Random(seed());
+    let mut random = Random::seeded();
     let mut d = daemon();
     let mut canaries = Canaries::new();
     let notes = d.root().join("notes");
@@ -244,7 +209,7 @@ fn killed_at_random_under_load() {
             let names = (0..CONTAINERS).map(|n| format!("w{client}-{n}")).collect();
             let worker = Worker {
                 http: d.http.clone(),
-                random: Random(random.next() | 1),
+                random: random.another(),
                 names,
                 notes: notes.clone(),
             };
