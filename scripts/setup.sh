@@ -48,6 +48,11 @@ ip iproute2
 ps procps
 mount mount
 nsenter util-linux
+systemd-nspawn systemd-container
+systemctl systemd
+bash bash
+find findutils
+pgrep procps
 tar tar
 gzip gzip
 zstd zstd

@@ -7,22 +7,48 @@ use tracing_subscriber::EnvFilter;
 
 use super::settings::{LogFormat, Settings};
 
+/// Changes the level of a log that was started.
+pub(crate) struct Level(Box<dyn Fn(EnvFilter) -> Result<()> + Send + Sync>);
+
+impl Level {
+    /// Sets it.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn set(&self, level: &str) -> Result<()> {
+        (self.0)(filter(level)?)
+    }
+}
+
 /// Starts it.
 ///
 /// # Errors
 /// When the level is not one.
-pub(crate) fn start(settings: &Settings) -> Result<()> {
-    check(&settings.log_level)?;
-    let filter = EnvFilter::try_new(&settings.log_level)
-        .with_context(|| format!("not a log level: {:?}", settings.log_level))?;
+pub(crate) fn start(settings: &Settings) -> Result<Level> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(&settings.log_level)?)
         .with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
+    Ok(match settings.log_format {
+        LogFormat::Text => {
+            let builder = builder
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Level(Box::new(move |filter| Ok(handle.reload(filter)?)))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Level(Box::new(move |filter| Ok(handle.reload(filter)?)))
+        }
+    })
+}
+
+fn filter(level: &str) -> Result<EnvFilter> {
+    check(level)?;
+    EnvFilter::try_new(level).with_context(|| format!("not a log level: {level:?}"))
 }
 
 /// The rooms whose level can be set, as targets of the log name them.

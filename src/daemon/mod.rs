@@ -6,11 +6,14 @@
 
 mod check;
 mod cli;
+mod idle;
 mod launch;
 mod log;
+mod reload;
 mod roots;
 mod serve;
 mod settings;
+mod watchdog;
 mod wire;
 
 use std::process::ExitCode;
@@ -27,7 +30,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Openapi => print_openapi().map(|()| true),
         Command::Serve => load(&cli.options)
-            .and_then(|s| serve::run(&s))
+            .and_then(|s| serve::run(&s, &|| load(&cli.options)))
             .map(|()| true),
         Command::Check => load(&cli.options).and_then(|s| check::run(&s)),
     };

@@ -1,19 +1,25 @@
 //! `moored serve`: start-up in order, readiness, and the end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use api::serve::Activity;
+use engine::Engine;
 use sd_notify::NotifyState;
 use socket::{Access, Listener};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::idle::idle_for;
+use super::reload::Reload;
 use super::settings::Settings;
-use super::{log, roots, wire};
+use super::{log, roots, watchdog, wire};
 
 /// How long the daemon waits for its own answer before it says that it is ready.
 const OWN_PING: Duration = Duration::from_secs(10);
@@ -24,13 +30,20 @@ const BLOCKING_END: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When something at start-up fails; the message names it and what to do.
-pub(crate) fn run(settings: &Settings) -> Result<()> {
-    log::start(settings)?;
+pub(crate) fn run(settings: &Settings, load: &(dyn Fn() -> Result<Settings> + Sync)) -> Result<()> {
+    let level = log::start(settings)?;
     sys::own::set_umask();
     let open_files = sys::own::raise_open_files();
     tracing::debug!(?open_files, "starting");
     let runtime = runtime()?;
-    let ended = runtime.block_on(serve(settings));
+    let (idle_exit, _) = watch::channel(settings.idle_exit);
+    let reload = Reload {
+        settings: settings.clone(),
+        load,
+        level,
+        idle_exit,
+    };
+    let ended = runtime.block_on(serve(settings, reload));
     // A call that hangs in the kernel must not keep us; containers have their own conmons.
     runtime.shutdown_timeout(BLOCKING_END);
     ended
@@ -44,10 +57,12 @@ fn runtime() -> Result<Runtime> {
         .context("cannot start the async runtime")
 }
 
-async fn serve(settings: &Settings) -> Result<()> {
+async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
     // Before anything else, so that no signal is lost between here and the loop.
     let mut end = EndSignals::new().context("cannot wait for signals")?;
+    let mut hang_ups = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let handed_over = Listener::inherited()?;
+    let is_activated = handed_over.is_some();
     sys::spawn::seal_descriptors();
     let _roots = roots::claim(settings)?;
     let listener = match handed_over {
@@ -68,6 +83,7 @@ async fn serve(settings: &Settings) -> Result<()> {
     let shutdown = CancellationToken::new();
     let app = api::app(engine.clone(), api::Options::default());
     let loop_options = api::serve::Options::default();
+    let activity = loop_options.activity.clone();
     let mut serving = tokio::spawn(api::serve::serve(
         listener,
         app,
@@ -80,19 +96,63 @@ async fn serve(settings: &Settings) -> Result<()> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %address.display(), "ready");
     }
     notify(&[NotifyState::Ready]);
-    let signal = tokio::select! {
+    let idle_exit = reload.idle_exit.subscribe();
+    let why = tokio::select! {
         signal = end.received() => signal,
+        () = idle(idle_exit, is_activated, &activity, &engine) => "nobody needs it",
         ended = &mut serving => {
             ended.context("the accept loop failed")?;
             bail!("the accept loop ended by itself");
         }
+        () = watchdog::feed(address.as_deref()) => unreachable!("it never returns"),
+        () = reload_at_hang_ups(&mut hang_ups, &mut reload, &engine) => {
+            unreachable!("it never returns")
+        }
     };
-    tracing::info!(signal, "ending; containers go on");
+    tracing::info!(why, "ending; containers go on");
     notify(&[NotifyState::Stopping]);
     shutdown.cancel();
     serving.await.context("the accept loop failed")?;
     engine.close();
     Ok(())
+}
+
+/// Reads the settings again at each SIGHUP; never returns.
+async fn reload_at_hang_ups(hang_ups: &mut Signal, reload: &mut Reload<'_>, engine: &Engine) {
+    while hang_ups.recv().await.is_some() {
+        reload.run(engine).await;
+    }
+    std::future::pending().await
+}
+
+/// Resolves when the daemon has been idle for as long as is set. Never where nobody would start it
+/// again, for the socket is its own.
+async fn idle(
+    mut setting: watch::Receiver<Option<Duration>>,
+    is_activated: bool,
+    activity: &Arc<Activity>,
+    engine: &Engine,
+) {
+    loop {
+        let patience = *setting.borrow_and_update();
+        if patience.is_some() && !is_activated {
+            tracing::warn!("idle-exit-s counts only where systemd holds the socket");
+        }
+        let idle = async {
+            match patience.filter(|_| is_activated) {
+                Some(patience) => idle_for(patience, activity, engine).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = idle => return,
+            changed = setting.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
 }
 
 fn bind(settings: &Settings) -> Result<Listener> {
@@ -128,7 +188,7 @@ impl EndSignals {
 }
 
 /// Asks ourselves through the socket, the way clients will: ready means that this works.
-async fn ping(socket: &Path) -> Result<()> {
+pub(super) async fn ping(socket: &Path) -> Result<()> {
     let asked = async {
         let mut stream = UnixStream::connect(socket).await?;
         stream
@@ -150,7 +210,7 @@ async fn ping(socket: &Path) -> Result<()> {
 }
 
 /// Tells systemd, when it listens. Nothing depends on it.
-fn notify(state: &[NotifyState<'_>]) {
+pub(super) fn notify(state: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(state) {
         tracing::warn!(error = %e, "cannot notify systemd");
     }

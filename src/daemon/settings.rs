@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -59,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) spill_max_bytes: u64,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
+    /// After how long without anybody who needs it the daemon ends; `None` is never.
+    pub(crate) idle_exit: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -78,6 +81,7 @@ impl Default for Settings {
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
+            idle_exit: None,
         }
     }
 }
@@ -96,6 +100,7 @@ struct File {
     spill_max_bytes: Option<u64>,
     log_level: Option<String>,
     log_format: Option<LogFormat>,
+    idle_exit_s: Option<u64>,
     conmon: Conmon,
     launch: Launch,
     runtimes: BTreeMap<String, Program>,
@@ -184,6 +189,8 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             .log_format
             .or(file.log_format)
             .unwrap_or(default.log_format),
+        // Nothing is never, too.
+        idle_exit: file.idle_exit_s.filter(|s| *s > 0).map(Duration::from_secs),
     };
     let programs = settings.runtimes.values().flatten();
     if let Some(relative) = programs

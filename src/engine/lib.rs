@@ -19,6 +19,7 @@ mod container;
 mod events;
 mod exec;
 mod housekeeping;
+mod idle;
 mod image;
 mod layout;
 mod log_faults;

@@ -315,6 +315,17 @@ impl Execs {
         }
     }
 
+    /// A session whose log must be kept within its limits, if there is one.
+    pub fn any_kept(&self) -> Option<String> {
+        let mut found = None;
+        self.inner.registry.for_each(|session| {
+            if session.kept.is_some() && matches!(session.state(), ExecState::Running(_)) {
+                found = Some(format!("the output of exec {} is kept", session.id));
+            }
+        });
+        found
+    }
+
     /// Notes that what sessions write now is not kept: the disk is full.
     pub fn note_full_disk(&self) {
         self.inner.registry.for_each(|session| {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use model::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sys::features::Cgroups;
 use sys::proc;
 use sys::spawn::Program;
 
@@ -237,7 +238,8 @@ impl Runtimes {
         })?;
         let rootfs = bundle.join("rootfs");
         let path = rootfs.join("probe");
-        let config = probe_config(&self.inner.config.cgroup_parent, id).to_string();
+        let limits = limits(&sys::features::cgroups());
+        let config = probe_config(&self.inner.config.cgroup_parent, id, &limits).to_string();
         let make = || -> std::io::Result<()> {
             remove_dir(bundle)?;
             make_dir(&bundle.join("state"))?;
@@ -297,8 +299,23 @@ fn tell(verdict: &Verdict) -> String {
     }
 }
 
+/// Limits of each kind that can be had here: real containers are not given the others either.
+fn limits(host: &Cgroups) -> serde_json::Value {
+    let mut limits = json!({"devices": [{"allow": false, "access": "rwm"}]});
+    if host.pids_limit {
+        limits["pids"] = json!({"limit": 64});
+    }
+    if host.memory_limit {
+        limits["memory"] = json!({"limit": 64 << 20});
+    }
+    if host.cpu_shares {
+        limits["cpu"] = json!({"shares": 512});
+    }
+    limits
+}
+
 /// The least container that still meets what real ones meet.
-fn probe_config(cgroup_parent: &str, id: &str) -> serde_json::Value {
+fn probe_config(cgroup_parent: &str, id: &str, resources: &serde_json::Value) -> serde_json::Value {
     let cgroups_path = format!("/{}/{id}", cgroup_parent.trim_matches('/'));
     json!({
         "ociVersion": "1.0.2",
@@ -319,12 +336,7 @@ fn probe_config(cgroup_parent: &str, id: &str) -> serde_json::Value {
         ],
         "linux": {
             "cgroupsPath": cgroups_path,
-            "resources": {
-                "devices": [{"allow": false, "access": "rwm"}],
-                "pids": {"limit": 64},
-                "memory": {"limit": 64 << 20},
-                "cpu": {"shares": 512},
-            },
+            "resources": resources,
             "seccomp": {
                 "defaultAction": "SCMP_ACT_ALLOW",
                 "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
@@ -409,7 +421,10 @@ mod tests {
 
     #[test]
     fn the_probes_cgroup_is_below_the_parent() {
-        let config = probe_config("/moored/", "x");
+        let config = probe_config("/moored/", "x", &limits(&Cgroups::default()));
         assert_eq!(config["linux"]["cgroupsPath"], "/moored/x");
+        // What a host cannot limit is not asked for.
+        let resources = &config["linux"]["resources"];
+        assert_eq!(resources.as_object().unwrap().len(), 1, "{resources}");
     }
 }

@@ -22,6 +22,7 @@ mod tests;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -53,6 +54,27 @@ pub struct Options {
     pub finish_timeout: Duration,
     /// After the shutdown began: how long the whole end may take.
     pub shutdown_timeout: Duration,
+    /// Where the loop tells who was there.
+    pub activity: Arc<Activity>,
+}
+
+/// Whether clients are there: connections, whatever comes over them.
+#[derive(Debug, Default)]
+pub struct Activity {
+    open: TaskTracker,
+    accepted: AtomicU64,
+}
+
+impl Activity {
+    /// Connections that are open now.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Connections of other processes so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
 }
 
 impl Default for Options {
@@ -63,6 +85,7 @@ impl Default for Options {
             connections_max: limits::CONNECTIONS_MAX,
             finish_timeout: limits::SHUTDOWN_TIMEOUT / 3,
             shutdown_timeout: limits::SHUTDOWN_TIMEOUT,
+            activity: Arc::default(),
         }
     }
 }
@@ -73,8 +96,9 @@ impl Default for Options {
 /// request.
 pub async fn serve(listener: Listener, app: Router, options: Options, shutdown: CancellationToken) {
     let shutdown_timeout = options.shutdown_timeout;
-    let connections = TaskTracker::new();
-    accept_all(&listener, &app, Context { options, shutdown }, &connections).await;
+    let activity = options.activity.clone();
+    let connections = &activity.open;
+    accept_all(&listener, &app, Context { options, shutdown }, connections).await;
     drop(listener);
     connections.close();
     let all_ended = tokio::time::timeout(shutdown_timeout, connections.wait());
@@ -101,6 +125,8 @@ async fn accept_all(
 ) {
     let context = Arc::new(context);
     let slots = Arc::new(Semaphore::new(context.options.connections_max));
+    // The daemon asks itself whether it answers.
+    let own_pid = i32::try_from(std::process::id()).ok();
     for number in 1.. {
         let next = async {
             let slot = free_slot(&slots).await;
@@ -111,6 +137,10 @@ async fn accept_all(
             () = context.shutdown.cancelled() => return,
             next = next => next,
         };
+        if stream.peer().pid != own_pid {
+            let accepted = &context.options.activity.accepted;
+            accepted.fetch_add(1, Ordering::Relaxed);
+        }
         let served = connection::run(stream, number, app.clone(), Arc::clone(&context));
         connections.spawn(async move {
             // The panics of handlers are answered in `request`; this one is a defect of ours, or
