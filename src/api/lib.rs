@@ -24,11 +24,17 @@ mod session;
 pub mod version;
 mod websocket;
 
+use std::convert::Infallible;
+
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
 use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
 use engine::Engine;
-use tower::Layer as _;
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
+use tower::{Layer as _, ServiceExt as _};
 use utoipa::openapi::OpenApi;
 
 pub use error::{ApiError, ApiResult};
@@ -37,9 +43,61 @@ pub use wire::version::{ApiVersion, Options};
 /// The whole API as one service, ready for [`serve`].
 pub fn app(engine: Engine, options: Options) -> Router {
     let (router, _document) = routes::all().split_for_parts();
-    let routed = router
-        .merge(routes::not_built::router())
-        .with_state(engine)
+    let routed = router.merge(routes::not_built::router());
+    dressed(routed.with_state(engine), options)
+}
+
+/// The same for an engine that is being opened: it answers `/_ping` at once, and everything else
+/// when [`Opening::opened`] was called, so that nobody is told half the truth.
+pub fn app_to_be(options: Options) -> (Opening, Router) {
+    let (router, _document) = routes::system::early_router().split_for_parts();
+    let early = dressed(router, options);
+    let (app, opened) = watch::channel(None);
+    let handler = move |request: Request| {
+        let (early, mut opened) = (early.clone(), opened.clone());
+        async move {
+            if is_ping(request.uri().path()) {
+                return early.oneshot(request).await;
+            }
+            let app: Option<Router> = match opened.wait_for(Option::is_some).await {
+                Ok(app) => app.clone(),
+                // The daemon ends, for the engine could not be opened.
+                Err(_) => None,
+            };
+            match app {
+                Some(app) => app.oneshot(request).await,
+                None => Ok(StatusCode::SERVICE_UNAVAILABLE.into_response()),
+            }
+        }
+        .map(|answer: Result<Response, Infallible>| match answer {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        })
+    };
+    (Opening { app, options }, Router::new().fallback(handler))
+}
+
+/// The engine behind [`app_to_be`].
+#[derive(Debug)]
+pub struct Opening {
+    app: watch::Sender<Option<Router>>,
+    options: Options,
+}
+
+impl Opening {
+    /// It is there: everything is answered.
+    pub fn opened(self, engine: Engine) {
+        self.app.send_replace(Some(app(engine, self.options)));
+    }
+}
+
+/// With a version in front or without; the gate looks at that.
+fn is_ping(path: &str) -> bool {
+    path == "/_ping" || (path.starts_with("/v") && path.ends_with("/_ping"))
+}
+
+fn dressed(routed: Router, options: Options) -> Router {
+    let routed = routed
         // The gate wraps matched routes only, so it must come before the fallbacks: an unknown
         // path of a bad version is Docker's plain 404.
         .route_layer(middleware::from_fn_with_state(options, gate::gate))

@@ -73,6 +73,17 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
     roots::protect_exits(settings)?;
     let address = listener.path();
 
+    let shutdown = CancellationToken::new();
+    let (opening, app) = api::app_to_be(api::Options::default());
+    let loop_options = api::serve::Options::default();
+    let activity = loop_options.activity.clone();
+    // From here on it answers that it is there; for the rest clients wait until it is known.
+    let mut serving = tokio::spawn(api::serve::serve(
+        listener,
+        app,
+        loop_options,
+        shutdown.clone(),
+    ));
     let engine = tokio::select! {
         engine = wire::open(settings) => engine?,
         signal = end.received() => {
@@ -80,16 +91,7 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
             return Ok(());
         }
     };
-    let shutdown = CancellationToken::new();
-    let app = api::app(engine.clone(), api::Options::default());
-    let loop_options = api::serve::Options::default();
-    let activity = loop_options.activity.clone();
-    let mut serving = tokio::spawn(api::serve::serve(
-        listener,
-        app,
-        loop_options,
-        shutdown.clone(),
-    ));
+    opening.opened(engine.clone());
 
     if let Some(address) = &address {
         ping(address).await?;

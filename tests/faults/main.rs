@@ -9,6 +9,7 @@ mod execs;
 mod health;
 mod ledger;
 mod logs;
+mod opening;
 mod programs;
 mod restart;
 mod roots;

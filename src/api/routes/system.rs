@@ -15,6 +15,11 @@ use wire::version::Options;
 use crate::reply;
 use crate::version::Asked;
 
+/// The routes that need no engine: a daemon answers them before it knows its containers.
+pub fn early_router() -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(ping, ping_head))
+}
+
 /// The routes.
 pub fn router() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
