@@ -129,3 +129,39 @@ fn a_stopped_conmon_does_not_keep_a_container_from_being_removed() {
     d.expect_nothing_left();
     d.finish();
 }
+
+/// Each in another moment of the container's life.
+#[test]
+fn conmon_killed_many_times() {
+    let count = match std::env::var_os("MOORED_SOAK") {
+        Some(_) => 1000,
+        None => 20,
+    };
+    let d = daemon();
+    let go = d.root().join("go");
+    std::fs::create_dir(&go).expect("a directory in ours");
+    let bind = format!("{}:/go:ro", go.display());
+    for n in 0_u32..count {
+        let code = 1 + n % 250;
+        let script = format!("until [ -e /go/{n} ]; do sleep 0.01; done; sleep 0.1; exit {code}");
+        let body = json!({"Cmd": ["sh", "-c", script], "HostConfig": {"Binds": [bind]}});
+        let id = d.run_detached("it", body);
+        let conmon = i32::try_from(d.conmon_pid(&id))
+            .ok()
+            .and_then(Pid::from_raw);
+        std::fs::write(go.join(n.to_string()), "").expect("a file in ours");
+        // Up to some time after its end.
+        std::thread::sleep(std::time::Duration::from_millis(10 * u64::from(n % 20)));
+        let _ = rustix::process::kill_process(conmon.expect("a pid"), Signal::KILL);
+        d.wait_status(&id, "exited");
+        let state = &d.inspect(&id)["State"];
+        let unknown = state["ExitCode"] == 255 && state["Error"] != "";
+        let exact = state["ExitCode"] == i64::from(code);
+        assert!(
+            exact || (unknown && !kernel_tells_exits()),
+            "{code}: {state}"
+        );
+        d.http.delete(&format!("/containers/{id}")).expect(204);
+    }
+    d.finish();
+}

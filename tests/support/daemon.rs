@@ -188,14 +188,15 @@ impl Daemon {
         self.child = Some(child);
     }
 
-    /// Waits until it answers a ping.
+    /// Waits until it knows its containers: before that it answers nothing but pings.
     ///
     /// # Panics
     /// When it ends or stays silent.
     pub fn wait_ready(&mut self) {
         let start = Instant::now();
         loop {
-            if self.http.answers() {
+            let knows = || self.http.attempt("GET", "/volumes", "", b"");
+            if self.http.answers() && knows().is_some_and(|said| said.status == 200) {
                 return;
             }
             let child = self.child.as_mut().expect("it was spawned");

@@ -1,6 +1,7 @@
 //! `/containers`: one module per group of operations.
 
 mod attach;
+mod counts;
 mod create;
 mod health;
 mod lifecycle;
