@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use engine::{Config, Engine, Host, RuntimeConfig};
+use jiff::SignedDuration;
+use model::Timestamp;
 
 use super::settings::{CgroupManager, Settings};
 
@@ -62,10 +64,19 @@ pub(crate) fn runtime_config(settings: &Settings) -> RuntimeConfig {
 
 fn host() -> Result<Host> {
     Ok(Host {
-        now: Arc::new(model::Timestamp::now),
+        now: Arc::new(now()),
         random: Arc::new(random),
         boot_id: sys::host::boot_id().context("cannot read the boot id: is /proc mounted?")?,
     })
+}
+
+/// The wall clock; in the test build it may be off.
+fn now() -> impl Fn() -> Timestamp + Send + Sync {
+    let offset = SignedDuration::from_secs(failpoint::clock_offset_s());
+    move || {
+        let now = Timestamp::now();
+        now.checked_add(offset).unwrap_or(now)
+    }
 }
 
 fn random() -> [u8; 32] {

@@ -170,6 +170,18 @@ points! {
     RecoverDone = "recover-done",
 }
 
+/// How many seconds the clock of the test build is off (`MOORED_CLOCK_OFFSET_S`); zero in all
+/// others.
+pub fn clock_offset_s() -> i64 {
+    #[cfg(feature = "on")]
+    {
+        let set = std::env::var("MOORED_CLOCK_OFFSET_S").ok();
+        set.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+    #[cfg(not(feature = "on"))]
+    0
+}
+
 /// Passes a point, on a thread that may wait.
 ///
 /// # Errors

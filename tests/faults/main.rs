@@ -1,6 +1,7 @@
 //! What nobody plans for: the daemon killed, conmon killed, programs that fail in every way, rows
 //! and files damaged, a full disk. After each the truth is told, nothing is lost and nothing left.
 
+mod bad_days;
 mod conmon_killed;
 mod daemon_killed;
 mod disk;

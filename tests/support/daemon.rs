@@ -26,6 +26,8 @@ pub struct Daemon {
     finished: bool,
     /// Of the next start.
     failpoints: String,
+    /// Of the next start: seconds that its clock is off.
+    clock: i64,
 }
 
 /// What there was before the first container.
@@ -56,6 +58,7 @@ impl Daemon {
             start: Baseline::default(),
             finished: false,
             failpoints: String::new(),
+            clock: 0,
         };
         if let Some(config) = &daemon.options.config {
             fs::write(daemon.root.path().join("moored.toml"), config).expect("a file in our dir");
@@ -135,6 +138,11 @@ impl Daemon {
         plan.clone_into(&mut self.failpoints);
     }
 
+    /// How many seconds the clock of the test build is off, from the next start on.
+    pub fn set_clock(&mut self, offset_s: i64) {
+        self.clock = offset_s;
+    }
+
     /// Waits for the end of a daemon that ends by itself; false when it does not within `patience`.
     ///
     /// # Panics
@@ -168,7 +176,10 @@ impl Daemon {
             Some(soft) => {
                 // It becomes the program.
                 let mut limited = self.namespace.command("prlimit");
-                limited.arg(format!("--nofile={soft}:"));
+                limited.arg(match self.options.open_files_is_max {
+                    false => format!("--nofile={soft}:"),
+                    true => format!("--nofile={soft}:{soft}"),
+                });
                 limited.arg(&self.options.program);
                 limited
             }
@@ -178,6 +189,7 @@ impl Daemon {
         }
         // Of the test build; see the room `failpoint`.
         command.env("MOORED_FAILPOINTS", &self.failpoints);
+        command.env("MOORED_CLOCK_OFFSET_S", self.clock.to_string());
         let child = command
             .args(self.args())
             .stdin(Stdio::null())

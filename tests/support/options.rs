@@ -22,6 +22,7 @@ pub struct Options {
     pub(crate) data_root_bytes: Option<u64>,
     /// Its soft limit of open files; `None` is ours.
     pub(crate) open_files: Option<u64>,
+    pub(crate) open_files_is_max: bool,
 }
 
 impl Options {
@@ -36,6 +37,7 @@ impl Options {
             path: None,
             data_root_bytes: None,
             open_files: None,
+            open_files_is_max: false,
         }
     }
 
@@ -72,6 +74,14 @@ impl Options {
     #[must_use]
     pub fn open_files(mut self, soft: u64) -> Self {
         self.open_files = Some(soft);
+        self
+    }
+
+    /// With another limit of open files, which the daemon cannot raise.
+    #[must_use]
+    pub fn open_files_max(mut self, hard: u64) -> Self {
+        self.open_files = Some(hard);
+        self.open_files_is_max = true;
         self
     }
 
