@@ -157,6 +157,11 @@ impl Catalog {
         self.inner.index.all().len()
     }
 
+    /// Whether an archive is being read.
+    pub fn is_busy(&self) -> bool {
+        self.inner.uploads.available_permits() < limits::UPLOADS_MAX
+    }
+
     /// Keeps removals out while a row that needs an image or a volume is being written.
     pub async fn gate(&self) -> OwnedRwLockReadGuard<()> {
         self.inner.gate.clone().read_owned().await
@@ -227,10 +232,14 @@ impl Catalog {
             let _gate = catalog.gate().await;
             let image = catalog.find(&reference)?;
             let event = catalog.event(&image.record, &target.familiar(), &Action::Tag);
+            let (inner, name, id) = (
+                catalog.inner.clone(),
+                target.clone(),
+                image.record.id.clone(),
+            );
             let ledger = catalog.inner.tools.ledger.telling(vec![event]);
-            ledger.tag(&target, &image.record.id).await?;
-            catalog.inner.index.tag(target, &image.record.id);
-            Ok(())
+            let ledger = ledger.applying(move || inner.index.tag(name.clone(), &id));
+            ledger.tag(&target, &image.record.id).await
         })
         .await
     }

@@ -82,13 +82,13 @@ impl Catalog {
             events.extend(names.map(|name| event(&name, &Action::Tag)));
         }
         events.push(event(record.id.as_str(), &how));
+        let (inner, kept, names) = (self.inner.clone(), record.clone(), references.clone());
         let ledger = self.inner.tools.ledger.telling(events);
+        let ledger = ledger.applying(move || inner.index.insert(kept.clone(), &names));
         failpoint::reach(Point::ImageApplied).await?;
         ledger.put_image(&record, references.clone()).await?;
         drop(failpoint::reach(Point::ImageWritten).await);
-        let id = record.id.clone();
-        self.inner.index.insert(record, &references);
         drop(lease);
-        Ok((id, references))
+        Ok((record.id, references))
     }
 }

@@ -73,9 +73,10 @@ impl Catalog {
     ) -> Result<()> {
         let record = &image.record;
         let event = self.event(record, record.id.as_str(), &Action::Untag);
+        let (inner, gone) = (self.inner.clone(), name.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || inner.index.untag(&gone));
         ledger.untag(name).await?;
-        self.inner.index.untag(name);
         failpoint::reach(Point::ImageUntagged).await?;
         removed.push(RemovedReference::Untagged(name.familiar()));
         Ok(())
@@ -84,9 +85,10 @@ impl Catalog {
     async fn delete(&self, id: &Digest, removed: &mut Vec<RemovedReference>) -> Result<()> {
         let record = self.inner.index.record(id);
         let event = self.bare_event(id, id.as_str(), &Action::Delete);
+        let (inner, gone) = (self.inner.clone(), id.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || inner.index.remove(&gone));
         ledger.delete_image(id).await?;
-        self.inner.index.remove(id);
         failpoint::reach(Point::ImageForgotten).await?;
         removed.push(RemovedReference::Deleted(id.clone()));
         for layer in record.iter().flat_map(|r| r.layers.iter().rev()) {

@@ -106,7 +106,7 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
             ended.context("the accept loop failed")?;
             bail!("the accept loop ended by itself");
         }
-        () = watchdog::feed(address.as_deref()) => unreachable!("it never returns"),
+        () = watchdog::feed(address.as_deref(), &activity) => unreachable!("it never returns"),
         () = reload_at_hang_ups(&mut hang_ups, &mut reload, &engine) => {
             unreachable!("it never returns")
         }

@@ -2,24 +2,30 @@
 
 use std::path::Path;
 
+use api::serve::Activity;
+use model::limits;
 use sd_notify::NotifyState;
 
 use super::serve::{notify, ping};
 
 /// Tells systemd again and again that the daemon answers; never returns. Where it is not asked to,
 /// or does not know its own socket, it does nothing.
-pub(super) async fn feed(address: Option<&Path>) {
+pub(super) async fn feed(address: Option<&Path>, activity: &Activity) {
     let (Some(period), Some(address)) = (sd_notify::watchdog_enabled(), address) else {
         return std::future::pending().await;
     };
+    // Often enough that some may fail.
+    let pause = period / 6;
     loop {
-        // sd_watchdog_enabled(3): half the time, so that one may be late.
-        tokio::time::sleep(period / 2).await;
-        match ping(address).await {
-            Ok(()) => notify(&[NotifyState::Watchdog]),
-            Err(e) => {
-                tracing::error!(error = %format!("{e:#}"), "systemd is not told that all is well")
-            }
+        tokio::time::sleep(pause).await;
+        // With all places taken the next client waits by design, and so would we.
+        let is_full = activity.open() >= limits::CONNECTIONS_MAX;
+        let asked = tokio::time::timeout(pause, ping(address)).await;
+        match asked {
+            Ok(Ok(())) => notify(&[NotifyState::Watchdog]),
+            _ if is_full => notify(&[NotifyState::Watchdog]),
+            Ok(Err(e)) => tracing::error!(error = %format!("{e:#}"), "no answer to an own ping"),
+            Err(_) => tracing::error!(?pause, "no answer to an own ping in time"),
         }
     }
 }

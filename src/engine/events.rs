@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Action, ContainerState, Event, EventKind, Filters, MountSource, NumberedEvent, Result,
+    Action, ContainerState, Event, EventKind, Filters, Kind, MountSource, NumberedEvent, Result,
     Timestamp, VolumeName,
 };
 use rules::EventFilter;
-use state::Journal;
+use state::{Batch, Journal};
 
 use crate::container::ContainerView;
 use crate::{Engine, Inner};
@@ -46,6 +46,8 @@ pub struct EventStream {
     filter: EventFilter,
     /// The number to go on after.
     position: u64,
+    /// It was asked for what comes after a number: then nothing may be left out.
+    by_number: bool,
     /// The number of the newest event when this began: what comes later is new.
     began_at: u64,
     since: Option<Timestamp>,
@@ -75,12 +77,20 @@ impl EventStream {
     pub async fn next(&mut self) -> Option<Result<Arc<NumberedEvent>>> {
         loop {
             while let Some(event) = self.waiting.pop_front() {
+                if self.is_beyond_the_end(&event) {
+                    return None;
+                }
                 if self.selects(&event) {
                     return Some(Ok(event));
                 }
             }
             let batch = match self.journal.after(self.position).await {
                 Ok(batch) => batch,
+                // Old ones are told as far as they are kept.
+                Err(e) if e.kind() == Kind::Gone && self.is_in_the_past() => {
+                    self.position = self.journal.dropped();
+                    continue;
+                }
                 Err(e) => return Some(Err(e)),
             };
             if batch.up_to > self.position {
@@ -100,6 +110,21 @@ impl EventStream {
                 },
             }
         }
+    }
+
+    /// It was asked for by time, and is not yet at what was there when it began.
+    fn is_in_the_past(&self) -> bool {
+        !self.by_number && self.position < self.began_at
+    }
+
+    /// Something new that happened after the end that was asked for.
+    fn is_beyond_the_end(&self, numbered: &NumberedEvent) -> bool {
+        let is_new = numbered.number > self.began_at;
+        is_new
+            && self
+                .until
+                .as_ref()
+                .is_some_and(|until| numbered.event.at > until.time)
     }
 
     fn selects(&self, numbered: &NumberedEvent) -> bool {
@@ -134,7 +159,15 @@ impl Engine {
             (EventsFrom::Time(since), _) => (journal.dropped(), Some(since)),
             (EventsFrom::Number(number), _) => (number.min(began_at), None),
         };
-        let first = journal.after(position).await?;
+        let by_number = matches!(request.from, EventsFrom::Number(_));
+        // Who asks for a number is told at once that it is too old.
+        let first = match by_number {
+            true => journal.after(position).await?,
+            false => Batch {
+                events: Vec::new(),
+                up_to: position,
+            },
+        };
         let now = (self.inner.host.now)();
         let until = request.until.map(|time| Until {
             time,
@@ -146,6 +179,7 @@ impl Engine {
             journal,
             filter,
             position: first.up_to,
+            by_number,
             began_at,
             since,
             until,

@@ -10,17 +10,19 @@ impl Engine {
     /// whose health or log it looks after, or that is between two states. `None` when all there is
     /// to know can be found out later.
     pub fn needs_daemon(&self) -> Option<String> {
-        let views = self
-            .inner
-            .registry
-            .all()
-            .into_iter()
-            .map(|handle| handle.view());
-        let needs = views.filter_map(|view| {
-            let why = why(&view)?;
+        let all = self.inner.registry.all().into_iter();
+        let needs = all.filter_map(|handle| {
+            let view = handle.view();
+            let why = match handle.is_busy() {
+                true => "is being changed",
+                false => why(&view)?,
+            };
             Some(format!("container {} {why}", view.name))
         });
-        needs.chain(self.inner.execs.any_kept()).next()
+        let kept = self.inner.execs.any_kept();
+        let upload = self.inner.images.is_busy();
+        let upload = upload.then(|| "an image is being read".to_owned());
+        needs.chain(kept).chain(upload).next()
     }
 
     /// Tells that the configuration was read again.
@@ -50,6 +52,12 @@ fn why(view: &ContainerView) -> Option<&'static str> {
         ContainerState::Running(_) if spec.health_check.is_some() => Some("has a health check"),
         ContainerState::Running(_) if spec.log.limits().is_ok_and(|limits| limits.is_some()) => {
             Some("has a log with limits")
+        }
+        // It would be started by the next daemon, against a client's wish.
+        ContainerState::Exited(_)
+            if rules::starts_with_daemon(&spec.restart_policy, &view.state) =>
+        {
+            Some("starts with the daemon")
         }
         ContainerState::Running(_)
         | ContainerState::Created { .. }

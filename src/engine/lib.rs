@@ -72,6 +72,10 @@ pub(crate) struct Inner {
     pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,
+    /// Held from the look whether a volume is there to the moment it is.
+    pub(crate) making_volumes: tokio::sync::Mutex<()>,
+    /// Cancelled when all containers are taken back: what they do by themselves begins then.
+    pub(crate) recovered: tokio_util::sync::CancellationToken,
     pub(crate) execs: execs::Execs,
     pub(crate) housekeeping: housekeeping::Housekeeping,
     /// As many as follow events, and one more.

@@ -13,6 +13,7 @@ use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::container::Registry;
 use crate::layout::Layout;
@@ -72,6 +73,8 @@ impl Engine {
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
+            making_volumes: tokio::sync::Mutex::default(),
+            recovered: CancellationToken::new(),
             execs: Execs::new(execs_tools),
             housekeeping: crate::housekeeping::Housekeeping::default(),
             event_listeners: Arc::new(()),
@@ -103,15 +106,21 @@ impl Engine {
         same_boot: bool,
     ) {
         drop(failpoint::reach(Point::RecoverOpened).await);
+        // Before anybody can make a session: later those of this daemon would be among them.
+        let left = self.inner.execs.files_left().await;
         self.recover_all(containers, same_boot).await;
         damaged.iter().for_each(|d| self.show_damaged(d));
         let lives = |container: &ContainerId| self.inner.registry.has_id(container.as_str());
-        self.inner.execs.recover(execs, same_boot, lives).await;
+        self.inner
+            .execs
+            .recover(execs, left, same_boot, lives)
+            .await;
         self.inner.tidy_soon();
         if let Err(e) = self.inner.write_boot().await {
             // A daemon must start on a full disk, too.
             tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
+        self.inner.recovered.cancel();
         // A writable layer may be of a container whose row is too damaged to be shown.
         let hidden =
             |d: &Damaged| d.table == Table::Containers && !self.inner.registry.has_id(&d.key);

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::container::actor::{Actor, Done};
 use crate::container::handle::{Found, Handle, Message};
+use crate::container::record::Unwritten;
 use crate::container::{ContainerView, auto_removal, exited_data, policy, row};
 use crate::streams::ContainerStreams;
 use crate::{Engine, Inner};
@@ -78,11 +79,18 @@ impl Engine {
             }) => {
                 row.restart_count = restart_count;
                 drop(failpoint::reach(Point::RecoverFound).await);
-                let written = self.write_found(&row, &state, events).await;
+                let is_at_rest = state.running().is_none();
+                let intent = match (row.spec.auto_remove && is_at_rest, again && is_at_rest) {
+                    (true, _) => Some(Intent::Removing { volumes: true }),
+                    (false, true) => Some(Intent::Restarting),
+                    (false, false) => None,
+                };
+                let written = self.write_found(&row, &state, intent, events.clone()).await;
                 drop(failpoint::reach(Point::RecoverWritten).await);
                 row.state = state;
                 let over = row.state.exited().is_some();
                 let mut actor = self.revive(&row, &layers, task);
+                actor.unwritten = (!written).then(|| Unwritten::new(intent, events));
                 actor.cleanup_due = over.then_some(written);
                 actor.ends_by_request = by_request;
                 actor.resume_policy(again);
@@ -128,14 +136,8 @@ impl Engine {
                 by_request,
                 ..ended_with_host(&view.state, (inner.host.now)())
             }),
-            Recovery::ResolveStart { again } => {
-                let found = self.resolve_start(view).await;
-                found.map(|found| Found { again, ..found })
-            }
-            Recovery::UndoStart => {
-                inner.undo_start(view).await;
-                Ok(at_rest(view.state.clone()))
-            }
+            Recovery::ResolveStart { again } => self.resolve_start(view, again).await,
+            Recovery::UndoStart { again } => Ok(self.take_back_start(view, again).await),
             Recovery::FinishRemoval { volumes } => return self.finish_removal(view, volumes).await,
         };
         match found {
@@ -172,10 +174,9 @@ impl Engine {
         &self,
         row: &ContainerRow,
         state: &ContainerState,
+        intent: Option<Intent>,
         events: Vec<Event>,
     ) -> bool {
-        let removing = row.spec.auto_remove && state.running().is_none();
-        let intent = removing.then_some(Intent::Removing { volumes: true });
         if *state == row.state && row.intent == intent {
             return true;
         }
@@ -293,7 +294,7 @@ impl Engine {
 
     /// A start was cut short on this boot. What runs is taken back, what ended is recorded, what
     /// was only created is undone.
-    async fn resolve_start(&self, view: &ContainerView) -> Result<Found> {
+    async fn resolve_start(&self, view: &ContainerView, again: bool) -> Result<Found> {
         let runtime = self.inner.runtime_of(view)?;
         let runtimes = &self.inner.runtimes;
         let known = runtimes.state(&view.id, &runtime).await?;
@@ -305,29 +306,33 @@ impl Engine {
                         let monitor = runtimes.find_monitor(&view.id);
                         self.adopt(view, Some(init), monitor).await
                     }
-                    None => self.resolve_ended(view).await,
+                    None => self.resolve_ended(view, again).await,
                 }
             }
-            Some(("stopped", _)) => self.resolve_ended(view).await,
-            _ => Ok(self.take_back_start(view).await),
+            Some(("stopped", _)) => self.resolve_ended(view, again).await,
+            _ => Ok(self.take_back_start(view, again).await),
         }
     }
 
     /// Nothing of it runs: it was started and has ended since, which conmon tells then, or its
     /// creation was cut short, which to the runtime looks the same.
-    async fn resolve_ended(&self, view: &ContainerView) -> Result<Found> {
+    async fn resolve_ended(&self, view: &ContainerView, again: bool) -> Result<Found> {
         let monitor = self.inner.runtimes.find_monitor(&view.id);
         let found = self.adopt(view, None, monitor).await?;
         let is_told = |exited: &Exited| matches!(exited.status, ExitStatus::Known(_));
         if found.state.exited().is_some_and(is_told) {
             return Ok(found);
         }
-        Ok(self.take_back_start(view).await)
+        Ok(self.take_back_start(view, again).await)
     }
 
-    async fn take_back_start(&self, view: &ContainerView) -> Found {
-        self.inner.undo_start(view).await;
-        at_rest(view.state.clone())
+    /// `again`: it was for a client's restart, which is to be finished.
+    async fn take_back_start(&self, view: &ContainerView, again: bool) -> Found {
+        self.inner.undo_start(view, again).await;
+        Found {
+            again,
+            ..at_rest(view.state.clone())
+        }
     }
 }
 

@@ -65,11 +65,12 @@ impl Engine {
             labels.extend(anonymous_label());
         }
         let name = name.unwrap_or_else(|| VolumeName::anonymous((self.inner.host.random)()));
+        // Removals hold all of it.
+        let _gate = self.inner.images.gate().await;
+        let _making = self.inner.making_volumes.lock().await;
         if let Some(known) = self.inner.volumes.get(name.as_str()) {
             return Ok(known);
         }
-        // Removals hold all of it.
-        let _gate = self.inner.images.gate().await;
         let created_at = (self.inner.host.now)();
         let record = VolumeRecord {
             name,
@@ -79,13 +80,14 @@ impl Engine {
             options,
         };
         let event = self.inner.volume_event(&record.name, &Action::Create);
+        let (inner, made) = (self.inner.clone(), record.clone());
         let ledger = self.inner.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || inner.volumes.remember(vec![made.clone()]));
         ledger.put_volume(&record).await?;
         failpoint::reach(Point::VolumeWritten).await?;
         let (inner, name) = (self.inner.clone(), record.name.clone());
         crate::blocking(move || inner.volumes.ensure_data(&name)).await?;
         drop(failpoint::reach(Point::VolumeMade).await);
-        self.inner.volumes.remember(vec![record.clone()]);
         Ok(record)
     }
 
@@ -157,10 +159,11 @@ impl Engine {
         let doomed = crate::blocking(move || inner.volumes.doom_data(&name)).await?;
         failpoint::reach(Point::VolumeDoomed).await?;
         let event = self.inner.volume_event(&record.name, &Action::Destroy);
+        let (inner, gone) = (self.inner.clone(), record.name.clone());
         let ledger = self.inner.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || inner.volumes.forget(std::slice::from_ref(&gone)));
         ledger.delete_volume(&record.name).await?;
         drop(failpoint::reach(Point::VolumeForgotten).await);
-        self.inner.volumes.forget(&[record.name]);
         drop(gate);
         remove_doomed(doomed.into_iter().collect()).await;
         drop(failpoint::reach(Point::VolumeDone).await);

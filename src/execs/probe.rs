@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{ContainerId, ExecSpec, Signal, limits};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::{Execs, StartExec, Target};
@@ -72,7 +72,9 @@ impl Execs {
             Err(e) => return Probed::failed(e.to_string()),
         };
         let id = id.as_str();
-        let started = timeout(START_TIMEOUT, self.start_in_turn(id, target)).await;
+        // Waiting for its turn is not its fault.
+        let place = self.inner.places.0.acquire().await.ok();
+        let started = timeout(START_TIMEOUT, self.start_in_turn(id, target, place)).await;
         let probed = match started {
             Ok(Ok(Some(mut attachment))) => {
                 let mut output = Output::default();
@@ -105,8 +107,8 @@ impl Execs {
         &self,
         id: &str,
         target: Target,
+        place: Option<SemaphorePermit<'_>>,
     ) -> model::Result<Option<streams::Attachment>> {
-        let place = self.inner.places.0.acquire().await;
         let request = StartExec {
             // Both streams as one.
             tty: true,

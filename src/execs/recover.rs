@@ -17,21 +17,27 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(30);
 const ASK_AGAIN_PERIOD: Duration = Duration::from_secs(5);
 
 impl Execs {
+    /// The sessions of which there are files, of whatever daemon.
+    pub async fn files_left(&self) -> BTreeSet<ExecId> {
+        let runtimes = self.inner.tools.runtimes.clone();
+        let found = tokio::task::spawn_blocking(move || runtimes.exec_files()).await;
+        found.unwrap_or_default()
+    }
+
     /// Takes the sessions of an earlier daemon back. Those of an earlier boot are over and gone.
     /// Each is looked for in a task of its own, so nobody waits; until it is found it shows as
     /// it was last known.
     ///
-    /// `lives` says whether there is such a container.
+    /// `left` is what [`Execs::files_left`] said before anything was begun; `lives` says whether
+    /// there is such a container.
     pub async fn recover(
         &self,
         rows: Vec<ExecRow>,
+        left: BTreeSet<ExecId>,
         same_boot: bool,
         lives: impl Fn(&ContainerId) -> bool,
     ) {
-        let runtimes = self.inner.tools.runtimes.clone();
-        // Before anybody can make a session: later those of the new daemon would be among them.
-        let found = tokio::task::spawn_blocking(move || runtimes.exec_files()).await;
-        let mut strangers = found.unwrap_or_default();
+        let mut strangers = left;
         for row in rows {
             if !same_boot || !lives(&row.container_id) {
                 let (inner, id) = (self.inner.clone(), row.id.clone());

@@ -98,7 +98,10 @@ pub enum Intent {
     /// The same, for a client who asked for a restart: its stop is done.
     Restarting,
     /// Taking back a start that failed or was cut short: whatever is left of it never ran.
-    UndoingStart,
+    UndoingStart {
+        /// And begin anew: it was for a client's restart.
+        again: bool,
+    },
     /// A client wants it ended: it was or will be sent a signal, and no policy starts it again.
     /// Written only where there is a policy.
     Stopping,

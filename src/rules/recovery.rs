@@ -33,7 +33,10 @@ pub enum Recovery {
     },
     /// A start was under way when the host went down, or was being taken back: take its leftovers
     /// away.
-    UndoStart,
+    UndoStart {
+        /// And begin anew, as in [`Recovery::ResolveStart`].
+        again: bool,
+    },
     /// A removal was under way: finish it.
     FinishRemoval {
         /// Its anonymous volumes too.
@@ -58,9 +61,10 @@ pub fn plan_recovery(state: &ContainerState, intent: Option<Intent>, same_boot: 
                 again: intent == Intent::Restarting,
             }
         }
-        (Some(Intent::Starting | Intent::Restarting | Intent::UndoingStart), _) => {
-            Recovery::UndoStart
-        }
+        (Some(Intent::UndoingStart { again }), _) => Recovery::UndoStart { again },
+        (Some(intent @ (Intent::Starting | Intent::Restarting)), _) => Recovery::UndoStart {
+            again: intent == Intent::Restarting,
+        },
         (_, ContainerState::Removing) => Recovery::FinishRemoval { volumes: false },
         (
             None | Some(Intent::Stopping),
@@ -119,11 +123,14 @@ mod tests {
         }
         assert_eq!(
             plan_recovery(&CREATED, starting, false),
-            Recovery::UndoStart
+            Recovery::UndoStart { again: false }
         );
         // What a daemon had begun to take back is not taken for a run that has ended.
-        let undoing = Some(Intent::UndoingStart);
-        assert_eq!(plan_recovery(&CREATED, undoing, true), Recovery::UndoStart);
+        for again in [true, false] {
+            let undoing = Some(Intent::UndoingStart { again });
+            let plan = plan_recovery(&CREATED, undoing, true);
+            assert_eq!(plan, Recovery::UndoStart { again });
+        }
     }
 
     #[test]

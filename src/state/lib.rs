@@ -101,6 +101,17 @@ impl Ledger {
         }
     }
 
+    /// The same ledger, for one change that `apply` puts in force for those who read from memory:
+    /// called when the change is durable and before anybody is told of it, by the ledger's own
+    /// thread, so it must not wait for anything.
+    #[must_use]
+    pub fn applying(&self, apply: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            writer: self.writer.applying(std::sync::Arc::new(apply)),
+            journal: self.journal.clone(),
+        }
+    }
+
     /// Keeps events of what is no change of the ledger. Resolves when their place in the order is
     /// certain: what is kept after this returns comes after them. On a full disk they are lost,
     /// and that was logged.

@@ -21,17 +21,22 @@ use crate::schema::explain;
 const QUEUE_MAX: usize = 256;
 
 /// Handle to the thread. It ends, and closes the file, when the last handle is dropped.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Change>,
     /// What the changes made through this handle tell.
     events: Vec<Event>,
+    apply: Option<Apply>,
 }
+
+/// Puts a change in force for those who read from memory.
+pub(crate) type Apply = Arc<dyn Fn() + Send + Sync>;
 
 struct Change {
     make: Make,
     kind: ChangeKind,
     events: Vec<Event>,
+    apply: Option<Apply>,
     answer: oneshot::Sender<Result<()>>,
 }
 
@@ -72,6 +77,12 @@ pub(crate) fn check_one(changed: usize) -> Result<(), WriteError> {
     }
 }
 
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
 impl Writer {
     pub(crate) fn start(
         db: Connection,
@@ -85,14 +96,27 @@ impl Writer {
             .name("ledger".to_owned())
             .spawn(move || run(db, &path, changes, Journaling { extent, feed }))
             .context("starting the ledger's thread")?;
-        let events = Vec::new();
-        Ok(Self { queue, events })
+        Ok(Self {
+            queue,
+            events: Vec::new(),
+            apply: None,
+        })
     }
 
     /// The same writer, for a change that tells `events`.
     pub(crate) fn telling(&self, events: Vec<Event>) -> Self {
-        let queue = self.queue.clone();
-        Self { queue, events }
+        Self {
+            events,
+            ..self.clone()
+        }
+    }
+
+    /// The same writer, for a change that is put in force by `apply`.
+    pub(crate) fn applying(&self, apply: Apply) -> Self {
+        Self {
+            apply: Some(apply),
+            ..self.clone()
+        }
     }
 
     /// Keeps the events without a change, and resolves when their place in the order is certain,
@@ -140,6 +164,7 @@ impl Writer {
             make,
             kind,
             events: self.events.clone(),
+            apply: self.apply.clone(),
             answer,
         };
         self.queue.send(change).await.map_err(|_| ended())?;
@@ -249,7 +274,12 @@ fn commit(
         failpoint::hit(Point::LedgerCommit).map_err(|e| failed(&e))?;
         db.execute_batch("COMMIT")?;
         drop(failpoint::hit(Point::LedgerCommitted));
-        // Before those are answered who asked for the changes: they find the events there.
+        // Who reads of a change finds it made; who made it finds it told.
+        for (change, outcome) in changes.iter().zip(&outcomes) {
+            if let (Some(apply), Ok(())) = (&change.apply, outcome) {
+                apply();
+            }
+        }
         journal.extent = extent;
         journal.feed.publish(&extent, std::mem::take(&mut told));
         Ok(outcomes)

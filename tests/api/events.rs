@@ -303,3 +303,81 @@ fn numbers_lead_on_from_anywhere() {
     drop((live, later, ahead));
     d.finish();
 }
+
+/// Who hears of a change finds it made.
+#[test]
+fn what_is_told_is_so() {
+    let d = daemon();
+    let follower = d.http.clone();
+    let path = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D";
+    let mut events = follower.events(path);
+    let watching = std::thread::spawn(move || {
+        let mut seen = 0;
+        loop {
+            let event = events.next_event().expect("more");
+            let attributes = &event["Actor"]["Attributes"];
+            let name = attributes["name"].as_str().expect("a name");
+            let shown = follower.get(&format!("/containers/{name}/json"));
+            let status = || shown.json()["State"]["Status"].clone();
+            match event["Action"].as_str().expect("text") {
+                "create" => assert_eq!(shown.status, 200, "{event}"),
+                // It may have ended, and may be gone, by now.
+                "start" if shown.status == 200 => assert_ne!(status(), "created", "{event}"),
+                "die" if shown.status == 200 => assert_ne!(status(), "running", "{event}"),
+                "destroy" if name == "last" => return seen,
+                "destroy" => assert_eq!(shown.status, 404, "{event}"),
+                _ => {}
+            }
+            seen += 1;
+        }
+    });
+    std::thread::scope(|scope| {
+        for lane in 0..4 {
+            let d = &d;
+            scope.spawn(move || {
+                for n in 0..8 {
+                    let name = format!("lane-{lane}-{n}");
+                    d.create(&name, json!({"Cmd": ["true"], "Volumes": {"/data": {}}}));
+                    d.start_container(&name);
+                    d.wait(&name);
+                    d.http
+                        .delete(&format!("/containers/{name}?v=1"))
+                        .expect(204);
+                }
+            });
+        }
+    });
+    d.create("last", json!({"Cmd": ["true"]}));
+    d.http.delete("/containers/last").expect(204);
+    assert_eq!(watching.join().expect("all was so"), 4 * 8 * 4 + 1);
+    d.finish();
+}
+
+#[test]
+fn a_volume_is_made_once() {
+    let d = daemon();
+    let only = "/events?filters=%7B%22type%22%3A%5B%22volume%22%5D%7D";
+    let mut events = d.http.events(only);
+    let binds = json!({"Binds": ["data:/a", "data:/b"]});
+    d.create("it", json!({"Cmd": ["true"], "HostConfig": binds}));
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                let body = json!({"Name": "other"});
+                d.http.post_json("/volumes/create", &body).expect(201)
+            });
+        }
+    });
+    d.http.delete("/containers/it").expect(204);
+    for name in ["data", "other"] {
+        d.http.delete(&format!("/volumes/{name}")).expect(204);
+    }
+    let told: Vec<String> = (0..4)
+        .map(|_| told(&events.next_event().expect("one")))
+        .collect();
+    let [create, destroy] = ["volume create driver=local", "volume destroy driver=local"];
+    assert_eq!(told, [create, create, destroy, destroy]);
+    assert!(events.is_waiting());
+    drop(events);
+    d.finish();
+}

@@ -198,3 +198,78 @@ fn after_a_reboot_of_the_host_policies_start_what_ran() {
     assert_eq!(d.status("stopped"), "exited");
     d.finish();
 }
+
+/// Whichever write of the ledger fails, the policy goes on when there is room again.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_write_that_fails_ends_no_policy() {
+    for time in 4..10 {
+        let mut d = daemon();
+        d.stop();
+        d.set_failpoints(&format!("ledger-commit=error@{time}"));
+        d.restart();
+        let crash = json!(["sh", "-c", "exit 1"]);
+        d.create("it", with_policy(&policy("always"), &crash));
+        until("it is started", || {
+            let started = d.http.post("/containers/it/start").status;
+            matches!(started, 204 | 304)
+        });
+        until("its policy goes on", || {
+            d.inspect("it")["RestartCount"].as_u64() >= Some(4)
+        });
+        d.finish();
+    }
+}
+
+/// A restart for its health that the daemon died on is made by the next one.
+#[cfg(feature = "failpoints")]
+#[test]
+fn an_ill_container_is_restarted_by_the_next_daemon() {
+    let mut d = daemon();
+    d.stop();
+    d.set_failpoints("health-written=kill@2");
+    d.restart();
+    let check = json!({"Test": ["CMD", "false"], "Interval": 100_000_000, "Retries": 1});
+    let body =
+        json!({"Cmd": SLEEP, "Healthcheck": check, "Labels": {"moored.on-unhealthy": "restart"}});
+    let id = d.create("it", body);
+    d.http
+        .attempt("POST", &format!("/containers/{id}/start"), "", b"");
+    assert!(d.ends_within(testkit::DEADLINE));
+    d.set_failpoints("");
+    d.restart();
+    let restarts = json!({"event": ["restart"]}).to_string();
+    let path = testkit::query(
+        "/events",
+        &[("filters", &restarts), ("until", "4000000000")],
+    );
+    let mut events = d.http.events(&path);
+    assert_eq!(events.next_event().expect("one")["Actor"]["ID"], id);
+    drop(events);
+    d.finish();
+}
+
+/// Checks that are due when the daemon starts are not taken for those of an earlier one.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_slow_recovery_ends_no_check_of_its_own() {
+    let mut d = daemon();
+    let check = json!({"Test": ["CMD", "sleep", "1"], "Interval": 50_000_000, "Retries": 1});
+    for name in ["one", "two", "three"] {
+        d.run_detached(name, json!({"Cmd": SLEEP, "Healthcheck": check}));
+        d.wait_health(name, "healthy");
+    }
+    d.kill9();
+    d.set_failpoints("recover-found=delay:1500@3");
+    d.restart();
+    for _ in 0..2 {
+        for name in ["one", "two", "three"] {
+            let log = d.inspect(name)["State"]["Health"]["Log"].clone();
+            until("it is looked at", || {
+                d.inspect(name)["State"]["Health"]["Log"] != log
+            });
+            assert_eq!(d.inspect(name)["State"]["Health"]["Status"], "healthy");
+        }
+    }
+    d.finish();
+}

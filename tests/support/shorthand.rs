@@ -140,6 +140,17 @@ impl Daemon {
         });
     }
 
+    /// Waits until its health checks say so.
+    ///
+    /// # Panics
+    /// When they do not in time.
+    #[track_caller]
+    pub fn wait_health(&self, id: &str, status: &str) {
+        until(&format!("container {id} {status}"), || {
+            self.inspect(id)["State"]["Health"]["Status"] == status
+        });
+    }
+
     /// The pid of a running container's first process, as the host sees it.
     ///
     /// # Panics

@@ -81,6 +81,11 @@ docker run -d --name kept --network none --restart unless-stopped busybox sleep 
 sleep 3
 systemctl is-active --quiet moored.service || fail "a container with a policy was left alone"
 docker stop -t 0 kept >/dev/null
+docker run -d --name always --network none --restart always busybox sleep 1000 >/dev/null
+docker stop -t 0 always >/dev/null
+sleep 3
+systemctl is-active --quiet moored.service || fail "what a client stopped would be started again"
+docker rm always >/dev/null
 within 20 sh -c '! systemctl is-active --quiet moored.service'
 echo "it stays while a container needs it"
 echo 'idle-exit-s = "soon"' >/etc/moored/moored.toml

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Inner;
 use crate::container::handle::{Handle, Message, Reply};
 use crate::container::health::Checks;
-use crate::container::policy::{StartCause, StartDue};
+use crate::container::policy::{StartCause, StartDue, due};
 use crate::container::record::Unwritten;
 use crate::container::refusal::check;
 use crate::container::start::Started;
@@ -166,6 +166,9 @@ impl Actor {
     pub(crate) async fn run(mut self) {
         loop {
             self.begin_queued().await;
+            self.handle.set_busy(self.has_work());
+            let recovered = self.engine.recovered.clone();
+            let start_at = self.start_due.map(|due| due.at);
             // Events of the process come before requests: a request that arrives with an exit
             // finds the container exited.
             tokio::select! {
@@ -183,10 +186,10 @@ impl Actor {
                 () = until(self.starting.as_ref().and_then(|s| s.give_up_at)) => {
                     self.give_start_up();
                 }
-                () = until(self.start_due.map(|due| due.at)), if self.job.is_none() => {
+                () = due(recovered.clone(), start_at), if self.job.is_none() => {
                     self.begin_due_start().await;
                 }
-                () = until(self.checks.due), if self.checks.running.is_none() => {
+                () = due(recovered, self.checks.due), if self.checks.running.is_none() => {
                     self.begin_check();
                 }
                 result = next_result(&mut self.checks.running) => {
@@ -320,6 +323,16 @@ impl Actor {
         }
     }
 
+    /// Whether there is anything that the end of the daemon would cut short.
+    fn has_work(&self) -> bool {
+        self.job.is_some()
+            || self.stopping.is_some()
+            || self.start_due.is_some()
+            || self.unwritten.is_some()
+            || !self.after_exit.is_empty()
+            || !self.queue.is_empty()
+    }
+
     /// Whether a job is under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.job.is_some()
@@ -361,7 +374,10 @@ impl Actor {
     async fn conclude(&mut self, done: Done) -> bool {
         match done {
             Done::Start(started, replies) => {
-                let cause = self.starting.take().map(|starting| starting.cause);
+                let starting = self.starting.take();
+                // Somebody wanted it gone.
+                self.ends_by_request |= starting.as_ref().is_some_and(|s| s.cancel.is_cancelled());
+                let cause = starting.map(|starting| starting.cause);
                 self.conclude_start(*started, replies, cause).await;
             }
             Done::Cleanup => self.carry_on_after_exit(),
@@ -427,7 +443,13 @@ impl Actor {
         let old = std::mem::replace(&mut view.name, name.clone());
         let event = self.engine.container_event(&view, &Action::Rename);
         let event = event.with("oldName", format!("/{old}"));
-        let ledger = self.engine.ledger.telling(vec![event]);
+        let (handle, engine, renamed_view) =
+            (self.handle.clone(), self.engine.clone(), view.clone());
+        let before = old.clone();
+        let ledger = self.engine.ledger.telling(vec![event]).applying(move || {
+            engine.registry.release(&before, &renamed_view.id);
+            handle.publish(renamed_view.clone());
+        });
         let renamed = match failpoint::reach(Point::RenameBegun).await {
             Ok(()) => ledger.rename_container(&view.id, &name).await,
             Err(e) => Err(e.into()),
@@ -437,8 +459,6 @@ impl Actor {
             return Err(e);
         }
         drop(failpoint::reach(Point::RenameWritten).await);
-        self.engine.registry.release(&old, &view.id);
-        self.handle.publish(view);
         Ok(())
     }
 }

@@ -95,6 +95,12 @@ impl Engine {
                 row.image_name
             )));
         }
+        // From the look to the row, so that a volume is made once.
+        let has_volumes = row.spec.mounts.iter().any(is_volume);
+        let _making = match has_volumes {
+            true => Some(self.inner.making_volumes.lock().await),
+            false => None,
+        };
         let new_volumes = self.new_volumes(&row.spec.mounts);
         let view = row::view(&self.inner, &row, &image.record.layers);
         let mut events: Vec<Event> = new_volumes
@@ -102,14 +108,17 @@ impl Engine {
             .map(|volume| self.inner.volume_event(&volume.name, &Action::Create))
             .collect();
         events.push(self.inner.container_event(&view, &Action::Create));
-        let ledger = self.inner.ledger.telling(events);
-        failpoint::reach(Point::CreateBegun).await?;
-        ledger.insert_container(row, new_volumes.clone()).await?;
-        drop(failpoint::reach(Point::CreateWritten).await);
-        self.inner.volumes.remember(new_volumes);
         let streams = ContainerStreams::of(&view, &self.inner.spill);
         let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);
-        self.inner.registry.insert(handle.clone());
+        let (inner, made, volumes) = (self.inner.clone(), handle.clone(), new_volumes.clone());
+        // Who is told of it finds it there.
+        let ledger = self.inner.ledger.telling(events).applying(move || {
+            inner.volumes.remember(volumes.clone());
+            inner.registry.insert(made.clone());
+        });
+        failpoint::reach(Point::CreateBegun).await?;
+        ledger.insert_container(row, new_volumes).await?;
+        drop(failpoint::reach(Point::CreateWritten).await);
         tokio::spawn(Actor::new(self.inner.clone(), handle, inbox).run());
         Ok(())
     }
@@ -180,6 +189,7 @@ impl Engine {
                 name, anonymous, ..
             } = &mount.source
                 && !self.inner.volumes.has(name)
+                && !new.iter().any(|known: &VolumeRecord| known.name == *name)
             {
                 new.push(VolumeRecord {
                     name: name.clone(),
@@ -196,6 +206,10 @@ impl Engine {
         }
         new
     }
+}
+
+fn is_volume(mount: &Mount) -> bool {
+    matches!(mount.source, MountSource::Volume { .. })
 }
 
 /// The short id; on the host's network or uts the host's name.

@@ -1,5 +1,6 @@
 //! The way to a container from outside its task: its published picture and its mailbox.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use model::{ContainerId, ContainerName, ContainerState, Error, Event, Kind, Result, Signal};
@@ -76,6 +77,8 @@ pub(crate) struct Handle {
     view: RwLock<Arc<ContainerView>>,
     lifecycle: watch::Sender<Lifecycle>,
     mailbox: mpsc::Sender<Message>,
+    /// Its task has something to do, or waits for something.
+    busy: AtomicBool,
     /// Its streams: they belong to the container, not to its task.
     pub(crate) streams: ContainerStreams,
     id: ContainerId,
@@ -97,6 +100,7 @@ impl Handle {
                 view,
                 lifecycle,
                 mailbox,
+                busy: AtomicBool::new(false),
                 streams,
                 id,
             }),
@@ -120,6 +124,16 @@ impl Handle {
     /// Publishes a picture. Only the container's own task calls this.
     pub(crate) fn publish(&self, view: ContainerView) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// Whether its task has something to do, or waits for something.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) || self.mailbox.capacity() < self.mailbox.max_capacity()
+    }
+
+    /// Only the container's own task calls this.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     /// Changes what waiters see. Only the container's own task calls this.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use execs::Target;
 use failpoint::Point;
-use model::{Action, Health, HealthResult, HealthStatus, Timestamp};
+use model::{Action, Event, Health, HealthResult, HealthStatus, Timestamp};
 use rules::health;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -24,15 +24,23 @@ pub(crate) struct Checks {
     pub(crate) due: Option<Instant>,
     /// The one that runs. Let go of, it ends by itself.
     pub(crate) running: Option<JoinHandle<HealthResult>>,
+    /// What could not be told of what was found.
+    untold: Vec<Event>,
 }
 
 impl Actor {
-    /// A run has begun: nothing is known of its health yet.
-    pub(crate) async fn begin_checks(&mut self, run_started_at: Timestamp) {
+    /// What is known of the health of a run that begins.
+    pub(crate) fn beginning_health(&self, run_started_at: Timestamp) -> Option<Arc<Health>> {
         let view = self.view();
-        if view.spec.health_check.is_some() {
-            let begun = health::beginning(view.health.as_deref(), run_started_at);
-            self.set_health(begun, None).await;
+        view.spec.health_check.as_ref()?;
+        let begun = health::beginning(view.health.as_deref(), run_started_at);
+        Some(Arc::new(begun))
+    }
+
+    /// A run has begun, and the picture says so.
+    pub(crate) async fn begin_checks(&mut self) {
+        if let Some(begun) = self.view().health.as_deref() {
+            self.set_health(begun.clone(), None).await;
         }
         self.resume_checks();
     }
@@ -43,11 +51,22 @@ impl Actor {
         let Some(running) = view.state.running() else {
             return;
         };
-        let known = view.health.as_ref().map(|health| health.run_started_at);
-        if known == Some(running.started_at) {
-            self.resume_checks();
-        } else {
-            self.begin_checks(running.started_at).await;
+        let known = view.health.as_deref();
+        match known.filter(|health| health.run_started_at == running.started_at) {
+            Some(health) => {
+                let is_ill = health.status == HealthStatus::Unhealthy;
+                self.resume_checks();
+                // The daemon that saw it may have died on it.
+                if is_ill && !running.paused {
+                    self.restart_unhealthy().await;
+                }
+            }
+            None => {
+                if let Some(begun) = self.beginning_health(running.started_at) {
+                    self.set_health((*begun).clone(), None).await;
+                }
+                self.resume_checks();
+            }
         }
     }
 
@@ -59,9 +78,21 @@ impl Actor {
         self.checks.due = pause.and_then(|pause| Instant::now().checked_add(pause));
     }
 
-    /// No more checks; the result of one that runs is nobody's.
+    /// No more checks; the result of one that runs is nobody's. To clients it is unhealthy then,
+    /// and nothing tells of that (moby `CloseMonitorChannel`).
     pub(crate) fn end_checks(&mut self) {
-        self.checks = Checks::default();
+        self.checks.due = None;
+        self.checks.running = None;
+        let view = self.view();
+        if let Some(health) = view.health.as_deref() {
+            self.handle.publish(ContainerView {
+                health: Some(Arc::new(Health {
+                    status: HealthStatus::Unhealthy,
+                    ..health.clone()
+                })),
+                ..(*view).clone()
+            });
+        }
     }
 
     fn next_check_in(&self, view: &ContainerView) -> Option<Duration> {
@@ -115,21 +146,24 @@ impl Actor {
         };
         tracing::debug!(exit_code = result.exit_code, "its health was checked");
         let after = health::take_in(check, before, result);
-        let status = after.status;
+        let (status, streak) = (after.status, after.failing_streak);
         let changed = status != before.status;
         let action = changed.then(|| Action::HealthStatus(status.as_str()));
         self.set_health(after, action).await;
         self.resume_checks();
-        if changed && status == HealthStatus::Unhealthy {
+        if streak == check.retries() {
             tracing::warn!("it is unhealthy");
-            if health::restarts_when_unhealthy(&view.spec.labels) {
-                self.restart_unhealthy().await;
-            }
+            self.restart_unhealthy().await;
         }
     }
 
-    /// As a client's restart; nobody waits for its answer.
+    /// As a client's restart, where the container asks for that; nobody waits for its answer. One
+    /// that a client is ending now is let be.
     async fn restart_unhealthy(&mut self) {
+        let asks = health::restarts_when_unhealthy(&self.view().spec.labels);
+        if !asks || self.ends_by_request || self.stopping.is_some() {
+            return;
+        }
         let nobody = tokio::sync::oneshot::channel().0;
         self.stop(StopContainer::default(), AfterExit::Restart(nobody))
             .await;
@@ -137,16 +171,22 @@ impl Actor {
 
     /// Writes what is known, tells of it, and publishes it whether it could be written or not.
     async fn set_health(&mut self, health: Health, action: Option<Action>) {
-        let events = action.map(|action| self.event(&action));
-        let ledger = self.engine.ledger.telling(events.into_iter().collect());
+        let mut events = std::mem::take(&mut self.checks.untold);
+        events.extend(action.map(|action| self.event(&action)));
+        let status = health.status;
+        let view = ContainerView {
+            health: Some(Arc::new(health.clone())),
+            ..(*self.view()).clone()
+        };
+        let (handle, published) = (self.handle.clone(), view.clone());
+        let ledger = self.engine.ledger.telling(events.clone());
+        let ledger = ledger.applying(move || handle.publish(published.clone()));
         drop(failpoint::reach(Point::HealthSeen).await);
         if let Err(e) = ledger.put_health(self.handle.id(), &health).await {
             tracing::warn!(error = %e, "its health was not written");
+            self.checks.untold = events;
         }
         drop(failpoint::reach(Point::HealthWritten).await);
-        let status = health.status;
-        let mut view = (*self.view()).clone();
-        view.health = Some(Arc::new(health));
         self.handle.publish(view);
         self.handle.advance(|l| l.health = Some(status));
     }

@@ -26,7 +26,7 @@ mod operations;
 mod platform;
 pub(crate) mod policy;
 mod prune;
-mod record;
+pub(crate) mod record;
 mod refusal;
 mod registry;
 mod remove;

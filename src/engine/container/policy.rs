@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use failpoint::Point;
 use model::{Action, ContainerState, Exited, Intent, RestartPolicy, Restarting};
+use rules::Operation;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::container::ContainerView;
 use crate::container::actor::Actor;
+use crate::container::{ContainerView, check};
+
+/// How long after a start that the ledger did not take it is tried again.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a container is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +76,17 @@ pub(crate) fn delay_of(state: &ContainerState) -> Option<Duration> {
     }
 }
 
+/// Resolves at a time, but not before all containers are taken back; never, without a time.
+pub(crate) async fn due(recovered: CancellationToken, at: Option<Instant>) {
+    match at {
+        Some(at) => {
+            recovered.cancelled().await;
+            tokio::time::sleep_until(at).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
 impl Actor {
     /// A container that was taken back, and its policy.
     pub(crate) fn resume_policy(&mut self, restart_asked_for: bool) {
@@ -102,9 +118,18 @@ impl Actor {
 
     /// The start that was due.
     pub(crate) async fn begin_due_start(&mut self) {
-        if let Some(due) = self.start_due.take() {
-            self.begin_start(vec![], due.cause).await;
+        let Some(due) = self.start_due.take() else {
+            return;
+        };
+        self.begin_start(vec![], due.cause).await;
+        // The ledger did not take the promise: it may later.
+        if !self.is_busy() && self.may_start() {
+            self.start_later(START_AGAIN_AFTER, due.cause);
         }
+    }
+
+    fn may_start(&self) -> bool {
+        self.task.is_none() && check(&self.view(), Operation::Restart).is_ok()
     }
 
     /// A client wants the container ended: no policy starts it again. Where there is one that is

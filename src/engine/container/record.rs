@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::{Action, ContainerState, Event, Intent, Kind, Result};
 use tokio::time::Instant;
 
+use crate::container::ContainerView;
 use crate::container::actor::Actor;
 
 /// How long after a failure it is tried again.
@@ -23,6 +24,19 @@ pub(crate) struct Unwritten {
     pub(crate) again_at: Instant,
 }
 
+impl Unwritten {
+    /// To be tried again soon.
+    pub(crate) fn new(intent: Option<Intent>, mut events: Vec<Event>) -> Self {
+        let too_many = events.len().saturating_sub(EVENTS_UNWRITTEN_MAX);
+        events.drain(..too_many);
+        Self {
+            intent,
+            events,
+            again_at: Instant::now() + AGAIN_AFTER,
+        }
+    }
+}
+
 impl Actor {
     /// An event of this container as it is now.
     pub(crate) fn event(&self, action: &Action) -> Event {
@@ -33,43 +47,50 @@ impl Actor {
     /// begun otherwise, and the container stays what it was.
     pub(crate) async fn promise(&mut self, state: ContainerState, intent: Intent) -> Result<()> {
         let events = self.unwritten.as_ref().map(|u| u.events.clone());
-        let written = self.write(&state, Some(intent), events.unwrap_or_default());
+        let view = self.view_in(state);
+        let written = self.write(&view, Some(intent), events.unwrap_or_default());
         match written.await {
             // A damaged row may have lost its state; it can still be removed.
             Err(e) if e.kind() != Kind::NotFound => return Err(e),
             _ => self.unwritten = None,
         }
-        self.publish_state(state);
+        self.handle.publish(view);
         Ok(())
     }
 
-    /// Writes the state with the events that tell of it, then publishes it, whether it could be
+    /// Writes the state with the events that tell of it, and publishes it, whether it could be
     /// written or not: a container that runs is shown running, and recovery asks the kernel.
     pub(crate) async fn set_state(
         &mut self,
         state: ContainerState,
+        intent: Option<Intent>,
+        events: Vec<Event>,
+    ) -> Result<()> {
+        let view = self.view_in(state);
+        self.set_view(view, intent, events).await
+    }
+
+    /// The same for a picture of which more has changed.
+    pub(crate) async fn set_view(
+        &mut self,
+        view: ContainerView,
         intent: Option<Intent>,
         mut events: Vec<Event>,
     ) -> Result<()> {
         if let Some(earlier) = self.unwritten.take() {
             events.splice(0..0, earlier.events);
         }
-        let intent = intent.or_else(|| self.wants_end(&state).then_some(Intent::Stopping));
-        let written = self.write(&state, intent, events.clone()).await;
+        let intent = intent.or_else(|| self.wants_end(&view.state).then_some(Intent::Stopping));
+        let written = self.write(&view, intent, events.clone()).await;
         if let Err(e) = &written {
-            tracing::error!(error = %e, state = state.status(), "the ledger was not written");
+            let state = view.state.status();
+            tracing::error!(error = %e, state, "the ledger was not written");
             // A row that is not there will not come back.
             if e.kind() != Kind::NotFound {
-                let too_many = events.len().saturating_sub(EVENTS_UNWRITTEN_MAX);
-                events.drain(..too_many);
-                self.unwritten = Some(Unwritten {
-                    intent,
-                    events,
-                    again_at: Instant::now() + AGAIN_AFTER,
-                });
+                self.unwritten = Some(Unwritten::new(intent, events));
             }
         }
-        self.publish_state(state);
+        self.handle.publish(view);
         written
     }
 
@@ -86,23 +107,27 @@ impl Actor {
         self.engine.tell(event).await;
     }
 
+    /// The picture with another state.
+    pub(crate) fn view_in(&self, state: ContainerState) -> ContainerView {
+        ContainerView {
+            state,
+            restart_count: self.restart_count,
+            ..(*self.view()).clone()
+        }
+    }
+
+    /// Who is told of it finds it published.
     async fn write(
         &self,
-        state: &ContainerState,
+        view: &ContainerView,
         intent: Option<Intent>,
         events: Vec<Event>,
     ) -> Result<()> {
+        let (handle, published) = (self.handle.clone(), view.clone());
         let ledger = self.engine.ledger.telling(events);
-        let id = self.handle.id();
+        let ledger = ledger.applying(move || handle.publish(published.clone()));
         ledger
-            .update_container_state(id, state, intent, self.restart_count)
+            .update_container_state(&view.id, &view.state, intent, view.restart_count)
             .await
-    }
-
-    fn publish_state(&self, state: ContainerState) {
-        let mut view = (*self.view()).clone();
-        view.state = state;
-        view.restart_count = self.restart_count;
-        self.handle.publish(view);
     }
 }

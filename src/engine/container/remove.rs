@@ -133,12 +133,15 @@ impl Inner {
             .map(|name| self.volume_event(name, &Action::Destroy))
             .collect();
         events.push(self.container_event(view, &Action::Destroy));
-        let ledger = self.ledger.telling(events);
+        let (inner, gone, gone_volumes) = (self.clone(), view.clone(), names.clone());
+        let ledger = self.ledger.telling(events).applying(move || {
+            inner.volumes.forget(&gone_volumes);
+            inner.registry.remove(&gone.id, &gone.name);
+        });
         match ledger.delete_container(&view.id, names.clone()).await {
             Err(e) if e.kind() != Kind::NotFound => return Err(e),
             _ => {}
         }
-        self.volumes.forget(&names);
         self.execs.forget_of(&view.id).await;
         drop(gate);
         // From here on it is gone: what cannot go now is swept when the daemon starts.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Layer, MountSource, WaitOutcome};
+use model::{Health, HealthStatus, Layer, MountSource, WaitOutcome};
 use state::ContainerRow;
 
 use crate::Inner;
@@ -30,7 +30,7 @@ pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> Cont
         echo: row.echo.clone().into(),
         state: row.state.clone(),
         restart_count: row.restart_count,
-        health: row.health.clone().map(Arc::new),
+        health: row.health.as_ref().map(|health| shown(row, health)),
         runtime: row.runtime.clone(),
         paths: ContainerPaths {
             resolv_conf: dir.join("resolv.conf"),
@@ -51,6 +51,15 @@ pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> Cont
     }
 }
 
+/// One that is not looked after is shown unhealthy (moby `CloseMonitorChannel`).
+fn shown(row: &ContainerRow, health: &Health) -> Arc<Health> {
+    let mut health = health.clone();
+    if row.state.running().is_none_or(|running| running.paused) {
+        health.status = HealthStatus::Unhealthy;
+    }
+    Arc::new(health)
+}
+
 /// What waiters of a row that was just read back see.
 pub(crate) fn lifecycle(row: &ContainerRow) -> Lifecycle {
     let last = match &row.state {
@@ -63,10 +72,10 @@ pub(crate) fn lifecycle(row: &ContainerRow) -> Lifecycle {
     };
     Lifecycle {
         running: row.state.is_up(),
-        health: row
-            .state
-            .running()
-            .and_then(|_| Some(row.health.as_ref()?.status)),
+        health: row.state.running().and_then(|running| {
+            let health = row.health.as_ref()?;
+            (health.run_started_at == running.started_at).then_some(health.status)
+        }),
         last: last.map(|status_code| WaitOutcome {
             status_code,
             error: None,

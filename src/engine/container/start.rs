@@ -115,17 +115,18 @@ impl Actor {
                 if cause == Some(StartCause::Restart) {
                     events.push(self.event(&Action::Restart));
                 }
-                drop(
-                    self.set_state(ContainerState::Running(running), None, events)
-                        .await,
-                );
+                let view = ContainerView {
+                    health: self.beginning_health(started_at),
+                    ..self.view_in(ContainerState::Running(running))
+                };
+                drop(self.set_view(view, None, events).await);
                 drop(failpoint::reach(Point::StartWritten).await);
                 self.engine.watch_log_space();
                 self.handle.advance(|l| {
                     l.running = true;
                     l.health = None;
                 });
-                self.begin_checks(started_at).await;
+                self.begin_checks().await;
                 tracing::info!("started");
                 Ok(Change::Done)
             }
@@ -150,6 +151,7 @@ impl Actor {
                 ContainerState::Exited(model::Exited {
                     status: model::ExitStatus::Known(failure.exit_code),
                     error,
+                    by_request: before.by_request || self.ends_by_request,
                     ..before.clone()
                 })
             }
@@ -252,7 +254,8 @@ impl Run<'_> {
     async fn undo(&self) {
         drop(failpoint::reach(Point::StartUndo).await);
         // First what holds the streams' other end, or their end would be waited for in vain.
-        self.engine.undo_start(self.view).await;
+        // The client is told that it failed.
+        self.engine.undo_start(self.view, false).await;
         self.streams.finish().await;
         drop(failpoint::reach(Point::StartUndone).await);
     }
@@ -312,8 +315,8 @@ impl Inner {
     /// Undoes a start that did not come to its end, whatever stage it was in. That it is undone is
     /// in the ledger first: the next daemon must not take the end of what is taken back for the
     /// end of a run.
-    pub(crate) async fn undo_start(&self, view: &ContainerView) {
-        let intent = Some(Intent::UndoingStart);
+    pub(crate) async fn undo_start(&self, view: &ContainerView, again: bool) {
+        let intent = Some(Intent::UndoingStart { again });
         let write =
             self.ledger
                 .update_container_state(&view.id, &view.state, intent, view.restart_count);

@@ -136,7 +136,7 @@ impl Actor {
             return;
         };
         self.after_exit.push(then);
-        self.ends_by_request = true;
+        self.end_by_request().await;
         self.kill_now().await;
     }
 
@@ -176,6 +176,10 @@ impl Actor {
 
     /// Sends a signal and tells of it.
     async fn send_signal(&self, signal: Signal) -> Result<()> {
+        // Between two runs there is nobody to get it.
+        if self.task.is_none() {
+            return Ok(());
+        }
         self.signal(signal)?;
         drop(failpoint::reach(Point::StopSignalled).await);
         let event = self.event(&Action::Kill);

@@ -75,7 +75,7 @@ prop_compose! {
             Just(Intent::Starting),
             Just(Intent::Restarting),
             Just(Intent::Stopping),
-            Just(Intent::UndoingStart),
+            any::<bool>().prop_map(|again| Intent::UndoingStart { again }),
             any::<bool>().prop_map(|volumes| Intent::Removing { volumes }),
         ]),
         restart_count in any::<u32>(),

@@ -86,16 +86,19 @@ fn a_container_becomes_healthy_ill_and_healthy_again() {
     // While it is paused nobody looks.
     d.http.post("/containers/it/pause").expect(204);
     let before = health(&d, "it");
+    // To clients one that nobody looks after is not healthy, and nothing tells of that.
+    assert_eq!(before["Status"], "unhealthy");
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(health(&d, "it"), before);
     d.http.post("/containers/it/unpause").expect(204);
-    until("it is looked at again", || health(&d, "it") != before);
-    // After its end what was known is still shown.
+    become_as(&d, "it", "healthy");
+    assert_eq!(told(&mut events), "health_status: healthy");
     d.http.post("/containers/it/stop").expect(204);
-    assert_eq!(health(&d, "it")["Status"], "healthy");
+    assert_eq!(health(&d, "it")["Status"], "unhealthy");
+    assert_eq!(told(&mut events), "die");
     std::fs::remove_file(&well).expect("it is there");
     d.start_container("it");
-    assert_ne!(health(&d, "it")["Status"], "healthy");
+    assert_eq!(health(&d, "it")["Status"], "starting");
     drop(events);
     d.finish();
 }
@@ -271,5 +274,35 @@ fn the_check_of_an_image_is_run_unless_it_is_switched_off() {
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(health(&d, "off"), Value::Null);
     assert_eq!(d.inspect("off")["Config"]["Healthcheck"], off);
+    d.finish();
+}
+
+#[test]
+fn one_that_is_being_stopped_is_not_restarted_for_its_health() {
+    let d = daemon();
+    let (mut body, well) = checked(
+        &d,
+        &json!({"Retries": 1}),
+        &json!({"moored.on-unhealthy": "restart"}),
+    );
+    std::fs::write(&well, "").expect("a file in ours");
+    let script = "trap 'rm /signs/well; sleep 1; exit 0' TERM; while :; do sleep 0.01; done";
+    body["Cmd"] = json!(["sh", "-c", script]);
+    d.run_detached("it", body);
+    become_as(&d, "it", "healthy");
+    let ill = json!({"event": ["health_status"]}).to_string();
+    let mut events = d
+        .http
+        .events(&testkit::query("/events", &[("filters", &ill)]));
+    d.http.post("/containers/it/stop?t=60").expect(204);
+    assert_eq!(
+        events.next_event().expect("one")["Action"],
+        "health_status: unhealthy"
+    );
+    drop(events);
+    assert_eq!(d.status("it"), "exited");
+    assert_eq!(d.inspect("it")["State"]["ExitCode"], 0);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(d.status("it"), "exited");
     d.finish();
 }
