@@ -26,15 +26,16 @@ impl Inner {
         tokio::spawn(async move {
             tokio::time::sleep(CGROUP_LINGER).await;
             engine.housekeeping.tidying.store(false, Ordering::Release);
-            if engine
-                .registry
-                .all()
-                .iter()
-                .any(|h| h.view().state.running().is_some())
-            {
+            // A start needs the cgroup that this would take from under it.
+            let Ok(_nobody_starts) = engine.starts.try_write() else {
+                return;
+            };
+            let all = engine.registry.all();
+            if all.iter().any(|h| h.view().state.running().is_some()) {
                 return;
             }
-            let tidied = tokio::task::spawn_blocking(move || engine.runtimes.tidy_cgroup());
+            let runtimes = engine.runtimes.clone();
+            let tidied = tokio::task::spawn_blocking(move || runtimes.tidy_cgroup());
             if let Err(e) = tidied.await {
                 tracing::error!(error = %e, "a chore of the daemon ended early");
             }

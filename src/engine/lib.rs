@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) making_volumes: tokio::sync::Mutex<()>,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.
     pub(crate) recovered: tokio_util::sync::CancellationToken,
+    /// Held for reading by each start, for writing by who removes what starts need.
+    pub(crate) starts: tokio::sync::RwLock<()>,
     pub(crate) execs: execs::Execs,
     pub(crate) housekeeping: housekeeping::Housekeeping,
     /// As many as follow events, and one more.

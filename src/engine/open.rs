@@ -74,6 +74,7 @@ impl Engine {
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
             making_volumes: tokio::sync::Mutex::default(),
+            starts: tokio::sync::RwLock::default(),
             recovered: CancellationToken::new(),
             execs: Execs::new(execs_tools),
             housekeeping: crate::housekeeping::Housekeeping::default(),

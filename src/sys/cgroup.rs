@@ -119,7 +119,7 @@ impl Hierarchies {
 
     /// Kills whatever is in the cgroup `path` or below it and removes it, in every hierarchy:
     /// for a cgroup that no runtime will clear any more. Blocks, at most [`KILL_TIMEOUT`]. Its
-    /// parents go, too, when they are empty.
+    /// parents stay: somebody may be making a cgroup in them now.
     ///
     /// # Errors
     /// For a path that is not a plain one, and when something survives.
@@ -134,7 +134,7 @@ impl Hierarchies {
         loop {
             let left: Vec<&PathBuf> = dirs.iter().filter(|dir| dir.exists()).collect();
             if left.is_empty() {
-                return self.remove_if_empty(path);
+                return Ok(());
             }
             for dir in &left {
                 kill_in(dir);

@@ -62,6 +62,7 @@ impl Actor {
         });
         let (engine, handle) = (self.engine.clone(), self.handle.clone());
         self.begin(async move {
+            let _start = engine.starts.read().await;
             let run = Run {
                 engine: &engine,
                 view: &view,

@@ -160,7 +160,10 @@ fn check_codes(d: &Daemon, notes: &Path) {
         let never_ran = state["Error"] != "" && matches!(code, 125..=128);
         assert!(
             was_killed || never_ran || noted.last() == Some(&code),
-            "{name} ended with {code} and noted {noted:?}: {state}\n{}",
+            "{name} ended with {code} and noted {noted:?}: {state}\n{:?}\n{}",
+            d.http
+                .get(&format!("/containers/{name}/logs?stdout=1&stderr=1&tail=5"))
+                .text(),
             d.log_of(row["Id"].as_str().expect("an id"))
         );
     }
