@@ -101,6 +101,16 @@ pub(crate) struct Options {
     )]
     pub(crate) spill_max_bytes: Option<u64>,
 
+    /// Where systemd holds the socket: end when nobody has needed the daemon for so long; 0 is
+    /// never [default: 0]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "MOORED_IDLE_EXIT_S",
+        global = true
+    )]
+    pub(crate) idle_exit_s: Option<u64>,
+
     /// error, warn, info, debug or trace; also by room: `info,api=debug` [default: info]
     #[arg(long, value_name = "LEVEL", env = "MOORED_LOG_LEVEL", global = true)]
     pub(crate) log_level: Option<String>,

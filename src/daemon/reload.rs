@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use engine::Engine;
 use tokio::sync::watch;
 
@@ -43,6 +43,9 @@ impl Reload<'_> {
     }
 
     fn apply(&mut self, new: Settings) -> Result<()> {
+        if let Some(group) = &new.socket_group {
+            sys::host::group_id(group).context("the socket's group")?;
+        }
         if new.log_level != self.settings.log_level {
             self.level.set(&new.log_level)?;
         }
@@ -54,10 +57,12 @@ impl Reload<'_> {
             conmon_log_level: self.settings.conmon_log_level,
             ..new
         };
-        if rest != self.settings {
+        let changed = rest.differs_from(&self.settings);
+        if !changed.is_empty() {
             tracing::warn!(
-                "some of the changed settings count from the next start of the daemon: restart it \
-                 when you like, containers go on"
+                ?changed,
+                "these settings count from the next start of the daemon: restart it when you like, \
+                 containers go on"
             );
         }
         Ok(())

@@ -139,6 +139,40 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The names of those that are not the same.
+    pub(crate) fn differs_from(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("socket", self.socket != other.socket),
+            ("socket-group", self.socket_group != other.socket_group),
+            ("data-root", self.data_root != other.data_root),
+            ("run-root", self.run_root != other.run_root),
+            ("runtime", self.runtime != other.runtime),
+            ("runtimes", self.runtimes != other.runtimes),
+            ("conmon.paths", self.conmon_paths != other.conmon_paths),
+            (
+                "conmon.log-level",
+                self.conmon_log_level != other.conmon_log_level,
+            ),
+            ("launch", self.launch != other.launch),
+            (
+                "cgroup-manager",
+                self.cgroup_manager != other.cgroup_manager,
+            ),
+            ("cgroup-parent", self.cgroup_parent != other.cgroup_parent),
+            (
+                "spill-max-bytes",
+                self.spill_max_bytes != other.spill_max_bytes,
+            ),
+            ("log-level", self.log_level != other.log_level),
+            ("log-format", self.log_format != other.log_format),
+            ("idle-exit-s", self.idle_exit != other.idle_exit),
+        ];
+        let different = pairs.into_iter().filter(|(_, differs)| *differs);
+        different.map(|(name, _)| name).collect()
+    }
+}
+
 fn is_missing(e: &anyhow::Error) -> bool {
     e.downcast_ref::<io::Error>()
         .is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
@@ -190,7 +224,11 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             .or(file.log_format)
             .unwrap_or(default.log_format),
         // Nothing is never, too.
-        idle_exit: file.idle_exit_s.filter(|s| *s > 0).map(Duration::from_secs),
+        idle_exit: options
+            .idle_exit_s
+            .or(file.idle_exit_s)
+            .filter(|s| *s > 0)
+            .map(Duration::from_secs),
     };
     let programs = settings.runtimes.values().flatten();
     if let Some(relative) = programs

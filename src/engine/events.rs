@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Action, ContainerState, Event, EventKind, Filters, Kind, MountSource, NumberedEvent, Result,
-    Timestamp, VolumeName,
+    Action, ContainerState, Error, Event, EventKind, Filters, Kind, MountSource, NumberedEvent,
+    Result, Timestamp, VolumeName,
 };
 use rules::EventFilter;
 use state::{Batch, Journal};
@@ -146,7 +146,7 @@ impl Engine {
     /// Begins to follow events: nothing that happens after this returns is missed.
     ///
     /// # Errors
-    /// Bad filters; an end before the beginning; [`model::Kind::Gone`] for a number up to which
+    /// Bad filters; a number that no event has yet; [`model::Kind::Gone`] for a number up to which
     /// events are kept no more.
     pub async fn events(&self, request: EventsRequest) -> Result<EventStream> {
         let filter = EventFilter::new(request.filters)?;
@@ -157,9 +157,17 @@ impl Engine {
             // Docker tells what was before an end that it is given.
             (EventsFrom::Now, Some(_)) => (journal.dropped(), None),
             (EventsFrom::Time(since), _) => (journal.dropped(), Some(since)),
-            (EventsFrom::Number(number), _) => (number.min(began_at), None),
+            (EventsFrom::Number(number), _) => (number, None),
         };
         let by_number = matches!(request.from, EventsFrom::Number(_));
+        if let EventsFrom::Number(number) = request.from
+            && number > began_at
+        {
+            // Of another ledger, perhaps: who waits for it would miss all before.
+            return Err(Error::invalid(format!(
+                "there is no event {number} yet: the newest is {began_at}"
+            )));
+        }
         // Who asks for a number is told at once that it is too old.
         let first = match by_number {
             true => journal.after(position).await?,

@@ -277,6 +277,10 @@ impl Engine {
                     monitor: task.monitor(),
                     started_at: before.map_or_else(|| (self.inner.host.now)(), |r| r.started_at),
                     paused: paused.unwrap_or(false),
+                    last_finished_at: match (before, view.state.exited()) {
+                        (Some(before), _) => before.last_finished_at,
+                        (None, last) => last.map(|last| last.finished_at),
+                    },
                 };
                 Ok(Found {
                     task: Some(task),

@@ -60,6 +60,9 @@ pub struct Running {
     pub started_at: Timestamp,
     /// Frozen by `pause`.
     pub paused: bool,
+    /// When the run before ended, if there was one.
+    #[serde(default)]
+    pub last_finished_at: Option<Timestamp>,
 }
 
 /// A container whose first process has ended.

@@ -162,6 +162,7 @@ mod tests {
             monitor: None,
             started_at: Timestamp::UNIX_EPOCH,
             paused,
+            last_finished_at: None,
         })
     }
 

@@ -148,9 +148,11 @@ impl Selection {
     /// which is always 0 and surprises everybody).
     fn selects_exit(&self, state: &ContainerState) -> bool {
         self.exit_codes.is_empty()
-            || state
-                .exited()
-                .is_some_and(|e| self.exit_codes.contains(&e.status.code()))
+            // Between two runs it counts as running.
+            || (!state.is_up()
+                && state
+                    .exited()
+                    .is_some_and(|e| self.exit_codes.contains(&e.status.code())))
     }
 }
 

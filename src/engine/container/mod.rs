@@ -7,7 +7,7 @@
 //! | `operations`, `list`, `prune`, `top` | the use cases, seen from outside the task |
 //! | `create` | from a request to a row and a task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
-//! | `start`, `stop`, `freeze`, `exit`, `remove` | what the task does |
+//! | `start`, `stop`, `freeze`, `exit`, `rename`, `remove` | what the task does |
 //! | `health` | health checks |
 //! | `policy` | starts that come by themselves |
 //! | `record` | what the task writes and tells |
@@ -30,6 +30,7 @@ pub(crate) mod record;
 mod refusal;
 mod registry;
 mod remove;
+mod rename;
 mod request;
 pub(crate) mod row;
 pub(crate) mod start;

@@ -228,6 +228,7 @@ impl Run<'_> {
             monitor: task.monitor(),
             started_at,
             paused: false,
+            last_finished_at: view.state.exited().map(|last| last.finished_at),
         };
         Ok((task, running))
     }

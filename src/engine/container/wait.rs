@@ -64,7 +64,9 @@ impl Waiter {
             WaitCondition::NextExit => l.exits > before || l.removed,
             WaitCondition::Removed => l.removed || l.removal_error.is_some(),
             WaitCondition::Healthy => {
-                l.health == Some(HealthStatus::Healthy) || l.exits > before || l.removed
+                // One that has ended is not waited for; one that never ran may be started.
+                let is_over = !l.running && l.last.is_some();
+                l.health == Some(HealthStatus::Healthy) || l.exits > before || l.removed || is_over
             }
         };
         match self.lifecycle.wait_for(holds).await {

@@ -91,6 +91,9 @@ fn state(state: &ContainerState) -> State {
             shown.paused = running.paused;
             shown.pid = running.init.pid.get();
             shown.started_at = time(running.started_at);
+            if let Some(last) = running.last_finished_at {
+                shown.finished_at = time(last);
+            }
         }
         ContainerState::Exited(exited)
         | ContainerState::Restarting(Restarting { last: exited, .. }) => {

@@ -145,6 +145,7 @@ mod tests {
                 monitor: None,
                 started_at: at(100),
                 paused,
+                last_finished_at: None,
             })
         };
         let exited = ContainerState::Exited(Exited {

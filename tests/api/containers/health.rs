@@ -198,6 +198,8 @@ fn a_wait_for_health() {
         ended["Error"]["Message"],
         "the container ended before it was healthy"
     );
+    // One that has ended is not waited for.
+    assert_eq!(answer(wait("other")), ended);
     d.run_detached("none", json!({"Cmd": ["sleep", "1000"]}));
     let refused = d
         .http

@@ -135,6 +135,11 @@ fn what_is_asked_between_two_runs() {
         said.contains("container it is restarting, wait until"),
         "{said}"
     );
+    let filter = "%7B%22exited%22%3A%5B%221%22%5D%7D";
+    let exited = d
+        .http
+        .get(&format!("/containers/json?all=1&filters={filter}"));
+    assert_eq!(exited.expect(200).json(), json!([]), "it counts as running");
     d.http.post("/containers/it/rename?name=that").expect(204);
     // A stop calls the start off.
     let before = starts(&file);

@@ -135,6 +135,9 @@ fn restart_gives_a_new_process() {
     let before = d.init_pid(&id);
     d.http.post("/containers/again/restart?t=0").expect(204);
     assert_ne!(d.init_pid(&id), before);
+    // The end of the run before is still known.
+    let state = &d.inspect(&id)["State"];
+    assert!(state["FinishedAt"].as_str() > Some("2000"), "{state}");
     d.http.post("/containers/again/stop?t=0").expect(204);
     d.http.post("/containers/again/restart?t=0").expect(204);
     assert_eq!(d.status(&id), "running");

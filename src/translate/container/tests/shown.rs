@@ -118,6 +118,7 @@ fn every_state_is_told_by_dockers_booleans() {
             monitor: None,
             started_at,
             paused,
+            last_finished_at: None,
         })
     };
     let failure = StartFailure {
