@@ -38,7 +38,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("state", &["failpoint", "model"]),
     ("images", &["model", "sys"]),
     ("spec", &["model", "sys"]),
-    ("runtime", &["model", "sys"]),
+    ("runtime", &["failpoint", "model", "sys"]),
     ("streams", &["failpoint", "model", "sys"]),
     ("network", &["model"]),
     ("volumes", &["model", "sys"]),

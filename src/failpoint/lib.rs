@@ -182,6 +182,17 @@ pub fn clock_offset_s() -> i64 {
     0
 }
 
+/// Whether the test build is to take the kernel for one before Linux 6.15, which tells nobody but a
+/// parent how a process ended (`MOORED_OLDER_KERNEL`).
+pub fn older_kernel() -> bool {
+    #[cfg(feature = "on")]
+    {
+        std::env::var_os("MOORED_OLDER_KERNEL").is_some()
+    }
+    #[cfg(not(feature = "on"))]
+    false
+}
+
 /// Passes a point, on a thread that may wait.
 ///
 /// # Errors

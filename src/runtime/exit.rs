@@ -94,9 +94,16 @@ pub(crate) fn weigh(file: &ExitStatus, trusted: bool, wait_status: Option<i32>) 
     }
 }
 
+/// What the kernel has kept of the end of a process that is not our child (Linux 6.15).
+pub(crate) fn kept_by_kernel(init: &PidFd) -> Option<i32> {
+    (!failpoint::older_kernel())
+        .then(|| init.wait_status())
+        .flatten()
+}
+
 /// The exit status of an ended process that is not our child, from the kernel alone.
 pub(crate) async fn ask_kernel(init: &PidFd) -> Option<i32> {
-    if let Some(status) = init.wait_status() {
+    if let Some(status) = kept_by_kernel(init) {
         return Some(status);
     }
     // Not collected yet. The zombie shows its status, but 0 also to readers it distrusts.
@@ -105,7 +112,7 @@ pub(crate) async fn ask_kernel(init: &PidFd) -> Option<i32> {
     }
     // A time-out means an old kernel or a parent that does not collect: then nobody knows.
     let _ = tokio::time::timeout(COLLECT_TIMEOUT, init.collected()).await;
-    init.wait_status()
+    kept_by_kernel(init)
 }
 
 fn zombie_status(process: ProcessRef) -> Option<i32> {

@@ -16,7 +16,7 @@ use sys::seqpacket::Pipe;
 use tokio::time::Instant;
 
 use crate::ctl::Ctl;
-use crate::exit::{ExitFile, ExitReport, ask_kernel, weigh};
+use crate::exit::{ExitFile, ExitReport, ask_kernel, kept_by_kernel, weigh};
 
 /// What a watched process tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +225,11 @@ impl Watched {
         // A file that proves nothing is no reason to be quicker than a living conmon.
         let believed = !self.distrust_file || self.monitor.is_none();
         if let Some(file) = file.filter(|_| believed) {
-            let status = weigh(&file.status, !self.distrust_file, self.init.wait_status());
+            let status = weigh(
+                &file.status,
+                !self.distrust_file,
+                kept_by_kernel(&self.init),
+            );
             self.report = Some(self.report(status, file.written_at));
             return true;
         }

@@ -28,6 +28,7 @@ pub struct Daemon {
     failpoints: String,
     /// Of the next start: seconds that its clock is off.
     clock: i64,
+    older_kernel: bool,
 }
 
 /// What there was before the first container.
@@ -59,6 +60,7 @@ impl Daemon {
             finished: false,
             failpoints: String::new(),
             clock: 0,
+            older_kernel: false,
         };
         if let Some(config) = &daemon.options.config {
             fs::write(daemon.root.path().join("moored.toml"), config).expect("a file in our dir");
@@ -143,6 +145,11 @@ impl Daemon {
         self.clock = offset_s;
     }
 
+    /// From the next start on the test build takes the kernel for one that keeps no exit codes.
+    pub fn set_older_kernel(&mut self) {
+        self.older_kernel = true;
+    }
+
     /// Waits for the end of a daemon that ends by itself; false when it does not within `patience`.
     ///
     /// # Panics
@@ -190,6 +197,9 @@ impl Daemon {
         // Of the test build; see the room `failpoint`.
         command.env("MOORED_FAILPOINTS", &self.failpoints);
         command.env("MOORED_CLOCK_OFFSET_S", self.clock.to_string());
+        if self.older_kernel {
+            command.env("MOORED_OLDER_KERNEL", "1");
+        }
         let child = command
             .args(self.args())
             .stdin(Stdio::null())
