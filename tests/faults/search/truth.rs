@@ -64,10 +64,12 @@ fn check_container(shown: &Value, may_be_dead: bool) {
     assert_eq!(runs, pid != 0, "{shown}");
     // One that is shown running is, or has ended this moment.
     if runs {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let id = shown["Id"].as_str().expect("an id");
         let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let is_its = stat.is_empty() || stat.contains(" Z ") || cgroup.contains(id);
+        // Read later: one that is about to end leaves its cgroup first, and has its exit code then.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let ends = !stat.trim_end().ends_with(" 0") || stat.contains(" Z ");
+        let is_its = cgroup.is_empty() || cgroup.contains(id) || stat.is_empty() || ends;
         assert!(is_its, "pid {pid} is another's: {stat} {cgroup}");
     }
 }
