@@ -24,6 +24,17 @@ pub(crate) fn kernel_tells_exits() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
+/// Kills conmon, then the first process. Waits until they are collected, not only dead: a zombie
+/// still tells its code.
+fn kill_and_see_collected(processes: [u32; 2]) {
+    processes.into_iter().for_each(kill);
+    until("both are gone", || {
+        processes
+            .iter()
+            .all(|pid| !std::fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+    });
+}
+
 /// The code, or 255 with a reason where no witness is left.
 #[track_caller]
 fn expect_code(d: &Daemon, id: &str, code: i64) {
@@ -96,16 +107,9 @@ fn attached_clients_are_let_go_when_conmon_dies() {
 fn a_code_nobody_saw_is_255_with_a_reason() {
     let mut d = daemon();
     let id = d.run_detached("lost", json!({"Cmd": ["sleep", "1000"]}));
-    let [conmon, init] = [d.conmon_pid(&id), d.init_pid(&id)];
+    let processes = [d.conmon_pid(&id), d.init_pid(&id)];
     d.kill9();
-    kill(conmon);
-    kill(init);
-    // Collected, not only dead: a zombie still tells its code.
-    until("both are gone", || {
-        [conmon, init]
-            .iter()
-            .all(|pid| !std::fs::exists(format!("/proc/{pid}")).unwrap_or(true))
-    });
+    kill_and_see_collected(processes);
     d.restart();
     d.wait_status(&id, "exited");
     let state = &d.inspect(&id)["State"];
@@ -179,15 +183,9 @@ fn conmon_killed_many_times() {
 /// has collected it.
 fn state_of_one_ended_unseen(d: &Daemon) -> serde_json::Value {
     let id = d.run_detached("unseen", json!({"Cmd": ["sleep", "1000"]}));
-    let [conmon, init] = [d.conmon_pid(&id), d.init_pid(&id)];
+    let processes = [d.conmon_pid(&id), d.init_pid(&id)];
     signal(d.pid(), Signal::STOP);
-    kill(conmon);
-    kill(init);
-    until("both are gone", || {
-        [conmon, init]
-            .iter()
-            .all(|pid| !std::fs::exists(format!("/proc/{pid}")).unwrap_or(true))
-    });
+    kill_and_see_collected(processes);
     signal(d.pid(), Signal::CONT);
     d.wait_status(&id, "exited");
     let state = d.inspect(&id)["State"].clone();
