@@ -74,7 +74,6 @@ impl Engine {
         &self,
         reference: &str,
         force: bool,
-        _noprune: bool,
     ) -> Result<Vec<RemovedReference>> {
         self.inner.images.remove(reference, force).await
     }

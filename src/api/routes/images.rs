@@ -221,6 +221,10 @@ struct RemoveQuery {
     #[param(value_type = bool, required = false)]
     force: DockerBool,
     /// Keep parents that nothing else names.
+    #[expect(
+        dead_code,
+        reason = "no image has a parent until images are built or committed"
+    )]
     #[serde(default)]
     #[param(value_type = bool, required = false)]
     noprune: DockerBool,
@@ -239,9 +243,7 @@ async fn remove(
     Name(name): Name,
     Query(query): Query<RemoveQuery>,
 ) -> ApiResult {
-    let removed = engine
-        .remove_image(&name, query.force.0, query.noprune.0)
-        .await?;
+    let removed = engine.remove_image(&name, query.force.0).await?;
     let removed: Vec<ImageDeleteResponseItem> = removed.into_iter().map(Into::into).collect();
     Ok(reply::json(&removed))
 }
