@@ -9,4 +9,4 @@ mod model;
 mod points;
 mod random;
 mod seed;
-mod truth;
+pub(crate) mod truth;

@@ -224,13 +224,14 @@ fn killed_at_random_under_load() {
             std::thread::spawn(move || worker.run(&enough))
         })
         .collect();
+    let mut told = truth::Told::default();
     let mut seen = BTreeMap::<String, usize>::new();
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(random.below(400)));
         d.kill9();
         std::thread::sleep(Duration::from_millis(random.below(50)));
         d.restart();
-        truth::check(&d);
+        told.check(&d);
         check_codes(&d, &notes);
         canaries.expect_alive();
         let listed = d.http.get("/containers/json?all=1").expect(200).json();
@@ -247,6 +248,7 @@ fn killed_at_random_under_load() {
         worker.join().expect("it found nothing wrong");
     }
     eprintln!("containers seen after deaths: {seen:?}");
+    eprintln!("{kills} kills; {} events", told.last());
     assert!(
         seen.contains_key("running") && seen.contains_key("exited"),
         "{seen:?}"

@@ -20,7 +20,7 @@ const STATES: [&str; 7] = [
 ///
 /// # Panics
 /// Saying what does not hold.
-pub(super) fn check(d: &Daemon) {
+pub(crate) fn check(d: &Daemon) {
     check_with(d, false);
 }
 
@@ -29,6 +29,11 @@ pub(super) fn check(d: &Daemon) {
 /// # Panics
 /// Saying what does not hold.
 pub(super) fn check_with(d: &Daemon, may_be_dead: bool) {
+    check_state(d, may_be_dead);
+    Told::default().check_events(d);
+}
+
+pub(crate) fn check_state(d: &Daemon, may_be_dead: bool) {
     let listed = d.http.get("/containers/json?all=1").expect(200).json();
     let listed = listed.as_array().expect("a list").clone();
     let mut names = Vec::new();
@@ -48,7 +53,6 @@ pub(super) fn check_with(d: &Daemon, may_be_dead: bool) {
     for path in ["/images/json", "/volumes", "/info"] {
         d.http.get(path).expect(200);
     }
-    check_events(d);
 }
 
 fn check_container(shown: &Value, may_be_dead: bool) {
@@ -83,25 +87,65 @@ enum Life {
     Gone,
 }
 
-/// Each change was told once, in an order in which it can have happened, without a gap.
-fn check_events(d: &Daemon) {
-    // First, for others may be at work: what is listed was told of before.
-    let listed = d.http.get("/containers/json?all=1").expect(200).json();
-    let mut events = d.http.events("/moored/events?since=0&until=4000000000");
-    let newest = events.began_at();
-    let mut lives: BTreeMap<String, Life> = BTreeMap::new();
-    let mut last = 0;
-    while last < newest {
-        let event = events.next_event().expect("one up to the newest");
+/// What events have told up to a number: each change once, in an order in which it can have happened,
+/// without a gap, also over deaths of the daemon.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    last: u64,
+    lives: BTreeMap<String, Life>,
+}
+
+impl Told {
+    /// Checks a daemon that has just started, and of its events those that are new.
+    ///
+    /// # Panics
+    /// Saying what does not hold.
+    pub(super) fn check(&mut self, d: &Daemon) {
+        check_state(d, false);
+        self.check_events(d);
+    }
+
+    /// The number of the newest that was checked.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn check_events(&mut self, d: &Daemon) {
+        // First, for others may be at work: what is listed was told of before.
+        let listed = d.http.get("/containers/json?all=1").expect(200).json();
+        let path = format!("/moored/events?since={}&until=4000000000", self.last);
+        let mut events = d.http.events(&path);
+        let newest = events.began_at();
+        assert!(
+            newest >= self.last,
+            "{} is told and forgotten: {newest}",
+            self.last
+        );
+        while self.last < newest {
+            self.take(&events.next_event().expect("one up to the newest"));
+        }
+        drop(events);
+        // What they tell is what is there.
+        for row in listed.as_array().expect("a list") {
+            let id = row["Id"].as_str().expect("an id");
+            let life = self.lives.get(id);
+            assert!(
+                life.is_some_and(|life| *life != Life::Gone) || is_gone(d, id),
+                "{life:?} was told of {row}"
+            );
+        }
+    }
+
+    fn take(&mut self, event: &Value) {
         let number = event["number"].as_u64().expect("a number");
-        assert_eq!(number, last + 1, "a gap before {event}");
-        last = number;
+        assert_eq!(number, self.last + 1, "a gap before {event}");
+        self.last = number;
         if event["Type"] != "container" {
-            continue;
+            return;
         }
         let id = event["Actor"]["ID"].as_str().expect("an id").to_owned();
         let action = event["Action"].as_str().expect("text");
-        let before = lives.get(&id).copied();
+        let before = self.lives.get(&id).copied();
         let after = match (action, before) {
             ("create", None) => Life::Made,
             ("start", Some(Life::Made | Life::Rests)) => Life::Runs,
@@ -112,15 +156,13 @@ fn check_events(d: &Daemon) {
             }
             (_, Some(before)) => before,
             // A prune is of no container.
-            (_, None) => continue,
+            (_, None) => return,
         };
-        lives.insert(id, after);
+        self.lives.insert(id, after);
     }
-    drop(events);
-    // What they tell is what is there.
-    for row in listed.as_array().expect("a list") {
-        let id = row["Id"].as_str().expect("an id");
-        let life = lives.get(id);
-        assert!(life.is_some(), "nothing was told of {row}");
-    }
+}
+
+/// It was listed, and has been removed since.
+fn is_gone(d: &Daemon, id: &str) -> bool {
+    d.http.get(&format!("/containers/{id}/json")).status == 404
 }
