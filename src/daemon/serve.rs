@@ -1,7 +1,7 @@
 //! `moored serve`: start-up in order, readiness, and the end.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,6 +21,12 @@ use super::reload::Reload;
 use super::settings::Settings;
 use super::{log, roots, watchdog, wire};
 
+/// Fewer descriptors than this are used up before the daemon can tell anybody what it lacks.
+const MIN_OPEN_FILES: u64 = 64;
+/// Threads beside the runtime's workers: the ledger's, and one for calls that block.
+const MORE_THREADS: usize = 2;
+/// Less than the time after which the runtime ends a thread that rests.
+const THREAD_REST: Duration = Duration::from_secs(7);
 /// How long the daemon waits for its own answer before it says that it is ready.
 const OWN_PING: Duration = Duration::from_secs(10);
 /// How long blocking work may go on after everything else has ended.
@@ -35,7 +41,14 @@ pub(crate) fn run(settings: &Settings, load: &(dyn Fn() -> Result<Settings> + Sy
     sys::own::set_umask();
     let open_files = sys::own::raise_open_files();
     tracing::debug!(?open_files, "starting");
+    if let Some(few) = open_files.soft.filter(|soft| *soft < MIN_OPEN_FILES) {
+        bail!(
+            "the limit of open files is {few}, and {MIN_OPEN_FILES} are needed to start: raise \
+             LimitNOFILE= of moored.service, or `ulimit -n`"
+        );
+    }
     let runtime = runtime()?;
+    runtime.spawn(keep_a_thread());
     let (idle_exit, _) = watch::channel(settings.idle_exit);
     let reload = Reload {
         settings: settings.clone(),
@@ -50,11 +63,42 @@ pub(crate) fn run(settings: &Settings, load: &(dyn Fn() -> Result<Settings> + Sy
 }
 
 fn runtime() -> Result<Runtime> {
+    expect_threads().context(
+        "cannot start threads: raise TasksMax= of moored.service, pids.max of its cgroup, or its \
+         limit of memory",
+    )?;
     Builder::new_multi_thread()
         .enable_all()
         .thread_name("moored")
         .build()
         .context("cannot start the async runtime")
+}
+
+/// Whether the kernel lets us have the threads we begin with. The runtime panics where it does not,
+/// and a panic tells nobody what to do.
+fn expect_threads() -> std::io::Result<()> {
+    let workers = std::thread::available_parallelism()?.get();
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        // They wait for one another: each is there when the last one starts.
+        let closed = gate.lock();
+        for _ in 0..workers + MORE_THREADS {
+            std::thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()))?;
+        }
+        drop(closed);
+        Ok(())
+    })
+}
+
+/// Keeps one thread for calls that block, whatever happens; never returns. The runtime ends them when
+/// they have rested for ten seconds, and panics when it can start none for the next call. With one
+/// left, calls wait for it where the kernel gives no more.
+async fn keep_a_thread() {
+    loop {
+        let kept = tokio::task::spawn_blocking(|| ()).await;
+        kept.expect("nothing cannot panic");
+        tokio::time::sleep(THREAD_REST).await;
+    }
 }
 
 async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {

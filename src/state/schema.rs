@@ -233,6 +233,7 @@ pub(crate) fn explain(path: &Path, e: &rusqlite::Error) -> Error {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             "the daemon must be able to write the file and its directory"
         }
+        Some(ErrorCode::OutOfMemory) => "the daemon gets no more memory from the host",
         _ => "see the kernel log for errors of the disk",
     };
     Error::system(format!("the ledger {shown}: {e}: {advice}"))
