@@ -48,6 +48,7 @@ ip iproute2
 ps procps
 mount mount
 nsenter util-linux
+mkfs.ext4 e2fsprogs
 systemd-nspawn systemd-container
 systemctl systemd
 bash bash
@@ -99,7 +100,7 @@ main() {
     check_rust
     if ! have apt-get; then
         have conmon && (have runc || have crun) && have curl && have_static_busybox && return 0
-        fail "no apt-get here: install conmon, runc, crun, catatonit, a static busybox, curl, sqlite3, iproute2, a C compiler and the docker client by hand"
+        fail "no apt-get here: install conmon, runc, crun, catatonit, a static busybox, curl, sqlite3, iproute2, e2fsprogs, a C compiler and the docker client by hand"
     fi
     mapfile -t packages < <(missing_packages)
     [ "${#packages[@]}" -gt 0 ] || return 0

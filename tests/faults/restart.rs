@@ -177,19 +177,7 @@ fn after_a_reboot_of_the_host_policies_start_what_ran() {
     d.http.post("/containers/stopped/stop?t=0").expect(204);
     d.kill9();
     kill_all(&pids);
-    // Another boot, as far as the daemon can see.
-    let boot_id = d.root().join("boot_id");
-    std::fs::write(&boot_id, "4f4b6a5e-1b6d-4b5e-8f0e-000000000000\n").expect("a file in ours");
-    let mount = |args: &[&str]| {
-        let status = d.command_inside(args[0]).args(&args[1..]).status();
-        assert!(status.is_ok_and(|s| s.success()), "{args:?}");
-    };
-    let target = "/proc/sys/kernel/random/boot_id";
-    mount(&["mount", "--bind", &boot_id.display().to_string(), target]);
-    d.spawn();
-    d.wait_ready();
-    let umount = d.command_inside("umount").arg(target).status();
-    assert!(umount.is_ok_and(|s| s.success()));
+    d.start_another_boot();
     for name in &names[..3] {
         until("its policy starts it", || runs(&d, name));
     }

@@ -127,6 +127,47 @@ impl Connection {
         self.ahead.drain(..count).collect()
     }
 
+    /// A whole answer: status and body. `None` when the stream ends before it does.
+    pub(crate) fn read_answer(&mut self, method: &str) -> Option<(u16, Vec<u8>)> {
+        while !self.ahead.windows(4).any(|w| w == b"\r\n\r\n") {
+            self.filled()?;
+        }
+        let head = self.read_head(method);
+        let mut body = Vec::new();
+        match head.framing(method) {
+            Framing::Done => {}
+            Framing::Length(count) => body = self.read_whole(count)?,
+            Framing::UntilClose => {
+                while self.fill() {}
+                body = std::mem::take(&mut self.ahead);
+            }
+            Framing::Chunked => loop {
+                while !self.ahead.windows(2).any(|w| w == b"\r\n") {
+                    self.filled()?;
+                }
+                let size = self.read_line();
+                let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
+                let chunk = self.read_whole(size + 2)?;
+                body.extend_from_slice(&chunk[..size]);
+                if size == 0 {
+                    break;
+                }
+            },
+        }
+        Some((head.status, body))
+    }
+
+    fn read_whole(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.ahead.len() < count {
+            self.filled()?;
+        }
+        Some(self.ahead.drain(..count).collect())
+    }
+
+    fn filled(&mut self) -> Option<()> {
+        self.fill().then_some(())
+    }
+
     /// At least one byte and at most `max`; none at the end of the stream.
     pub(crate) fn read_some(&mut self, max: usize) -> Vec<u8> {
         if self.ahead.is_empty() && !self.fill() {

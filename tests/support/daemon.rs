@@ -66,7 +66,10 @@ impl Daemon {
             fs::write(daemon.root.path().join("moored.toml"), config).expect("a file in our dir");
         }
         if let Some(size) = daemon.options.data_root_bytes {
-            daemon.mount_data_root(size);
+            match daemon.options.has_disk {
+                true => daemon.make_disk(size),
+                false => daemon.mount_data_root(size),
+            }
         }
         daemon.restart();
         if daemon.options.image {
@@ -135,6 +138,11 @@ impl Daemon {
         self.wait_ready();
     }
 
+    /// From the next start on it is started through a program that becomes it, as prlimit(1) does.
+    pub fn set_through(&mut self, words: &[&str]) {
+        self.options.through = words.iter().map(ToString::to_string).collect();
+    }
+
     /// What the test build is to do at its failpoints, from the next start on.
     pub fn set_failpoints(&mut self, plan: &str) {
         plan.clone_into(&mut self.failpoints);
@@ -178,17 +186,12 @@ impl Daemon {
             .append(true)
             .open(self.log_path())
             .expect("a log file in our dir");
-        let mut command = match self.options.open_files {
+        let mut command = match self.options.through.split_first() {
             None => self.namespace.command(&self.options.program),
-            Some(soft) => {
-                // It becomes the program.
-                let mut limited = self.namespace.command("prlimit");
-                limited.arg(match self.options.open_files_is_max {
-                    false => format!("--nofile={soft}:"),
-                    true => format!("--nofile={soft}:{soft}"),
-                });
-                limited.arg(&self.options.program);
-                limited
+            Some((first, more)) => {
+                let mut through = self.namespace.command(first);
+                through.args(more).arg(&self.options.program);
+                through
             }
         };
         if let Some(path) = &self.options.path {
@@ -406,6 +409,11 @@ impl Daemon {
         left
     }
 
+    /// The process that keeps its namespaces.
+    pub(crate) fn keeper(&self) -> u32 {
+        self.namespace.pid()
+    }
+
     pub(crate) fn not_left(&self) -> Vec<u32> {
         let daemon = self.child.iter().map(Child::id);
         daemon.chain([self.namespace.pid()]).collect()
@@ -424,7 +432,7 @@ impl Daemon {
     }
 
     /// Takes everything away by force.
-    fn purge(&mut self) {
+    pub(crate) fn purge(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -41,6 +41,12 @@ pub struct Attempt {
     pub text: String,
 }
 
+/// A connection for one request after the other, to a daemon that may die on any of them.
+#[derive(Debug)]
+pub struct Kept {
+    connection: Connection,
+}
+
 /// A response whose body is still to be read.
 #[derive(Debug)]
 pub struct Streaming {
@@ -57,6 +63,29 @@ pub struct Streaming {
 pub struct Body {
     connection: Connection,
     framing: Framing,
+}
+
+impl Kept {
+    /// `None` when there was no whole answer. Errors are Docker's: JSON with a message.
+    ///
+    /// # Panics
+    /// When one is not, and when nothing comes.
+    pub fn attempt(&mut self, method: &str, path: &str, body: &Value) -> Option<Attempt> {
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let json = [("Content-Type", "application/json")];
+        self.connection
+            .write_request(method, path, &json, body.as_bytes());
+        let (status, body) = self.connection.read_answer(method)?;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if status >= 400 {
+            let said: Value = serde_json::from_str(&text).unwrap_or_default();
+            assert!(said["message"].is_string(), "{method} {path}: {text}");
+        }
+        Some(Attempt { status, text })
+    }
 }
 
 impl Client {
@@ -115,6 +144,16 @@ impl Client {
             status,
             text: String::from_utf8_lossy(&said[head_end + 4..]).into_owned(),
         })
+    }
+
+    /// A connection that is kept.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn keep(&self) -> Kept {
+        let stream = self.connect().expect("the daemon listens");
+        let connection = Connection::new(stream);
+        Kept { connection }
     }
 
     /// `GET path`.

@@ -20,9 +20,10 @@ pub struct Options {
     pub(crate) path: Option<PathBuf>,
     /// Put the data root on a file system of that size.
     pub(crate) data_root_bytes: Option<u64>,
-    /// Its soft limit of open files; `None` is ours.
-    pub(crate) open_files: Option<u64>,
-    pub(crate) open_files_is_max: bool,
+    /// That file system is on a disk that can lose its power.
+    pub(crate) has_disk: bool,
+    /// What it is started through: a program that becomes it, and that program's arguments.
+    pub(crate) through: Vec<String>,
 }
 
 impl Options {
@@ -36,8 +37,8 @@ impl Options {
             config: None,
             path: None,
             data_root_bytes: None,
-            open_files: None,
-            open_files_is_max: false,
+            has_disk: false,
+            through: Vec::new(),
         }
     }
 
@@ -70,18 +71,25 @@ impl Options {
         self
     }
 
+    /// With a data root on a disk of its own; see [`crate::Daemon::lose_power`].
+    #[must_use]
+    pub fn data_root_on_disk_of_bytes(mut self, size: u64) -> Self {
+        self.data_root_bytes = Some(size);
+        self.has_disk = true;
+        self
+    }
+
     /// With another soft limit of open files.
     #[must_use]
     pub fn open_files(mut self, soft: u64) -> Self {
-        self.open_files = Some(soft);
+        self.through = vec!["prlimit".to_owned(), format!("--nofile={soft}:")];
         self
     }
 
     /// With another limit of open files, which the daemon cannot raise.
     #[must_use]
     pub fn open_files_max(mut self, hard: u64) -> Self {
-        self.open_files = Some(hard);
-        self.open_files_is_max = true;
+        self.through = vec!["prlimit".to_owned(), format!("--nofile={hard}:{hard}")];
         self
     }
 
