@@ -13,6 +13,9 @@
 //! runc    create   no-pid-file                     exit 0 without having made anything
 //! runc    kill     hang                            never end
 //! runc    start    hang-after                      do it, write `done` to `calls`, never end
+//! runc    create   hold                            wait for the test, then do it
+//! runc    create   hold-after                      do it, wait for the test, then end as it did
+//! conmon  create   hold                            wait for the test, then become conmon
 //! conmon  create   usage invalid option            complain on stderr, exit 1, before all else
 //! conmon  create   eof                             end after the start byte, without a message
 //! conmon  create   say {"data": -1}                send this on the sync pipe, then end
@@ -21,7 +24,8 @@
 //! ```
 //!
 //! CALL is the runtime's subcommand, or `create` and `exec` for conmon; `*` is any. Every call is
-//! appended to the file `calls`.
+//! appended to the file `calls`, and `held PROGRAM CALL` when one waits. What is held waits at the
+//! FIFO `go` beside it, until the test opens that for writing; so a test goes from call to call.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -40,6 +44,16 @@ fn main() -> ExitCode {
     let control = fs::read_to_string(dir.join("control")).unwrap_or_default();
     match action_for(&control, &name, &call) {
         None => become_real(&name, &args),
+        Some((action, _)) if action == "hold" => {
+            wait_for_test(&dir, &name, &call);
+            become_real(&name, &args)
+        }
+        Some((action, _)) if action == "hold-after" => {
+            let done = real_command(&name, &args).status();
+            wait_for_test(&dir, &name, &call);
+            let code = done.ok().and_then(|status| status.code());
+            ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        }
         Some((action, argument)) if name == "conmon" => conmon(&action, &argument),
         Some((action, _)) if action == "hang-after" => {
             let _ = real_command(&name, &args).status();
@@ -53,6 +67,12 @@ fn main() -> ExitCode {
 /// One write, so that calls made at once do not mix.
 fn journal(dir: &Path, name: &str, args: &[String]) {
     append(dir, &format!("{name} {}\n", args.join(" ")));
+}
+
+/// A FIFO that is opened for reading waits for a writer.
+fn wait_for_test(dir: &Path, name: &str, call: &str) {
+    append(dir, &format!("held {name} {call}\n"));
+    fs::File::open(dir.join("go")).expect("the test made a FIFO");
 }
 
 fn append(dir: &Path, line: &str) {

@@ -3,12 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+
+use crate::until;
 
 /// A directory with a `conmon` and a `runc` that do what its control file says; without a line
 /// for them they are the real ones. See `tests/fakes`.
 #[derive(Debug)]
 pub struct Fakes {
     dir: tempfile::TempDir,
+    /// Held open for writing where nothing is to be held.
+    gate: Mutex<Option<fs::File>>,
 }
 
 impl Fakes {
@@ -26,7 +31,11 @@ impl Fakes {
             // A copy, not a link: the program finds its control file beside itself.
             fs::copy(&program, dir.path().join(name)).expect("a file in our dir");
         }
-        let fakes = Self { dir };
+        let go = dir.path().join("go");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &go, mode).expect("a FIFO in our dir");
+        let gate = Mutex::new(None);
+        let fakes = Self { dir, gate };
         fakes.behave("");
         fakes
     }
@@ -43,7 +52,38 @@ impl Fakes {
     pub fn behave(&self, control: &str) {
         let next = self.dir.path().join("control.next");
         fs::write(&next, control).expect("a file in our dir");
+        *self.gate.lock().expect("no test panicked") = None;
         fs::rename(next, self.dir.path().join("control")).expect("a file in our dir");
+    }
+
+    /// Lets go of all that is held, and holds nothing more until the next [`Fakes::behave`].
+    ///
+    /// # Panics
+    /// When the FIFO is gone.
+    pub fn let_go(&self) {
+        // Readers wait for a writer; one that reads as well waits for nobody.
+        let gate = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(self.path("go"));
+        *self.gate.lock().expect("no test panicked") = Some(gate.expect("the FIFO is there"));
+    }
+
+    /// Waits until so many calls have been held since the start.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub fn wait_held(&self, count: usize) {
+        until("a call is held", || self.held() >= count);
+    }
+
+    /// How many calls have been held.
+    pub fn held(&self) -> usize {
+        let calls = self.calls();
+        calls
+            .iter()
+            .filter(|call| call.starts_with("held "))
+            .count()
     }
 
     /// The command lines the fakes were called with so far, oldest first.

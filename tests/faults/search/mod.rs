@@ -9,4 +9,5 @@ mod model;
 mod points;
 mod random;
 mod seed;
+mod steps;
 pub(crate) mod truth;
