@@ -37,7 +37,7 @@ soak: setup
 	MOORED_SOAK=1 $(CARGO) test --release --locked --features failpoints --test api --test cli --test faults
 
 bench: setup
-	$(CARGO) bench --locked --bench lifecycle --bench streams
+	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days
 
 install:
 	$(CARGO) build --release --locked

@@ -14,7 +14,7 @@ pub use attach::Attach;
 pub use container::Container;
 pub use exec::Exec;
 pub use floor::{Floor, enter};
-pub use stats::{median, median_of, ms, timed};
+pub use stats::{median, median_of, ms, p99, timed};
 
 /// A process and how its streams are held.
 #[derive(Debug, Clone, Copy)]

@@ -11,6 +11,15 @@ pub fn median(values: &mut [Duration]) -> Duration {
     values[values.len() / 2]
 }
 
+/// What all but one of a hundred values are below.
+///
+/// # Panics
+/// Without any.
+pub fn p99(values: &mut [Duration]) -> Duration {
+    values.sort_unstable();
+    values[values.len() * 99 / 100]
+}
+
 /// The middle of other values.
 ///
 /// # Panics

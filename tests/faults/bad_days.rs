@@ -2,41 +2,14 @@
 //! wrong. Others are unaffected, what fails says why, and with relief everything works again.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
-use testkit::{Daemon, census, until};
+use testkit::{Daemon, Frozen, until};
 
 use crate::{daemon, options};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
-
-/// Freezes a container's cgroup behind the daemon's back: no signal reaches it then, as in
-/// uninterruptible sleep.
-struct Frozen(Vec<(PathBuf, &'static str)>);
-
-impl Frozen {
-    fn new(d: &Daemon, id: &str) -> Self {
-        let groups = census::cgroups(&d.mark()).into_iter();
-        let own: Vec<PathBuf> = groups.filter(|g| g.ends_with(id)).collect();
-        let switches = own.iter().flat_map(|group| {
-            let v1 = group.join("freezer.state");
-            let v2 = group.join("cgroup.freeze");
-            [(v1, "FROZEN", "THAWED"), (v2, "1", "0")]
-        });
-        let frozen = switches.filter(|(file, on, _)| std::fs::write(file, on).is_ok());
-        let frozen = Self(frozen.map(|(file, _, off)| (file, off)).collect());
-        assert!(!frozen.0.is_empty(), "no freezer among {own:?}");
-        frozen
-    }
-
-    fn thaw(self) {
-        for (file, off) in self.0 {
-            std::fs::write(file, off).expect("it is there");
-        }
-    }
-}
 
 #[test]
 fn what_cannot_be_killed_delays_nobody_and_is_told() {

@@ -3,22 +3,14 @@
 use serde_json::json;
 
 use crate::options;
-use testkit::{Daemon, until};
+use testkit::{Daemon, Full, until};
 
 #[test]
 fn a_full_data_root_is_told_and_survived() {
     let d = Daemon::start(options().data_root_of_bytes(48 << 20));
     let id = d.run("before", json!({"Cmd": ["true"]})).id;
     let running = d.run_detached("runs", json!({"Cmd": ["sleep", "1000"]}));
-    // Fill it from inside the daemon's namespace: the small file system is only there.
-    let filler = d.inside(d.root().join("data/filler"));
-    let full = std::fs::File::create(&filler).map(|mut file| {
-        use std::io::Write;
-        let block = vec![0; 64 << 10];
-        while file.write_all(&block).is_ok() {}
-        while file.write_all(&[0]).is_ok() {}
-    });
-    full.expect("the data root is reachable");
+    let full = Full::new(&d);
     let answer = d.http.post_json(
         "/containers/create?name=late",
         &json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}),
@@ -33,7 +25,7 @@ fn a_full_data_root_is_told_and_survived() {
     }
     assert_eq!(d.inspect(&id)["State"]["ExitCode"], 0);
     d.http.get("/containers/json?all=1").expect(200);
-    std::fs::remove_file(&filler).expect("the data root is reachable");
+    full.relieve();
     d.http.post("/containers/runs/stop?t=0").expect(204);
     assert_eq!(d.inspect(&running)["State"]["ExitCode"], 137);
     assert_eq!(d.run("after", json!({"Cmd": ["true"]})).code, 0);
@@ -56,15 +48,7 @@ fn a_log_that_could_not_be_written_is_no_silence() {
     d.run("fat", json!({"Cmd": ["sh", "-c", "seq 1 20000"]}));
     let faults = || d.inspect(&id)["LogFaults"].clone();
     assert_eq!(faults(), serde_json::Value::Null);
-    let filler = d.inside(d.root().join("data/filler"));
-    std::fs::File::create(&filler)
-        .map(|mut file| {
-            use std::io::Write;
-            let block = vec![0; 64 << 10];
-            while file.write_all(&block).is_ok() {}
-            while file.write_all(&[0]).is_ok() {}
-        })
-        .expect("the data root is reachable");
+    let full = Full::new(&d);
     until("it is told", || faults()["DiskFullSince"].is_string());
     let warnings = d.http.get("/info").expect(200).json()["Warnings"].to_string();
     assert!(
@@ -74,7 +58,7 @@ fn a_log_that_could_not_be_written_is_no_silence() {
     // What fills a disk can be taken away by those who are only clients.
     d.http.delete("/containers/fat?force=1").expect(204);
     assert!(d.http.get("/containers/fat/json").status == 404);
-    std::fs::remove_file(&filler).expect("the data root is reachable");
+    full.relieve();
     std::fs::write(go.join("end"), "").expect("a file in ours");
     until("the log goes on", || {
         d.logs(&id).stdout.ends_with("after\n")
