@@ -51,6 +51,7 @@ nsenter util-linux
 mkfs.ext4 e2fsprogs
 systemd-nspawn systemd-container
 systemctl systemd
+dbus-daemon dbus
 bash bash
 find findutils
 pgrep procps

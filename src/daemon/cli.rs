@@ -87,7 +87,8 @@ pub(crate) struct Options {
     )]
     pub(crate) cgroup_manager: Option<CgroupManager>,
 
-    /// Parent of the cgroups of containers that name none [default: moored]
+    /// Parent of the cgroups of containers that name none [default: moored]; where
+    /// systemd makes them a slice [default: moored.slice]
     #[arg(long, value_name = "PATH", env = "MOORED_CGROUP_PARENT", global = true)]
     pub(crate) cgroup_parent: Option<String>,
 

@@ -108,6 +108,7 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
     let handed_over = Listener::inherited()?;
     let is_activated = handed_over.is_some();
     sys::spawn::seal_descriptors();
+    wire::runtime_config(settings).check()?;
     let _roots = roots::claim(settings)?;
     let listener = match handed_over {
         Some(listener) => listener,

@@ -25,8 +25,18 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub(crate) enum CgroupManager {
     /// The OCI runtime, in the cgroup file system.
     Cgroupfs,
-    /// systemd, as a scope for each container. Not built yet: refused at start.
+    /// systemd, as a scope for each container.
     Systemd,
+}
+
+impl CgroupManager {
+    /// The parent where none is set.
+    fn usual_parent(self) -> &'static str {
+        match self {
+            Self::Cgroupfs => "moored",
+            Self::Systemd => "moored.slice",
+        }
+    }
 }
 
 /// How log lines look.
@@ -77,7 +87,7 @@ impl Default for Settings {
             conmon_log_level: LogLevel::Info,
             launch: Launch::default(),
             cgroup_manager: CgroupManager::Cgroupfs,
-            cgroup_parent: "moored".to_owned(),
+            cgroup_parent: CgroupManager::Cgroupfs.usual_parent().to_owned(),
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -195,6 +205,10 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
     };
     let word = |flag: &Option<String>, file: Option<String>| flag.clone().or(file);
     let log_level = word(&options.log_level, file.log_level).unwrap_or(default.log_level);
+    let cgroup_manager = options
+        .cgroup_manager
+        .or(file.cgroup_manager)
+        .unwrap_or(default.cgroup_manager);
     let mut launch = file.launch;
     launch.no_pivot |= options.no_pivot;
     launch.check()?;
@@ -208,12 +222,9 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         conmon_paths: file.conmon.paths,
         conmon_log_level: conmon_log_level(file.conmon.log_level.as_deref(), &log_level)?,
         launch,
-        cgroup_manager: options
-            .cgroup_manager
-            .or(file.cgroup_manager)
-            .unwrap_or(default.cgroup_manager),
+        cgroup_manager,
         cgroup_parent: word(&options.cgroup_parent, file.cgroup_parent)
-            .unwrap_or(default.cgroup_parent),
+            .unwrap_or_else(|| cgroup_manager.usual_parent().to_owned()),
         spill_max_bytes: options
             .spill_max_bytes
             .or(file.spill_max_bytes)

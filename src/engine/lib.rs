@@ -84,7 +84,6 @@ pub(crate) struct Inner {
     pub(crate) event_listeners: Arc<()>,
     pub(crate) space_watch: log_faults::SpaceWatch,
     /// Parent of the cgroups of containers that name none.
-    pub(crate) cgroup_parent: String,
     /// A stable id of this daemon, for `info`.
     pub(crate) daemon_id: String,
     /// What the operator should know, found at start.

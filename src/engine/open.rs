@@ -38,7 +38,6 @@ impl Engine {
         // The disk and the host are looked at side by side: clients wait for both.
         let (opened, boot_id) = (layout.clone(), host.boot_id.clone());
         let stores = tokio::spawn(crate::blocking(move || open_stores(&opened, &boot_id)));
-        let cgroup_parent = config.runtime.cgroup_parent.clone();
         let runtimes = runtime::Runtimes::open(config.runtime);
         let facts = Arc::new(spec::HostFacts::probe());
         let early = |e| Error::system(format!("opening the stores ended early: {e}"));
@@ -86,7 +85,6 @@ impl Engine {
             layout,
             ledger,
             runtimes,
-            cgroup_parent,
             daemon_id,
             warnings: damaged.iter().map(warning).collect(),
             boot_written: AtomicBool::new(same_boot),

@@ -8,6 +8,7 @@ use sys::pidfd::PidFd;
 
 use crate::failure::BundleFacts;
 use crate::layout::{BUNDLE_FILES, remove_dir, remove_file};
+use crate::placement::directory_of;
 use crate::{RuntimeName, Runtimes};
 
 /// How long a killed conmon may take to be gone.
@@ -92,7 +93,10 @@ impl Runtimes {
         let clear = tokio::task::spawn_blocking(move || {
             let config = std::fs::read(config).unwrap_or_default();
             match BundleFacts::parse(&config).cgroups_path {
-                Some(path) => this.inner.cgroups.kill_and_remove(Path::new(&path)),
+                Some(path) => {
+                    let dir = directory_of(&path).map_err(std::io::Error::other)?;
+                    this.inner.placement.hierarchies.kill_and_remove(&dir)
+                }
                 None => Ok(()),
             }
         });

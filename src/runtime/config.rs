@@ -24,7 +24,8 @@ pub struct Config {
     pub cgroup_manager: CgroupManager,
     /// What must not survive a reboot: exit files, pid files, the runtimes' state.
     pub run_root: PathBuf,
-    /// Parent of the cgroups of containers that name none, and of the conmons' cgroup.
+    /// Parent of the cgroups of containers that name none, and of the conmons': a path below each
+    /// hierarchy's root, or a slice where systemd is the manager.
     pub cgroup_parent: String,
     /// What conmon tells syslog, its only voice after it has detached.
     pub log_level: LogLevel,
@@ -70,15 +71,19 @@ impl Config {
         }
     }
 
-    /// Refuses what cannot work, before anything is touched.
+    /// Refuses what cannot work here, before anything is touched.
     ///
     /// # Errors
-    /// InvalidParameter naming the setting, NotImplemented for the systemd cgroup manager.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// InvalidParameter naming the setting.
+    pub fn check(&self) -> Result<()> {
         if self.cgroup_manager == CgroupManager::Systemd {
-            return Err(Error::not_implemented(
-                "cgroup manager \"systemd\" is not built yet: use \"cgroupfs\"",
-            ));
+            if !units::is_booted() {
+                return Err(Error::invalid(
+                    "cgroup manager \"systemd\" needs systemd as the host's init, and \
+                     /run/systemd/system is not there: use \"cgroupfs\"",
+                ));
+            }
+            self.cgroup_parent.parse::<units::Slice>()?;
         }
         if !self.run_root.is_absolute() {
             let shown = self.run_root.display();
@@ -205,8 +210,6 @@ mod tests {
             change(&mut config);
             config.check().unwrap_err()
         };
-        let e = refused(|c| c.cgroup_manager = CgroupManager::Systemd);
-        assert_eq!(e.kind(), Kind::NotImplemented);
         assert!(
             refused(|c| c.run_root = "run".into())
                 .message()

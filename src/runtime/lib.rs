@@ -27,6 +27,7 @@ mod exit;
 mod failure;
 mod layout;
 mod locate;
+mod placement;
 mod probe;
 mod runtimes;
 mod strays;

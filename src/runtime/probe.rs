@@ -24,6 +24,7 @@ use sys::spawn::Program;
 use crate::command::takes_json_log;
 use crate::failure;
 use crate::layout::{make_dir, remove_dir};
+use crate::placement::directory_of;
 use crate::version::Stamp;
 use crate::{RuntimeName, Runtimes};
 
@@ -60,6 +61,7 @@ pub struct Verdict {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Cache {
     boot_id: String,
+    cgroup_manager: String,
     cgroup_parent: String,
     programs: Vec<Stamp>,
     verdicts: Vec<Verdict>,
@@ -183,8 +185,10 @@ impl Runtimes {
             Err(e) => Err(e),
         };
         remove_dir(&bundle).context("cannot remove the probe's bundle")?;
-        let parent = Path::new(&self.inner.config.cgroup_parent);
-        let _ = self.inner.cgroups.remove_if_empty(&parent.join(&id));
+        let cgroup = self.inner.placement.of_container(&id, None);
+        if let Ok(dir) = cgroup.and_then(|path| directory_of(&path)) {
+            let _ = self.inner.placement.hierarchies.remove_if_empty(&dir);
+        }
         ran
     }
 
@@ -198,6 +202,9 @@ impl Runtimes {
         let mut global = vec!["--root".into(), bundle.join("state").into_os_string()];
         if takes_json_log(runtime.as_str(), path) {
             global.extend(["--log=/dev/null", "--log-format=json"].map(Into::into));
+        }
+        if self.inner.placement.by_systemd() {
+            global.push("--systemd-cgroup".into());
         }
         let call = |args: Vec<std::ffi::OsString>| {
             Program::new(path)
@@ -239,7 +246,8 @@ impl Runtimes {
         let rootfs = bundle.join("rootfs");
         let path = rootfs.join("probe");
         let limits = limits(&sys::features::cgroups());
-        let config = probe_config(&self.inner.config.cgroup_parent, id, &limits).to_string();
+        let cgroups_path = self.inner.placement.of_container(id, None)?;
+        let config = probe_config(&cgroups_path, &limits).to_string();
         let make = || -> std::io::Result<()> {
             remove_dir(bundle)?;
             make_dir(&bundle.join("state"))?;
@@ -261,6 +269,7 @@ impl Runtimes {
         let cache: Cache = serde_json::from_slice(&text).ok()?;
         let now = self.cache_of(cache.verdicts).ok()?;
         let same = now.boot_id == cache.boot_id
+            && now.cgroup_manager == cache.cgroup_manager
             && now.cgroup_parent == cache.cgroup_parent
             && now.programs == cache.programs;
         // A failure is not kept: what was missing may have been installed.
@@ -285,6 +294,7 @@ impl Runtimes {
             .filter_map(|n| self.program(&n).ok());
         Ok(Cache {
             boot_id: proc::boot_id().context("cannot read the boot id")?,
+            cgroup_manager: self.cgroup_manager().as_str().to_owned(),
             cgroup_parent: self.inner.config.cgroup_parent.clone(),
             programs: found.map(|path| Stamp::of(&path)).collect::<Result<_>>()?,
             verdicts,
@@ -315,8 +325,7 @@ fn limits(host: &Cgroups) -> serde_json::Value {
 }
 
 /// The least container that still meets what real ones meet.
-fn probe_config(cgroup_parent: &str, id: &str, resources: &serde_json::Value) -> serde_json::Value {
-    let cgroups_path = format!("/{}/{id}", cgroup_parent.trim_matches('/'));
+fn probe_config(cgroups_path: &str, resources: &serde_json::Value) -> serde_json::Value {
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -420,8 +429,8 @@ mod tests {
     }
 
     #[test]
-    fn the_probes_cgroup_is_below_the_parent() {
-        let config = probe_config("/moored/", "x", &limits(&Cgroups::default()));
+    fn the_probe_has_a_cgroup_with_the_limits_of_the_host() {
+        let config = probe_config("/moored/x", &limits(&Cgroups::default()));
         assert_eq!(config["linux"]["cgroupsPath"], "/moored/x");
         // What a host cannot limit is not asked for.
         let resources = &config["linux"]["resources"];

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use model::{Context, Error, Pid, Result, limits};
-use sys::cgroup::Hierarchies;
+use model::{ContainerId, Context, Error, Pid, Result, limits};
 use sys::dir_watch::Watcher;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::conmon::Features;
 use crate::layout::Layout;
 use crate::locate::locate;
+use crate::placement::Placement;
 use crate::probe::Choice;
 use crate::version::VersionCache;
 use crate::{CgroupManager, Config, environment};
@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) layout: Layout,
     pub(crate) environment: Vec<(OsString, OsString)>,
-    pub(crate) cgroups: Hierarchies,
+    pub(crate) placement: Placement,
     /// Calls of runtimes at once, apart from creations: a hanging creation keeps none from
     /// being killed.
     pub(crate) calls: Semaphore,
@@ -81,9 +81,9 @@ impl Runtimes {
     pub fn open(config: Config) -> Result<Self> {
         config.check()?;
         sys::spawn::seal_descriptors();
+        let placement = Placement::open(&config)?;
         let layout = Layout::new(&config.run_root);
         layout.create(config.runtimes.keys())?;
-        let cgroups = Hierarchies::detect().context("cannot read the cgroup mounts")?;
         let watcher = Watcher::new()
             .inspect_err(|e| {
                 tracing::warn!(error = %e, "no inotify instance (fs.inotify.max_user_instances): \
@@ -96,7 +96,7 @@ impl Runtimes {
             search_path: std::env::var_os("PATH"),
             programs: config.runtimes.keys().map(name).collect(),
             layout,
-            cgroups,
+            placement,
             calls: Semaphore::new(limits::RUNTIME_CALLS_MAX),
             creations: Semaphore::new(limits::RUNTIME_CALLS_MAX),
             exec_starts: Arc::new(Semaphore::new(limits::RUNTIME_CALLS_MAX)),
@@ -191,7 +191,7 @@ impl Runtimes {
     /// # Errors
     /// System, when the cgroup cannot be read.
     pub fn is_paused(&self, init: Pid) -> Result<Option<bool>> {
-        let frozen = self.inner.cgroups.is_frozen(init);
+        let frozen = self.inner.placement.hierarchies.is_frozen(init);
         frozen.context("cannot read the freezer of the container")
     }
 
@@ -200,21 +200,24 @@ impl Runtimes {
     /// # Errors
     /// System, when /proc cannot be read.
     pub fn processes(&self, init: Pid) -> Result<Vec<Pid>> {
-        let found = self.inner.cgroups.processes(init);
+        let found = self.inner.placement.hierarchies.processes(init);
         found.context("cannot read the processes of the container")
     }
 
     /// Removes the conmons' cgroup when the last of them is gone. To be called when the daemon
     /// ends or has removed a container; what is in use stays.
     pub fn tidy_cgroup(&self) {
-        if let Err(e) = self.inner.cgroups.remove_if_empty(&self.monitor_cgroup()) {
+        if let Err(e) = self.inner.placement.tidy() {
             tracing::warn!(error = %e, "the cgroup of the conmons cannot be removed");
         }
     }
 
-    /// One cgroup for the conmons of this daemon.
-    pub(crate) fn monitor_cgroup(&self) -> PathBuf {
-        Path::new(&self.inner.config.cgroup_parent).join("conmon")
+    /// Where the cgroup of a container is to be, as its `linux.cgroupsPath` has it.
+    ///
+    /// # Errors
+    /// InvalidParameter in Docker's words for a parent that is no slice where it must be one.
+    pub fn cgroups_path(&self, id: &ContainerId, parent: Option<&str>) -> Result<String> {
+        self.inner.placement.of_container(id.as_str(), parent)
     }
 
     /// What this conmon can do; asks it once.

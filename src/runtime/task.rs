@@ -94,7 +94,7 @@ impl Task {
     /// meanwhile is killed with the cgroup when the container is deleted.
     pub fn signal_all(&self, signal: Signal) -> Result<()> {
         let init = self.init().pid;
-        let cgroups = &self.runtimes.inner.cgroups;
+        let cgroups = &self.runtimes.inner.placement.hierarchies;
         let others = cgroups.signal_others(init, signal);
         let sent = self.signal(signal);
         if let Err(e) = others {

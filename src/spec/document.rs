@@ -26,8 +26,8 @@ pub(super) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hostname: Option<&'a str>,
     pub(super) mounts: Vec<MountEntry<'a>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub(super) annotations: Cow<'a, BTreeMap<String, String>>,
     pub(super) linux: Linux<'a>,
 }
 
@@ -95,6 +95,10 @@ pub(super) struct MountEntry<'a> {
     pub(super) kind: &'static str,
     pub(super) source: Cow<'a, str>,
     pub(super) options: Vec<Cow<'a, str>>,
+}
+
+fn is_empty(map: &BTreeMap<String, String>) -> bool {
+    map.is_empty()
 }
 
 #[derive(Debug, Serialize)]

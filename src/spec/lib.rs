@@ -8,6 +8,7 @@
 //!
 //! [`check`] tells at create time what [`build`] would refuse at start.
 
+mod annotations;
 mod capabilities;
 mod check;
 mod cpu_list;
@@ -119,7 +120,7 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
         },
         hostname: (spec.uts_mode == NamespaceMode::Private).then_some(input.hostname),
         mounts: mounts::entries(input)?,
-        annotations: &spec.annotations,
+        annotations: annotations::of(spec, input.cgroups_path),
         linux: Linux {
             sysctl: sysctls::sysctls(spec, host),
             resources: Resources {

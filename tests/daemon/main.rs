@@ -243,9 +243,16 @@ fn a_refused_start_names_the_cause_and_leaves_nothing() {
     let refused = bed
         .moored("serve")
         .args(["--cgroup-manager", "systemd"])
+        .args(["--cgroup-parent", "/no/slice"])
         .output()
         .expect("it runs");
     assert!(!refused.status.success());
+    // Whichever this host lacks first.
+    let said = stderr(&refused);
+    assert!(
+        said.contains("use \"cgroupfs\"") || said.contains("should be a valid slice"),
+        "{said}"
+    );
     let refused = bed
         .moored("serve")
         .args(["--socket-group", "no-such-group"])

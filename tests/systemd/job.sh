@@ -117,5 +117,6 @@ kill -0 "$pid" || fail "stop ended a container"
 systemctl start moored.socket
 docker rm -f counter kept >/dev/null
 systemctl stop moored.service moored.socket
+. /host/cgroups.sh
 [ "$(pgrep -c conmon)" = 0 ] || fail "conmon is left: $(pgrep -a conmon)"
 echo done

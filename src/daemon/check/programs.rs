@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use engine::{Component, Survey};
 
 use super::{Finding, Verdict};
-use crate::daemon::settings::Settings;
+use crate::daemon::settings::{CgroupManager, Settings};
 use crate::daemon::wire;
 
 /// conmon and the runtimes, found and tried as the daemon would; a container is really run.
@@ -29,7 +29,10 @@ async fn survey(settings: &Settings) -> Result<Survey> {
     let scratch = Scratch::new()?;
     let mut config = wire::runtime_config(settings);
     config.run_root.clone_from(&scratch.0);
-    config.cgroup_parent = format!("moored-check-{}", std::process::id());
+    config.cgroup_parent = match settings.cgroup_manager {
+        CgroupManager::Cgroupfs => format!("moored-check-{}", std::process::id()),
+        CgroupManager::Systemd => settings.cgroup_parent.clone(),
+    };
     Ok(engine::survey(config).await?)
 }
 

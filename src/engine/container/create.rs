@@ -59,6 +59,8 @@ impl Engine {
         let asked = spec.clone();
         crate::blocking(move || ::spec::check_bind_sources(&asked)).await?;
         let id = ContainerId::from_bytes((self.inner.host.random)());
+        let parent = spec.cgroup_parent.as_deref();
+        self.inner.runtimes.cgroups_path(&id, parent)?;
         if spec.hostname.is_empty() {
             spec.hostname = default_hostname(&spec, &id);
         }

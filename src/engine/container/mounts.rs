@@ -41,6 +41,8 @@ impl Inner {
         let mounts = self.resolve_mounts(&view.spec.mounts, &rootfs, never_ran)?;
         let devices = spec::resolve_devices(&view.spec)?;
         spec::check_propagation(&mounts)?;
+        let parent = view.spec.cgroup_parent.as_deref();
+        let cgroups_path = self.runtimes.cgroups_path(&view.id, parent)?;
         let built = spec::build(&SpecInput {
             id: &view.id,
             spec: &view.spec,
@@ -53,7 +55,7 @@ impl Inner {
             hosts: Some(&view.paths.hosts),
             hostname_file: Some(&view.paths.hostname),
             init_binary: self.init_binary.as_deref(),
-            cgroups_path: &self.cgroup_path(view),
+            cgroups_path: &cgroups_path,
             knows_rro,
             console_size: view
                 .spec
@@ -87,16 +89,6 @@ impl Inner {
             std::fs::write(path, text).context(format_args!("write {}", path.display()))?;
         }
         Ok(())
-    }
-
-    /// Where the container's cgroup is, below each hierarchy's root.
-    fn cgroup_path(&self, view: &ContainerView) -> String {
-        let parent = view
-            .spec
-            .cgroup_parent
-            .as_deref()
-            .unwrap_or(&self.cgroup_parent);
-        format!("/{}/{}", parent.trim_matches('/'), view.id)
     }
 
     fn resolve_mounts(

@@ -25,6 +25,8 @@ pub(crate) struct Create<'a> {
     pub(crate) persist_dir: &'a Path,
     pub(crate) socket_dir: &'a Path,
     pub(crate) log_level: LogLevel,
+    /// The runtime is to ask systemd for cgroups.
+    pub(crate) by_systemd: bool,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) features: Features,
@@ -40,6 +42,7 @@ impl Create<'_> {
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         let mut args = Args(Vec::with_capacity(48));
         args.flag("--api-version");
+        args.systemd(self.by_systemd);
         args.pair("-c", self.id);
         args.pair("-u", self.id);
         args.pair("-r", self.runtime);
@@ -93,6 +96,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) exit_dir: &'a Path,
     pub(crate) socket_dir: &'a Path,
     pub(crate) log_level: LogLevel,
+    /// The runtime is to ask systemd for cgroups.
+    pub(crate) by_systemd: bool,
     pub(crate) features: Features,
 }
 
@@ -102,6 +107,7 @@ impl Exec<'_> {
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         let mut args = Args(Vec::with_capacity(40));
         args.flag("--api-version");
+        args.systemd(self.by_systemd);
         args.pair("-c", self.container);
         args.pair("-u", self.id);
         args.pair("-r", self.runtime);
@@ -142,6 +148,13 @@ impl Args {
     fn pair(&mut self, name: &str, value: impl Into<OsString>) {
         self.0.push(name.into());
         self.0.push(value.into());
+    }
+
+    /// conmon hands it on to the runtime, as `--systemd-cgroup`.
+    fn systemd(&mut self, wanted: bool) {
+        if wanted {
+            self.flag("-s");
+        }
     }
 
     /// Never `-t` and `-i` together: the terminal's input would die with the first client.
@@ -217,6 +230,7 @@ mod tests {
             persist_dir: Path::new("/run/m/exits/persist/ID"),
             socket_dir: Path::new("/run/m/socket"),
             log_level: LogLevel::Error,
+            by_systemd: false,
             no_pivot: false,
             no_new_keyring: false,
             features: Features::of_version("conmon version 2.1.6"),
@@ -281,6 +295,12 @@ mod tests {
     }
 
     #[test]
+    fn systemd_makes_the_cgroups() {
+        let all = golden(|c| c.by_systemd = true);
+        assert!(all.starts_with("--api-version -s -c ID "), "{all}");
+    }
+
+    #[test]
     fn an_old_conmon_gets_a_socket_dir() {
         let all = golden(|c| c.features = Features::of_version("conmon version 2.0.5"));
         assert!(all.contains(&format!(
@@ -310,6 +330,7 @@ mod tests {
             exit_dir: Path::new("/run/m/exits/execs/E"),
             socket_dir: Path::new("/run/m/socket"),
             log_level: LogLevel::Error,
+            by_systemd: false,
             features: Features::of_version("conmon version 2.1.6"),
         };
         let words: Vec<_> = exec
@@ -330,6 +351,12 @@ mod tests {
         let kept = Exec { log_path, ..exec }.arguments();
         assert!(kept.contains(&"k8s-file:/data/E/output.log".into()));
         assert!(kept.contains(&"--no-sync-log".into()));
+        let by_systemd = Exec {
+            by_systemd: true,
+            ..exec
+        }
+        .arguments();
+        assert_eq!(by_systemd[1], "-s");
         let terminal = Exec { tty: true, ..exec }.arguments();
         assert!(terminal.contains(&"-t".into()) && !terminal.contains(&"-i".into()));
     }

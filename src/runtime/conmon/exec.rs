@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use model::{Context, Error, ExecId, Pid, Result};
+use model::{ContainerId, Context, Error, ExecId, Pid, Result};
 use sys::dir_watch::{Mask, Watch};
 use sys::pidfd::PidFd;
 use sys::seqpacket::{self, Pipe};
@@ -141,7 +141,7 @@ impl Runtimes {
         // When it is dead already, its complaint says more than the broken pipe.
         let _ = start.send(&[0]).await;
         detach(started, deadline, &sync).await?;
-        self.place_exec_monitor(&request.id);
+        self.place_exec_monitor(&request.id, &request.container);
         match tokio::time::timeout_at(deadline, attach.receive()).await {
             Err(_) => Err(Failure::TimedOut),
             Ok(Err(e)) => Err(Error::system(format!("cannot read conmon's pipe: {e}")).into()),
@@ -173,6 +173,7 @@ impl Runtimes {
             exit_dir: &layout.exec_exit_dir(&request.id),
             socket_dir: &layout.sockets(),
             log_level: self.inner.config.log_level.quiet_in_sessions(),
+            by_systemd: self.inner.placement.by_systemd(),
             features,
         };
         Ok(exec.arguments())
@@ -180,24 +181,24 @@ impl Runtimes {
 
     /// Moves conmon out of the daemon's cgroup. Nobody waits: the kernel takes milliseconds, and a
     /// conmon that has ended by then needs no place.
-    fn place_exec_monitor(&self, id: &ExecId) {
-        let (this, id) = (self.clone(), id.clone());
-        drop(tokio::task::spawn_blocking(move || {
-            if let Some(conmon) = this.find_exec_conmon(&id) {
-                let cgroup = this.monitor_cgroup();
-                let placed = this.inner.cgroups.place(&cgroup, conmon.process().pid);
-                if let (Err(e), Ok(false)) = (placed, conmon.has_exited()) {
-                    tracing::warn!(error = %e, "an exec's conmon stays in the daemon's cgroup");
-                }
+    fn place_exec_monitor(&self, id: &ExecId, container: &ContainerId) {
+        let (this, id, container) = (self.clone(), id.clone(), container.clone());
+        tokio::spawn(async move {
+            let Some(conmon) = this.find_exec_conmon(&id) else {
+                return;
+            };
+            let placed = this
+                .inner
+                .placement
+                .place_monitor(container.as_str(), conmon)
+                .await;
+            if let Err(e) = placed {
+                tracing::warn!(exec = %id, error = %e, "an exec's conmon stays in the daemon's cgroup");
             }
-        }));
+        });
     }
 
-    pub(crate) fn watch_exec_exit(
-        &self,
-        id: &ExecId,
-        container: &model::ContainerId,
-    ) -> Option<Watch> {
+    pub(crate) fn watch_exec_exit(&self, id: &ExecId, container: &ContainerId) -> Option<Watch> {
         let dir = self.inner.layout.exec_exit_dir(id);
         let watch = self
             .watcher()?

@@ -234,6 +234,7 @@ impl Runtimes {
             persist_dir: &layout.persist(&request.id),
             socket_dir: &layout.sockets(),
             log_level: config.log_level,
+            by_systemd: self.inner.placement.by_systemd(),
             no_pivot: config.no_pivot,
             no_new_keyring: config.no_new_keyring,
             features,
@@ -247,22 +248,17 @@ impl Runtimes {
     ///
     /// Best effort: a conmon in the daemon's own cgroup works, but is killed with its service.
     async fn place_monitor(&self, id: &ContainerId) {
-        let (this, id) = (self.clone(), id.clone());
-        let place = move || {
-            let Some(conmon) = this.find_conmon(&id) else {
-                // It has failed already, or without a pid file: told where its report is read.
-                return Ok(());
-            };
-            let placed = (this.inner.cgroups).place(&this.monitor_cgroup(), conmon.process().pid);
-            match placed {
-                Err(_) if conmon.has_exited().unwrap_or(true) => Ok(()),
-                placed => placed,
-            }
+        // It has failed already, or is without a pid file: told where its report is read.
+        let Some(conmon) = self.find_conmon(id) else {
+            return;
         };
-        match tokio::task::spawn_blocking(place).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => tracing::warn!(error = %e, "conmon stays in the daemon's cgroup"),
-            Err(e) => tracing::warn!(error = %e, "conmon stays in the daemon's cgroup"),
+        let placed = self
+            .inner
+            .placement
+            .place_monitor(id.as_str(), conmon)
+            .await;
+        if let Err(e) = placed {
+            tracing::warn!(container = %id, error = %e, "conmon stays in the daemon's cgroup");
         }
     }
 
