@@ -5,7 +5,7 @@ CENSUS = $(CARGO) run --quiet --locked -p moored-testkit --bin moored-census --
 
 PREFIX ?= /usr
 UNITS ?= /usr/lib/systemd/system
-.PHONY: help run test check setup soak bench install
+.PHONY: help run test check setup soak bench vm install
 
 help:
 	@echo "make run    build, start a private daemon, run a container through curl, clean up"
@@ -13,6 +13,7 @@ help:
 	@echo "make check  formatting and lints only"
 	@echo "make soak   the tests against real programs, in their full length"
 	@echo "make bench  measure against conmon and the runtime by hand"
+	@echo "make vm     the tests that need systemd, cgroup v2 and every capability, in an emulated machine"
 	@echo "make setup  install what the others need"
 	@echo "make install  build, then put the program and the systemd units in place (DESTDIR, PREFIX, UNITS)"
 
@@ -38,6 +39,10 @@ soak: setup
 
 bench: setup
 	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days
+
+vm:
+	@scripts/setup.sh vm
+	@scripts/vm.sh
 
 install:
 	$(CARGO) build --release --locked

@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# setup.sh [vm]: what the machine of `make vm` needs, too.
+for_vm=no
+[ "${1-}" != vm ] || for_vm=yes
+
 say() { echo "setup: $*" >&2; }
 fail() {
     say "$*"
@@ -60,6 +64,13 @@ gzip gzip
 zstd zstd
 make make
 cc gcc
+PROGRAMS
+    [ "$for_vm" = no ] || while read -r program package; do
+        have "$program" || echo "$package"
+    done <<'PROGRAMS'
+qemu-system-x86_64 qemu-system-x86
+mmdebstrap mmdebstrap
+cpio cpio
 PROGRAMS
     have_static_busybox || echo busybox-static
     [ -e /usr/include/stdlib.h ] || echo libc6-dev
@@ -123,4 +134,4 @@ main() {
     [ "${#packages[@]}" = 0 ] || fail "still missing after the installation: ${packages[*]}"
 }
 
-main "$@"
+main

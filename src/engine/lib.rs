@@ -83,7 +83,6 @@ pub(crate) struct Inner {
     /// As many as follow events, and one more.
     pub(crate) event_listeners: Arc<()>,
     pub(crate) space_watch: log_faults::SpaceWatch,
-    /// Parent of the cgroups of containers that name none.
     /// A stable id of this daemon, for `info`.
     pub(crate) daemon_id: String,
     /// What the operator should know, found at start.

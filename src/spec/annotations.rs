@@ -8,14 +8,13 @@ use model::{ContainerSpec, limits};
 /// What runc and crun hand on to systemd as a property of the scope, in GVariant's text form.
 const PROPERTY: &str = "org.systemd.property.";
 
-/// The annotations of a container. Where systemd makes its cgroup (the path is a slice and a name),
-/// a stop by systemd, as at the host's shutdown, is the container's own stop: its signal, and its
+/// The annotations of a container. Where systemd makes its cgroup, a stop by systemd, as at the host's shutdown, is the container's own stop: its signal, and its
 /// grace before SIGKILL. What the client says of a property weighs more.
 pub(crate) fn of<'a>(
     spec: &'a ContainerSpec,
-    cgroups_path: &str,
+    by_systemd: bool,
 ) -> Cow<'a, BTreeMap<String, String>> {
-    if cgroups_path.starts_with('/') {
+    if !by_systemd {
         return Cow::Borrowed(&spec.annotations);
     }
     let own = [
@@ -45,7 +44,7 @@ mod tests {
     #[test]
     fn systemd_stops_a_container_as_we_do() {
         let mut spec = fixture::spec();
-        let of_scope = |spec: &ContainerSpec| of(spec, "moored.slice:moored:ab").into_owned();
+        let of_scope = |spec: &ContainerSpec| of(spec, true).into_owned();
         let told = of_scope(&spec);
         assert_eq!(told["org.systemd.property.KillSignal"], "15");
         assert_eq!(
@@ -63,6 +62,6 @@ mod tests {
         let key = "org.systemd.property.KillSignal".to_owned();
         spec.annotations.insert(key.clone(), "2".to_owned());
         assert_eq!(of_scope(&spec)[&key], "2");
-        assert_eq!(of(&spec, "/moored/ab").len(), 1);
+        assert_eq!(of(&spec, false).len(), 1);
     }
 }

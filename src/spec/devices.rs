@@ -135,7 +135,14 @@ pub(super) fn nodes(devices: &[HostDevice]) -> Vec<DeviceNode<'_>> {
 /// Rules of the device cgroup: nothing, but /dev/zero, null, urandom, random, tty and console,
 /// but not fuse (moby `DefaultLinuxSpec`), then the container's own. The runtimes add theirs for
 /// ptmx, pts and making nodes.
-pub(super) fn rules<'a>(spec: &ContainerSpec, devices: &'a [HostDevice]) -> Vec<DeviceRule<'a>> {
+///
+/// Where systemd makes the cgroup it takes what is allowed and nothing else: crun refuses a spec that
+/// forbids one device, though all that is not allowed is forbidden anyway.
+pub(super) fn rules<'a>(
+    spec: &ContainerSpec,
+    devices: &'a [HostDevice],
+    by_systemd: bool,
+) -> Vec<DeviceRule<'a>> {
     let character = |allow, major, minor| DeviceRule {
         allow,
         kind: Some("c"),
@@ -158,7 +165,9 @@ pub(super) fn rules<'a>(spec: &ContainerSpec, devices: &'a [HostDevice]) -> Vec<
         [(1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1)]
             .map(|(major, minor)| character(true, major, minor)),
     );
-    rules.push(character(false, 10, 229));
+    if !by_systemd {
+        rules.push(character(false, 10, 229));
+    }
     rules.extend(devices.iter().map(|d| DeviceRule {
         allow: true,
         kind: Some(d.kind.word()),
@@ -292,7 +301,7 @@ mod tests {
             (d.path.as_str(), d.permissions.as_str()),
             ("/dev/inside", "rw")
         );
-        let rules = rules(&spec(Vec::new()), &found);
+        let rules = rules(&spec(Vec::new()), &found, false);
         let last = rules.last().unwrap();
         assert_eq!(
             (last.major, last.minor, last.access),
@@ -326,7 +335,12 @@ mod tests {
         assert!(found.iter().any(|d| d.path == "/dev/null"));
         assert!(!found.iter().any(|d| d.path == "/dev/console"));
         assert!(!found.iter().any(|d| d.path.starts_with("/dev/pts/")));
-        assert_eq!(rules(&privileged, &found).len(), 1);
+        assert_eq!(rules(&privileged, &found, false).len(), 1);
+        let of_scope = super::rules(&spec(Vec::new()), &found, true);
+        assert!(
+            of_scope.iter().skip(1).all(|rule| rule.allow),
+            "{of_scope:?}"
+        );
     }
 
     #[test]

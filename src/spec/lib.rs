@@ -103,6 +103,8 @@ pub struct Built {
 pub fn build(input: &SpecInput<'_>) -> Result<Built> {
     let spec = input.spec;
     let host = input.host;
+    // A path for directories, a slice and a name for systemd.
+    let by_systemd = !input.cgroups_path.starts_with('/');
     let mut limits = resources::limits(&spec.resources, host)?;
     let mut warnings = std::mem::take(&mut limits.warnings);
     let caps = capabilities::resolve(
@@ -120,11 +122,11 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
         },
         hostname: (spec.uts_mode == NamespaceMode::Private).then_some(input.hostname),
         mounts: mounts::entries(input)?,
-        annotations: annotations::of(spec, input.cgroups_path),
+        annotations: annotations::of(spec, by_systemd),
         linux: Linux {
             sysctl: sysctls::sysctls(spec, host),
             resources: Resources {
-                devices: devices::rules(spec, input.devices),
+                devices: devices::rules(spec, input.devices, by_systemd),
                 memory: limits.memory,
                 cpu: limits.cpu,
                 pids: limits.pids,

@@ -1,9 +1,12 @@
 # Containers and their conmons as scopes of systemd; sourced by job.sh, whose helpers it uses. Leaves
 # nothing.
 
-say_manager() { printf 'cgroup-manager = "%s"\n' "$1" >/etc/moored/moored.toml; }
-# in_scope UNIT: the processes of a scope.
-in_scope() { cat "/sys/fs/cgroup$(systemctl show -P ControlGroup "$1")/cgroup.procs"; }
+say_manager() {
+    mkdir -p /etc/moored
+    printf 'cgroup-manager = "%s"\n' "$1" >/etc/moored/moored.toml
+}
+# in_scope UNIT: the processes of a scope; crun has a cgroup of its own in it.
+in_scope() { find "/sys/fs/cgroup$(systemctl show -P ControlGroup "$1")" -name cgroup.procs -exec cat {} +; }
 slice_of() { systemctl show -P Slice "$1"; }
 no_units() { [ -z "$(systemctl list-units --all --plain --no-legend 'moored-*.scope')" ]; }
 

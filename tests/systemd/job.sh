@@ -1,26 +1,8 @@
 # What is to be seen under systemd; runs inside the bed. Each line it prints is a fact.
 set -u
-export DOCKER_HOST=unix:///run/moored/moored.sock
-fail() {
-    echo "FAIL: $*"
-    journalctl --no-pager -u moored -n 60
-    exit 1
-}
-# within SECONDS COMMAND...: waits until it succeeds.
-within() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || fail "in vain: $*"
-        sleep 0.05
-    done
-}
-ask() { curl -sf --unix-socket /run/moored/moored.sock "http://d$1"; }
-main_pid() { systemctl show -P MainPID moored; }
-docker() { timeout 30 docker "$@" || fail "docker $*"; }
+. /host/helpers.sh
 
-install /host/moored /usr/bin/moored
-cp /host/moored.service /host/moored.socket /etc/systemd/system/
+install_moored
 mkdir -p /etc/systemd/system/moored.service.d
 printf '[Service]\nWatchdogSec=3\n' >/etc/systemd/system/moored.service.d/soon.conf
 systemctl daemon-reload
@@ -30,11 +12,7 @@ systemctl is-active --quiet moored.service && fail "it runs before it is needed"
 within 10 systemctl is-active --quiet moored.service
 echo "a client activates it"
 
-mkdir -p /root-fs/bin
-cp /bin/busybox /root-fs/bin
-ln -s busybox /root-fs/bin/sh
-ln -s busybox /root-fs/bin/sleep
-tar -C /root-fs -c . | docker import - busybox >/dev/null
+make_image
 docker run -d --name counter --network none busybox \
     sh -c 'n=0; while :; do echo $n; n=$((n+1)); sleep 0.02; done' >/dev/null
 pid=$(docker inspect -f '{{.State.Pid}}' counter)
