@@ -27,7 +27,6 @@ mod logs;
 mod open;
 mod recovery;
 mod streams;
-mod survey;
 mod system;
 mod volume;
 
@@ -37,6 +36,7 @@ pub(crate) use sys::task::{blocking, to_the_end};
 
 pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
+pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
 pub use attach::AttachRequest;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use config::{Config, Host};
@@ -49,8 +49,6 @@ pub use events::{EventStream, EventsFrom, EventsRequest};
 pub use execs::{ExecView, StartExec};
 pub use logs::{LogRequest, LogStream};
 pub use model::WaitOutcome;
-pub use survey::{Survey, survey};
-pub use system::{Component, Counts, HostInfo, RuntimeInfo};
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
 pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, exit_dir};

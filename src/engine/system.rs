@@ -1,193 +1,26 @@
-//! The engine and its host, for `info` and `version`.
+//! The engine, for `info` and `version`; what the host is is the room `survey`'s to say.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use model::{Error, Result, Timestamp};
-use runtime::{Choice, Program, Programs};
-use spec::{AppArmor, CgroupVersion};
+use survey::{Counts, HostInfo, Own};
 
 use crate::Engine;
-
-/// How long `info` and `version` wait for the default runtime to be chosen.
-const CHOICE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// What `info` tells. Everything is what was really found.
-#[derive(Debug, Clone, Default)]
-pub struct HostInfo {
-    /// A stable id of this daemon, kept in its data root.
-    pub id: String,
-    /// The host's name.
-    pub name: String,
-    /// How many of what.
-    pub counts: Counts,
-    /// Images.
-    pub images: usize,
-    /// How many clients follow events.
-    pub event_listeners: usize,
-    /// Kernel release.
-    pub kernel_version: String,
-    /// `PRETTY_NAME` of os-release.
-    pub operating_system: String,
-    /// `VERSION_ID` of os-release.
-    pub os_version: String,
-    /// `x86_64`, `aarch64`.
-    pub architecture: String,
-    /// CPUs the daemon may use.
-    pub cpus: usize,
-    /// Memory of the host.
-    pub memory_bytes: u64,
-    /// Data root.
-    pub root_dir: String,
-    /// `cgroupfs` or `systemd`.
-    pub cgroup_driver: String,
-    /// `1` or `2`.
-    pub cgroup_version: String,
-    /// Limits the host's cgroups can give.
-    pub memory_limit: bool,
-    /// Swap accounting.
-    pub swap_limit: bool,
-    /// CFS quota.
-    pub cpu_cfs: bool,
-    /// CPU shares.
-    pub cpu_shares: bool,
-    /// cpuset.
-    pub cpuset: bool,
-    /// pids.
-    pub pids_limit: bool,
-    /// Disabling the OOM killer.
-    pub oom_kill_disable: bool,
-    /// IPv4 forwarding.
-    pub ipv4_forwarding: bool,
-    /// Docker's security option words: `name=seccomp,profile=builtin`, ...
-    pub security_options: Vec<String>,
-    /// The default runtime's name.
-    pub default_runtime: String,
-    /// The runtimes that were found.
-    pub runtimes: Vec<RuntimeInfo>,
-    /// conmon.
-    pub conmon: Option<Component>,
-    /// The packaged init, if one was found.
-    pub init_binary: String,
-    /// Open descriptors of the daemon.
-    pub file_descriptors: usize,
-    /// The daemon's clock now.
-    pub system_time: Option<Timestamp>,
-    /// Things the operator should know.
-    pub warnings: Vec<String>,
-}
-
-/// Containers by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All.
-    pub containers: usize,
-    /// Running and not paused.
-    pub running: usize,
-    /// Paused.
-    pub paused: usize,
-    /// The rest.
-    pub stopped: usize,
-}
-
-/// One OCI runtime.
-#[derive(Debug, Clone, Default)]
-pub struct RuntimeInfo {
-    /// Its configured name.
-    pub name: String,
-    /// Its program.
-    pub path: String,
-    /// What its `--version` says; all lines.
-    pub version: String,
-    /// Why it is or is not the default.
-    pub note: String,
-}
-
-/// A program the engine drives.
-#[derive(Debug, Clone, Default)]
-pub struct Component {
-    /// Its path.
-    pub path: String,
-    /// What its `--version` says.
-    pub version: String,
-    /// The distribution's package that owns it, when one does.
-    pub package: String,
-}
 
 impl Engine {
     /// The engine and its host, now.
     pub async fn host_info(&self) -> HostInfo {
         let inner = &self.inner;
-        let (uname, os) = (sys::host::uname(), sys::host::os_release());
-        let cgroup = &inner.facts.cgroup;
-        let programs = inner.runtimes.programs().await;
-        let choice = self.choice_soon().await;
         let mut warnings = inner.warnings.clone();
-        warnings.extend(
-            programs
-                .conmon
-                .as_ref()
-                .err()
-                .map(|e| format!("WARNING: {e}")),
-        );
-        warnings.extend(choice.as_ref().err().map(|e| format!("WARNING: {e}")));
         warnings.extend(inner.log_warning());
-        let choice = choice.ok();
-        HostInfo {
-            id: inner.daemon_id.clone(),
-            name: uname.node,
+        let own = Own {
+            id: &inner.daemon_id,
             counts: self.counts(),
             images: inner.images.count(),
             event_listeners: self.event_listeners(),
-            kernel_version: uname.release,
-            operating_system: os.pretty_name,
-            os_version: os.version_id,
-            architecture: uname.machine,
-            cpus: sys::host::cpus(),
-            memory_bytes: sys::host::memory().map_or(0, |m| m.total_bytes),
-            root_dir: inner.layout.data_root().display().to_string(),
-            cgroup_driver: inner.runtimes.cgroup_manager().as_str().to_owned(),
-            cgroup_version: match cgroup.version {
-                CgroupVersion::V1 => "1".to_owned(),
-                CgroupVersion::V2 => "2".to_owned(),
-            },
-            memory_limit: cgroup.memory,
-            swap_limit: cgroup.swap,
-            cpu_cfs: cgroup.cpu_cfs,
-            cpu_shares: cgroup.cpu_shares,
-            cpuset: cgroup.cpuset,
-            pids_limit: cgroup.pids,
-            oom_kill_disable: cgroup.oom_kill_disable,
-            ipv4_forwarding: sys::host::ipv4_forwarding(),
-            security_options: self.security_options(),
-            default_runtime: choice
-                .as_ref()
-                .map(|c| c.runtime.to_string())
-                .unwrap_or_default(),
-            runtimes: runtime_infos(&programs, choice.as_deref()),
-            conmon: programs.conmon.ok().map(component),
-            init_binary: inner
-                .init_binary
-                .as_ref()
-                .and_then(|p| p.file_name())
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
-            file_descriptors: sys::host::open_descriptors().unwrap_or(0),
-            system_time: Some((inner.host.now)()),
+            data_root: inner.layout.data_root(),
+            init_binary: inner.init_binary.as_deref(),
+            now: (inner.host.now)(),
             warnings,
-        }
-    }
-
-    /// The default runtime, if it is chosen soon: a probe that hangs holds up no `version`.
-    async fn choice_soon(&self) -> Result<Arc<Choice>> {
-        let runtimes = self.inner.runtimes.clone();
-        // In a task of its own: the probe goes on when we go.
-        let choice = tokio::spawn(async move { runtimes.default_choice().await });
-        match tokio::time::timeout(CHOICE_PATIENCE, choice).await {
-            Ok(Ok(choice)) => choice,
-            Ok(Err(e)) => Err(Error::system(format!("the probe ended early: {e}"))),
-            Err(_) => Err(Error::system("the default runtime is still being chosen")),
-        }
+        };
+        HostInfo::find(&inner.runtimes, &inner.facts, own).await
     }
 
     fn counts(&self) -> Counts {
@@ -201,53 +34,5 @@ impl Engine {
             }
         }
         counts
-    }
-
-    fn security_options(&self) -> Vec<String> {
-        let mut options = Vec::new();
-        if let AppArmor::Profile(_) = self.inner.facts.apparmor {
-            options.push("name=apparmor".to_owned());
-        }
-        if self.inner.facts.seccomp {
-            options.push("name=seccomp,profile=builtin".to_owned());
-        }
-        if self.inner.facts.cgroup.version == CgroupVersion::V2 {
-            options.push("name=cgroupns".to_owned());
-        }
-        options
-    }
-}
-
-/// The runtimes that were found, each with why it is or is not the default.
-fn runtime_infos(programs: &Programs, choice: Option<&Choice>) -> Vec<RuntimeInfo> {
-    let note = |name: &str| -> String {
-        let Some(choice) = choice else {
-            return String::new();
-        };
-        if choice.runtime.as_str() == name {
-            return choice.reason.clone();
-        }
-        let verdict = choice.verdicts.iter().find(|v| v.runtime == name);
-        verdict.and_then(|v| v.failure.clone()).unwrap_or_default()
-    };
-    let found = programs
-        .runtimes
-        .iter()
-        .filter_map(|(name, p)| Some((name, p.as_ref().ok()?)));
-    found
-        .map(|(name, program)| RuntimeInfo {
-            name: name.to_string(),
-            path: program.path.display().to_string(),
-            version: program.version.clone(),
-            note: note(name.as_str()),
-        })
-        .collect()
-}
-
-pub(crate) fn component(program: Program) -> Component {
-    Component {
-        path: program.path.display().to_string(),
-        version: program.version,
-        package: program.package,
     }
 }

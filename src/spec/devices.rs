@@ -336,7 +336,7 @@ mod tests {
         assert!(!found.iter().any(|d| d.path == "/dev/console"));
         assert!(!found.iter().any(|d| d.path.starts_with("/dev/pts/")));
         assert_eq!(rules(&privileged, &found, false).len(), 1);
-        let of_scope = super::rules(&spec(Vec::new()), &found, true);
+        let of_scope = rules(&spec(Vec::new()), &found, true);
         assert!(
             of_scope.iter().skip(1).all(|rule| rule.allow),
             "{of_scope:?}"

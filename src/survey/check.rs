@@ -4,7 +4,7 @@ use model::Result;
 use runtime::{Config, Runtimes};
 
 use crate::Component;
-use crate::system::component;
+use crate::host::component;
 
 /// conmon and the OCI runtimes, as an engine with the same configuration would use them.
 #[derive(Debug)]
