@@ -40,6 +40,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("spec", &["model", "sys"]),
     ("units", &["model", "sys"]),
     ("runtime", &["failpoint", "model", "sys", "units"]),
+    ("checkpoints", &["model", "sys"]),
     ("survey", &["model", "runtime", "spec", "sys"]),
     ("streams", &["failpoint", "model", "sys"]),
     ("network", &["model"]),
@@ -64,6 +65,7 @@ const DOORS: &[(&str, &[&str])] = &[
         "engine",
         &[
             "catalog",
+            "checkpoints",
             "execs",
             "failpoint",
             "images",

@@ -55,7 +55,10 @@ fn dress(headers: &mut HeaderMap, options: Options) {
     let newest = HeaderValue::from_str(&options.max_version.to_string())
         .expect("a version is digits and a dot");
     headers.insert(API_VERSION, newest);
-    headers.insert(DOCKER_EXPERIMENTAL, HeaderValue::from_static("false"));
+    headers.insert(
+        DOCKER_EXPERIMENTAL,
+        HeaderValue::from_static(experimental(options)),
+    );
     headers.insert(OSTYPE, HeaderValue::from_static("linux"));
     headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
 }
@@ -65,9 +68,16 @@ fn dress(headers: &mut HeaderMap, options: Options) {
 pub(crate) fn dress_hijack(hijack: Hijack, options: Options) -> Hijack {
     hijack
         .header("Api-Version", &options.max_version.to_string())
-        .header("Docker-Experimental", "false")
+        .header("Docker-Experimental", experimental(options))
         .header("Ostype", "linux")
         .header("Server", SERVER)
+}
+
+fn experimental(options: Options) -> &'static str {
+    match options.experimental {
+        true => "true",
+        false => "false",
+    }
 }
 
 fn with_path(uri: &Uri, path: &str) -> Result<Uri, Error> {

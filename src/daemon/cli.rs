@@ -92,6 +92,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH", env = "MOORED_CGROUP_PARENT", global = true)]
     pub(crate) cgroup_parent: Option<String>,
 
+    /// Tell Docker's clients that this daemon is experimental: they offer checkpoints then
+    #[arg(
+        long,
+        env = "MOORED_EXPERIMENTAL",
+        value_parser = BoolishValueParser::new(),
+        global = true
+    )]
+    pub(crate) experimental: bool,
+
     /// Most output, in bytes, that waits in a file below the data root for one attached client
     /// that does not read; one that lets more wait is closed [default: 1073741824]
     #[arg(

@@ -119,7 +119,10 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
     let address = listener.path();
 
     let shutdown = CancellationToken::new();
-    let (opening, app) = api::app_to_be(api::Options::default());
+    let (opening, app) = api::app_to_be(api::Options {
+        experimental: settings.experimental,
+        ..api::Options::default()
+    });
     let loop_options = api::serve::Options::default();
     let activity = loop_options.activity.clone();
     // From here on it answers that it is there; for the rest clients wait until it is known.

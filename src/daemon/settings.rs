@@ -66,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) launch: Launch,
     pub(crate) cgroup_manager: CgroupManager,
     pub(crate) cgroup_parent: String,
+    /// Docker's clients are to offer what they call experimental.
+    pub(crate) experimental: bool,
     /// Most output that waits on disk for one attached client that does not read.
     pub(crate) spill_max_bytes: u64,
     pub(crate) log_level: String,
@@ -88,6 +90,7 @@ impl Default for Settings {
             launch: Launch::default(),
             cgroup_manager: CgroupManager::Cgroupfs,
             cgroup_parent: CgroupManager::Cgroupfs.usual_parent().to_owned(),
+            experimental: false,
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -107,6 +110,7 @@ struct File {
     runtime: Option<String>,
     cgroup_manager: Option<CgroupManager>,
     cgroup_parent: Option<String>,
+    experimental: bool,
     spill_max_bytes: Option<u64>,
     log_level: Option<String>,
     log_format: Option<LogFormat>,
@@ -170,6 +174,7 @@ impl Settings {
                 self.cgroup_manager != other.cgroup_manager,
             ),
             ("cgroup-parent", self.cgroup_parent != other.cgroup_parent),
+            ("experimental", self.experimental != other.experimental),
             (
                 "spill-max-bytes",
                 self.spill_max_bytes != other.spill_max_bytes,
@@ -225,6 +230,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         cgroup_manager,
         cgroup_parent: word(&options.cgroup_parent, file.cgroup_parent)
             .unwrap_or_else(|| cgroup_manager.usual_parent().to_owned()),
+        experimental: options.experimental || file.experimental,
         spill_max_bytes: options
             .spill_max_bytes
             .or(file.spill_max_bytes)
@@ -290,6 +296,7 @@ mod tests {
         runtime = "mine"
         cgroup-manager = "systemd"
         cgroup-parent = "machine"
+        experimental = true
         log-level = "debug"
         log-format = "json"
         [conmon]
@@ -318,6 +325,7 @@ mod tests {
         assert_ne!(full.runtime, default.runtime);
         assert_ne!(full.cgroup_manager, default.cgroup_manager);
         assert_ne!(full.cgroup_parent, default.cgroup_parent);
+        assert_ne!(full.experimental, default.experimental);
         assert_ne!(full.log_level, default.log_level);
         assert_ne!(full.log_format, default.log_format);
         assert_ne!(full.conmon_log_level, default.conmon_log_level);

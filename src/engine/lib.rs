@@ -41,9 +41,9 @@ pub use attach::AttachRequest;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use config::{Config, Host};
 pub use container::{
-    Change, ContainerPaths, ContainerView, CreateContainer, Created, ListContainers,
-    ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes, StopContainer,
-    WaitCondition, Waiter,
+    Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
+    ListContainers, ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes,
+    StopContainer, WaitCondition, Waiter,
 };
 pub use events::{EventStream, EventsFrom, EventsRequest};
 pub use execs::{ExecView, StartExec};

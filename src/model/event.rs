@@ -67,6 +67,7 @@ pub enum Action {
     Top,
     Attach,
     Detach,
+    Checkpoint,
     Destroy,
     /// With its command line.
     ExecCreate(String),
@@ -104,6 +105,7 @@ impl fmt::Display for Action {
             Self::Top => "top",
             Self::Attach => "attach",
             Self::Detach => "detach",
+            Self::Checkpoint => "checkpoint",
             Self::Destroy => "destroy",
             Self::ExecCreate(command) => return write!(f, "exec_create: {command}"),
             Self::ExecStart(command) => return write!(f, "exec_start: {command}"),

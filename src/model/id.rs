@@ -156,6 +156,29 @@ impl FromStr for VolumeName {
     }
 }
 
+/// A checkpoint's name. It becomes a directory's.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CheckpointName(Arc<str>);
+
+string_newtype!(CheckpointName);
+
+impl FromStr for CheckpointName {
+    type Err = Error;
+
+    /// # Errors
+    /// In Docker's words (moby `CheckpointCreate`).
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if !is_restricted_name(text) || text.len() > limits::NAME_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "Invalid checkpoint ID ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                clip(text)
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 /// Docker's restricted name pattern: at least two characters, the first alphanumeric.
 fn is_restricted_name(text: &str) -> bool {
     let bytes = text.as_bytes();

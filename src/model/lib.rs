@@ -39,7 +39,7 @@ pub use exec::{ExecEnded, ExecRunning, ExecSpec, ExecState};
 pub use exit::{ExitReason, ExitStatus, WaitOutcome};
 pub use filter::Filters;
 pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
-pub use id::{ContainerId, ContainerName, ExecId, VolumeName};
+pub use id::{CheckpointName, ContainerId, ContainerName, ExecId, VolumeName};
 pub use image::{ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
 pub use log::{LogConfig, LogDriver, LogFaults, LogLimits};

@@ -27,6 +27,10 @@ pub enum Operation {
     Attach,
     /// Run a further process in it.
     Exec,
+    /// Dump its processes.
+    Checkpoint,
+    /// Start its processes out of a checkpoint.
+    Restore,
     /// Give it another name.
     Rename,
     /// Remove it; with force it may run.
@@ -51,6 +55,8 @@ pub enum Refusal {
     AlreadyPaused,
     /// It is not paused.
     NotPaused,
+    /// It runs, and is to be started out of a checkpoint.
+    RunsInstead,
     /// It runs, and removal was not forced.
     StillRunning,
     /// It is paused, and removal was not forced.
@@ -90,9 +96,12 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
     match operation {
         Operation::Start if paused => Err(Refusal::Paused),
         Operation::Start => Err(Refusal::AlreadyRunning),
+        Operation::Restore => Err(Refusal::RunsInstead),
         Operation::Pause if paused => Err(Refusal::AlreadyPaused),
         Operation::Unpause if !paused => Err(Refusal::NotPaused),
-        Operation::Attach | Operation::Exec if paused => Err(Refusal::Paused),
+        Operation::Attach | Operation::Exec | Operation::Checkpoint if paused => {
+            Err(Refusal::Paused)
+        }
         Operation::Remove { force: false } if paused => Err(Refusal::StillPaused),
         Operation::Remove { force: false } => Err(Refusal::StillRunning),
         Operation::Stop
@@ -104,6 +113,7 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         | Operation::Top
         | Operation::Attach
         | Operation::Exec
+        | Operation::Checkpoint
         | Operation::Rename
         | Operation::Remove { .. } => Ok(()),
     }
@@ -113,13 +123,15 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
 fn may_while_restarting(operation: Operation) -> Result<(), Refusal> {
     match operation {
         Operation::Start => Err(Refusal::AlreadyRunning),
+        Operation::Restore => Err(Refusal::RunsInstead),
         Operation::Remove { force: false } => Err(Refusal::StillRestarting),
         Operation::Pause
         | Operation::Unpause
         | Operation::Resize
         | Operation::Top
         | Operation::Attach
-        | Operation::Exec => Err(Refusal::Restarting),
+        | Operation::Exec
+        | Operation::Checkpoint => Err(Refusal::Restarting),
         Operation::Stop
         | Operation::Restart
         | Operation::Kill
@@ -136,8 +148,10 @@ fn may_while_stopped(operation: Operation) -> Result<(), Refusal> {
         | Operation::Unpause
         | Operation::Resize
         | Operation::Exec
+        | Operation::Checkpoint
         | Operation::Top => Err(Refusal::NotRunning),
         Operation::Start
+        | Operation::Restore
         | Operation::Restart
         | Operation::Attach
         | Operation::Rename

@@ -36,16 +36,11 @@ fn explain(asked: &Asked<'_>, operation: Operation, refusal: Refusal) -> Error {
             Kind::NotModified,
             format!("container {id} is already stopped"),
         ),
+        Refusal::RunsInstead => Error::conflict(format!(
+            "container {id} is running: stop it before it is restored"
+        )),
         Refusal::NotRunning => Error::conflict(format!("container {id} is not running")),
-        Refusal::Paused if operation == Operation::Attach => Error::conflict(format!(
-            "container {gave} is paused, unpause the container before attach"
-        )),
-        Refusal::Paused if operation == Operation::Exec => Error::conflict(format!(
-            "Container {gave} is paused, unpause the container before exec"
-        )),
-        Refusal::Paused => {
-            Error::conflict("cannot start a paused container, try unpause instead".to_owned())
-        }
+        Refusal::Paused => paused(operation, gave),
         Refusal::AlreadyPaused => Error::conflict(format!("Container {id} is already paused")),
         Refusal::NotPaused => Error::conflict(format!("Container {id} is not paused")),
         Refusal::StillRunning => Error::conflict(format!(
@@ -94,6 +89,20 @@ fn explain(asked: &Asked<'_>, operation: Operation, refusal: Refusal) -> Error {
     }
 }
 
+/// Each of Docker's handlers has a sentence of its own.
+fn paused(operation: Operation, gave: &str) -> Error {
+    Error::conflict(match operation {
+        Operation::Attach => {
+            format!("container {gave} is paused, unpause the container before attach")
+        }
+        Operation::Exec => format!("Container {gave} is paused, unpause the container before exec"),
+        Operation::Checkpoint => {
+            format!("Container {gave} is paused, unpause the container before checkpoint")
+        }
+        _ => "cannot start a paused container, try unpause instead".to_owned(),
+    })
+}
+
 fn participle(operation: Operation) -> &'static str {
     match operation {
         Operation::Start | Operation::Restart => "started",
@@ -105,6 +114,8 @@ fn participle(operation: Operation) -> &'static str {
         Operation::Top => "listed",
         Operation::Attach => "attached to",
         Operation::Exec => "executed in",
+        Operation::Checkpoint => "checkpointed",
+        Operation::Restore => "restored",
         Operation::Rename => "renamed",
         Operation::Remove { .. } => "removed",
     }

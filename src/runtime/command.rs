@@ -4,6 +4,7 @@
 //! complains of is in the error. Nothing here retries, and none of it is on the way of an exit.
 
 use std::path::Path;
+use std::time::Duration;
 
 use model::{ContainerId, Error, Kind, Pid, Result, Signal};
 use serde::Deserialize;
@@ -170,6 +171,17 @@ impl Runtimes {
     /// Runs the runtime on its private root. The log goes nowhere: given a log file, runc tells
     /// its error plainly on stderr, without one in logrus' frame.
     async fn call(&self, runtime: &RuntimeName, args: &[&str]) -> Result<Finished> {
+        let patience = self.inner.config.call_timeout;
+        self.call_within(runtime, args, patience).await
+    }
+
+    /// As `call`, for what takes another time than most.
+    pub(crate) async fn call_within(
+        &self,
+        runtime: &RuntimeName,
+        args: &[&str],
+        patience: Duration,
+    ) -> Result<Finished> {
         let path = self.program(runtime)?;
         let mut global = vec![
             "--root".into(),
@@ -186,7 +198,7 @@ impl Runtimes {
             .args(global)
             .args(args)
             .env(self.inner.environment.iter().cloned());
-        Ok(program.run(self.inner.config.call_timeout).await?)
+        Ok(program.run(patience).await?)
     }
 }
 

@@ -16,6 +16,7 @@
 //! ```
 
 mod adopt;
+mod checkpoint;
 mod cleanup;
 mod command;
 mod config;
@@ -36,6 +37,7 @@ mod version;
 mod watched;
 
 pub use adopt::{AdoptTask, Adopted};
+pub use checkpoint::{CriuOptions, Dump, Restore};
 pub use command::RuntimeState;
 pub use config::{CgroupManager, Config, LogLevel};
 pub use conmon::exec::{PreparedExec, StartedExec};

@@ -4,6 +4,7 @@
 //! with the engine, these with Docker's API. Conversions from the engine's views stand beside
 //! each type; a conversion that depends on the version takes it as an argument.
 
+pub mod checkpoint;
 pub mod container;
 pub mod event;
 pub mod exec;

@@ -103,7 +103,7 @@ fn engine_component(host: &HostInfo, options: &Options) -> ComponentVersion {
         details: details(&[
             ("ApiVersion", &options.max_version.to_string()),
             ("Arch", go_architecture(&host.architecture)),
-            ("Experimental", "false"),
+            ("Experimental", &options.experimental.to_string()),
             ("KernelVersion", &host.kernel_version),
             ("MinAPIVersion", &options.min_version.to_string()),
             ("Os", "linux"),
@@ -269,7 +269,7 @@ pub struct Commit {
 
 impl SystemInfo {
     /// From what the engine found, as `version` shows it.
-    pub fn new(host: HostInfo, version: ApiVersion) -> Self {
+    pub fn new(host: HostInfo, version: ApiVersion, options: &Options) -> Self {
         let runc = host.runtimes.iter().find(|r| r.name == "runc");
         Self {
             containers: host.counts.containers,
@@ -308,7 +308,7 @@ impl SystemInfo {
             https_proxy: String::new(),
             no_proxy: String::new(),
             labels: Vec::new(),
-            experimental_build: false,
+            experimental_build: options.experimental,
             server_version: VERSION.to_owned(),
             swarm: SwarmInfo {
                 local_node_state: "inactive".to_owned(),
@@ -432,7 +432,12 @@ mod tests {
 
     #[test]
     fn info_tells_what_the_engine_found() {
-        let info = serde_json::to_value(SystemInfo::new(host(), ApiVersion::v1(47))).unwrap();
+        let info = serde_json::to_value(SystemInfo::new(
+            host(),
+            ApiVersion::v1(47),
+            &Options::default(),
+        ))
+        .unwrap();
         assert_eq!(info["ContainersPaused"], 1);
         assert_eq!(info["CpuCfsPeriod"], true);
         assert_eq!(info["RuncCommit"]["ID"], "1.1.5+ds1");
@@ -440,7 +445,7 @@ mod tests {
         let runc = &info["Runtimes"]["runc"];
         assert_eq!(runc["path"], "/usr/sbin/runc");
         assert_eq!(runc["status"]["moored.version"], "1.1.5+ds1");
-        let older = SystemInfo::new(host(), ApiVersion::v1(43));
+        let older = SystemInfo::new(host(), ApiVersion::v1(43), &Options::default());
         assert!(older.runtimes["runc"].status.is_none());
     }
 

@@ -46,6 +46,8 @@ pub struct Options {
     pub min_version: ApiVersion,
     /// Requests above this are refused; advertised in `Api-Version`.
     pub max_version: ApiVersion,
+    /// Docker's clients offer what they call experimental: checkpoints.
+    pub experimental: bool,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
         Self {
             min_version: OLDEST,
             max_version: NEWEST,
+            experimental: false,
         }
     }
 }
@@ -71,6 +74,7 @@ impl Options {
         Ok(Self {
             min_version: min,
             max_version: max,
+            experimental: false,
         })
     }
 

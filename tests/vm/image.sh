@@ -17,7 +17,7 @@ root=$dir/root
 
 packages=(
     linux-image-amd64 systemd systemd-sysv dbus udev kmod procps iproute2 util-linux e2fsprogs
-    conmon runc crun criu libcriu2 catatonit apparmor busybox-static curl docker-cli ca-certificates
+    conmon runc crun criu libcriu2 iptables nftables catatonit apparmor busybox-static curl docker-cli ca-certificates
 )
 mmdebstrap --quiet --mode=root --variant=minbase \
     --include="$(IFS=,; echo "${packages[*]}")" \

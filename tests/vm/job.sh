@@ -12,5 +12,6 @@ echo "$(docker info -f '{{.CgroupDriver}} {{.CgroupVersion}} {{.DefaultRuntime}}
 systemctl stop moored.service moored.socket
 
 . /host/cgroups.sh
+. /host/checkpoints.sh
 [ "$(pgrep -c conmon)" = 0 ] || fail "conmon is left: $(pgrep -a conmon)"
 echo done

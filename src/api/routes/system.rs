@@ -38,7 +38,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         headers(
             ("Api-Version" = String, description = "The newest API version"),
             ("Builder-Version" = String, description = "`1`: no BuildKit"),
-            ("Docker-Experimental" = String, description = "`false`"),
+            ("Docker-Experimental" = String, description = "`true` where the operator wants it so"),
             ("Swarm" = String, description = "`inactive`"),
         ))))]
 async fn ping() -> Response {
@@ -74,9 +74,13 @@ async fn version(State(engine): State<Engine>, Extension(options): Extension<Opt
 /// The engine and its host
 #[utoipa::path(get, path = "/info", operation_id = "SystemInfo", tag = "System",
     responses((status = 200, description = "What was found", body = SystemInfo)))]
-async fn info(State(engine): State<Engine>, Asked(version): Asked) -> Response {
+async fn info(
+    State(engine): State<Engine>,
+    Extension(options): Extension<Options>,
+    Asked(version): Asked,
+) -> Response {
     let host = engine.host_info().await;
-    reply::json(&SystemInfo::new(host, version))
+    reply::json(&SystemInfo::new(host, version, &options))
 }
 
 /// This document

@@ -52,6 +52,12 @@ pub(crate) enum Done {
         result: Result<()>,
         reply: Reply<()>,
     },
+    /// Dumped.
+    Checkpoint {
+        exit: bool,
+        result: Result<()>,
+        reply: Reply<()>,
+    },
     /// A removal.
     Remove {
         result: Result<()>,
@@ -300,6 +306,8 @@ impl Actor {
             };
             match message {
                 Message::Start(reply) => self.begin_start(vec![reply], StartCause::Start).await,
+                Message::Restore(name, reply) => self.begin_restore(&name, reply).await,
+                Message::Checkpoint(request, reply) => self.begin_checkpoint(request, reply).await,
                 Message::StartAgain(replies) => {
                     self.begin_start(replies, StartCause::Restart).await
                 }
@@ -389,6 +397,11 @@ impl Actor {
                 let result = self.conclude_freeze(paused, result).await;
                 answer(reply, result);
             }
+            Done::Checkpoint {
+                exit,
+                result,
+                reply,
+            } => self.conclude_checkpoint(exit, result, reply).await,
             Done::Remove {
                 result,
                 intent,

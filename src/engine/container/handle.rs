@@ -3,12 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use model::{ContainerId, ContainerName, ContainerState, Error, Event, Kind, Result, Signal};
+use model::{
+    CheckpointName, ContainerId, ContainerName, ContainerState, Error, Event, Kind, Result, Signal,
+};
 use runtime::Task;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::container::wait::{Lifecycle, Waiter};
-use crate::container::{Change, ContainerView, RemoveContainer, StopContainer, WaitCondition};
+use crate::container::{
+    Change, CheckpointContainer, ContainerView, RemoveContainer, StopContainer, WaitCondition,
+};
 use crate::streams::ContainerStreams;
 
 /// Where an answer goes. Nobody listening any more is no reason not to finish.
@@ -37,6 +41,9 @@ pub(crate) enum Message {
     Kill(Signal, Reply<()>),
     Pause(Reply<()>),
     Unpause(Reply<()>),
+    Checkpoint(CheckpointContainer, Reply<()>),
+    /// A start out of a checkpoint.
+    Restore(CheckpointName, Reply<Change>),
     Resize(u16, u16, Reply<()>),
     Rename(ContainerName, Reply<()>),
     Remove(RemoveContainer, Reply<()>),
@@ -52,12 +59,16 @@ impl Message {
     /// Answers with an error.
     pub(crate) fn refuse(self, error: Error) {
         match self {
-            Self::Start(reply) | Self::Stop(_, reply) | Self::Restart(_, reply) => {
+            Self::Start(reply)
+            | Self::Stop(_, reply)
+            | Self::Restart(_, reply)
+            | Self::Restore(_, reply) => {
                 drop(reply.send(Err(error)));
             }
             Self::Kill(_, reply)
             | Self::Pause(reply)
             | Self::Unpause(reply)
+            | Self::Checkpoint(_, reply)
             | Self::Resize(_, _, reply)
             | Self::Rename(_, reply)
             | Self::Remove(_, reply) => drop(reply.send(Err(error))),

@@ -7,7 +7,7 @@
 //! | `operations`, `list`, `prune`, `top` | the use cases, seen from outside the task |
 //! | `create` | from a request to a row and a task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
-//! | `start`, `stop`, `freeze`, `exit`, `rename`, `remove` | what the task does |
+//! | `start`, `stop`, `freeze`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
 //! | `health` | health checks |
 //! | `policy` | starts that come by themselves |
 //! | `record` | what the task writes and tells |
@@ -15,6 +15,7 @@
 //! | `wait` | the exit status as a value that outlives the container |
 
 pub(crate) mod actor;
+mod checkpoint;
 mod create;
 mod exit;
 mod freeze;
@@ -43,8 +44,8 @@ pub(crate) use exit::{auto_removal, exited_data};
 pub(crate) use refusal::{check, check_as};
 pub(crate) use registry::Registry;
 pub use request::{
-    Change, CreateContainer, Created, ListContainers, ProcessTable, Pruned, RemoveContainer,
-    StopContainer, WaitCondition,
+    Change, CheckpointContainer, CreateContainer, Created, ListContainers, ProcessTable, Pruned,
+    RemoveContainer, StopContainer, WaitCondition,
 };
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;

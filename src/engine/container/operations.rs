@@ -1,11 +1,12 @@
 //! What the engine offers on existing containers: each finds the container and asks its task.
 
-use model::{ContainerName, Error, Kind, Result, Signal};
+use model::{CheckpointName, ContainerName, Error, Kind, Result, Signal};
 
 use crate::Engine;
 use crate::container::handle::Message;
 use crate::container::{
-    Change, ContainerView, RemoveContainer, Sizes, StopContainer, WaitCondition, Waiter,
+    Change, CheckpointContainer, ContainerView, RemoveContainer, Sizes, StopContainer,
+    WaitCondition, Waiter,
 };
 
 impl Engine {
@@ -21,6 +22,31 @@ impl Engine {
                 .ask(Message::Start)
                 .await,
         )
+    }
+
+    /// Starts a container out of a checkpoint: its processes go on where they were.
+    ///
+    /// # Errors
+    /// 404 for container and checkpoint; 409 when it runs, or the checkpoint is of another container,
+    /// image, kernel or runtime; what CRIU said when it cannot.
+    pub async fn restore_container(&self, reference: &str, name: CheckpointName) -> Result<Change> {
+        let handle = self.inner.registry.find(reference)?;
+        handle.ask(|reply| Message::Restore(name, reply)).await
+    }
+
+    /// Dumps a container's processes into files.
+    ///
+    /// # Errors
+    /// 404; 409 when it does not run, or there is a checkpoint of that name; what CRIU said.
+    pub async fn checkpoint_container(
+        &self,
+        reference: &str,
+        request: CheckpointContainer,
+    ) -> Result<()> {
+        let handle = self.inner.registry.find(reference)?;
+        handle
+            .ask(|reply| Message::Checkpoint(request, reply))
+            .await
     }
 
     /// Stops a container: its stop signal, then SIGKILL when the grace is over.

@@ -1,6 +1,6 @@
 //! What a client may ask of containers, and the answers that are not views.
 
-use model::{ContainerId, ContainerSpec, Filters, Platform, Signal};
+use model::{CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Signal};
 
 /// A request for a new container, after `api` checked and translated it.
 #[derive(Debug, Clone)]
@@ -61,6 +61,19 @@ pub struct StopContainer {
     pub signal: Option<Signal>,
     /// Grace in seconds; -1 is forever; `None` is the container's, then Docker's ten.
     pub timeout_s: Option<i64>,
+}
+
+/// A checkpoint to be made.
+#[derive(Debug, Clone)]
+pub struct CheckpointContainer {
+    /// What it is called.
+    pub name: CheckpointName,
+    /// The container ends with it, as by SIGKILL.
+    pub exit: bool,
+    /// Dump established TCP connections, too. Not Docker's.
+    pub tcp_established: bool,
+    /// Dump locks of files, too. Not Docker's.
+    pub file_locks: bool,
 }
 
 /// A removal.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use failpoint::Point;
 use model::{Action, ContainerState, Error, Intent, Result, Running, StartFailure, WaitOutcome};
 use rules::Operation;
-use runtime::{CreateTask, RuntimeName, StartError, Task};
+use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
@@ -37,6 +37,16 @@ const EXIT_CODE_DAEMON: u8 = 125;
 impl Actor {
     /// Begins a start.
     pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>, cause: StartCause) {
+        self.begin_start_from(None, replies, cause).await;
+    }
+
+    /// Begins a start, of new processes or of those of a checkpoint.
+    pub(crate) async fn begin_start_from(
+        &mut self,
+        restore: Option<Restore>,
+        replies: Vec<Reply<Change>>,
+        cause: StartCause,
+    ) {
         let view = self.view();
         let operation = match cause {
             StartCause::Start => Operation::Start,
@@ -68,6 +78,7 @@ impl Actor {
                 view: &view,
                 streams: &handle.streams,
                 cancel: &cancel,
+                restore,
             };
             let result = run.start().await;
             if result.is_err() {
@@ -193,6 +204,7 @@ struct Run<'a> {
     /// Looked at between steps and in those that may hang, never by dropping one: what had begun
     /// would come after its undoing.
     cancel: &'a CancellationToken,
+    restore: Option<Restore>,
 }
 
 impl Run<'_> {
@@ -217,10 +229,13 @@ impl Run<'_> {
         // Taken before the call: a short process has ended by the time the runtime returns, and
         // nothing ends before it starts.
         let started_at = (engine.host.now)();
-        tokio::select! {
-            started = task.start() => started?,
-            // Dropping the call kills the runtime's process; the undoing does the rest.
-            () = self.cancel.cancelled() => return Err(given_up_error(view)),
+        // What was restored runs already.
+        if self.restore.is_none() {
+            tokio::select! {
+                started = task.start() => started?,
+                // Dropping the call kills the runtime's process; the undoing does the rest.
+                () = self.cancel.cancelled() => return Err(given_up_error(view)),
+            }
         }
         pass(Point::StartStarted).await?;
         let running = Running {
@@ -249,6 +264,7 @@ impl Run<'_> {
             log_path: self.view.paths.log.clone(),
             tty: spec.tty,
             stdin: self.streams.stdin(),
+            restore: self.restore.clone(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{Features, Stdin};
+use crate::Restore;
 use crate::config::LogLevel;
 use crate::layout::AttemptFiles;
 
@@ -29,6 +30,7 @@ pub(crate) struct Create<'a> {
     pub(crate) by_systemd: bool,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
+    pub(crate) restore: Option<&'a Restore>,
     pub(crate) features: Features,
 }
 
@@ -68,6 +70,12 @@ impl Create<'_> {
         }
         if self.no_new_keyring {
             args.flag("--no-new-keyring");
+        }
+        if let Some(restore) = self.restore {
+            args.pair("--restore", &restore.images);
+            for word in restore.options.words() {
+                args.pair("--runtime-opt", word);
+            }
         }
         args.runtime(
             self.runtime_root,
@@ -203,6 +211,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CriuOptions;
 
     fn files() -> AttemptFiles {
         AttemptFiles {
@@ -213,19 +222,17 @@ mod tests {
         }
     }
 
-    fn golden(change: impl Fn(&mut Create<'_>)) -> String {
-        let files = files();
-        let log = PathBuf::from("/data/ID/ctr.log");
-        let mut create = Create {
+    fn plain(files: &AttemptFiles) -> Create<'_> {
+        Create {
             id: "ID",
             bundle: Path::new("/data/ID"),
-            log_path: Some(&log),
+            log_path: Some(Path::new("/data/ID/ctr.log")),
             tty: false,
             stdin: Stdin::Closed,
             runtime: Path::new("/usr/bin/runc"),
             runtime_root: Path::new("/run/m/oci/runc"),
             json_log: true,
-            files: &files,
+            files,
             exit_dir: Path::new("/run/m/exits"),
             persist_dir: Path::new("/run/m/exits/persist/ID"),
             socket_dir: Path::new("/run/m/socket"),
@@ -233,9 +240,19 @@ mod tests {
             by_systemd: false,
             no_pivot: false,
             no_new_keyring: false,
+            restore: None,
             features: Features::of_version("conmon version 2.1.6"),
-        };
+        }
+    }
+
+    fn golden(change: impl Fn(&mut Create<'_>)) -> String {
+        let files = files();
+        let mut create = plain(&files);
         change(&mut create);
+        golden_of(&create)
+    }
+
+    fn golden_of(create: &Create<'_>) -> String {
         let words: Vec<_> = create
             .arguments()
             .into_iter()
@@ -291,6 +308,29 @@ mod tests {
                  --log-level debug --syslog --no-pivot --no-new-keyring \
                  --runtime-arg=--root=/run/m/oci/runc"
             )
+        );
+    }
+
+    #[test]
+    fn a_restore_says_what_its_dump_said() {
+        let restore = Restore {
+            images: "/data/ID/checkpoints/one".into(),
+            options: CriuOptions {
+                tcp_established: true,
+                file_locks: true,
+            },
+        };
+        let files = files();
+        let all = golden_of(&Create {
+            restore: Some(&restore),
+            ..plain(&files)
+        });
+        assert!(
+            all.contains(&format!(
+                "--restore /data/ID/checkpoints/one --runtime-opt --tcp-established \
+                 --runtime-opt --file-locks {RUNTIME}"
+            )),
+            "{all}"
         );
     }
 

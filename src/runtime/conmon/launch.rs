@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::args;
 use super::pipe::{self, Report};
 use super::{CreateTask, Features};
+use crate::checkpoint::with_log;
 use crate::cleanup::read_pid_file;
 use crate::command::takes_json_log;
 use crate::failure::{self, BundleFacts, Step};
@@ -237,6 +238,7 @@ impl Runtimes {
             by_systemd: self.inner.placement.by_systemd(),
             no_pivot: config.no_pivot,
             no_new_keyring: config.no_new_keyring,
+            restore: request.restore.as_ref(),
             features,
         };
         Ok(create.arguments())
@@ -327,6 +329,11 @@ impl Runtimes {
                 let log = self.inner.layout.attempt(&request.id).oci_log;
                 let logged = read_lossy(&log).and_then(|text| failure::last_logged_error(&text));
                 let said = logged.unwrap_or_else(|| failure::plain_text(said));
+                if request.restore.is_some() {
+                    let said = with_log(&said, &request.bundle, "restore.log");
+                    let told = format!("failed to restore the container: {said}");
+                    return Error::system(told).into();
+                }
                 let config = std::fs::read(request.bundle.join("config.json")).unwrap_or_default();
                 let facts = BundleFacts::parse(&config);
                 failure::start_error(Step::Create, runtime, &said, &facts)
@@ -402,7 +409,7 @@ pub(super) async fn detach(
 }
 
 /// The end of a runtime's log: the errors are there.
-pub(super) fn read_lossy(path: &Path) -> Option<String> {
+pub(crate) fn read_lossy(path: &Path) -> Option<String> {
     const TAIL_BYTES: u64 = 64 << 10;
     let mut file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use model::ContainerId;
 
-use crate::RuntimeName;
+use crate::{Restore, RuntimeName};
 
 /// A container to be created. `bundle` has its config.json already.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct CreateTask {
     pub tty: bool,
     /// What becomes of stdin.
     pub stdin: Stdin,
+    /// Its processes come out of a checkpoint, and run at once.
+    pub restore: Option<Restore>,
 }
 
 /// The standard input of a container's first process.

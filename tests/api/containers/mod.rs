@@ -1,6 +1,7 @@
 //! `/containers`: one module per group of operations.
 
 mod attach;
+mod checkpoints;
 mod counts;
 mod create;
 mod health;

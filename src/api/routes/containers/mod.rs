@@ -3,6 +3,7 @@
 mod attach;
 mod attach_ws;
 mod change;
+mod checkpoint;
 mod create;
 mod end;
 mod inspect;
@@ -28,5 +29,6 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(attach::router())
         .merge(attach_ws::router())
         .merge(logs::router())
+        .merge(checkpoint::router())
         .merge(end::router())
 }

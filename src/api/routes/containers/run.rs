@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::{Change, Engine, StopContainer};
-use model::{Context, Error, Signal};
+use model::{Context, Error, Kind, Signal};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +16,6 @@ use crate::error::ApiResult;
 use crate::extract::{Name, Query, integer};
 use crate::reply;
 use crate::version::Asked;
-use translate::NotBuilt;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -35,8 +34,11 @@ struct StartQuery {
     #[serde(rename = "detachKeys")]
     #[expect(dead_code, reason = "Docker documents it and does not read it either")]
     detach_keys: Option<String>,
-    /// A checkpoint to restore; not built.
+    /// A checkpoint to restore: its processes go on where they were.
     checkpoint: Option<String>,
+    /// Another directory than the container's own; refused, as in Docker.
+    #[serde(rename = "checkpoint-dir")]
+    checkpoint_dir: Option<String>,
 }
 
 /// Start a container
@@ -48,8 +50,8 @@ struct StartQuery {
         (status = 304, description = "It ran already"),
         (status = 400, description = "Its program cannot be run", body = ErrorResponse),
         (status = 404, description = "No such container", body = ErrorResponse),
-        (status = 409, description = "Not in its state", body = ErrorResponse),
-        (status = 501, description = "A checkpoint was named", body = ErrorResponse),
+        (status = 403, description = "A directory of checkpoints was named", body = ErrorResponse),
+        (status = 409, description = "Not in its state, or the checkpoint is of something else", body = ErrorResponse),
     ))]
 async fn start(
     State(engine): State<Engine>,
@@ -58,9 +60,19 @@ async fn start(
     headers: HeaderMap,
 ) -> ApiResult {
     refuse_body(&headers)?;
-    let checkpoint = query.checkpoint.unwrap_or_default();
-    NotBuilt::field("checkpoint", checkpoint.is_empty())?;
-    Ok(changed(engine.start_container(&name).await?))
+    if query.checkpoint_dir.is_some_and(|dir| !dir.is_empty()) {
+        // moby `containerStart`.
+        return Err(Error::new(Kind::Forbidden, "custom checkpointdir is not supported").into());
+    }
+    let checkpoint = query.checkpoint.filter(|name| !name.is_empty());
+    let change = match checkpoint {
+        Some(checkpoint) => {
+            let checkpoint = checkpoint.parse()?;
+            engine.restore_container(&name, checkpoint).await?
+        }
+        None => engine.start_container(&name).await?,
+    };
+    Ok(changed(change))
 }
 
 /// The shortest JSON object that could have been a configuration (moby `postContainersStart`).

@@ -86,10 +86,24 @@ async fn a_signal_of_a_stop_is_not_looked_at_before_1_42() {
 async fn what_is_not_built_is_named() {
     for (method, path, what) in [
         ("DELETE", "/containers/cap1?link=1", "link"),
-        ("POST", "/containers/cap1/start?checkpoint=c", "checkpoint"),
+        ("GET", "/containers/cap1/checkpoints?dir=/elsewhere", "dir"),
     ] {
         let message = format!("{what} is not implemented by moored yet");
         send(method, path).await.assert_error(501, &message);
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_has_a_name_and_docker_words() {
+    let start = "/containers/cap1/start?checkpoint=one&checkpoint-dir=/elsewhere";
+    let answer = send("POST", start).await;
+    answer.assert_error(403, "custom checkpointdir is not supported");
+    let message = "Invalid checkpoint ID (..), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed";
+    for (method, path) in [
+        ("POST", "/containers/cap1/start?checkpoint=.."),
+        ("DELETE", "/containers/cap1/checkpoints/.."),
+    ] {
+        send(method, path).await.assert_error(400, message);
     }
 }
 

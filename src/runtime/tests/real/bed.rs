@@ -98,6 +98,7 @@ impl Bed {
             runtime: self.runc(),
             tty: config["process"]["terminal"] == json!(true),
             stdin: Stdin::Closed,
+            restore: None,
             id,
         }
     }

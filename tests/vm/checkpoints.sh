@@ -1,0 +1,86 @@
+# Checkpoint and restore with CRIU, by both runtimes; sourced by job.sh.
+
+mkdir -p /etc/moored
+# 130, below: no hardware breakpoints, which some releases of qemu emulate so that the kernel panics.
+with_conmon() {
+    cat >/etc/moored/moored.toml <<TOML
+experimental = true
+[launch]
+environment = { CRIU_FAULT = "130" }
+[conmon]
+paths = ["$1"]
+TOML
+    systemctl start moored.socket
+    systemctl restart moored
+}
+counter='n=0; while :; do echo $n; n=$((n+1)); sleep 0.1; done'
+last() { docker logs it | tail -n 1; }
+state() { docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' it; }
+# refused WORDS COMMAND...: it fails, and says so.
+refused() {
+    local words=$1 said
+    shift
+    said=$(timeout 60 docker "$@" 2>&1) && fail "it worked: docker $*"
+    [[ $said == *$words* ]] || fail "docker $* said: $said"
+}
+
+for pair in "runc /usr/bin/conmon-old" "crun /usr/bin/conmon"; do
+    runtime=${pair% *}
+    with_conmon "${pair#* }"
+    docker run -d --name it --runtime $runtime --restart always --network none busybox sh -c "$counter" >/dev/null
+    id=$(docker inspect -f '{{.Id}}' it)
+    within 10 sh -c '[ "$(docker logs it | wc -l)" -gt 5 ]'
+    [ "$(docker checkpoint create --leave-running it first)" = first ] || fail "$runtime: create"
+    [ "$(state)" = "running 0" ] || fail "$runtime: it did not go on: $(state)"
+    at=$(last)
+    within 10 sh -c "[ \"\$(docker logs it | tail -n 1)\" -gt $at ]"
+    [ "$(docker exec it sh -c 'echo said')" = said ] || fail "$runtime: exec after a checkpoint"
+    docker checkpoint create it second >/dev/null
+    [ "$(state)" = "exited 137" ] || fail "$runtime: its policy started it, or it runs: $(state)"
+    [ "$(docker checkpoint ls it | tail -n +2 | xargs)" = "first second" ] || fail "$runtime: $(docker checkpoint ls it)"
+    at=$(last)
+
+    refused "does not exist" start --checkpoint nosuch it
+    refused "Invalid checkpoint ID" start --checkpoint ../second it
+    docker start --checkpoint second it >/dev/null
+    [ "$(state)" = "running 0" ] || fail "$runtime: it was not restored: $(state)"
+    within 20 sh -c "[ \"\$(docker logs it | tail -n 1)\" -gt $((at + 5)) ]"
+    docker logs it >/counted
+    seq 0 $(($(wc -l </counted) - 1)) | cmp - /counted || fail "$runtime: it did not go on where it was"
+    [ "$(docker exec it sh -c 'echo said')" = said ] || fail "$runtime: exec after a restore"
+    refused "is running: stop it before it is restored" start --checkpoint second it
+    refused "already exists" checkpoint create it second
+    pid=$(docker inspect -f '{{.State.Pid}}' it)
+    systemctl restart moored
+    [ "$(docker inspect -f '{{.State.Pid}}' it)" = "$pid" ] || fail "$runtime: a restored one is not taken back"
+    docker stop -t 0 it >/dev/null
+    [ "$(state)" = "exited 137" ] || fail "$runtime: its code"
+
+    # Not the last one: the counter goes back.
+    docker start --checkpoint first it >/dev/null
+    within 20 sh -c '[ "$(docker logs it | wc -l)" -gt '"$(wc -l </counted)"' ]'
+    docker stop -t 0 it >/dev/null
+    echo x >>"/var/lib/moored/containers/$id/checkpoints/second/pages-1.img"
+    refused "checkpoint second is damaged: pages-1.img" start --checkpoint second it
+    [ "$(state)" = "exited 137" ] || fail "$runtime: a refused restore changed it: $(state)"
+    docker checkpoint rm it first
+    [ "$(docker checkpoint ls it | tail -n +2 | xargs)" = second ] || fail "$runtime: rm"
+    refused "is not running" checkpoint create it third
+    docker rm it >/dev/null
+    [ ! -e "/var/lib/moored/containers/$id" ] || fail "$runtime: its checkpoints are left"
+
+    docker run -d -t --name it --runtime $runtime --network none busybox sleep 1000 >/dev/null
+    refused "checkpoint not support on containers with tty" checkpoint create it one
+    # What CRIU says reaches the client, and the container runs on.
+    docker rm -f it >/dev/null
+    docker run -d --name it --runtime $runtime --network none busybox sleep 1000 >/dev/null
+    mv /usr/sbin/iptables-restore /usr/sbin/iptables-gone
+    refused "Error (criu/" checkpoint create it one
+    mv /usr/sbin/iptables-gone /usr/sbin/iptables-restore
+    [ "$(state)" = "running 0" ] || fail "$runtime: a failed checkpoint changed it: $(state)"
+    docker rm -f it >/dev/null
+    echo "a counter goes on where it was: $runtime, $(${pair#* } --version | head -n 1)"
+done
+docker events --since 1 --until "$(date +%s)" | grep -c ' checkpoint ' | grep -qx 4 || fail "events"
+rm /etc/moored/moored.toml
+systemctl stop moored.service moored.socket
