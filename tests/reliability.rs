@@ -1,4 +1,4 @@
-//! RELIABILITY.md is true as far as a test can see: what it names is there.
+//! RELIABILITY.md and RUNTIME.md are true as far as a test can see: what they name is there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,4 +49,58 @@ fn each_promise_names_a_test_that_is_there() {
     }
     assert!(promises > 20, "{promises}");
     assert!(broken.is_empty(), "RELIABILITY.md:\n{}", broken.join("\n"));
+}
+
+/// All Rust below a directory, as one text.
+fn rust_below(dir: &Path, text: &mut String) {
+    for entry in fs::read_dir(dir).expect("it is there").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            rust_below(&path, text);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            text.push_str(&fs::read_to_string(&path).expect("it is text"));
+        }
+    }
+}
+
+#[test]
+fn each_function_of_the_runtime_layer_names_what_is_there() {
+    let table = fs::read_to_string(root().join("RUNTIME.md")).expect("it is there");
+    let mut code = String::new();
+    for dir in ["src", "tests"] {
+        rust_below(&root().join(dir), &mut code);
+    }
+    let mut broken = Vec::new();
+    let mut ids = Vec::new();
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let id = cells[0].trim_start_matches("| ");
+        if id == "id" {
+            continue;
+        }
+        ids.push(id);
+        for name in line.split('`').skip(1).step_by(2) {
+            let Some((_, function)) = name.rsplit_once("::") else {
+                continue;
+            };
+            let is_test = name.split("::").count() > 2 || name.starts_with("systemd::");
+            if is_test && !code.contains(&format!("fn {function}(")) {
+                broken.push(format!("{id}: no such test: {name}"));
+            }
+        }
+        let is_path = |word: &&str| word.starts_with("src/") || word.starts_with("tests/");
+        let words = line.split([' ', ';', ',', '(', ')', '`']);
+        for path in words
+            .filter(is_path)
+            .map(|word| word.split('{').next().unwrap_or(word))
+        {
+            if !root().join(path.trim_end_matches(':')).exists() {
+                broken.push(format!("{id}: no such file: {path}"));
+            }
+        }
+    }
+    let functions = (0..=39).map(|n| format!("F{n}"));
+    let all: Vec<String> = functions.chain((1..=15).map(|n| format!("H{n}"))).collect();
+    assert_eq!(ids, all, "each has one row, in order");
+    assert!(broken.is_empty(), "RUNTIME.md:\n{}", broken.join("\n"));
 }

@@ -40,7 +40,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("spec", &["model", "sys"]),
     ("units", &["model", "sys"]),
     ("runtime", &["failpoint", "model", "sys", "units"]),
-    ("checkpoints", &["model", "sys"]),
+    ("checkpoints", &["model", "runtime", "sys"]),
     ("survey", &["model", "runtime", "spec", "sys"]),
     ("streams", &["failpoint", "model", "sys"]),
     ("network", &["model"]),

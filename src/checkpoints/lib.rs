@@ -5,11 +5,13 @@
 //!                        /.making-<name>/     one that is being made, or was when the daemon died
 //! ```
 //!
-//! A checkpoint is whole or not there: it is made under another name, flushed, and renamed. The
-//! manifest says of which container, image and kernel it is and what each file holds; what does not
-//! fit is refused before a process is made of it. Knows files only: who dumps and restores is the
-//! runtime's business, whether that is allowed now the engine's.
+//! A checkpoint is whole or not there: it is made under another name, flushed, and renamed. CRIU goes
+//! on when the daemon dies, and may have ended the container by then, so the next daemon finishes what
+//! was dumped ([`Unfinished`]). The manifest says of which container, image and kernel it is and what each file holds; what does not
+//! fit is refused before a process is made of it. Whether a checkpoint may be made now, and what
+//! becomes of its container, is the engine's business.
 
+mod dump;
 mod manifest;
 
 use std::fs;
@@ -21,9 +23,18 @@ use model::{CheckpointName, Context, Error, Kind, Result};
 use sys::beneath::remove_all;
 use sys::durable::{rename_new, sync_dir, sync_file_system};
 
+pub use dump::{Request, thaw};
 pub use manifest::{Options, Origin};
 
 use manifest::Manifest;
+
+/// Of one that is being removed; what is left of it goes with the next of that name, or with the
+/// container.
+const DOOMED: &str = ".removing-";
+
+/// CRIU's log, beside its images, and what it says last where all went well.
+const LOG: &str = "dump.log";
+const DUMPED: &str = "Dumping finished successfully";
 
 /// Of one that is being made; no name begins with a dot.
 const MAKING: &str = ".making-";
@@ -36,15 +47,19 @@ pub struct Checkpoints {
     container: String,
 }
 
-/// A checkpoint that is being made. [`Making::finish`] makes it one; dropped, nothing is left.
+/// A checkpoint that is being made. [`Making::finish`] makes it one. Dropped, as at the daemon's end, it
+/// stays for the next daemon to settle: CRIU may be at work.
 #[derive(Debug)]
-#[must_use = "it is removed"]
 pub struct Making {
     of: Checkpoints,
     name: CheckpointName,
     images: PathBuf,
-    done: bool,
+    manifest: Manifest,
 }
+
+/// A checkpoint that a daemon did not live to finish.
+#[derive(Debug)]
+pub struct Unfinished(Making);
 
 /// A checkpoint to restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,11 +94,11 @@ impl Checkpoints {
         Ok(names)
     }
 
-    /// Begins one. What an attempt under that name has left goes.
+    /// Begins one.
     ///
     /// # Errors
-    /// Conflict when there is one of that name.
-    pub fn begin(&self, name: &CheckpointName) -> Result<Making> {
+    /// Conflict when there is one of that name, or will be.
+    pub fn begin(&self, name: &CheckpointName, origin: Origin, options: Options) -> Result<Making> {
         if self.dir.join(name.as_str()).exists() {
             return Err(Error::conflict(format!(
                 "checkpoint with name {name} already exists for container {}",
@@ -91,18 +106,46 @@ impl Checkpoints {
             )));
         }
         let images = self.dir.join(format!("{MAKING}{name}"));
+        if Manifest::read(&images).is_ok() {
+            return Err(Error::conflict(format!(
+                "checkpoint with name {name} is being made for container {}",
+                self.container
+            )));
+        }
         remove_all(&images)?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&images)
             .context(format_args!("make directory {}", images.display()))?;
-        Ok(Making {
+        let making = Making {
             of: self.clone(),
             name: name.clone(),
             images,
-            done: false,
-        })
+            manifest: Manifest::new(origin, options),
+        };
+        let written = making.manifest.write(&making.images);
+        written.context(format_args!("write {}", making.images.display()))?;
+        Ok(making)
+    }
+
+    /// Those that a daemon before this one did not finish.
+    pub fn unfinished(&self) -> Vec<Unfinished> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let unfinished = |entry: fs::DirEntry| {
+            let images = entry.path();
+            let name = entry.file_name();
+            let name = name.to_str()?.strip_prefix(MAKING)?.parse().ok()?;
+            // One without a manifest had not begun: the next attempt removes it.
+            let manifest = Manifest::read(&images).ok()?;
+            Some(Unfinished(Making {
+                of: self.clone(),
+                name,
+                images,
+                manifest,
+            }))
+        };
+        entries.filter_map(unfinished).collect()
     }
 
     /// Looks whether a checkpoint can be restored where `here` is so.
@@ -133,7 +176,11 @@ impl Checkpoints {
         if !dir.exists() {
             return Err(self.missing(name));
         }
-        remove_all(&dir)
+        // Out of sight at once: a death in the middle leaves no half of one.
+        let doomed = self.dir.join(format!("{DOOMED}{name}"));
+        remove_all(&doomed)?;
+        fs::rename(&dir, &doomed).context(format_args!("rename {}", dir.display()))?;
+        remove_all(&doomed)
     }
 
     fn missing(&self, name: &CheckpointName) -> Error {
@@ -156,12 +203,12 @@ impl Making {
     /// Makes it a checkpoint, which survives a loss of power. Reads every file once.
     ///
     /// # Errors
-    /// What the disk says. Nothing is left then.
-    pub fn finish(mut self, origin: Origin, options: Options) -> Result<()> {
+    /// What the disk says. It is still being made then.
+    pub fn finish(&mut self) -> Result<()> {
         let shown = self.images.display().to_string();
-        let manifest = Manifest::of(&self.images, origin, options);
-        let manifest = manifest.context(format_args!("read {shown}"))?;
-        manifest
+        let filled = self.manifest.fill(&self.images);
+        filled.context(format_args!("read {shown}"))?;
+        self.manifest
             .write(&self.images)
             .and_then(|()| sync_file_system(&self.images))
             .context(format_args!("write {shown}"))?;
@@ -173,17 +220,35 @@ impl Making {
                 self.name, self.of.container
             )));
         }
-        self.done = true;
         sync_dir(&self.of.dir).context(format_args!("flush {}", self.of.dir.display()))
+    }
+
+    /// Takes it away.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn discard(self) -> Result<()> {
+        remove_all(&self.images)
     }
 }
 
-impl Drop for Making {
-    fn drop(&mut self) {
-        if !self.done {
-            // What stays goes with the next attempt or with the container.
-            let _ = remove_all(&self.images);
+impl Unfinished {
+    /// What it is called.
+    pub fn name(&self) -> &CheckpointName {
+        &self.0.name
+    }
+
+    /// To be called when nobody dumps any more: finishes it where the dump came to its end, and
+    /// removes it where not. Whether there is a checkpoint now.
+    ///
+    /// # Errors
+    /// As [`Making::finish`].
+    pub fn conclude(mut self) -> Result<bool> {
+        let log = fs::read(self.0.images.join(LOG)).unwrap_or_default();
+        if String::from_utf8_lossy(&log).contains(DUMPED) {
+            return self.0.finish().map(|()| true);
         }
+        self.0.discard().map(|()| false)
     }
 }
 
@@ -209,15 +274,15 @@ mod tests {
     fn made(dir: &Path) -> (Checkpoints, CheckpointName) {
         let checkpoints = Checkpoints::of(dir, "it");
         let name: CheckpointName = "one".parse().unwrap();
-        let making = checkpoints.begin(&name).unwrap();
-        fs::write(making.images().join("core-1.img"), "registers").unwrap();
-        fs::create_dir(making.images().join("more")).unwrap();
-        fs::write(making.images().join("more/pages.img"), "memory").unwrap();
         let options = Options {
             tcp_established: true,
             ..Options::default()
         };
-        making.finish(origin(), options).unwrap();
+        let mut making = checkpoints.begin(&name, origin(), options).unwrap();
+        fs::write(making.images().join("core-1.img"), "registers").unwrap();
+        fs::create_dir(making.images().join("more")).unwrap();
+        fs::write(making.images().join("more/pages.img"), "memory").unwrap();
+        making.finish().unwrap();
         (checkpoints, name)
     }
 
@@ -229,7 +294,7 @@ mod tests {
         let opened = checkpoints.open(&name, &origin()).unwrap();
         assert!(opened.images.join("core-1.img").exists());
         assert!(opened.options.tcp_established && !opened.options.file_locks);
-        let again = checkpoints.begin(&name).unwrap_err();
+        let again = begin(&checkpoints, &name).unwrap_err();
         assert_eq!(again.kind(), Kind::Conflict);
         checkpoints.remove(&name).unwrap();
         assert_eq!(checkpoints.list().unwrap(), []);
@@ -239,24 +304,42 @@ mod tests {
         );
     }
 
+    fn begin(checkpoints: &Checkpoints, name: &CheckpointName) -> Result<Making> {
+        checkpoints.begin(name, origin(), Options::default())
+    }
+
     #[test]
-    fn what_was_not_finished_is_none() {
+    fn what_was_not_finished_is_finished_by_the_next_or_gone() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::of(dir.path(), "it");
-        let name: CheckpointName = "half".parse().unwrap();
-        let making = checkpoints.begin(&name).unwrap();
-        fs::write(making.images().join("core-1.img"), "x").unwrap();
-        // A daemon that dies drops nothing.
-        std::mem::forget(making);
-        assert_eq!(checkpoints.list().unwrap(), []);
-        let e = checkpoints.open(&name, &origin()).unwrap_err();
-        assert_eq!(
-            e.message(),
-            "checkpoint half does not exist for container it"
-        );
-        let making = checkpoints.begin(&name).unwrap();
-        assert!(!making.images().join("core-1.img").exists());
-        drop(making);
+        for (name, log, is_one) in [
+            ("dumped", "(00.1) Dumping finished successfully\n", true),
+            ("half", "(00.1) Dumping\n", false),
+        ] {
+            let name: CheckpointName = name.parse().unwrap();
+            let making = begin(&checkpoints, &name).unwrap();
+            fs::write(making.images().join("core-1.img"), "x").unwrap();
+            fs::write(making.images().join(LOG), log).unwrap();
+            drop(making);
+            assert_eq!(checkpoints.list().unwrap(), []);
+            let e = checkpoints.open(&name, &origin()).unwrap_err();
+            assert!(
+                e.message().ends_with("does not exist for container it"),
+                "{e}"
+            );
+            let e = begin(&checkpoints, &name).unwrap_err();
+            assert!(e.message().contains("is being made"), "{e}");
+            let mut unfinished = checkpoints.unfinished();
+            assert_eq!(unfinished.len(), 1);
+            assert_eq!(unfinished[0].name(), &name);
+            assert_eq!(unfinished.remove(0).conclude().unwrap(), is_one);
+            assert_eq!(checkpoints.open(&name, &origin()).is_ok(), is_one);
+            if is_one {
+                checkpoints.remove(&name).unwrap();
+            }
+        }
+        let name = "failed".parse().unwrap();
+        begin(&checkpoints, &name).unwrap().discard().unwrap();
         assert_eq!(
             fs::read_dir(dir.path().join("checkpoints"))
                 .unwrap()

@@ -85,15 +85,19 @@ struct Content {
 }
 
 impl Manifest {
-    /// Of what is in `images` now.
-    pub(crate) fn of(images: &Path, origin: Origin, options: Options) -> io::Result<Self> {
-        let mut files = BTreeMap::new();
-        collect(images, "", 0, &mut files)?;
-        Ok(Self {
+    /// Of one that has no files yet.
+    pub(crate) fn new(origin: Origin, options: Options) -> Self {
+        Self {
             origin,
             options,
-            files,
-        })
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what is in `images` now.
+    pub(crate) fn fill(&mut self, images: &Path) -> io::Result<()> {
+        self.files.clear();
+        collect(images, "", 0, &mut self.files)
     }
 
     pub(crate) fn write(&self, images: &Path) -> io::Result<()> {

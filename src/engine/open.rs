@@ -119,6 +119,7 @@ impl Engine {
             // A daemon must start on a full disk, too.
             tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
+        self.finish_checkpoints().await;
         self.inner.recovered.cancel();
         // A writable layer may be of a container whose row is too damaged to be shown.
         let hidden =

@@ -92,6 +92,8 @@ pub const PROGRAM_OUTPUT_BYTES_MAX: usize = 64 << 10;
 pub const PS_OUTPUT_BYTES_MAX: usize = 4 << 20;
 /// Programs (runtime, conmon) running at once on behalf of requests.
 pub const RUNTIME_CALLS_MAX: usize = 64;
+/// Checkpoints dumped at once: each writes a container's memory to the disk. Further ones wait.
+pub const DUMPS_MAX: usize = 4;
 
 /// Archives of images read at once; each holds a blocking thread. Further ones wait.
 pub const UPLOADS_MAX: usize = 8;

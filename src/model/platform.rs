@@ -82,6 +82,18 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// This host, with the most its processor can do: the `level` of an x86-64 one.
+    pub fn host(level: Option<u8>) -> Self {
+        Self {
+            os: "linux".to_owned(),
+            architecture: host_architecture().to_owned(),
+            // Docker does not write the baseline.
+            variant: level
+                .filter(|level| *level > 1)
+                .map_or_else(String::new, |level| format!("v{level}")),
+        }
+    }
+
     /// Reads `os`, `architecture`, `os/architecture` or `os/architecture/variant`, with the
     /// aliases that are in use (`x86_64`, `aarch64`, `armhf`, ...), as containerd's
     /// `platforms.Parse` does.

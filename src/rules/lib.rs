@@ -12,6 +12,7 @@ pub mod list;
 mod made_up;
 pub mod merge;
 pub mod pattern;
+pub mod platform;
 mod processes;
 pub mod recovery;
 mod refusal;

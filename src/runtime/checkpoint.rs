@@ -2,18 +2,20 @@
 //!
 //! Restoring is a creation under a new conmon ([`crate::CreateTask::restore`]).
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{ContainerId, Context, Error, Result};
+use model::{ContainerId, Context, Error, Kind, Result};
 
 use crate::conmon::launch::read_lossy;
 use crate::failure;
-use crate::layout::{make_dir, remove_dir};
 use crate::{RuntimeName, Runtimes};
 
 /// How long a dump may take: memory is written to the disk, all of it.
-const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(600);
+pub(crate) const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(600);
+/// What the runtime said, beside CRIU's own log.
+const RUNTIME_LOG: &str = "runtime.log";
 /// Lines of CRIU's log that are told.
 const TOLD_LINES: usize = 4;
 
@@ -70,34 +72,37 @@ impl Runtimes {
         runtime: &RuntimeName,
         dump: &Dump,
     ) -> Result<()> {
-        let work = self.inner.layout.attempt(id).dir.join("criu");
-        let made = remove_dir(&work).and_then(|()| make_dir(&work));
-        made.context(format_args!("cannot make directory {}", work.display()))?;
-        let done = self.dump(id, runtime, dump, &work).await;
-        let told = done.map_err(|e| Error::new(e.kind(), with_log(e.message(), &work, "dump.log")));
-        let _ = remove_dir(&work);
-        told
+        let done = self.dump(id, runtime, dump).await;
+        done.map_err(|e| Error::new(e.kind(), with_log(e.message(), &dump.images, "dump.log")))
     }
 
-    async fn dump(
-        &self,
-        id: &ContainerId,
-        runtime: &RuntimeName,
-        dump: &Dump,
-        work: &Path,
-    ) -> Result<()> {
-        let (images, work) = (utf8(&dump.images)?, utf8(work)?);
-        let mut args: Vec<&str> = vec!["checkpoint", "--image-path", images, "--work-path", work];
+    async fn dump(&self, id: &ContainerId, runtime: &RuntimeName, dump: &Dump) -> Result<()> {
+        let images = utf8(&dump.images)?;
+        // CRIU's log stays with its images: it tells whether a dump came to its end.
+        let mut args: Vec<&str> = vec!["checkpoint", "--image-path", images, "--work-path", images];
         args.extend(dump.leave_running.then_some("--leave-running"));
         for word in dump.options.words() {
             args.push(word);
         }
         args.push(id.as_str());
-        let done = self.call_within(runtime, &args, CHECKPOINT_TIMEOUT).await?;
+        // They take minutes where there is much memory: nobody waits for a place.
+        let Ok(_place) = self.inner.dumps.try_acquire() else {
+            let limit = model::limits::DUMPS_MAX;
+            let told = format!("{limit} containers are being dumped: try again later");
+            return Err(Error::new(Kind::Unavailable, told));
+        };
+        // Half-way through a dump the container cannot be had back, so it outlives this daemon; what
+        // CRIU's helpers complain of must have a place then, too.
+        let log = dump.images.join(RUNTIME_LOG);
+        let opened = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
+        let (out, err) = opened.context(format_args!("cannot make {}", log.display()))?;
+        let dumping = self.call_program(runtime, &args)?.outlives();
+        let dumping = dumping.fd(1, out.into()).fd(2, err.into());
+        let done = dumping.run(CHECKPOINT_TIMEOUT).await?;
         if done.status.success() {
             return Ok(());
         }
-        let said = failure::plain_text(&done.message());
+        let said = failure::plain_text(&read_lossy(&log).unwrap_or_default());
         Err(Error::system(if said.is_empty() {
             format!("{runtime} checkpoint: {}", done.status)
         } else {

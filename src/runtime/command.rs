@@ -4,7 +4,6 @@
 //! complains of is in the error. Nothing here retries, and none of it is on the way of an exit.
 
 use std::path::Path;
-use std::time::Duration;
 
 use model::{ContainerId, Error, Kind, Pid, Result, Signal};
 use serde::Deserialize;
@@ -171,17 +170,13 @@ impl Runtimes {
     /// Runs the runtime on its private root. The log goes nowhere: given a log file, runc tells
     /// its error plainly on stderr, without one in logrus' frame.
     async fn call(&self, runtime: &RuntimeName, args: &[&str]) -> Result<Finished> {
-        let patience = self.inner.config.call_timeout;
-        self.call_within(runtime, args, patience).await
+        let _place = self.inner.calls.acquire().await.expect("never closed");
+        let program = self.call_program(runtime, args)?;
+        Ok(program.run(self.inner.config.call_timeout).await?)
     }
 
-    /// As `call`, for what takes another time than most.
-    pub(crate) async fn call_within(
-        &self,
-        runtime: &RuntimeName,
-        args: &[&str],
-        patience: Duration,
-    ) -> Result<Finished> {
+    /// Such a call, not yet made.
+    pub(crate) fn call_program(&self, runtime: &RuntimeName, args: &[&str]) -> Result<Program> {
         let path = self.program(runtime)?;
         let mut global = vec![
             "--root".into(),
@@ -193,12 +188,10 @@ impl Runtimes {
         if takes_json_log(runtime.as_str(), &path) {
             global.extend(["--log=/dev/null", "--log-format=json"].map(Into::into));
         }
-        let _place = self.inner.calls.acquire().await.expect("never closed");
-        let program = Program::new(path)
+        Ok(Program::new(path)
             .args(global)
             .args(args)
-            .env(self.inner.environment.iter().cloned());
-        Ok(program.run(patience).await?)
+            .env(self.inner.environment.iter().cloned()))
     }
 }
 

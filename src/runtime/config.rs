@@ -1,6 +1,7 @@
 //! What the process side needs to know, with the defaults of a Debian or Fedora host.
 //!
-//! Plain values: reading files, flags or the environment is the daemon's business.
+//! Plain values: reading files, flags or the environment is the daemon's business. [`Config::check`]
+//! looks whether the host has what is asked for.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -149,7 +149,7 @@ impl Layout {
 }
 
 /// What conmon makes in the bundle and may leave there.
-pub(crate) const BUNDLE_FILES: [&str; 4] = ["attach", "ctl", "winsz", "oom"];
+pub(crate) const BUNDLE_FILES: [&str; 5] = ["attach", "ctl", "winsz", "oom", "restore.log"];
 
 /// Makes `dir` and its parents, 0750.
 pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {

@@ -77,8 +77,8 @@ impl Placement {
     /// When it stays where it is. One that has ended needs no place.
     pub(crate) async fn place_monitor(&self, container: &str, conmon: PidFd) -> Result<()> {
         let placed = match &self.home {
-            Home::Directory(_) => {
-                let (hierarchies, cgroup) = (self.hierarchies.clone(), self.monitors());
+            Home::Directory(parent) => {
+                let (hierarchies, cgroup) = (self.hierarchies.clone(), monitors(parent));
                 let pid = conmon.process().pid;
                 let place = move || hierarchies.place(&cgroup, pid);
                 tokio::task::spawn_blocking(place)
@@ -89,6 +89,9 @@ impl Placement {
             Home::Slice { units, slice } => {
                 let scope = Scope {
                     name: &format!("{PREFIX}-conmon-{container}.scope"),
+                    // systemd stops in the reverse order: conmon hands a signal on to its container,
+                    // and drains its last output.
+                    before: &format!("{PREFIX}-{container}.scope"),
                     description: &format!("conmon of container {container}"),
                     slice,
                 };
@@ -104,19 +107,16 @@ impl Placement {
     /// Removes what we made for the conmons, when the last of them is gone. Scopes go by themselves.
     pub(crate) fn tidy(&self) -> Result<()> {
         match &self.home {
-            Home::Directory(_) => (self.hierarchies.remove_if_empty(&self.monitors()))
+            Home::Directory(parent) => (self.hierarchies.remove_if_empty(&monitors(parent)))
                 .map_err(|e| Error::new(Kind::System, e.to_string())),
             Home::Slice { .. } => Ok(()),
         }
     }
+}
 
-    /// The one cgroup of the conmons of this daemon.
-    fn monitors(&self) -> PathBuf {
-        match &self.home {
-            Home::Directory(parent) => Path::new(parent).join("conmon"),
-            Home::Slice { slice, .. } => slice.directory(),
-        }
-    }
+/// The one cgroup of all conmons of a daemon.
+fn monitors(parent: &str) -> PathBuf {
+    Path::new(parent).join("conmon")
 }
 
 /// Where the cgroup of this `cgroupsPath` is, below a hierarchy's root. The path says by itself which
@@ -125,6 +125,9 @@ impl Placement {
 /// # Errors
 /// InvalidParameter for what is neither a path nor a slice with a name in it.
 pub(crate) fn directory_of(cgroups_path: &str) -> Result<PathBuf> {
+    if cgroups_path.starts_with('/') {
+        return Ok(PathBuf::from(cgroups_path));
+    }
     let mut parts = cgroups_path.splitn(3, ':');
     let (Some(slice), Some(prefix), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
         return Ok(PathBuf::from(cgroups_path));
@@ -173,6 +176,7 @@ mod tests {
     fn every_path_tells_where_its_cgroup_is() {
         for (path, directory) in [
             ("/moored/ID", "/moored/ID"),
+            ("/a:b:c/ID", "/a:b:c/ID"),
             ("moored.slice:moored:ID", "moored.slice/moored-ID.scope"),
             (
                 "user-1.slice:moored:ID",

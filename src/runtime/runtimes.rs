@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) creations: Semaphore,
     /// Starts of execs at once: those that hang in one container keep no other from starting.
     pub(crate) exec_starts: Arc<Semaphore>,
+    /// Dumps at once.
+    pub(crate) dumps: Semaphore,
     pub(crate) default: OnceCell<Arc<Choice>>,
     /// When no candidate worked, and why.
     pub(crate) default_failure: Mutex<Option<(Instant, Error)>>,
@@ -100,6 +102,7 @@ impl Runtimes {
             calls: Semaphore::new(limits::RUNTIME_CALLS_MAX),
             creations: Semaphore::new(limits::RUNTIME_CALLS_MAX),
             exec_starts: Arc::new(Semaphore::new(limits::RUNTIME_CALLS_MAX)),
+            dumps: Semaphore::new(limits::DUMPS_MAX),
             default: OnceCell::new(),
             default_failure: Mutex::new(None),
             versions: VersionCache::default(),

@@ -8,19 +8,24 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use model::{Pid, Signal};
+use model::{ContainerId, Pid, Signal};
 use sys::pidfd::PidFd;
 
 use crate::Runtimes;
+use crate::checkpoint::CHECKPOINT_TIMEOUT;
 
 impl Runtimes {
     /// Kills the calls that a daemon before this one left on our private roots; this daemon's own
-    /// are its children and left alone. Blocking: one look through /proc.
+    /// are its children and left alone. A dump is left alone, too: half-way through it the container
+    /// cannot be had back ([`Runtimes::dump_ended`]). Blocking: one look through /proc.
     pub fn end_stray_calls(&self) {
         let roots = self.inner.layout.oci_roots();
         let probes = self.inner.layout.probe_dir();
         for pid in all_pids() {
-            let stray = || is_call_on(&command_line(pid), &roots, &probes) && !is_child(pid);
+            let stray = || {
+                let line = command_line(pid);
+                is_call_on(&line, &roots, &probes) && !is_dump(&line) && !is_child(pid)
+            };
             if !stray() {
                 continue;
             }
@@ -39,6 +44,44 @@ impl Runtimes {
             }
         }
     }
+}
+
+impl Runtimes {
+    /// Resolves when no dump of this container is under way that another daemon began; one that
+    /// takes longer than a dump may is killed.
+    pub async fn dump_ended(&self, id: &ContainerId) {
+        let roots = self.inner.layout.oci_roots();
+        for pid in all_pids() {
+            let of_it = || {
+                let line = command_line(pid);
+                let names_it = line
+                    .split(|b| *b == 0)
+                    .any(|arg| arg == id.as_str().as_bytes());
+                is_dump(&line) && names_it && is_call_on(&line, &roots, &roots) && !is_child(pid)
+            };
+            if !of_it() {
+                continue;
+            }
+            let Ok(Some(process)) = PidFd::open(pid) else {
+                continue;
+            };
+            if !of_it() {
+                continue;
+            }
+            let ended = tokio::time::timeout(CHECKPOINT_TIMEOUT, process.exited()).await;
+            if ended.is_err() {
+                tracing::warn!(container = %id, "a dump of a dead daemon hangs and is killed");
+                let _ = process.signal(Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Whether a command line is a runtime's `checkpoint`.
+fn is_dump(command_line: &[u8]) -> bool {
+    command_line
+        .split(|b| *b == 0)
+        .any(|arg| arg == b"checkpoint")
 }
 
 fn all_pids() -> impl Iterator<Item = Pid> {

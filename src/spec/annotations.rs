@@ -8,7 +8,8 @@ use model::{ContainerSpec, limits};
 /// What runc and crun hand on to systemd as a property of the scope, in GVariant's text form.
 const PROPERTY: &str = "org.systemd.property.";
 
-/// The annotations of a container. Where systemd makes its cgroup, a stop by systemd, as at the host's shutdown, is the container's own stop: its signal, and its
+/// The annotations of a container. Where systemd makes its cgroup, a stop by systemd, as at the
+/// host's shutdown, is nearly the container's own: its signal, sent to all its processes, and its
 /// grace before SIGKILL. What the client says of a property weighs more.
 pub(crate) fn of<'a>(
     spec: &'a ContainerSpec,

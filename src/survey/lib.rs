@@ -7,6 +7,8 @@
 
 mod check;
 mod host;
+mod ps;
 
 pub use check::{Survey, survey};
 pub use host::{Component, Counts, HostInfo, Own, RuntimeInfo};
+pub use ps::ps;

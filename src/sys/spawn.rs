@@ -1,8 +1,7 @@
 //! The one place that starts programs: explicit environment, explicit descriptors, bounded output.
 //!
-//! A program gets exactly the environment and the descriptors it is given, `/dev/null` as its
-//! input and a process group of its own, so that it can be killed with all it started. What it
-//! prints is kept up to a limit and the rest is drained. Nothing here retries or interprets.
+//! A program gets exactly the environment and descriptors it is given, `/dev/null` as its input and a
+//! process group of its own, to be killed with all it started. What it prints is kept up to a limit.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -19,12 +18,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 
-/// Marks every descriptor from 3 up close-on-exec, those this process inherited included, so
-/// that none reaches a program by accident and stays open for a container's whole life.
-/// To be called once at start, after descriptors handed over by systemd were taken.
+/// Marks every descriptor from 3 up close-on-exec, inherited ones too, so that none reaches a program
+/// by accident. To be called once at start, after descriptors handed over by systemd were taken.
 pub fn seal_descriptors() {
-    // Best effort: a kernel older than 5.11 does not know the flag, and then only descriptors
-    // that our own parent left open can leak.
+    // Best effort: before 5.11 only descriptors that our own parent left open can leak.
     // SAFETY: close_range with this flag only sets a flag on descriptors.
     unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
 }
@@ -38,6 +35,7 @@ pub struct Program {
     dir: Option<PathBuf>,
     fds: Vec<FdMapping>,
     output_bytes_max: usize,
+    outlives: bool,
 }
 
 impl Program {
@@ -50,6 +48,7 @@ impl Program {
             dir: None,
             fds: Vec::new(),
             output_bytes_max: limits::PROGRAM_OUTPUT_BYTES_MAX,
+            outlives: false,
         }
     }
 
@@ -97,6 +96,13 @@ impl Program {
         self
     }
 
+    /// Dropped, as at the daemon's end, it goes on. The deadline still kills it.
+    #[must_use]
+    pub fn outlives(mut self) -> Self {
+        self.outlives = true;
+        self
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -133,10 +139,11 @@ impl Program {
             dir,
             fds,
             output_bytes_max,
+            outlives,
         } = self;
-        let fail = |path: &Path, source| RunError::Start {
-            program: path.to_owned(),
-            source,
+        let fail = |program: &Path, source| {
+            let program = program.to_owned();
+            RunError::Start { program, source }
         };
         let captured = || capture(output_bytes_max).map_err(|e| fail(&path, e));
         let (stdout, stdout_end) = captured()?;
@@ -150,7 +157,7 @@ impl Program {
             .stdout(stdout_end)
             .stderr(stderr_end)
             .process_group(0)
-            .kill_on_drop(true);
+            .kill_on_drop(!outlives);
         if let Some(dir) = dir {
             command.current_dir(dir);
         }
@@ -171,11 +178,12 @@ impl Program {
             program: path,
             stdout,
             stderr,
+            outlives,
         })
     }
 }
 
-/// A running program. Dropping it kills its whole group.
+/// A running program. Dropping it kills its whole group, unless it [outlives](Program::outlives).
 #[derive(Debug)]
 pub struct Started {
     child: Child,
@@ -183,6 +191,7 @@ pub struct Started {
     program: PathBuf,
     stdout: Capture,
     stderr: Capture,
+    outlives: bool,
 }
 
 impl Started {
@@ -207,6 +216,7 @@ impl Started {
                 () = &mut limit => {
                     self.stdout.drain();
                     self.stderr.drain();
+                    self.outlives = false;
                     return Err(RunError::TimedOut {
                         program: self.program.clone(),
                         after: deadline,
@@ -233,7 +243,7 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         // `id` is None once the child was waited for; until then the group's number is ours.
-        if self.child.id().is_some() {
+        if self.child.id().is_some() && !self.outlives {
             let group = nix::unistd::Pid::from_raw(self.pid.as_raw());
             let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         }
@@ -257,11 +267,9 @@ impl Finished {
     /// Its complaint as text: trimmed, and its output instead where it complained of nothing.
     pub fn message(&self) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        let stderr = text(&self.stderr);
-        if stderr.is_empty() {
-            text(&self.stdout)
-        } else {
-            stderr
+        match text(&self.stderr) {
+            nothing if nothing.is_empty() => text(&self.stdout),
+            stderr => stderr,
         }
     }
 }

@@ -71,9 +71,11 @@ impl Bus {
             ("Description", scope.description.into()),
             ("Slice", scope.slice.as_str().into()),
             ("PIDs", vec![number].into()),
+            ("Before", vec![scope.before].into()),
             // It is not ours alone: conmon may make cgroups of its own below it.
             ("Delegate", true.into()),
-            // It is not to be stopped with the services at the beginning of a shutdown.
+            // It is not to be stopped with the services at the beginning of a shutdown, but with its
+            // slice.
             ("DefaultDependencies", false.into()),
             // One that failed is of no use to anybody.
             ("CollectMode", "inactive-or-failed".into()),

@@ -44,6 +44,8 @@ pub struct Scope<'a> {
     pub name: &'a str,
     /// What `systemctl status` shows of it.
     pub description: &'a str,
+    /// A unit that is to be stopped before this one is.
+    pub before: &'a str,
     /// Below which slice.
     pub slice: &'a Slice,
 }
@@ -121,6 +123,7 @@ mod tests {
         let scope = Scope {
             name: "moored-test.scope",
             description: "a test",
+            before: "moored-other.scope",
             slice: &slice,
         };
         let pid = Pid::new(i64::from(std::process::id())).unwrap();
@@ -139,6 +142,7 @@ mod tests {
         let scope = Scope {
             name: "moored-test.scope",
             description: "a test",
+            before: "moored-other.scope",
             slice: &slice,
         };
         let pid = Pid::new(i64::from(std::process::id())).unwrap();

@@ -44,8 +44,9 @@ impl FromStr for Slice {
     /// InvalidParameter in Docker's words.
     fn from_str(name: &str) -> Result<Self> {
         let stem = name.strip_suffix(".slice").unwrap_or_default();
-        // unit names (systemd.unit(5)), without the escapes nobody writes by hand.
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:@".contains(c);
+        // A plain unit's name (systemd.unit(5)), without the escapes nobody writes by hand; a colon
+        // would be one of the runtimes' `slice:prefix:name`.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let levels = stem.split('-').all(|level| !level.is_empty());
         let is_one = !stem.is_empty() && stem.chars().all(plain) && (levels || stem == "-");
         if is_one && name.len() <= UNIT_NAME_BYTES_MAX {
@@ -95,6 +96,8 @@ mod tests {
             "a--b.slice",
             "a.scope",
             "a b.slice",
+            "a:b.slice",
+            "a@b.slice",
         ] {
             let e = name.parse::<Slice>().unwrap_err();
             assert_eq!(e.message(), REFUSED, "{name:?}");

@@ -86,9 +86,21 @@ fn append(dir: &Path, line: &str) {
 
 /// The runtime's subcommand: the first word that is one. conmon's mode.
 fn call_of(name: &str, args: &[String]) -> String {
-    const SUBCOMMANDS: [&str; 12] = [
-        "create", "start", "kill", "delete", "state", "pause", "resume", "exec", "update", "list",
-        "features", "ps",
+    const SUBCOMMANDS: [&str; 14] = [
+        "create",
+        "start",
+        "kill",
+        "delete",
+        "state",
+        "pause",
+        "resume",
+        "exec",
+        "update",
+        "list",
+        "features",
+        "ps",
+        "checkpoint",
+        "restore",
     ];
     if name == "conmon" {
         let exec = args.iter().any(|a| a == "-e" || a == "--exec");

@@ -12,8 +12,9 @@ use std::process::Command;
 use crate::{Daemon, census};
 
 /// What the kernel is to wait before it commits a journal by itself: longer than any test lasts.
+/// Without it ext4 flushes a file that is renamed over another, asked or not.
 /// Data that is in no journal waits for 30 s (`vm.dirty_expire_centisecs`).
-const OPTIONS: &str = "loop,commit=3000";
+const OPTIONS: &str = "loop,commit=3000,noauto_da_alloc";
 
 fn expect_done(command: &mut Command) {
     let status = command.status();

@@ -7,6 +7,8 @@ slowness=${slowness:-1}
 fail() {
     echo "FAIL: $*"
     journalctl --no-pager -u moored -n 60
+    # Of the job, also out of a subshell.
+    kill $$
     exit 1
 }
 # within SECONDS COMMAND...: waits until it succeeds.

@@ -69,6 +69,33 @@ for pair in "runc /usr/bin/conmon-old" "crun /usr/bin/conmon"; do
     docker rm it >/dev/null
     [ ! -e "/var/lib/moored/containers/$id" ] || fail "$runtime: its checkpoints are left"
 
+    # The daemon dies, or ends, while CRIU is at work: the next one finishes it. (`always` would start
+    # with the daemon what a client had ended.)
+    docker run -d --name it --runtime $runtime --restart unless-stopped --network none busybox \
+        sh -c "x=\$(head -c 40000000 /dev/zero | tr '\\0' x); $counter" >/dev/null
+    id=$(docker inspect -f '{{.Id}}' it)
+    within 30 sh -c '[ "$(docker logs it | wc -l)" -gt 5 ]'
+    making=/var/lib/moored/containers/$id/checkpoints/.making-cut
+    timeout 60 docker checkpoint create it cut >/dev/null 2>&1 &
+    client=$!
+    within 10 test -e "$making/dump.log"
+    case $runtime in
+    runc) kill -9 "$(main_pid)" ;;
+    crun) systemctl restart moored ;;
+    esac
+    wait $client && fail "$runtime: the client was answered by nobody"
+    within 30 sh -c '[ "$(docker checkpoint ls it | tail -n +2 | xargs)" = cut ]'
+    within 10 sh -c '[ "$(docker inspect -f "{{.State.Status}} {{.State.ExitCode}}" it)" = "exited 137" ]'
+    at=$(last)
+    docker start --checkpoint cut it >/dev/null
+    within 20 sh -c "[ \"\$(docker logs it | tail -n 1)\" -gt $((at + 5)) ]"
+    docker logs it >/counted
+    seq 0 $(($(wc -l </counted) - 1)) | cmp - /counted || fail "$runtime: a checkpoint that was cut short"
+    docker rm -f it >/dev/null
+
+    docker run -d --rm --name it --runtime $runtime --network none busybox sleep 1000 >/dev/null
+    refused "is removed when it ends" checkpoint create it one
+    docker rm -f it >/dev/null
     docker run -d -t --name it --runtime $runtime --network none busybox sleep 1000 >/dev/null
     refused "checkpoint not support on containers with tty" checkpoint create it one
     # What CRIU says reaches the client, and the container runs on.
@@ -81,6 +108,6 @@ for pair in "runc /usr/bin/conmon-old" "crun /usr/bin/conmon"; do
     docker rm -f it >/dev/null
     echo "a counter goes on where it was: $runtime, $(${pair#* } --version | head -n 1)"
 done
-docker events --since 1 --until "$(date +%s)" | grep -c ' checkpoint ' | grep -qx 4 || fail "events"
+docker events --since 1 --until "$(date +%s)" | grep -c ' checkpoint ' | grep -qx 6 || fail "events"
 rm /etc/moored/moored.toml
 systemctl stop moored.service moored.socket

@@ -14,5 +14,5 @@ mod value;
 
 pub use body::{Json, JsonBody, Upload};
 pub use filters::filters;
-pub use query::{Name, Query, repeated};
+pub use query::{Name, Names, Query, repeated};
 pub use value::{DockerBool, ResizeQuery, integer, timestamp};

@@ -101,6 +101,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
+/// The two names in a path, as [`Name`].
+#[derive(Debug)]
+pub struct Names(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<Path<(String, String)>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        match path {
+            Ok(Path((first, second))) => Ok(Self(first, second)),
+            Err(e) => Err(Error::invalid(e.body_text()).into()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use model::{ContainerState, Error, HealthResult, Intent, Kind, Result, limits};
 use rules::Operation;
-use runtime::{Ctl, Task, TaskEvent};
+use runtime::{Ctl, Restore, Task, TaskEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
+use crate::container::checkpoint::Checkpointing;
 use crate::container::handle::{Handle, Message, Reply};
 use crate::container::health::Checks;
 use crate::container::policy::{StartCause, StartDue, due};
@@ -54,10 +55,11 @@ pub(crate) enum Done {
     },
     /// Dumped.
     Checkpoint {
-        exit: bool,
         result: Result<()>,
         reply: Reply<()>,
     },
+    /// A checkpoint to restore was looked at.
+    Opened(Result<Restore>, Reply<Change>),
     /// A removal.
     Remove {
         result: Result<()>,
@@ -134,6 +136,8 @@ pub(crate) struct Actor {
     pub(crate) restart_count: u32,
     /// A client wants its present run ended.
     pub(crate) ends_by_request: bool,
+    /// It is being dumped.
+    pub(crate) checkpoint: Option<Checkpointing>,
     pub(crate) checks: Checks,
 }
 
@@ -162,6 +166,7 @@ impl Actor {
             delay: None,
             restart_count,
             ends_by_request: false,
+            checkpoint: None,
             checks: Checks::default(),
         }
     }
@@ -306,7 +311,8 @@ impl Actor {
             };
             match message {
                 Message::Start(reply) => self.begin_start(vec![reply], StartCause::Start).await,
-                Message::Restore(name, reply) => self.begin_restore(&name, reply).await,
+                Message::Restore(name, reply) => self.begin_restore(name, reply),
+                Message::DumpEnded(made) => self.take_dump_end(made).await,
                 Message::Checkpoint(request, reply) => self.begin_checkpoint(request, reply).await,
                 Message::StartAgain(replies) => {
                     self.begin_start(replies, StartCause::Restart).await
@@ -397,11 +403,8 @@ impl Actor {
                 let result = self.conclude_freeze(paused, result).await;
                 answer(reply, result);
             }
-            Done::Checkpoint {
-                exit,
-                result,
-                reply,
-            } => self.conclude_checkpoint(exit, result, reply).await,
+            Done::Checkpoint { result, reply } => self.conclude_checkpoint(result, reply).await,
+            Done::Opened(restore, reply) => self.conclude_open(restore, reply).await,
             Done::Remove {
                 result,
                 intent,

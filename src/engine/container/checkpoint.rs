@@ -1,13 +1,15 @@
 //! Checkpoints of a container: made by its task, one after the other with its other work; listed and
 //! removed beside it.
 
-use checkpoints::{Checkpoints, Options, Origin};
-use model::{Action, CheckpointName, Context, Error, Result};
+use std::sync::Arc;
+
+use checkpoints::{Checkpoints, Options, Origin, Request, Unfinished};
+use model::{Action, CheckpointName, Error, Result};
 use rules::Operation;
-use runtime::{CriuOptions, Dump, Restore};
+use runtime::Restore;
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
-use crate::container::handle::Reply;
+use crate::container::handle::{Handle, Reply};
 use crate::container::policy::StartCause;
 use crate::container::{Change, CheckpointContainer, ContainerView, check};
 use crate::{Engine, Inner};
@@ -18,7 +20,8 @@ impl Engine {
     /// # Errors
     /// 404; a directory that cannot be read.
     pub async fn list_checkpoints(&self, reference: &str) -> Result<Vec<CheckpointName>> {
-        let checkpoints = self.inner.checkpoints_of(&*self.container(reference)?);
+        let view = self.container(reference)?;
+        let checkpoints = self.inner.checkpoints_of(&view);
         crate::blocking(move || checkpoints.list()).await
     }
 
@@ -27,32 +30,64 @@ impl Engine {
     /// # Errors
     /// 404 for either.
     pub async fn remove_checkpoint(&self, reference: &str, name: CheckpointName) -> Result<()> {
-        let checkpoints = self.inner.checkpoints_of(&*self.container(reference)?);
+        let view = self.container(reference)?;
+        let checkpoints = self.inner.checkpoints_of(&view);
         crate::blocking(move || checkpoints.remove(&name)).await
     }
 }
 
+/// A checkpoint that is the container's job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checkpointing {
+    /// The container ends with it.
+    exit: bool,
+}
+
+impl Engine {
+    /// Finds what a daemon before this one had begun, and finishes it in the background: CRIU goes on
+    /// without it, and may have ended the container. To be called before a client can begin another.
+    pub(crate) async fn finish_checkpoints(&self) {
+        let engine = self.inner.clone();
+        let look = move || {
+            let of = |handle: Arc<Handle>| {
+                let found = engine.checkpoints_of(&handle.view()).unfinished();
+                found
+                    .into_iter()
+                    .map(move |unfinished| (handle.clone(), unfinished))
+            };
+            Ok(engine
+                .registry
+                .all()
+                .into_iter()
+                .flat_map(of)
+                .collect::<Vec<_>>())
+        };
+        for (handle, unfinished) in crate::blocking(look).await.unwrap_or_default() {
+            let engine = self.inner.clone();
+            tokio::spawn(async move { engine.finish_checkpoint(&handle, unfinished).await });
+        }
+    }
+}
+
 impl Inner {
-    fn checkpoints_of(&self, view: &ContainerView) -> Checkpoints {
-        Checkpoints::of(&self.layout.container(&view.id), view.name.as_str())
+    async fn finish_checkpoint(&self, handle: &Handle, unfinished: Unfinished) {
+        let view = handle.view();
+        let (id, name) = (view.id.short(), unfinished.name().clone());
+        let made = unfinished.settle(&self.runtimes, &view.id).await;
+        match &made {
+            Ok(true) => {
+                tracing::info!(id, checkpoint = %name, "finished for a dead daemon");
+                self.tell(self.container_event(&view, &Action::Checkpoint))
+                    .await;
+            }
+            Ok(false) => tracing::warn!(id, checkpoint = %name, "was not dumped to its end"),
+            Err(e) => tracing::warn!(id, checkpoint = %name, error = %e, "was not finished"),
+        }
+        handle.tell_dump_ended(made.is_ok_and(|made| made)).await;
     }
 
-    async fn dump(&self, view: &ContainerView, request: &CheckpointContainer) -> Result<()> {
-        let (checkpoints, name) = (self.checkpoints_of(view), request.name.clone());
-        let making = crate::blocking(move || checkpoints.begin(&name)).await?;
-        let dump = Dump {
-            images: making.images().to_owned(),
-            leave_running: !request.exit,
-            options: CriuOptions {
-                tcp_established: request.tcp_established,
-                file_locks: request.file_locks,
-            },
-        };
-        let runtime = self.runtime_of(view)?;
-        let dumped = self.runtimes.checkpoint(&view.id, &runtime, &dump).await;
-        dumped.context(format_args!("Cannot checkpoint container {}", view.name))?;
-        let (origin, options) = (origin_of(view), options_of(dump.options));
-        crate::blocking(move || making.finish(origin, options)).await
+    fn checkpoints_of(&self, view: &ContainerView) -> Checkpoints {
+        Checkpoints::of(&self.layout.container(&view.id), view.name.as_str())
     }
 }
 
@@ -64,62 +99,138 @@ impl Actor {
         reply: Reply<()>,
     ) {
         let view = self.view();
-        let legal = check(&view, Operation::Checkpoint).and_then(|()| match view.spec.tty {
-            // moby `CheckpointCreate`; CRIU has no terminal to give back.
-            true => Err(Error::invalid(
-                "checkpoint not support on containers with tty",
-            )),
-            false => Ok(()),
-        });
-        if let Err(e) = legal {
-            answer(reply, Err(e));
-            return;
+        let dump = match self.dump_request(&view, &request) {
+            Ok(dump) => dump,
+            Err(e) => {
+                answer(reply, Err(e));
+                return;
+            }
+        };
+        self.checkpoint = Some(Checkpointing { exit: request.exit });
+        // Where there is a policy a daemon that comes after this one must know, too.
+        if self.wants_end(&view.state) {
+            drop(self.set_state(view.state.clone(), None, vec![]).await);
         }
-        if request.exit {
-            self.end_by_request().await;
-        }
-        // None beside it: its process is none of the container's tree.
+        // None beside it: a check in a frozen container hangs, and counts as failed.
         self.checks.due = None;
+        self.checks.running = None;
         let engine = self.engine.clone();
         self.begin(async move {
-            Done::Checkpoint {
-                exit: request.exit,
-                result: engine.dump(&view, &request).await,
-                reply,
-            }
+            let checkpoints = engine.checkpoints_of(&view);
+            let result = checkpoints.dump(&engine.runtimes, dump).await;
+            Done::Checkpoint { result, reply }
         });
+    }
+
+    fn dump_request(&self, view: &ContainerView, asked: &CheckpointContainer) -> Result<Request> {
+        check(view, Operation::Checkpoint)?;
+        if view.spec.tty {
+            // moby `CheckpointCreate`; CRIU has no terminal to give back.
+            let refused = "checkpoint not support on containers with tty";
+            return Err(Error::invalid(refused));
+        }
+        if view.spec.auto_remove && asked.exit {
+            return Err(Error::conflict(format!(
+                "container {} is removed when it ends, and its checkpoints with it: let it go on",
+                view.id
+            )));
+        }
+        let gone = || Error::conflict(format!("container {} is not running", view.id));
+        Ok(Request {
+            name: asked.name.clone(),
+            origin: origin_of(view),
+            options: Options {
+                tcp_established: asked.tcp_established,
+                file_locks: asked.file_locks,
+            },
+            exit: asked.exit,
+            runtime: self.engine.runtime_of(view)?,
+            init: self
+                .task
+                .as_ref()
+                .map(|task| task.init().pid)
+                .ok_or_else(gone)?,
+        })
+    }
+
+    /// Whether a checkpoint is under way that ends the container.
+    pub(crate) fn ends_by_checkpoint(&self) -> bool {
+        self.checkpoint.is_some_and(|checkpoint| checkpoint.exit)
     }
 
     /// Takes in what a checkpoint did; whoever asked for one that ends the container hears of it
     /// when it has ended.
-    pub(crate) async fn conclude_checkpoint(
-        &mut self,
-        exit: bool,
-        result: Result<()>,
-        reply: Reply<()>,
-    ) {
-        let runs = self.task.is_some();
+    pub(crate) async fn conclude_checkpoint(&mut self, result: Result<()>, reply: Reply<()>) {
+        let exit = self.ends_by_checkpoint();
+        let knew = self.wants_end(&self.view().state);
+        self.checkpoint = None;
+        self.thaw_due = false;
         if result.is_ok() {
+            self.ends_by_request |= exit;
             let event = self.event(&Action::Checkpoint);
             self.tell(event).await;
         }
-        match (exit, &result) {
-            (true, Ok(())) if runs => {
-                self.after_exit.push(AfterExit::Killed(reply));
-                return;
-            }
-            (true, Err(_)) if runs => self.go_on().await,
-            _ => {}
+        if self.task.is_none() {
+            answer(reply, result);
+            return;
         }
-        if runs {
-            self.resume_checks();
+        if exit && result.is_ok() {
+            // CRIU has killed it; if it did not, it is to end all the same.
+            self.after_exit.push(AfterExit::Killed(reply));
+            self.kill_now().await;
+            return;
         }
+        if knew && !self.ends_by_request {
+            // Its policy counts again.
+            drop(
+                self.set_state(self.view().state.clone(), None, vec![])
+                    .await,
+            );
+        }
+        self.resume_checks();
         answer(reply, result);
     }
 
+    /// A dump that another daemon began is over; `made` when it is a checkpoint now. CRIU had frozen
+    /// the container, and it was taken back as paused.
+    pub(crate) async fn take_dump_end(&mut self, made: bool) {
+        let Some(init) = self.task.as_ref().map(|task| task.init().pid) else {
+            return;
+        };
+        let view = self.view();
+        if !made {
+            if let Ok(runtime) = self.engine.runtime_of(&view) {
+                checkpoints::thaw(&self.engine.runtimes, &view.id, &runtime, init).await;
+            }
+            let knew = self.wants_end(&view.state);
+            self.ends_by_request = false;
+            if knew {
+                drop(self.set_state(view.state.clone(), None, vec![]).await);
+            }
+        }
+        if let Ok(Some(frozen)) = self.engine.runtimes.is_paused(init) {
+            drop(self.conclude_freeze(frozen, Ok(())).await);
+        }
+    }
+
     /// Begins a start out of a checkpoint, when there is one that fits.
-    pub(crate) async fn begin_restore(&mut self, name: &CheckpointName, reply: Reply<Change>) {
-        match self.find_checkpoint(name).await {
+    pub(crate) fn begin_restore(&mut self, name: CheckpointName, reply: Reply<Change>) {
+        let view = self.view();
+        if let Err(e) = check(&view, Operation::Restore) {
+            answer(reply, Err(e));
+            return;
+        }
+        let engine = self.engine.clone();
+        self.begin(async move {
+            let checkpoints = engine.checkpoints_of(&view);
+            let restore = checkpoints.find(name, origin_of(&view)).await;
+            Done::Opened(restore, reply)
+        });
+    }
+
+    /// Goes on with a restore whose checkpoint was found, or was not.
+    pub(crate) async fn conclude_open(&mut self, restore: Result<Restore>, reply: Reply<Change>) {
+        match restore {
             Ok(restore) => {
                 let replies = vec![reply];
                 self.begin_start_from(Some(restore), replies, StartCause::Start)
@@ -127,22 +238,6 @@ impl Actor {
             }
             Err(e) => answer(reply, Err(e)),
         }
-    }
-
-    async fn find_checkpoint(&self, name: &CheckpointName) -> Result<Restore> {
-        let view = self.view();
-        check(&view, Operation::Restore)?;
-        let (checkpoints, here) = (self.engine.checkpoints_of(&view), origin_of(&view));
-        let name = name.clone();
-        // Every byte is read: it is better to know now than when a process is half made.
-        let found = crate::blocking(move || checkpoints.open(&name, &here)).await?;
-        Ok(Restore {
-            images: found.images,
-            options: CriuOptions {
-                tcp_established: found.options.tcp_established,
-                file_locks: found.options.file_locks,
-            },
-        })
     }
 }
 
@@ -152,12 +247,5 @@ fn origin_of(view: &ContainerView) -> Origin {
         image: view.image_id.clone(),
         kernel: sys::host::uname().release,
         runtime: view.runtime.clone(),
-    }
-}
-
-fn options_of(options: CriuOptions) -> Options {
-    Options {
-        tcp_established: options.tcp_established,
-        file_locks: options.file_locks,
     }
 }

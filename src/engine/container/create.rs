@@ -7,7 +7,7 @@ use catalog::ImageView;
 use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, Kind, Mount,
-    MountSource, NamespaceMode, NetworkMode, Result, VolumeName, VolumeRecord, limits,
+    MountSource, NamespaceMode, NetworkMode, Platform, Result, VolumeName, VolumeRecord, limits,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
@@ -16,7 +16,7 @@ use crate::Engine;
 use crate::container::actor::Actor;
 use crate::container::handle::Handle;
 use crate::container::wait::Lifecycle;
-use crate::container::{CreateContainer, Created, platform, row};
+use crate::container::{CreateContainer, Created, row};
 use crate::streams::ContainerStreams;
 use crate::volume::anonymous_label;
 
@@ -36,10 +36,11 @@ impl Engine {
 
     async fn create(&self, request: CreateContainer) -> Result<Created> {
         let image = self.image(&request.image)?;
-        let platform_warning = platform::check(
+        let platform_warning = rules::platform::check(
             &request.image,
             &image.record.config,
             request.platform.as_ref(),
+            &Platform::host(sys::host::amd64_level()),
         )?;
         let asked_name = request.name.as_deref().map(str::parse).transpose()?;
         let runtime = self

@@ -42,7 +42,7 @@ impl Actor {
             .running()
             .map_or(report.finished_at, |r| r.started_at);
         let mut exited = exited_data(&report, started_at, view.state.running());
-        exited.by_request = self.ends_by_request;
+        exited.by_request = self.ends_by_request || self.ends_by_checkpoint();
         let (state, restart_count) = after_exit(&view, exited, self.delay);
         self.restart_count = restart_count;
         let restarting = self

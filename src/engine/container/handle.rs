@@ -49,6 +49,8 @@ pub(crate) enum Message {
     Remove(RemoveContainer, Reply<()>),
     /// Recovery's: what became of a lost container.
     Found(Box<Found>),
+    /// Recovery's: a dump that another daemon had begun is over, and is a checkpoint or not.
+    DumpEnded(bool),
     /// Recovery's: the container runs, and its health is to be looked at again.
     TakeBack,
     /// The task's own: the start half of all restarts that waited for one exit.
@@ -72,7 +74,7 @@ impl Message {
             | Self::Resize(_, _, reply)
             | Self::Rename(_, reply)
             | Self::Remove(_, reply) => drop(reply.send(Err(error))),
-            Self::Found(_) | Self::TakeBack => {}
+            Self::Found(_) | Self::TakeBack | Self::DumpEnded(_) => {}
             Self::StartAgain(replies) => {
                 for reply in replies {
                     drop(reply.send(Err(error.clone())));
@@ -170,6 +172,11 @@ impl Handle {
     /// Tells the task what recovery has found out. A task that is gone needs it no more.
     pub(crate) async fn tell(&self, found: Found) {
         drop(self.mailbox.send(Message::Found(Box::new(found))).await);
+    }
+
+    /// Tells the task that a dump is over which another daemon had begun.
+    pub(crate) async fn tell_dump_ended(&self, made: bool) {
+        drop(self.mailbox.send(Message::DumpEnded(made)).await);
     }
 
     /// No answer: the task has ended, for the container was removed meanwhile; or it lost the

@@ -70,8 +70,11 @@ impl Actor {
         }
     }
 
-    /// Checks go on, unless the container is paused or has none.
+    /// Checks go on, unless the container is paused, is being dumped, or has none.
     pub(crate) fn resume_checks(&mut self) {
+        if self.checkpoint.is_some() {
+            return;
+        }
         let view = self.view();
         let runs = view.state.running().is_some_and(|running| !running.paused);
         let pause = runs.then(|| self.next_check_in(&view)).flatten();

@@ -15,7 +15,7 @@
 //! | `wait` | the exit status as a value that outlives the container |
 
 pub(crate) mod actor;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod create;
 mod exit;
 mod freeze;
@@ -24,7 +24,6 @@ mod health;
 mod list;
 mod mounts;
 mod operations;
-mod platform;
 pub(crate) mod policy;
 mod prune;
 pub(crate) mod record;

@@ -144,20 +144,12 @@ impl Actor {
         }
     }
 
-    /// The container was to be ended, and was not: its policy counts again.
-    pub(crate) async fn go_on(&mut self) {
-        let view = self.view();
-        let was_known = self.wants_end(&view.state);
-        self.ends_by_request = false;
-        if was_known {
-            drop(self.set_state(view.state.clone(), None, vec![]).await);
-        }
-    }
-
     /// Whether a container in `state` is to be ended and a policy must know that.
     pub(crate) fn wants_end(&self, state: &ContainerState) -> bool {
         let has_policy = self.view().spec.restart_policy != RestartPolicy::No;
-        self.ends_by_request && has_policy && state.running().is_some()
+        (self.ends_by_request || self.ends_by_checkpoint())
+            && has_policy
+            && state.running().is_some()
     }
 
     /// Calls off a start that is to come. False when none is.

@@ -150,7 +150,7 @@ impl Actor {
         None
     }
 
-    async fn kill_now(&mut self) {
+    pub(crate) async fn kill_now(&mut self) {
         if let Err(e) = self.send_signal(Signal::KILL).await {
             tracing::warn!(error = %e, "SIGKILL could not be sent");
         }

@@ -1,7 +1,7 @@
 //! `/containers/{id}/checkpoints`: Docker's, which its clients offer where the daemon says that it is
 //! experimental.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use engine::Engine;
@@ -13,7 +13,7 @@ use wire::ErrorResponse;
 use wire::checkpoint::{CheckpointCreate, CheckpointSummary};
 
 use crate::error::ApiResult;
-use crate::extract::{JsonBody, Name, Query};
+use crate::extract::{JsonBody, Name, Names, Query};
 use crate::reply;
 use translate::NotBuilt;
 
@@ -99,7 +99,7 @@ async fn create(State(engine): State<Engine>, Name(name): Name, body: JsonBody) 
     ))]
 async fn remove(
     State(engine): State<Engine>,
-    Path((name, checkpoint)): Path<(String, String)>,
+    Names(name, checkpoint): Names,
     Query(query): Query<DirQuery>,
 ) -> ApiResult {
     query.check()?;
