@@ -1,6 +1,7 @@
 //! The bus, and the two calls of systemd's manager that are made (org.freedesktop.systemd1(5)).
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::{Error, Kind, Pid, Result};
 use tokio::net::UnixStream;
@@ -18,6 +19,11 @@ const SERVICE: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+
+/// How often a scope is asked for that ends before its process can join it.
+const ATTEMPTS: usize = 3;
+/// How long the bus may take to let us in.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where systemd is reached.
 #[derive(Debug, Clone)]
@@ -81,20 +87,21 @@ impl Bus {
             ("CollectMode", "inactive-or-failed".into()),
         ];
         let others: Vec<(&str, Properties<'_>)> = Vec::new();
-        let made = self
-            .call(
-                "StartTransientUnit",
-                &(scope.name, "replace", properties, others),
-            )
-            .await;
-        match made {
-            Err(Refusal::Named(name, _)) if name == UNIT_EXISTS => {
-                let join = (scope.name, "", vec![number]);
-                let joined = self.call("AttachProcessesToUnit", &join).await;
-                joined.map_err(|e| e.told(scope.name))
+        let make = (scope.name, "replace", properties, others);
+        let join = (scope.name, "", vec![number]);
+        for _ in 0..ATTEMPTS {
+            match self.call("StartTransientUnit", &make).await {
+                Err(Refusal::Named(name, _)) if name == UNIT_EXISTS => {}
+                made => return made.map_err(|e| e.told(scope.name)),
             }
-            made => made.map_err(|e| e.told(scope.name)),
+            match self.call("AttachProcessesToUnit", &join).await {
+                // It has ended since, with its last process.
+                Err(Refusal::Named(..)) => {}
+                joined => return joined.map_err(|e| e.told(scope.name)),
+            }
         }
+        let told = "it comes and goes".to_owned();
+        Err(Refusal::Named(UNIT_EXISTS.to_owned(), told).told(scope.name))
     }
 
     async fn call<B>(&self, method: &str, body: &B) -> Result<(), Refusal>
@@ -131,12 +138,14 @@ impl Bus {
         }
         let mut told = Vec::new();
         for address in &self.addresses {
-            match connect(address).await {
-                Ok(link) => {
+            // One that hangs must leave time for the next.
+            match tokio::time::timeout(CONNECTED_WITHIN, connect(address)).await {
+                Ok(Ok(link)) => {
                     *connected = Some(link.clone());
                     return Ok(link);
                 }
-                Err(e) => told.push(e),
+                Ok(Err(e)) => told.push(e),
+                Err(_) => told.push(format!("{address:?} does not answer")),
             }
         }
         Err(Refusal::Unreachable(told.join("; ")))

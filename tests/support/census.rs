@@ -85,6 +85,22 @@ fn state_and_parent(pid: u32) -> Option<(char, u32)> {
     Some((state, fields.next()?.parse().ok()?))
 }
 
+/// Whether the cgroup of a process is frozen; `None` where it is gone.
+pub fn is_frozen(pid: u32) -> Option<bool> {
+    let memberships = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    memberships.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let (root, file, frozen) = match controllers {
+            "freezer" => ("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN"),
+            "" => ("/sys/fs/cgroup", "cgroup.events", "frozen 1"),
+            _ => return None,
+        };
+        let text = fs::read_to_string(format!("{root}{path}/{file}")).ok()?;
+        Some(text.lines().any(|line| line == frozen))
+    })
+}
+
 /// Mount points that name `mark`, as process `inside` sees them.
 pub fn mounts(mark: &str, inside: Option<u32>) -> BTreeSet<String> {
     let process = inside.map_or_else(|| "self".to_owned(), |pid| pid.to_string());

@@ -3,7 +3,7 @@
 //! it, before or after the next daemon has taken everything back.
 
 use serde_json::json;
-use testkit::{Daemon, Fakes, until};
+use testkit::{Daemon, Fakes, census, until};
 
 use super::truth;
 use crate::options;
@@ -56,6 +56,21 @@ fn path_of(d: &Daemon, step: &Step) -> String {
     format!("/exec/{}/start", made["Id"].as_str().expect("an id"))
 }
 
+/// A container that is shown paused is frozen, and no other is.
+fn expect_frozen_as_shown(d: &Daemon) {
+    let shown = d.http.get(&format!("/containers/{NAME}/json"));
+    if shown.status == 404 {
+        return;
+    }
+    let state = &shown.json()["State"];
+    let pid = state["Pid"]
+        .as_u64()
+        .and_then(|pid| u32::try_from(pid).ok());
+    if let Some(frozen) = pid.filter(|pid| *pid > 0).and_then(census::is_frozen) {
+        assert_eq!(state["Status"] == "paused", frozen, "{state}");
+    }
+}
+
 fn die_at(d: &mut Daemon, fakes: &Fakes, step: &Step, goes_on_first: bool) {
     d.create(NAME, json!({"Cmd": ["sleep", "1000"]}));
     if step.path != START {
@@ -95,6 +110,7 @@ fn die_at(d: &mut Daemon, fakes: &Fakes, step: &Step, goes_on_first: bool) {
         d.wait_ready();
     }
     truth::check_state(d, false);
+    expect_frozen_as_shown(d);
     let gone = d.http.delete(&format!("/containers/{NAME}?force=1&v=1"));
     assert!(matches!(gone.status, 204 | 404 | 409), "{}", gone.text());
     until("its name is free", || {
