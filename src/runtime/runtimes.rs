@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use model::{ContainerId, Context, Error, Pid, Result, limits};
@@ -68,9 +68,8 @@ pub(crate) struct Inner {
     pub(crate) default_failure: Mutex<Option<(Instant, Error)>>,
     pub(crate) versions: VersionCache,
     search_path: Option<OsString>,
-    conmon: OnceLock<PathBuf>,
-    programs: BTreeMap<RuntimeName, OnceLock<PathBuf>>,
-    features: OnceCell<Features>,
+    conmon: Found,
+    programs: BTreeMap<RuntimeName, Found>,
     watcher: Option<Watcher>,
 }
 
@@ -92,7 +91,7 @@ impl Runtimes {
                     exits are seen by pidfd alone");
             })
             .ok();
-        let name = |name: &String| (RuntimeName(name.as_str().into()), OnceLock::new());
+        let name = |name: &String| (RuntimeName(name.as_str().into()), Found::default());
         let inner = Inner {
             environment: environment::fixed(|name| std::env::var_os(name), &config.environment),
             search_path: std::env::var_os("PATH"),
@@ -106,8 +105,7 @@ impl Runtimes {
             default: OnceCell::new(),
             default_failure: Mutex::new(None),
             versions: VersionCache::default(),
-            conmon: OnceLock::new(),
-            features: OnceCell::new(),
+            conmon: Found::default(),
             watcher,
             config,
         };
@@ -223,29 +221,29 @@ impl Runtimes {
         self.inner.placement.of_container(id.as_str(), parent)
     }
 
-    /// What this conmon can do; asks it once.
+    /// What conmon can do; asks each version of it once.
     pub(crate) async fn features(&self) -> Result<Features> {
-        let ask = || async {
-            let program = self.program_info("conmon", &self.conmon()?).await?;
-            Ok(Features::of_version(&program.version))
-        };
-        self.inner.features.get_or_try_init(ask).await.copied()
+        let program = self.program_info("conmon", &self.conmon()?).await?;
+        Ok(Features::of_version(&program.version))
     }
 
-    /// A program once found stays where it is; a missing one may be installed while we run.
-    fn find(
-        &self,
-        found: &OnceLock<PathBuf>,
-        name: &str,
-        configured: &[PathBuf],
-    ) -> Result<PathBuf> {
-        if let Some(path) = found.get() {
-            return Ok(path.clone());
+    /// A program that was found stays where it is, until it is gone: an upgrade may move it. A
+    /// missing one may be installed while we run.
+    fn find(&self, found: &Found, name: &str, configured: &[PathBuf]) -> Result<PathBuf> {
+        let mut found = found.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*found {
+            Some(path) if path.exists() => return Ok(path.clone()),
+            _ => {}
         }
         let path = locate(name, configured, self.inner.search_path.as_deref())?;
-        Ok(found.get_or_init(|| path).clone())
+        *found = Some(path.clone());
+        Ok(path)
     }
 }
+
+/// Where a program was found.
+#[derive(Debug, Default)]
+struct Found(Mutex<Option<PathBuf>>);
 
 #[cfg(test)]
 mod tests {
@@ -276,5 +274,27 @@ mod tests {
             runtimes.resolve(Some("runc")).await.unwrap().as_str(),
             "runc"
         );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_has_moved_is_looked_for_again() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+        let install = |path: &PathBuf| {
+            std::fs::write(path, "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let mut config = Config::new(dir.path().join("run"));
+        config.runtimes = [("mine".to_owned(), vec![first.clone(), second.clone()])].into();
+        install(&first);
+        let runtimes = Runtimes::open(config).unwrap();
+        let name = runtimes.named("mine").unwrap();
+        assert_eq!(runtimes.program(&name).unwrap(), first);
+        install(&second);
+        assert_eq!(runtimes.program(&name).unwrap(), first);
+        std::fs::remove_file(&first).unwrap();
+        assert_eq!(runtimes.program(&name).unwrap(), second);
     }
 }

@@ -98,6 +98,8 @@ pub struct RuntimeInfo {
     pub path: String,
     /// What its `--version` says; all lines.
     pub version: String,
+    /// The distribution's package that owns it, when one does.
+    pub package: String,
     /// Why it is or is not the default.
     pub note: String,
 }
@@ -149,6 +151,7 @@ impl HostInfo {
                 .flatten()
                 .map(|e| format!("WARNING: {e}")),
         );
+        warnings.extend(broken(runtimes, &programs));
         let choice = choice.ok();
         Self {
             id: own.id.to_owned(),
@@ -207,6 +210,17 @@ async fn choice_soon(runtimes: &Runtimes) -> Result<Arc<Choice>> {
     }
 }
 
+/// Runtimes that are there and cannot even tell their version.
+fn broken(runtimes: &Runtimes, programs: &Programs) -> Vec<String> {
+    let mut told = Vec::new();
+    for (name, program) in &programs.runtimes {
+        if let (Err(e), Ok(_)) = (program, runtimes.program(name)) {
+            told.push(format!("WARNING: runtime {name} cannot be used: {e}"));
+        }
+    }
+    told
+}
+
 fn security_options(facts: &HostFacts) -> Vec<String> {
     let mut options = Vec::new();
     if let AppArmor::Profile(_) = facts.apparmor {
@@ -242,6 +256,7 @@ fn runtime_infos(programs: &Programs, choice: Option<&Choice>) -> Vec<RuntimeInf
             name: name.to_string(),
             path: program.path.display().to_string(),
             version: program.version.clone(),
+            package: program.package.clone(),
             note: note(name.as_str()),
         })
         .collect()

@@ -76,7 +76,11 @@ impl SystemVersion {
         components.extend(host.runtimes.iter().map(|runtime| ComponentVersion {
             name: runtime.name.clone(),
             version: version_number(&runtime.version),
-            details: details(&[("Path", &runtime.path), ("Note", &runtime.note)]),
+            details: details(&[
+                ("Path", &runtime.path),
+                ("Package", &runtime.package),
+                ("Note", &runtime.note),
+            ]),
         }));
         Self {
             platform: Platform {
@@ -402,6 +406,7 @@ mod tests {
                 name: "runc".to_owned(),
                 path: "/usr/sbin/runc".to_owned(),
                 version: "runc version 1.1.5+ds1\ncommit: 1.1.5".to_owned(),
+                package: "runc 1.1.5".to_owned(),
                 note: "the default: it runs containers here".to_owned(),
             }],
             default_runtime: "runc".to_owned(),

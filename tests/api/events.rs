@@ -381,3 +381,24 @@ fn a_volume_is_made_once() {
     drop(events);
     d.finish();
 }
+
+#[test]
+fn out_of_memory_is_told_before_the_end() {
+    let d = daemon();
+    let mut stream = d
+        .http
+        .events("/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D");
+    let body = json!({
+        "Cmd": ["sh", "-c", "x=1; while :; do x=$x$x$x$x; done"],
+        "HostConfig": {"Memory": 8 << 20, "MemorySwap": 8 << 20},
+    });
+    d.run("hungry", body);
+    let events = stream.up_to("die");
+    let actions: Vec<_> = events
+        .iter()
+        .map(|e| e["Action"].as_str().expect("text"))
+        .collect();
+    assert_eq!(actions, ["create", "start", "oom", "die"]);
+    drop(stream);
+    d.finish();
+}

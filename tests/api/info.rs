@@ -48,3 +48,31 @@ fn info_describes_the_host_and_the_runtimes() {
     assert_eq!(again["ID"], id.as_str(), "the id outlives a restart");
     d.finish();
 }
+
+#[test]
+fn a_runtime_that_cannot_tell_its_version_is_warned_of() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let broken = dir.path().join("broken");
+    std::fs::write(&broken, "#!/bin/sh\necho out of order >&2\nexit 1\n").expect("a file in ours");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&broken, mode).expect("it is ours");
+    let config = format!("[runtimes.broken]\npaths = [{broken:?}]\n");
+    let d = testkit::Daemon::start(crate::options().config(&config));
+    let info = d.http.get("/info").expect(200).json();
+    let warnings = info["Warnings"].to_string();
+    assert!(
+        warnings.contains("WARNING: runtime broken cannot be used"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("out of order"), "{warnings}");
+    // The packages are known to whoever has them: Debian's do.
+    let version = d.http.get("/version").expect(200).json();
+    let components = version["Components"].as_array().expect("a list");
+    let runc = components
+        .iter()
+        .find(|c| c["Name"] == "runc")
+        .expect("it is there");
+    let package = runc["Details"]["Package"].as_str().unwrap_or_default();
+    assert!(package.contains("runc"), "{runc}");
+    d.finish();
+}

@@ -271,7 +271,8 @@ fn start_short(d: &mut Daemon, through: &[&str]) -> bool {
     !ended
 }
 
-/// A daemon that is short of everything says what is so, or nothing.
+/// A daemon that is short of everything says what is so, or nothing; of a container that it cannot
+/// look at it says that it does not know (`dead`, until it can), and of none that it has ended.
 fn expect_list(d: &Daemon, running: usize) {
     let Some(list) = d.http.attempt("GET", "/containers/json?all=1", "", b"") else {
         return;
@@ -279,8 +280,11 @@ fn expect_list(d: &Daemon, running: usize) {
     let rows: Value = serde_json::from_str(&list.text).expect("JSON");
     assert_eq!(list.status, 200, "{rows}");
     let rows = rows.as_array().expect("a list");
-    let of = |state| rows.iter().filter(move |row| row["State"] == state).count();
-    assert_eq!((of("running"), of("exited")), (running, 1), "{rows:?}");
+    let of = |state: &'static str| rows.iter().filter(move |row| row["State"] == state);
+    let [known, unknown, ended] = ["running", "dead", "exited"].map(|state| of(state).count());
+    assert_eq!(known + unknown + ended, running + 1, "{rows:?}");
+    let mut ended = of("exited");
+    assert!(ended.all(|row| row["Names"][0] == "/ends"), "{rows:?}");
 }
 
 /// Starts daemons that have too little to take containers back, with more and more, and after each
@@ -295,11 +299,15 @@ fn recover_with_more_and_more(
         d.run_detached(name, json!({"Cmd": SLEEP}));
     }
     let pids: Vec<_> = well.iter().map(|name| d.init_pid(name)).collect();
-    let ends = "trap 'exit 7' TERM; while :; do sleep 0.02; done";
+    let ends = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done";
     let (mut came, mut refused) = (0, 0);
     for step in steps {
         d.run_detached("ends", json!({"Cmd": ["sh", "-c", ends]}));
         let ending = Pid::from_raw(d.init_pid("ends").cast_signed()).expect("a pid");
+        // Before that the kernel drops what a first process does not handle.
+        until("it handles the signal", || {
+            d.logs("ends").stdout == "ready\n"
+        });
         d.kill9();
         kill_process(ending, Signal::TERM).expect("it is there");
         until("it has ended", || test_kill_process(ending).is_err());

@@ -235,6 +235,33 @@ fn the_out_of_memory_killer_is_told_of() {
 }
 
 #[test]
+fn a_cgroup_parent_is_where_the_container_is() {
+    let d = daemon();
+    let parent = format!("/{}/more/levels", d.mark());
+    let body = json!({"Cmd": ["sleep", "1000"], "HostConfig": {"CgroupParent": parent}});
+    let id = d.run_detached("it", body);
+    let pid = d.init_pid("it");
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    assert!(cgroups.contains(&format!("{parent}/{id}")), "{cgroups}");
+    d.http.delete("/containers/it?force=1").expect(204);
+    for bad in ["/../outside", "a/../../b"] {
+        let body = json!({"Image": "busybox", "HostConfig": {"CgroupParent": bad}});
+        let said = d.http.post_json("/containers/create", &body).error(400);
+        assert!(
+            said.contains("must stay below the root of the cgroups"),
+            "{said}"
+        );
+    }
+    // As with Docker what a client named stays: it may be somebody's.
+    for cgroup in testkit::census::cgroups(&d.mark()) {
+        if ["levels", "more"].iter().any(|name| cgroup.ends_with(name)) {
+            std::fs::remove_dir(&cgroup).expect("it is empty");
+        }
+    }
+    d.finish();
+}
+
+#[test]
 fn an_init_forwards_signals_and_reaps() {
     testkit::require("catatonit", "catatonit");
     let d = daemon();

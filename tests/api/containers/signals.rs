@@ -47,6 +47,31 @@ fn stop_kills_after_its_grace() {
     d.finish();
 }
 
+/// Its own grace where the request has none; for ever with -1, until a stop with another.
+#[test]
+fn a_stop_without_a_grace_takes_the_containers_and_the_earlier_of_two_counts() {
+    let d = daemon();
+    let mut deaf = json!({"Cmd": ["sleep", "1000"], "StopTimeout": 0});
+    d.run_detached("hasty", deaf.clone());
+    d.http.post("/containers/hasty/stop").expect(204);
+    assert_eq!(d.inspect("hasty")["State"]["ExitCode"], 137);
+    deaf["StopTimeout"] = json!(-1);
+    d.run_detached("patient", deaf);
+    let mut stream = d.http.events("/events");
+    std::thread::scope(|scope| {
+        let http = &d.http;
+        let for_ever = scope.spawn(move || http.post("/containers/patient/stop").status);
+        // It has sent its signal.
+        stream.up_to("kill");
+        assert!(!for_ever.is_finished());
+        d.http.post("/containers/patient/stop?t=1").expect(204);
+        assert_eq!(for_ever.join().expect("no panic"), 204);
+    });
+    drop(stream);
+    assert_eq!(d.inspect("patient")["State"]["ExitCode"], 137);
+    d.finish();
+}
+
 #[test]
 fn a_kill_overtakes_a_long_stop() {
     let d = daemon();

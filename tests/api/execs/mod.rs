@@ -1,6 +1,7 @@
 //! Exec sessions: a further process in a running container, attached or not, to its exit code.
 
 mod again;
+mod deaf;
 
 use serde_json::{Value, json};
 use testkit::{Daemon, demux, until};
