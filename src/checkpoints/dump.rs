@@ -4,7 +4,7 @@ use model::{CheckpointName, ContainerId, Context, Pid, Result};
 use runtime::{CriuOptions, Dump, Restore, RuntimeName, Runtimes};
 use sys::task::blocking;
 
-use crate::{Checkpoints, Options, Origin, Unfinished};
+use crate::{Checkpoints, Origin, Unfinished};
 
 /// A checkpoint to be made.
 #[derive(Debug, Clone)]
@@ -14,22 +14,13 @@ pub struct Request {
     /// Of which container.
     pub origin: Origin,
     /// What CRIU is to cope with.
-    pub options: Options,
+    pub options: CriuOptions,
     /// The container ends with it.
     pub exit: bool,
     /// The container's runtime and first process.
     pub runtime: RuntimeName,
     /// See `runtime`.
     pub init: Pid,
-}
-
-impl From<Options> for CriuOptions {
-    fn from(options: Options) -> Self {
-        Self {
-            tcp_established: options.tcp_established,
-            file_locks: options.file_locks,
-        }
-    }
 }
 
 impl Checkpoints {
@@ -52,7 +43,7 @@ impl Checkpoints {
         let dump = Dump {
             images: making.images().to_owned(),
             leave_running: !exit,
-            options: options.into(),
+            options,
         };
         if let Err(e) = runtimes.checkpoint(&id, &runtime, &dump).await {
             // Gigabytes perhaps: not for an async thread.
@@ -82,7 +73,7 @@ impl Checkpoints {
         let found = blocking(move || self.open(&name, &here)).await?;
         Ok(Restore {
             images: found.images,
-            options: found.options.into(),
+            options: found.options,
         })
     }
 }

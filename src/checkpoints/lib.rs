@@ -20,11 +20,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use model::{CheckpointName, Context, Error, Kind, Result};
+use runtime::CriuOptions;
 use sys::beneath::remove_all;
 use sys::durable::{rename_new, sync_dir, sync_file_system};
 
 pub use dump::{Request, thaw};
-pub use manifest::{Options, Origin};
+pub use manifest::Origin;
 
 use manifest::Manifest;
 
@@ -67,7 +68,7 @@ pub struct Checkpoint {
     /// CRIU's images.
     pub images: PathBuf,
     /// As it was made; a restore must say the same.
-    pub options: Options,
+    pub options: CriuOptions,
 }
 
 impl Checkpoints {
@@ -98,7 +99,12 @@ impl Checkpoints {
     ///
     /// # Errors
     /// Conflict when there is one of that name, or will be.
-    pub fn begin(&self, name: &CheckpointName, origin: Origin, options: Options) -> Result<Making> {
+    pub fn begin(
+        &self,
+        name: &CheckpointName,
+        origin: Origin,
+        options: CriuOptions,
+    ) -> Result<Making> {
         if self.dir.join(name.as_str()).exists() {
             return Err(Error::conflict(format!(
                 "checkpoint with name {name} already exists for container {}",
@@ -274,9 +280,9 @@ mod tests {
     fn made(dir: &Path) -> (Checkpoints, CheckpointName) {
         let checkpoints = Checkpoints::of(dir, "it");
         let name: CheckpointName = "one".parse().unwrap();
-        let options = Options {
+        let options = CriuOptions {
             tcp_established: true,
-            ..Options::default()
+            ..CriuOptions::default()
         };
         let mut making = checkpoints.begin(&name, origin(), options).unwrap();
         fs::write(making.images().join("core-1.img"), "registers").unwrap();
@@ -305,7 +311,7 @@ mod tests {
     }
 
     fn begin(checkpoints: &Checkpoints, name: &CheckpointName) -> Result<Making> {
-        checkpoints.begin(name, origin(), Options::default())
+        checkpoints.begin(name, origin(), CriuOptions::default())
     }
 
     #[test]

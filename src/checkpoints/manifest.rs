@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use model::{CheckpointName, ContainerId, Digest, Error, Result};
+use runtime::CriuOptions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sys::durable::write_whole;
@@ -59,21 +60,12 @@ impl Origin {
     }
 }
 
-/// How it was made, which its restore must repeat.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Options {
-    /// With established TCP connections.
-    pub tcp_established: bool,
-    /// With locks of files.
-    pub file_locks: bool,
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
     pub(crate) origin: Origin,
-    pub(crate) options: Options,
+    /// As it was made; a restore must say the same.
+    pub(crate) options: CriuOptions,
     /// By path below the directory.
     files: BTreeMap<String, Content>,
 }
@@ -86,7 +78,7 @@ struct Content {
 
 impl Manifest {
     /// Of one that has no files yet.
-    pub(crate) fn new(origin: Origin, options: Options) -> Self {
+    pub(crate) fn new(origin: Origin, options: CriuOptions) -> Self {
         Self {
             origin,
             options,

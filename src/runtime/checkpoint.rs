@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::{ContainerId, Context, Error, Kind, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::conmon::launch::read_lossy;
 use crate::failure;
@@ -20,7 +21,8 @@ const RUNTIME_LOG: &str = "runtime.log";
 const TOLD_LINES: usize = 4;
 
 /// What CRIU is to cope with; a restore must be told the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CriuOptions {
     /// Established TCP connections.
     pub tcp_established: bool,

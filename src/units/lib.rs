@@ -112,13 +112,8 @@ fn is_inside(pid: Pid, unit: &str) -> Result<bool> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_bus_that_hangs_holds_nobody_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("bus");
-        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let units = Units::at(Address::Bus(path));
-        let start = Instant::now();
+    /// What is said of a scope for this process.
+    async fn refused(units: &Units) -> Error {
         let slice = "moored.slice".parse().unwrap();
         let scope = Scope {
             name: "moored-test.scope",
@@ -127,7 +122,17 @@ mod tests {
             slice: &slice,
         };
         let pid = Pid::new(i64::from(std::process::id())).unwrap();
-        let e = units.place(pid, &scope).await.unwrap_err();
+        units.place(pid, &scope).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_hangs_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus");
+        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let units = Units::at(Address::Bus(path));
+        let start = Instant::now();
+        let e = refused(&units).await;
         assert_eq!(e.kind(), model::Kind::Unavailable, "{e}");
         assert!(e.message().contains("moored-test.scope"), "{e}");
         assert!(start.elapsed() < 2 * PLACED_WITHIN);
@@ -138,15 +143,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("none");
         let units = Units::at(Address::Bus(path.clone()));
-        let slice = "moored.slice".parse().unwrap();
-        let scope = Scope {
-            name: "moored-test.scope",
-            description: "a test",
-            before: "moored-other.scope",
-            slice: &slice,
-        };
-        let pid = Pid::new(i64::from(std::process::id())).unwrap();
-        let e = units.place(pid, &scope).await.unwrap_err();
+        let e = refused(&units).await;
         assert_eq!(e.kind(), model::Kind::Unavailable, "{e}");
         assert!(e.message().contains(&path.display().to_string()), "{e}");
     }

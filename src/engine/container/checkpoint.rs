@@ -3,16 +3,23 @@
 
 use std::sync::Arc;
 
-use checkpoints::{Checkpoints, Options, Origin, Request, Unfinished};
+use checkpoints::{Checkpoints, Origin, Request, Unfinished};
 use model::{Action, CheckpointName, Error, Result};
 use rules::Operation;
-use runtime::Restore;
+use runtime::{CriuOptions, Restore};
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
 use crate::container::handle::{Handle, Reply};
 use crate::container::policy::StartCause;
 use crate::container::{Change, CheckpointContainer, ContainerView, check};
 use crate::{Engine, Inner};
+
+/// A checkpoint that is the container's job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checkpointing {
+    /// The container ends with it.
+    exit: bool,
+}
 
 impl Engine {
     /// The names of a container's checkpoints.
@@ -34,16 +41,7 @@ impl Engine {
         let checkpoints = self.inner.checkpoints_of(&view);
         crate::blocking(move || checkpoints.remove(&name)).await
     }
-}
 
-/// A checkpoint that is the container's job.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Checkpointing {
-    /// The container ends with it.
-    exit: bool,
-}
-
-impl Engine {
     /// Finds what a daemon before this one had begun, and finishes it in the background: CRIU goes on
     /// without it, and may have ended the container. To be called before a client can begin another.
     pub(crate) async fn finish_checkpoints(&self) {
@@ -109,7 +107,7 @@ impl Actor {
         self.checkpoint = Some(Checkpointing { exit: request.exit });
         // Where there is a policy a daemon that comes after this one must know, too.
         if self.wants_end(&view.state) {
-            drop(self.set_state(view.state.clone(), None, vec![]).await);
+            self.write_wish().await;
         }
         // None beside it: a check in a frozen container hangs, and counts as failed.
         self.checks.due = None;
@@ -139,7 +137,7 @@ impl Actor {
         Ok(Request {
             name: asked.name.clone(),
             origin: origin_of(view),
-            options: Options {
+            options: CriuOptions {
                 tcp_established: asked.tcp_established,
                 file_locks: asked.file_locks,
             },
@@ -182,10 +180,7 @@ impl Actor {
         }
         if knew && !self.ends_by_request {
             // Its policy counts again.
-            drop(
-                self.set_state(self.view().state.clone(), None, vec![])
-                    .await,
-            );
+            self.write_wish().await;
         }
         self.resume_checks();
         answer(reply, result);
@@ -205,7 +200,7 @@ impl Actor {
             let knew = self.wants_end(&view.state);
             self.ends_by_request = false;
             if knew {
-                drop(self.set_state(view.state.clone(), None, vec![]).await);
+                self.write_wish().await;
             }
         }
         if let Ok(Some(frozen)) = self.engine.runtimes.is_paused(init) {

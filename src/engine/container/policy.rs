@@ -138,10 +138,16 @@ impl Actor {
         let view = self.view();
         let is_known = std::mem::replace(&mut self.ends_by_request, true);
         if !is_known && self.wants_end(&view.state) {
-            // Not written is no harm, and was logged: it is ended all the same.
-            drop(self.set_state(view.state.clone(), None, vec![]).await);
+            self.write_wish().await;
             drop(failpoint::reach(Point::StopPromised).await);
         }
+    }
+
+    /// Writes the state as it is, with what follows from who wants its end now. Not written is no
+    /// harm, and was logged.
+    pub(crate) async fn write_wish(&mut self) {
+        let state = self.view().state.clone();
+        drop(self.set_state(state, None, vec![]).await);
     }
 
     /// Whether a container in `state` is to be ended and a policy must know that.
