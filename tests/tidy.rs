@@ -46,6 +46,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("network", &["model"]),
     ("volumes", &["model", "sys"]),
     (
+        "bundles",
+        &["images", "model", "network", "spec", "sys", "volumes"],
+    ),
+    (
         "catalog",
         &["failpoint", "images", "model", "rules", "state", "sys"],
     ),
@@ -64,13 +68,13 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
+            "bundles",
             "catalog",
             "checkpoints",
             "execs",
             "failpoint",
             "images",
             "model",
-            "network",
             "rules",
             "runtime",
             "spec",

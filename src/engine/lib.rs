@@ -38,6 +38,7 @@ pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
 pub use attach::AttachRequest;
+pub use bundles::EtcFiles;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use config::{Config, Host};
 pub use container::{

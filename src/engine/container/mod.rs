@@ -11,7 +11,7 @@
 //! | `health` | health checks |
 //! | `policy` | starts that come by themselves |
 //! | `record` | what the task writes and tells |
-//! | `mounts`, `row` | translations between rooms |
+//! | `row` | from the ledger to views |
 //! | `wait` | the exit status as a value that outlives the container |
 
 pub(crate) mod actor;
@@ -22,7 +22,6 @@ mod freeze;
 pub(crate) mod handle;
 mod health;
 mod list;
-mod mounts;
 mod operations;
 pub(crate) mod policy;
 mod prune;

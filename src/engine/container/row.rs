@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bundles::EtcFiles;
 use model::{Health, HealthStatus, Layer, MountSource, WaitOutcome};
 use state::ContainerRow;
 
@@ -33,9 +34,11 @@ pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> Cont
         health: row.health.as_ref().map(|health| shown(row, health)),
         runtime: row.runtime.clone(),
         paths: ContainerPaths {
-            resolv_conf: dir.join("resolv.conf"),
-            hostname: dir.join("hostname"),
-            hosts: dir.join("hosts"),
+            etc: EtcFiles {
+                resolv_conf: dir.join("resolv.conf"),
+                hostname: dir.join("hostname"),
+                hosts: dir.join("hosts"),
+            },
             log,
             lower: tree.lower,
             upper: tree.upper,

@@ -252,7 +252,9 @@ impl Run<'_> {
     async fn prepare(&self, runtime: &RuntimeName) -> Result<()> {
         let (engine, view) = (self.engine.clone(), self.view.clone());
         let knows_rro = engine.runtimes.knows_rro(runtime).await;
-        crate::blocking(move || engine.prepare_bundle(&view, knows_rro)).await
+        let parent = view.spec.cgroup_parent.as_deref();
+        let cgroups_path = engine.runtimes.cgroups_path(&view.id, parent)?;
+        crate::blocking(move || engine.make_bundle(&view, &cgroups_path, knows_rro)).await
     }
 
     fn request(&self, runtime: &RuntimeName) -> CreateTask {
@@ -280,6 +282,32 @@ impl Run<'_> {
 }
 
 impl Inner {
+    fn make_bundle(&self, view: &ContainerView, cgroups_path: &str, rro: bool) -> Result<()> {
+        let image = self.images.record(&view.image_id).ok_or_else(|| {
+            Error::system(format!(
+                "image {} of this container is not in the ledger",
+                view.image_id
+            ))
+        })?;
+        let maker = bundles::Maker {
+            images: self.images.store(),
+            volumes: &self.volumes,
+            host: &self.facts,
+            init_binary: self.init_binary.as_deref(),
+        };
+        maker.make(&bundles::Order {
+            id: &view.id,
+            spec: &view.spec,
+            layers: &image.layers,
+            dir: &self.layout.container(&view.id),
+            bundle: &self.layout.bundle(&view.id),
+            files: &view.paths.etc,
+            cgroups_path,
+            knows_rro: rro,
+            first_run: matches!(view.state, ContainerState::Created { .. }),
+        })
+    }
+
     /// The configured runtime a container was made for.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bundles::EtcFiles;
 use model::{
     ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, Health, Timestamp,
     VolumeName,
@@ -49,12 +50,8 @@ impl ContainerView {
 /// The files behind a container, for inspect.
 #[derive(Debug, Clone)]
 pub struct ContainerPaths {
-    /// Mounted at /etc/resolv.conf.
-    pub resolv_conf: PathBuf,
-    /// Mounted at /etc/hostname.
-    pub hostname: PathBuf,
-    /// Mounted at /etc/hosts.
-    pub hosts: PathBuf,
+    /// What is mounted in /etc.
+    pub etc: EtcFiles,
     /// The log; `None` with the driver `none`.
     pub log: Option<PathBuf>,
     /// overlay: the image's layers, top first.

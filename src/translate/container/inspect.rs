@@ -38,9 +38,9 @@ pub fn inspect(
             ..state(&view.state)
         },
         image: view.image_id.to_string(),
-        resolv_conf_path: text(&view.paths.resolv_conf),
-        hostname_path: text(&view.paths.hostname),
-        hosts_path: text(&view.paths.hosts),
+        resolv_conf_path: text(&view.paths.etc.resolv_conf),
+        hostname_path: text(&view.paths.etc.hostname),
+        hosts_path: text(&view.paths.etc.hosts),
         log_path: view.paths.log.as_deref().map(text).unwrap_or_default(),
         name: format!("/{}", view.name),
         restart_count: view.restart_count,

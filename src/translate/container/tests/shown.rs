@@ -60,9 +60,11 @@ fn cap1() -> ContainerView {
         health: None,
         runtime: "runc".to_owned(),
         paths: ContainerPaths {
-            resolv_conf: home.join("resolv.conf"),
-            hostname: home.join("hostname"),
-            hosts: home.join("hosts"),
+            etc: engine::EtcFiles {
+                resolv_conf: home.join("resolv.conf"),
+                hostname: home.join("hostname"),
+                hosts: home.join("hosts"),
+            },
             log: Some(home.join("log")),
             lower: vec![PathBuf::from("/l/2"), PathBuf::from("/l/1")],
             upper: PathBuf::from("/c/diff"),

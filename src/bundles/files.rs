@@ -1,0 +1,53 @@
+//! The directories and files of a bundle and its container.
+
+use std::path::Path;
+
+use model::{ContainerSpec, Context, Result};
+
+use crate::EtcFiles;
+
+/// What a container's resolver and hosts files are made from.
+const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOST_HOSTS: &str = "/etc/hosts";
+
+/// Writes what is mounted into the container's `/etc`.
+pub(super) fn write_etc(files: &EtcFiles, spec: &ContainerSpec) -> Result<()> {
+    let hostname = spec.hostname.as_str();
+    // A host without these files is a host without names: not an error.
+    let resolv_conf = std::fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
+    let hosts = std::fs::read_to_string(HOST_HOSTS).unwrap_or_default();
+    let texts = [
+        (&files.resolv_conf, network::resolv_conf(&resolv_conf, spec)),
+        (&files.hosts, network::hosts(&hosts, spec, hostname)?),
+        (&files.hostname, format!("{hostname}\n")),
+    ];
+    for (path, text) in texts {
+        std::fs::write(path, text).context(format_args!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A directory that only root looks into; conmon and the runtime are root.
+pub(super) fn make_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o710)
+        .create(dir)
+        .context(format_args!("create {}", dir.display()))
+}
+
+/// The spec holds the environment, and that may hold secrets: nobody but root reads it. It lies
+/// below the run root and is written anew at each start, so it need not survive power loss.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes));
+    written.context(format_args!("write {}", path.display()))
+}
