@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use sys::mount::{Overlay, OverlayApi, overlay, unmount};
+use sys::mount::unmount;
+use sys::overlay::{Overlay, OverlayApi, overlay};
 use sys::spawn::Program;
 use tokio::runtime::Runtime;
 
@@ -40,6 +41,7 @@ impl Floor {
             lower: std::slice::from_ref(self.lower()),
             upper: &upper,
             work: &work,
+            ids: None,
         };
         overlay(OverlayApi::Fsopen, layers, &merged).expect("an overlay");
         let mut config = self.config().clone();

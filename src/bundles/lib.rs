@@ -6,12 +6,14 @@
 //! that a start is allowed, and what becomes of the bundle, is decided above.
 
 mod files;
+mod mapped;
 mod sources;
 
 use std::path::{Path, PathBuf};
 
 use model::{ContainerId, ContainerSpec, Layer, Result};
 use spec::{ConsoleSize, HostFacts, SpecInput};
+use sys::apart::OwnMounts;
 
 /// What bundles are made with.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +41,9 @@ pub struct Order<'a> {
     pub dir: &'a Path,
     /// The bundle; made when it is missing.
     pub bundle: &'a Path,
+    /// An empty directory; made when it is missing. There what a container in a user namespace needs
+    /// is mounted, for its programs alone.
+    pub place: &'a Path,
     /// Where the files that are mounted into `/etc` are to be.
     pub files: &'a EtcFiles,
     /// The cgroup, as the runtime wants to be told.
@@ -62,38 +67,63 @@ pub struct EtcFiles {
 }
 
 impl Maker<'_> {
-    /// Mounts the container's tree and writes its bundle.
+    /// Mounts the container's tree and writes its bundle. What is returned is to be mounted where only
+    /// the container's programs see it.
     ///
     /// # Errors
     /// What of the container or the host is in the way.
-    pub fn make(&self, order: &Order<'_>) -> Result<()> {
+    pub fn make(&self, order: &Order<'_>) -> Result<Option<OwnMounts>> {
         let (key, spec) = (order.id.as_str(), order.spec);
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
         }
         self.images.create_writable(key)?;
-        let rootfs = self.images.mount(key, order.layers)?;
         files::write_etc(order.files, spec)?;
-        let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
+        let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
+        let plain = ids.is_none() || order.first_run;
+        let mut rootfs = match plain {
+            true => self.images.mount(key, order.layers, None)?,
+            false => self.images.mount(key, order.layers, ids.as_deref())?,
+        };
         if order.first_run {
             self.images.furnish(&rootfs)?;
         }
-        let mounts = self.resolve_mounts(&spec.mounts, &rootfs, order.first_run)?;
+        let mut mounts = self.resolve_mounts(&spec.mounts, &rootfs, order.first_run)?;
+        if plain && ids.is_some() {
+            // What the daemon makes, it makes with the ids that are on the disk.
+            self.images.unmount(key)?;
+            rootfs = self.images.mount(key, order.layers, ids.as_deref())?;
+        }
+        let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         spec::check_propagation(&mounts)?;
+        let mut paths = Paths {
+            rootfs,
+            etc: order.files.clone(),
+            init: self.init_binary.map(Path::to_owned),
+        };
+        let own_mounts = match &ids {
+            Some(ids) => {
+                let place = mapped::place(order.place, spec)?;
+                let mut own = mapped::show(place, ids, &mut paths, &mut mounts);
+                own.hide(&self.images.writable_root());
+                Some(own)
+            }
+            None => None,
+        };
         let size = spec.console_size;
         let built = spec::build(&SpecInput {
             id: order.id,
             spec,
-            rootfs: &rootfs,
+            rootfs: &paths.rootfs,
             hostname: &spec.hostname,
             user: &user,
             mounts: &mounts,
             devices: &devices,
-            resolv_conf: Some(&order.files.resolv_conf),
-            hosts: Some(&order.files.hosts),
-            hostname_file: Some(&order.files.hostname),
-            init_binary: self.init_binary,
+            resolv_conf: Some(&paths.etc.resolv_conf),
+            hosts: Some(&paths.etc.hosts),
+            hostname_file: Some(&paths.etc.hostname),
+            init_binary: paths.init.as_deref(),
             cgroups_path: order.cgroups_path,
             knows_rro: order.knows_rro,
             console_size: size.map(|(height, width)| ConsoleSize { height, width }),
@@ -102,6 +132,14 @@ impl Maker<'_> {
         for warning in &built.warnings {
             tracing::warn!(id = order.id.short(), "{warning}");
         }
-        files::write_private(&order.bundle.join("config.json"), &built.config_json)
+        files::write_private(&order.bundle.join("config.json"), &built.config_json)?;
+        Ok(own_mounts)
     }
+}
+
+/// Where the container's runtime finds things.
+struct Paths {
+    rootfs: PathBuf,
+    etc: EtcFiles,
+    init: Option<PathBuf>,
 }

@@ -92,6 +92,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH", env = "MOORED_CGROUP_PARENT", global = true)]
     pub(crate) cgroup_parent: Option<String>,
 
+    /// Give containers that wish nothing a user namespace with the ids that /etc/subuid and
+    /// /etc/subgid give USER and GROUP; `default` is dockremap [default: the host's namespace]
+    #[arg(
+        long,
+        value_name = "USER[:GROUP]",
+        env = "MOORED_USERNS_REMAP",
+        global = true
+    )]
+    pub(crate) userns_remap: Option<String>,
+
     /// Tell Docker's clients that this daemon is experimental: they offer checkpoints then
     #[arg(
         long,

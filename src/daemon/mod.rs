@@ -13,6 +13,7 @@ mod reload;
 mod roots;
 mod serve;
 mod settings;
+mod user_namespaces;
 mod watchdog;
 mod wire;
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use engine::LogLevel;
+use engine::{IdSource, LogLevel};
 use serde::Deserialize;
 
 use super::cli::Options;
 use super::launch::{Launch, conmon_log_level};
+use super::user_namespaces;
 
 /// The file that is read when none is named.
 const CONFIG_FILE: &str = "/etc/moored/moored.toml";
@@ -66,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) launch: Launch,
     pub(crate) cgroup_manager: CgroupManager,
     pub(crate) cgroup_parent: String,
+    /// Where the ids of user namespaces come from.
+    pub(crate) ids: IdSource,
     /// Docker's clients are to offer what they call experimental.
     pub(crate) experimental: bool,
     /// Most output that waits on disk for one attached client that does not read.
@@ -90,6 +93,7 @@ impl Default for Settings {
             launch: Launch::default(),
             cgroup_manager: CgroupManager::Cgroupfs,
             cgroup_parent: CgroupManager::Cgroupfs.usual_parent().to_owned(),
+            ids: IdSource::default(),
             experimental: false,
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
             log_level: "info".to_owned(),
@@ -110,6 +114,10 @@ struct File {
     runtime: Option<String>,
     cgroup_manager: Option<CgroupManager>,
     cgroup_parent: Option<String>,
+    userns_remap: Option<String>,
+    userns_auto_user: Option<String>,
+    subuid: Option<PathBuf>,
+    subgid: Option<PathBuf>,
     experimental: bool,
     spill_max_bytes: Option<u64>,
     log_level: Option<String>,
@@ -174,6 +182,10 @@ impl Settings {
                 self.cgroup_manager != other.cgroup_manager,
             ),
             ("cgroup-parent", self.cgroup_parent != other.cgroup_parent),
+            (
+                "userns-remap, userns-auto-user, subuid or subgid",
+                self.ids != other.ids,
+            ),
             ("experimental", self.experimental != other.experimental),
             (
                 "spill-max-bytes",
@@ -230,6 +242,15 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         cgroup_manager,
         cgroup_parent: word(&options.cgroup_parent, file.cgroup_parent)
             .unwrap_or_else(|| cgroup_manager.usual_parent().to_owned()),
+        ids: user_namespaces::source(
+            options
+                .userns_remap
+                .as_deref()
+                .or(file.userns_remap.as_deref()),
+            file.userns_auto_user,
+            file.subuid,
+            file.subgid,
+        )?,
         experimental: options.experimental || file.experimental,
         spill_max_bytes: options
             .spill_max_bytes
@@ -296,6 +317,10 @@ mod tests {
         runtime = "mine"
         cgroup-manager = "systemd"
         cgroup-parent = "machine"
+        userns-remap = "default"
+        userns-auto-user = "me"
+        subuid = "/u"
+        subgid = "/g"
         experimental = true
         log-level = "debug"
         log-format = "json"
@@ -325,6 +350,10 @@ mod tests {
         assert_ne!(full.runtime, default.runtime);
         assert_ne!(full.cgroup_manager, default.cgroup_manager);
         assert_ne!(full.cgroup_parent, default.cgroup_parent);
+        assert_ne!(full.ids.remap, default.ids.remap);
+        assert_ne!(full.ids.auto_user, default.ids.auto_user);
+        assert_ne!(full.ids.subuid, default.ids.subuid);
+        assert_ne!(full.ids.subgid, default.ids.subgid);
         assert_ne!(full.experimental, default.experimental);
         assert_ne!(full.log_level, default.log_level);
         assert_ne!(full.log_format, default.log_format);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use model::Timestamp;
 
+use crate::container::IdSource;
+
 /// Where the engine keeps things and which programs it drives.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -16,6 +18,8 @@ pub struct Config {
     pub runtime: runtime::Config,
     /// Most bytes of output that wait in a file for one attached client that does not read.
     pub spill_bytes_max: u64,
+    /// Where the ids of user namespaces come from.
+    pub ids: IdSource,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
 }

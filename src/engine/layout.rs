@@ -6,6 +6,7 @@
 //!             containers/<id>/     container.log  hosts  hostname  resolv.conf
 //!             volumes/<name>/_data a volume's files
 //! <run-root>/bundles/<id>/         config.json, conmon's sockets and pid files
+//!            own-mounts/           empty, but for programs of user namespaces (bundles)
 //!            exits/  persist/  oci/  what runtime keeps (runtime)
 //! ```
 
@@ -67,6 +68,11 @@ impl Layout {
     /// A container's bundle, as the OCI runtime spec calls it.
     pub(crate) fn bundle(&self, id: &ContainerId) -> PathBuf {
         self.run_root.join("bundles").join(id.as_str())
+    }
+
+    /// Where a container in a user namespace has mounts that nobody else sees.
+    pub(crate) fn own_mounts(&self) -> PathBuf {
+        self.run_root.join("own-mounts")
     }
 
     /// All volumes.

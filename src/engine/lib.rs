@@ -42,7 +42,7 @@ pub use bundles::EtcFiles;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use config::{Config, Host};
 pub use container::{
-    Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
+    Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created, IdSource,
     ListContainers, ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes,
     StopContainer, WaitCondition, Waiter,
 };
@@ -71,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,
+    pub(crate) ids: container::Ids,
     /// Held from the look whether a volume is there to the moment it is.
     pub(crate) making_volumes: tokio::sync::Mutex<()>,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::container::Registry;
+use crate::container::{Ids, Registry};
 use crate::layout::Layout;
 use crate::{Config, Engine, Host, Inner};
 
@@ -72,6 +72,7 @@ impl Engine {
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
+            ids: Ids::new(config.ids)?,
             making_volumes: tokio::sync::Mutex::default(),
             starts: tokio::sync::RwLock::default(),
             recovered: CancellationToken::new(),

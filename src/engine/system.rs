@@ -15,6 +15,7 @@ impl Engine {
             counts: self.counts(),
             images: inner.images.count(),
             event_listeners: self.event_listeners(),
+            remaps_ids: inner.ids.remap.is_some(),
             data_root: inner.layout.data_root(),
             init_binary: inner.init_binary.as_deref(),
             now: (inner.host.now)(),

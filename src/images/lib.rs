@@ -27,7 +27,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
-use sys::mount::OverlayApi;
+use sys::id_map::UserNamespace;
+use sys::overlay::OverlayApi;
 
 pub use index::Index;
 pub use load::{LoadStep, LoadedImage};
@@ -120,12 +121,23 @@ impl Images {
     }
 
     /// Mounts the writable tree `key` on `layers`, given from the bottom up, and tells where;
-    /// fine when it is mounted.
+    /// fine when it is mounted. With `ids` its files belong to the host's ids behind those that the
+    /// disk has.
     ///
     /// # Errors
     /// `System`, naming a layer that is missing or the place that cannot be mounted.
-    pub fn mount(&self, key: &str, layers: &[Layer]) -> Result<PathBuf> {
-        writable::mount(&self.store, self.overlay, key, layers)
+    pub fn mount(
+        &self,
+        key: &str,
+        layers: &[Layer],
+        ids: Option<&UserNamespace>,
+    ) -> Result<PathBuf> {
+        writable::mount(&self.store, self.overlay, key, layers, ids)
+    }
+
+    /// The directory below which writable trees are mounted.
+    pub fn writable_root(&self) -> PathBuf {
+        writable::root(&self.store)
     }
 
     /// Unmounts `key`; fine when it is not mounted. One that is in use disappears at once and

@@ -7,9 +7,11 @@ use std::collections::HashSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use model::{Digest, Error, Layer, Result, limits};
+use model::{Context, Digest, Error, Layer, Result, limits};
 use sys::beneath::{Dir, Kind, Node, tree_usage};
-use sys::mount::{self, Overlay, OverlayApi};
+use sys::id_map::UserNamespace;
+use sys::mount;
+use sys::overlay::{Overlay, OverlayApi, overlay};
 
 use crate::failure::At;
 use crate::store::{Staging, Store};
@@ -86,10 +88,15 @@ pub(crate) fn mount(
     api: OverlayApi,
     key: &str,
     layers: &[Layer],
+    ids: Option<&UserNamespace>,
 ) -> Result<PathBuf> {
     let paths = paths(store, key, layers)?;
     if mount::is_mount_point(&paths.merged).at("look at", &paths.merged)? {
-        return Ok(paths.merged);
+        if ids.is_none() {
+            return Ok(paths.merged);
+        }
+        // A daemon that was killed may have left it without the ids.
+        unmount(store, key)?;
     }
     for lower in &paths.lower {
         if !lower.is_dir() {
@@ -99,12 +106,20 @@ pub(crate) fn mount(
             )));
         }
     }
-    let overlay = Overlay {
+    let wanted = Overlay {
         lower: &paths.lower,
         upper: &paths.upper,
         work: &paths.work,
+        ids,
     };
-    mount::overlay(api, overlay, &paths.merged).at("mount an overlay at", &paths.merged)?;
+    let mounted = overlay(api, wanted, &paths.merged).at("mount an overlay at", &paths.merged);
+    match ids {
+        Some(_) => mounted.context(
+            "a user namespace needs an overlay that shows other ids than the disk has, that is \
+             Linux 5.19 and a data root on ext4, xfs, btrfs or the like",
+        )?,
+        None => mounted?,
+    }
     Ok(paths.merged)
 }
 
@@ -159,8 +174,13 @@ pub(crate) fn size(store: &Store, key: &str) -> Result<u64> {
     Ok(usage.bytes)
 }
 
+/// The directory of all writable trees.
+pub(crate) fn root(store: &Store) -> PathBuf {
+    store.root().join("writable")
+}
+
 pub(crate) fn keys(store: &Store) -> Result<Vec<String>> {
-    let root = store.root().join("writable");
+    let root = root(store);
     let mut keys = Vec::new();
     for entry in std::fs::read_dir(&root).at("read", &root)? {
         let name = entry.at("read", &root)?.file_name();
@@ -172,7 +192,7 @@ pub(crate) fn keys(store: &Store) -> Result<Vec<String>> {
 
 fn dir_of(store: &Store, key: &str) -> Result<PathBuf> {
     check_key(key)?;
-    Ok(store.root().join("writable").join(key))
+    Ok(root(store).join(key))
 }
 
 fn check_key(key: &str) -> Result<()> {
@@ -224,12 +244,13 @@ fn try_overlay(api: OverlayApi, dir: &Path) -> std::io::Result<()> {
     std::fs::write(bottom.join("seen"), "")?;
     let handle = Dir::open(&top)?;
     handle.mknod("hidden".as_ref(), Node::CharDevice(Default::default()))?;
-    let overlay = Overlay {
+    let wanted = Overlay {
         lower: &[top, bottom],
         upper: &upper,
         work: &work,
+        ids: None,
     };
-    mount::overlay(api, overlay, &merged)?;
+    overlay(api, wanted, &merged)?;
     let looked = Dir::open(&merged).and_then(|d| {
         let hidden = d.metadata("hidden".as_ref())?;
         let seen = d.metadata("seen".as_ref())?;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::health::HealthCheck;
+use crate::id_map::IdMaps;
 use crate::log::LogConfig;
 use crate::mount::Mount;
 use crate::resources::{Device, Resources, Ulimit};
@@ -60,6 +61,9 @@ pub struct ContainerSpec {
     pub uts_mode: NamespaceMode,
     /// The cgroup namespace; `None` is the host's on v1 and a private one on v2, as in Docker.
     pub cgroupns_mode: Option<NamespaceMode>,
+    /// What stands behind its ids when it has a user namespace of its own.
+    #[serde(default)]
+    pub id_maps: Option<IdMaps>,
     /// The mounts: binds, volumes, tmpfs. The image's volumes are among them.
     pub mounts: Vec<Mount>,
     /// Mount the root read-only.

@@ -6,6 +6,7 @@
 pub mod events;
 pub mod glob;
 pub mod health;
+pub mod id_ranges;
 pub mod image_change;
 pub mod legality;
 pub mod list;

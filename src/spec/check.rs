@@ -5,7 +5,7 @@
 //! say then (users, devices, sources of mounts). The checks are those of moby's
 //! `verifyContainerSettings`, and a few more where Docker lets the OCI runtime fail instead.
 
-use model::{ContainerSpec, Error, Result};
+use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
 
 use super::host::HostFacts;
 use super::{capabilities, devices, mounts, resources, sysctls, ulimits};
@@ -23,6 +23,7 @@ const OOM_SCORE_ADJ: std::ops::RangeInclusive<i32> = -1000..=1000;
 pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Vec<String>> {
     texts(spec)?;
     hostname(&spec.hostname)?;
+    user_namespace(spec)?;
     working_dir(&spec.working_dir)?;
     environment(&spec.env)?;
     mounts::check(&spec.mounts)?;
@@ -116,6 +117,24 @@ fn hostname(name: &str) -> Result<()> {
         return Err(Error::invalid(format!("invalid hostname format: {name}")));
     }
     Ok(())
+}
+
+/// moby `verifyPlatformContainerSettings`.
+fn user_namespace(spec: &ContainerSpec) -> Result<()> {
+    if spec.id_maps.is_none() {
+        return Ok(());
+    }
+    let said = if spec.privileged {
+        "privileged mode is incompatible with user namespaces.  You must run the container in the \
+         host namespace when running privileged mode"
+    } else if spec.network == NetworkMode::Host {
+        "cannot share the host's network namespace when user namespaces are enabled"
+    } else if spec.pid_mode == NamespaceMode::Host {
+        "cannot share the host PID namespace when user namespaces are enabled"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(said))
 }
 
 fn working_dir(path: &str) -> Result<()> {

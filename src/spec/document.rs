@@ -110,6 +110,10 @@ pub(super) struct Linux<'a> {
     pub(super) cgroups_path: &'a str,
     pub(super) namespaces: Vec<Namespace>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) uid_mappings: Vec<IdMapping>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) gid_mappings: Vec<IdMapping>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) devices: Vec<DeviceNode<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seccomp: Option<Seccomp>,
@@ -125,6 +129,15 @@ pub(super) struct Linux<'a> {
 pub(super) struct Namespace {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct IdMapping {
+    #[serde(rename = "containerID")]
+    pub(super) container_id: u32,
+    #[serde(rename = "hostID")]
+    pub(super) host_id: u32,
+    pub(super) size: u32,
 }
 
 #[derive(Debug, Serialize)]

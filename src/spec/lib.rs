@@ -34,6 +34,7 @@ pub mod user;
 
 use std::path::Path;
 
+use model::id_map::IdMap;
 use model::{ContainerId, ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
 
 pub use capabilities::CapSet;
@@ -133,6 +134,8 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
             },
             cgroups_path: input.cgroups_path,
             namespaces: namespaces(spec, host),
+            uid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.uids)),
+            gid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.gids)),
             devices: devices::nodes(input.devices),
             seccomp: seccomp_profile(spec, host, caps, &mut warnings),
             rootfs_propagation: propagation::of_rootfs(input.mounts),
@@ -198,11 +201,22 @@ fn namespaces(spec: &ContainerSpec, host: &HostFacts) -> Vec<Namespace> {
         ("pid", spec.pid_mode == private),
         ("ipc", spec.ipc_mode == private),
         ("cgroup", cgroup == private),
+        ("user", spec.id_maps.is_some()),
     ]
     .into_iter()
     .filter(|(_, own)| *own)
     .map(|(kind, _)| Namespace { kind })
     .collect()
+}
+
+fn id_mappings(map: Option<&IdMap>) -> Vec<document::IdMapping> {
+    let ranges = map.into_iter().flat_map(IdMap::ranges);
+    let mapping = |range: &model::id_map::IdRange| document::IdMapping {
+        container_id: range.inside,
+        host_id: range.outside,
+        size: range.count,
+    };
+    ranges.map(mapping).collect()
 }
 
 fn seccomp_profile(

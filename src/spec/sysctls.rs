@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
 
-use super::host::HostFacts;
+use super::host::{DefaultSysctl, HostFacts};
 
 /// Parameters of the ipc namespace.
 const IPC: [&str; 8] = [
@@ -27,7 +27,10 @@ const DOMAINNAME: &str = "kernel.domainname";
 pub(super) fn sysctls<'a>(spec: &'a ContainerSpec, host: &HostFacts) -> BTreeMap<&'a str, &'a str> {
     let mut set = BTreeMap::new();
     if spec.network != NetworkMode::Host {
-        set.extend(host.default_sysctls.iter().map(|s| s.pair()));
+        // A user namespace has groups of its own (moby `WithSysctls`).
+        let is_for =
+            |s: &&DefaultSysctl| spec.id_maps.is_none() || **s != DefaultSysctl::PingGroupRange;
+        set.extend(host.default_sysctls.iter().filter(is_for).map(|s| s.pair()));
     }
     if !spec.domainname.is_empty() && spec.uts_mode == NamespaceMode::Private {
         // The OCI spec of our version has no field for it.

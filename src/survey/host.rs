@@ -126,6 +126,8 @@ pub struct Own<'a> {
     pub images: usize,
     /// How many clients follow events.
     pub event_listeners: usize,
+    /// Containers that wish nothing have a user namespace.
+    pub remaps_ids: bool,
     /// Where it keeps all that lasts.
     pub data_root: &'a Path,
     /// The packaged init, if one was found.
@@ -179,7 +181,7 @@ impl HostInfo {
             pids_limit: cgroup.pids,
             oom_kill_disable: cgroup.oom_kill_disable,
             ipv4_forwarding: sys::host::ipv4_forwarding(),
-            security_options: security_options(facts),
+            security_options: security_options(facts, own.remaps_ids),
             default_runtime: choice
                 .as_ref()
                 .map(|c| c.runtime.to_string())
@@ -221,13 +223,16 @@ fn broken(runtimes: &Runtimes, programs: &Programs) -> Vec<String> {
     told
 }
 
-fn security_options(facts: &HostFacts) -> Vec<String> {
+fn security_options(facts: &HostFacts, remaps_ids: bool) -> Vec<String> {
     let mut options = Vec::new();
     if let AppArmor::Profile(_) = facts.apparmor {
         options.push("name=apparmor".to_owned());
     }
     if facts.seccomp {
         options.push("name=seccomp,profile=builtin".to_owned());
+    }
+    if remaps_ids {
+        options.push("name=userns".to_owned());
     }
     if facts.cgroup.version == CgroupVersion::V2 {
         options.push("name=cgroupns".to_owned());

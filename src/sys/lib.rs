@@ -4,6 +4,7 @@
 //! gives the rooms above a small, typed and safe function, and none of them decides anything.
 
 pub mod abi;
+pub mod apart;
 pub mod attach_socket;
 pub mod beneath;
 pub mod cgroup;
@@ -12,7 +13,9 @@ pub mod durable;
 pub mod features;
 pub mod fifo;
 pub mod host;
+pub mod id_map;
 pub mod mount;
+pub mod overlay;
 pub mod own;
 pub mod pidfd;
 pub mod proc;

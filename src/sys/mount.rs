@@ -1,52 +1,19 @@
-//! Mounts: overlay by fsopen, bind, tmpfs, unmount, and what is mounted where.
+//! Mounts: bind, tmpfs, unmount, propagation, and what is mounted where.
 //!
-//! All in the mount namespace of the daemon. What is mounted and for how long is decided above.
+//! All in the mount namespace of the calling thread, which is the daemon's but for those that live
+//! [apart](crate::apart). What is mounted and for how long is decided above.
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use model::limits;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    UnmountFlags,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
-
-/// An overlay to mount. None of the directories may hold another of them.
-#[derive(Debug, Clone, Copy)]
-pub struct Overlay<'a> {
-    /// Read-only layers, the topmost first.
-    pub lower: &'a [PathBuf],
-    /// Takes the changes.
-    pub upper: &'a Path,
-    /// Overlayfs' own, empty, on the file system of `upper`.
-    pub work: &'a Path,
-}
-
-/// The two ways to tell the kernel about an overlay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OverlayApi {
-    /// fsopen(2) with one `lowerdir+` for each layer (Linux 6.8): as many as overlayfs stacks.
-    Fsopen,
-    /// mount(2) with all options in one page, which holds about 200 layers.
-    MountOptions,
-}
-
-impl OverlayApi {
-    /// How many layers can be mounted for certain.
-    pub fn layers_max(self) -> usize {
-        match self {
-            Self::Fsopen => limits::IMAGE_LAYERS_MAX,
-            // Each is `/proc/self/fd/NUMBER:` of up to seven digits; the rest of the options
-            // needs less than 150 bytes.
-            Self::MountOptions => (MOUNT_DATA_BYTES_MAX - 150) / "/proc/self/fd/1048575:".len(),
-        }
-    }
-}
 
 /// What may happen on a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,105 +43,6 @@ pub struct MountEntry {
     pub fs_type: String,
     /// Device, or whatever the mounter said.
     pub source: OsString,
-}
-
-/// Mounts `overlay` at `target`, without following redirects or metadata-only copies: a layer
-/// that carries such attributes of overlayfs must not reach other files through them.
-///
-/// # Errors
-/// Whatever the kernel says; `E2BIG` when [`OverlayApi::MountOptions`] cannot hold so many
-/// layers.
-pub fn overlay(api: OverlayApi, overlay: Overlay<'_>, target: &Path) -> io::Result<()> {
-    match api {
-        OverlayApi::Fsopen => overlay_by_fsopen(overlay, target),
-        OverlayApi::MountOptions => overlay_by_options(overlay, target),
-    }
-}
-
-/// Options both ways share. `index` and `metacopy` are off so that the upper directory can be
-/// read and moved on its own, whatever the kernel's defaults are.
-const OVERLAY_OPTIONS: [(&str, &str); 3] = [
-    ("index", "off"),
-    ("metacopy", "off"),
-    ("redirect_dir", "nofollow"),
-];
-
-/// Longest string fsconfig(2) takes.
-const FSCONFIG_STRING_BYTES_MAX: usize = 255;
-
-/// mount(2) copies one page and cuts what is longer without a word; no page is smaller.
-const MOUNT_DATA_BYTES_MAX: usize = 4096;
-
-fn overlay_by_fsopen(overlay: Overlay<'_>, target: &Path) -> io::Result<()> {
-    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount};
-
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // The descriptors must stay open until the superblock exists.
-    let mut open = Vec::new();
-    let mut name_of = |path: &Path| {
-        let bytes = path.as_os_str().as_bytes();
-        if bytes.len() <= FSCONFIG_STRING_BYTES_MAX && !has_special_bytes(bytes) {
-            return Ok(path.to_owned());
-        }
-        short_name(path, &mut open)
-    };
-    fsconfig_set_string(context.as_fd(), "source", "overlay")?;
-    for lower in overlay.lower {
-        fsconfig_set_string(context.as_fd(), "lowerdir+", name_of(lower)?)?;
-    }
-    fsconfig_set_string(context.as_fd(), "upperdir", name_of(overlay.upper)?)?;
-    fsconfig_set_string(context.as_fd(), "workdir", name_of(overlay.work)?)?;
-    for (key, value) in OVERLAY_OPTIONS {
-        fsconfig_set_string(context.as_fd(), key, value)?;
-    }
-    fsconfig_create(context.as_fd())?;
-    let attributes = MountAttrFlags::empty();
-    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(move_mount(mount.as_fd(), "", CWD, target, flags)?)
-}
-
-fn overlay_by_options(overlay: Overlay<'_>, target: &Path) -> io::Result<()> {
-    let mut open = Vec::new();
-    let mut data = b"lowerdir=".to_vec();
-    for (n, lower) in overlay.lower.iter().enumerate() {
-        if n > 0 {
-            data.push(b':');
-        }
-        data.extend_from_slice(short_name(lower, &mut open)?.as_os_str().as_bytes());
-    }
-    for (key, path) in [("upperdir", overlay.upper), ("workdir", overlay.work)] {
-        data.extend_from_slice(format!(",{key}=").as_bytes());
-        data.extend_from_slice(short_name(path, &mut open)?.as_os_str().as_bytes());
-    }
-    for (key, value) in OVERLAY_OPTIONS {
-        data.extend_from_slice(format!(",{key}={value}").as_bytes());
-    }
-    if data.len() >= MOUNT_DATA_BYTES_MAX {
-        return Err(Errno::TOOBIG.into());
-    }
-    let data = CString::new(data)?;
-    Ok(rustix::mount::mount(
-        "overlay",
-        target,
-        "overlay",
-        MountFlags::empty(),
-        data.as_c_str(),
-    )?)
-}
-
-/// Names a directory by an open descriptor: short, and free of the characters that separate
-/// options, whatever the data root is called. Overlayfs resolves it once, while mounting.
-fn short_name(path: &Path, open: &mut Vec<OwnedFd>) -> io::Result<PathBuf> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, flags, Mode::empty())?;
-    let name = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    open.push(fd);
-    Ok(name)
-}
-
-fn has_special_bytes(path: &[u8]) -> bool {
-    path.iter().any(|b| matches!(b, b',' | b':' | b'\\'))
 }
 
 /// Mounts `source`, a file or directory, at `target` of the same kind; with what is mounted
@@ -228,6 +96,26 @@ fn flags_of(options: MountOptions) -> MountFlags {
     flags
 }
 
+/// Puts a mount that is attached nowhere at `target`.
+///
+/// # Errors
+/// Whatever move_mount(2) says.
+pub fn attach(mount: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(mount, "", CWD, target, flags)?)
+}
+
+/// What is mounted at `path`, or the part of it that begins there, once more and attached nowhere;
+/// with what is mounted inside it when `recursive`.
+///
+/// # Errors
+/// Whatever open_tree(2) says.
+pub fn detached_clone(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
 /// Takes away the topmost mount at `target`; `false` when none is there. With `lazy` it
 /// disappears from the tree at once and ends when its last user does.
 ///
@@ -253,6 +141,31 @@ pub fn make_private(target: &Path) -> io::Result<()> {
         target,
         MountPropagationFlags::PRIVATE,
     )?)
+}
+
+/// Sees from now on what is mounted and unmounted below the mount point `target` in the namespace it
+/// was copied from, and keeps to itself what is done here; with all that is mounted inside it when
+/// `recursive`.
+///
+/// # Errors
+/// Whatever mount(2) says; `EINVAL` when `target` is no mount point.
+pub fn make_slave(target: &Path, recursive: bool) -> io::Result<()> {
+    let mut flags = MountPropagationFlags::DOWNSTREAM;
+    flags.set(MountPropagationFlags::REC, recursive);
+    Ok(rustix::mount::mount_change(target, flags)?)
+}
+
+/// The mount that `path`, absolute and without links, is on.
+///
+/// # Errors
+/// When `/proc/self/mountinfo` cannot be read.
+pub fn containing(path: &Path) -> io::Result<Option<MountEntry>> {
+    let on = |m: &MountEntry| path.starts_with(&m.target);
+    // Of two at one place the later hides the other.
+    Ok(mounts()?
+        .into_iter()
+        .filter(on)
+        .max_by_key(|m| m.target.as_os_str().len()))
 }
 
 /// Whether something is mounted exactly at `path`. One statx(2) where the kernel tells
@@ -387,59 +300,6 @@ mod tests {
         ] {
             assert_eq!(parse_mountinfo(bad.as_bytes()), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn an_overlay_mounts_either_way_below_an_awkward_path() {
-        for api in [OverlayApi::Fsopen, OverlayApi::MountOptions] {
-            let temp = tempfile::tempdir().unwrap();
-            let root = temp.path().join("a,b:c\\d e");
-            let dir = |name: String| {
-                let dir = root.join(name);
-                std::fs::create_dir_all(&dir).unwrap();
-                dir
-            };
-            let lower: Vec<PathBuf> = (0..60)
-                .map(|n| {
-                    let lower = dir(format!("lower{n}{}", "x".repeat(90)));
-                    std::fs::write(lower.join(format!("f{n}")), "").unwrap();
-                    std::fs::write(lower.join("same"), n.to_string()).unwrap();
-                    lower
-                })
-                .collect();
-            let (upper, work, target) = (dir("u".into()), dir("w".into()), dir("m".into()));
-            let _guard = Mounted(target.clone());
-            assert!(!is_mount_point(&target).unwrap());
-            let wanted = Overlay {
-                lower: &lower,
-                upper: &upper,
-                work: &work,
-            };
-            overlay(api, wanted, &target).unwrap();
-            assert!(is_mount_point(&target).unwrap());
-            assert_eq!(std::fs::read_dir(&target).unwrap().count(), 61);
-            assert_eq!(std::fs::read(target.join("same")).unwrap(), b"0");
-            let found = find(&target).unwrap().unwrap();
-            assert_eq!(found.fs_type, "overlay");
-            assert_eq!(fs_type_of(&target.join("f1")), "overlay");
-            assert_eq!(below(&root).unwrap(), [found]);
-            assert!(unmount(&target, false).unwrap());
-            assert!(!unmount(&target, false).unwrap());
-            assert!(!is_mount_point(&target).unwrap());
-        }
-    }
-
-    #[test]
-    fn too_many_layers_for_one_page_are_refused_before_the_kernel_cuts_them() {
-        let temp = tempfile::tempdir().unwrap();
-        let lower = vec![temp.path().to_owned(); 400];
-        let wanted = Overlay {
-            lower: &lower,
-            upper: temp.path(),
-            work: temp.path(),
-        };
-        let e = overlay(OverlayApi::MountOptions, wanted, temp.path()).unwrap_err();
-        assert_eq!(e.raw_os_error(), Some(libc::E2BIG));
     }
 
     #[test]

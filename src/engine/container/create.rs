@@ -7,7 +7,8 @@ use catalog::ImageView;
 use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, Kind, Mount,
-    MountSource, NamespaceMode, NetworkMode, Platform, Result, VolumeName, VolumeRecord, limits,
+    MountSource, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
+    VolumeRecord, limits,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
@@ -55,6 +56,12 @@ impl Engine {
         check_lengths(&spec)?;
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
+        let ids = &self.inner.ids;
+        let _choosing = match request.user_namespace {
+            UserNamespace::Auto { .. } => Some(ids.choosing.lock().await),
+            _ => None,
+        };
+        spec.id_maps = self.id_maps(&request.user_namespace)?;
         let mut warnings = ::spec::check(&spec, &self.inner.facts)?;
         warnings.extend(platform_warning);
         let asked = spec.clone();

@@ -1,6 +1,6 @@
 //! What a client may ask of containers, and the answers that are not views.
 
-use model::{CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Signal};
+use model::{CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Signal, UserNamespace};
 
 /// A request for a new container, after `api` checked and translated it.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct CreateContainer {
     /// The client's wishes. `entrypoint`, `cmd`, `env`, `user`, `working_dir` and `labels` are
     /// the request's alone here; the engine merges the image's in, by Docker's rules.
     pub spec: ContainerSpec,
+    /// The user namespace it is to have.
+    pub user_namespace: UserNamespace,
     /// Whether the client set a stop signal; otherwise the image's counts.
     pub stop_signal: Option<Signal>,
     /// Paths of `Config.Volumes`: an anonymous volume each, unless a mount is there.

@@ -14,6 +14,7 @@ use failpoint::Point;
 use model::{Action, ContainerState, Error, Intent, Result, Running, StartFailure, WaitOutcome};
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
+use sys::apart::OwnMounts;
 use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
@@ -212,12 +213,12 @@ impl Run<'_> {
         let Self { engine, view, .. } = self;
         let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
         pass(Point::StartPromised).await?;
-        self.prepare(&runtime).await.map_err(daemon_fault)?;
+        let mounts = self.prepare(&runtime).await.map_err(daemon_fault)?;
         pass(Point::StartPrepared).await?;
         if self.view.state.exited().is_some() {
             self.streams.begin_log_run().await;
         }
-        let creation = self.request(&runtime);
+        let creation = self.request(&runtime, mounts);
         let given_up = self.cancel.cancelled();
         let task = engine.runtimes.create_unless(creation, given_up).await?;
         pass(Point::StartCreated).await?;
@@ -249,7 +250,7 @@ impl Run<'_> {
     }
 
     /// The tree, the files and the spec: all blocking, in one piece.
-    async fn prepare(&self, runtime: &RuntimeName) -> Result<()> {
+    async fn prepare(&self, runtime: &RuntimeName) -> Result<Option<OwnMounts>> {
         let (engine, view) = (self.engine.clone(), self.view.clone());
         let knows_rro = engine.runtimes.knows_rro(runtime).await;
         let parent = view.spec.cgroup_parent.as_deref();
@@ -257,7 +258,7 @@ impl Run<'_> {
         crate::blocking(move || engine.make_bundle(&view, &cgroups_path, knows_rro)).await
     }
 
-    fn request(&self, runtime: &RuntimeName) -> CreateTask {
+    fn request(&self, runtime: &RuntimeName, mounts: Option<OwnMounts>) -> CreateTask {
         let spec = &self.view.spec;
         CreateTask {
             id: self.view.id.clone(),
@@ -267,6 +268,7 @@ impl Run<'_> {
             tty: spec.tty,
             stdin: self.streams.stdin(),
             restore: self.restore.clone(),
+            mounts,
         }
     }
 
@@ -282,7 +284,12 @@ impl Run<'_> {
 }
 
 impl Inner {
-    fn make_bundle(&self, view: &ContainerView, cgroups_path: &str, rro: bool) -> Result<()> {
+    fn make_bundle(
+        &self,
+        view: &ContainerView,
+        cgroups_path: &str,
+        knows_rro: bool,
+    ) -> Result<Option<OwnMounts>> {
         let image = self.images.record(&view.image_id).ok_or_else(|| {
             Error::system(format!(
                 "image {} of this container is not in the ledger",
@@ -301,9 +308,10 @@ impl Inner {
             layers: &image.layers,
             dir: &self.layout.container(&view.id),
             bundle: &self.layout.bundle(&view.id),
+            place: &self.layout.own_mounts(),
             files: &view.paths.etc,
             cgroups_path,
-            knows_rro: rro,
+            knows_rro,
             first_run: matches!(view.state, ContainerState::Created { .. }),
         })
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, Result};
 use sha2::{Digest as _, Sha256};
-use sys::mount::OverlayApi;
+use sys::overlay::OverlayApi;
 
 use crate::compression::digest_of;
 use crate::config;

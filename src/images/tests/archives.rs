@@ -113,7 +113,7 @@ fn layers_may_be_linked_named_by_digest_and_come_after_the_manifest() {
     assert!(image.references.is_empty());
     // The same layer three times is one tree, and still mounts.
     f.images.create_writable("k").unwrap();
-    let merged = f.images.mount("k", &image.record.layers).unwrap();
+    let merged = f.images.mount("k", &image.record.layers, None).unwrap();
     assert_eq!(read(merged.join("f")), "x");
 }
 

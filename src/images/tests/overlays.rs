@@ -52,7 +52,7 @@ fn whiteouts_and_opaque_directories_hide_what_is_below() {
         .remove(0);
     assert_eq!(f.images.writable_size("k1").unwrap(), 0);
     f.images.create_writable("k1").unwrap();
-    let merged = f.images.mount("k1", &image.record.layers).unwrap();
+    let merged = f.images.mount("k1", &image.record.layers, None).unwrap();
     assert_eq!(
         names(&merged),
         ["again", "again2", "again3", "kept", "merged", "opaque"]
@@ -73,12 +73,12 @@ fn a_writable_tree_lives_from_create_to_remove() {
         .unwrap()
         .remove(0);
     let layers = &image.record.layers;
-    assert!(f.images.mount("nokey", layers).is_err());
+    assert!(f.images.mount("nokey", layers, None).is_err());
     for _ in 0..2 {
         f.images.create_writable("k1").unwrap();
     }
-    let merged = f.images.mount("k1", layers).unwrap();
-    assert_eq!(f.images.mount("k1", layers).unwrap(), merged);
+    let merged = f.images.mount("k1", layers, None).unwrap();
+    assert_eq!(f.images.mount("k1", layers, None).unwrap(), merged);
     assert_eq!(sys::mount::below(&merged).unwrap().len(), 1);
     assert_eq!(
         std::fs::metadata(&merged).unwrap().permissions().mode() & 0o7777,
@@ -96,7 +96,7 @@ fn a_writable_tree_lives_from_create_to_remove() {
         f.images.unmount("k1").unwrap();
     }
     // The changes outlive the mount, and an open file does not keep it.
-    let merged = f.images.mount("k1", layers).unwrap();
+    let merged = f.images.mount("k1", layers, None).unwrap();
     assert_eq!(read(merged.join("f")), "changed!");
     let open = std::fs::File::open(merged.join("f")).unwrap();
     assert_eq!(f.images.remove_writable("k1").unwrap(), 10);
@@ -119,17 +119,23 @@ fn many_layers_and_none_can_be_mounted() {
         .unwrap()
         .remove(0);
     f.images.create_writable("many").unwrap();
-    let merged = f.images.mount("many", &image.record.layers).unwrap();
+    let merged = f.images.mount("many", &image.record.layers, None).unwrap();
     assert_eq!(names(&merged).len(), 60);
     // The way of older kernels, all options in one page.
     let paths = f.images.paths("old", &image.record.layers).unwrap();
     f.images.create_writable("old").unwrap();
-    let overlay = sys::mount::Overlay {
+    let overlay = sys::overlay::Overlay {
         lower: &paths.lower,
         upper: &paths.upper,
         work: &paths.work,
+        ids: None,
     };
-    sys::mount::overlay(sys::mount::OverlayApi::MountOptions, overlay, &paths.merged).unwrap();
+    sys::overlay::overlay(
+        sys::overlay::OverlayApi::MountOptions,
+        overlay,
+        &paths.merged,
+    )
+    .unwrap();
     assert_eq!(names(&paths.merged).len(), 60);
 
     let nothing = f
@@ -137,7 +143,10 @@ fn many_layers_and_none_can_be_mounted() {
         .unwrap()
         .remove(0);
     f.images.create_writable("none").unwrap();
-    let merged = f.images.mount("none", &nothing.record.layers).unwrap();
+    let merged = f
+        .images
+        .mount("none", &nothing.record.layers, None)
+        .unwrap();
     assert_eq!(names(&merged).len(), 0);
     std::fs::write(merged.join("f"), "").unwrap();
 }
@@ -146,7 +155,7 @@ fn many_layers_and_none_can_be_mounted() {
 fn what_could_not_be_mounted_is_not_loaded() {
     let f = Fixture::new();
     let old = crate::Images {
-        overlay: sys::mount::OverlayApi::MountOptions,
+        overlay: sys::overlay::OverlayApi::MountOptions,
         ..f.images.clone()
     };
     let most = old.overlay.layers_max();
@@ -158,7 +167,7 @@ fn what_could_not_be_mounted_is_not_loaded() {
     let load = |archive: &[u8]| old.load(&mut &archive[..], &mut |_| {});
     let image = load(&docker_archive(&layers, &["x:1"])).unwrap().remove(0);
     old.create_writable("most").unwrap();
-    let merged = old.mount("most", &image.record.layers).unwrap();
+    let merged = old.mount("most", &image.record.layers, None).unwrap();
     assert_eq!(names(&merged).len(), most);
     old.unmount("most").unwrap();
 
@@ -178,7 +187,7 @@ fn a_missing_layer_is_named() {
         .remove(0);
     std::fs::remove_dir_all(f.tree(&image.record)).unwrap();
     f.images.create_writable("k").unwrap();
-    let e = f.images.mount("k", &image.record.layers).unwrap_err();
+    let e = f.images.mount("k", &image.record.layers, None).unwrap_err();
     assert!(
         e.message().contains("is missing: load the image again"),
         "{e}"
@@ -209,7 +218,7 @@ fn a_volume_starts_with_what_the_image_has_there() {
         .unwrap()
         .remove(0);
     f.images.create_writable("k").unwrap();
-    let merged = f.images.mount("k", &image.record.layers).unwrap();
+    let merged = f.images.mount("k", &image.record.layers, None).unwrap();
     let volume = tempfile::tempdir().unwrap();
     let copy = |inside: &str, to: &Path| f.images.copy_out(&merged, Path::new(inside), to).unwrap();
     for nothing in ["/absent", "/plain", "/escape"] {
@@ -253,7 +262,7 @@ fn a_copy_that_was_cut_short_is_made_anew_or_finished_never_taken_for_whole() {
         .unwrap()
         .remove(0);
     f.images.create_writable("k").unwrap();
-    let merged = f.images.mount("k", &image.record.layers).unwrap();
+    let merged = f.images.mount("k", &image.record.layers, None).unwrap();
     let volume = tempfile::tempdir().unwrap();
     let [data, part, whole] = ["_data", "_data.part", "_data.whole"].map(|n| volume.path().join(n));
     let copy = || f.images.copy_out(&merged, Path::new("/d"), &data).unwrap();

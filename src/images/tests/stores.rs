@@ -127,12 +127,13 @@ fn an_overlay_that_a_killed_daemon_left_mounted_is_unmounted() {
         dir
     };
     let (upper, work, merged) = (dir("upper"), dir("work"), dir("merged"));
-    let overlay = sys::mount::Overlay {
+    let overlay = sys::overlay::Overlay {
         lower: &[dir("top")],
         upper: &upper,
         work: &work,
+        ids: None,
     };
-    sys::mount::overlay(f.images.overlay_api(), overlay, &merged).unwrap();
+    sys::overlay::overlay(f.images.overlay_api(), overlay, &merged).unwrap();
     reopen(&f);
     assert!(sys::mount::below(&f.root).unwrap().is_empty());
     assert_eq!(f.staged(), 0);

@@ -163,7 +163,11 @@ impl Runtimes {
             .dir(&request.bundle)
             .fd(3, sync_end)
             .fd(4, start_end);
-        let started = conmon.start().map_err(Error::from)?;
+        let started = match request.mounts.clone() {
+            Some(mounts) => conmon.start_apart(mounts).await,
+            None => conmon.start(),
+        };
+        let started = started.map_err(Error::from)?;
         // conmon waits for this byte before it forks. When it is dead already, its complaint says
         // more than the broken pipe.
         let _ = start.send(&[0]).await;

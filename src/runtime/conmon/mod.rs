@@ -10,6 +10,7 @@ pub(crate) mod pipe;
 use std::path::PathBuf;
 
 use model::ContainerId;
+use sys::apart::OwnMounts;
 
 use crate::{Restore, RuntimeName};
 
@@ -30,6 +31,9 @@ pub struct CreateTask {
     pub stdin: Stdin,
     /// Its processes come out of a checkpoint, and run at once.
     pub restore: Option<Restore>,
+    /// What it and its conmon have mounted that the daemon has not; `None` where they live among the
+    /// daemon's own mounts.
+    pub mounts: Option<OwnMounts>,
 }
 
 /// The standard input of a container's first process.

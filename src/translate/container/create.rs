@@ -1,7 +1,7 @@
 //! A create request, whole.
 
 use engine::CreateContainer;
-use model::{ContainerSpec, Error, Platform, RestartPolicy, Result};
+use model::{ContainerSpec, Error, Platform, RestartPolicy, Result, UserNamespace};
 
 use super::{
     bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
@@ -45,6 +45,7 @@ pub fn create(
     gates::apply(&mut request, version)?;
     let mut warnings = Vec::new();
     let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
+    let user_namespace = user_namespace(&request)?;
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
@@ -55,6 +56,7 @@ pub fn create(
             image: request.config.image,
             platform,
             spec,
+            user_namespace,
             stop_signal,
             anonymous_volumes,
             echo,
@@ -111,6 +113,23 @@ fn spec(
         ));
     }
     Ok((spec, mounts.anonymous_volumes, stop_signal))
+}
+
+/// The label that says what `UsernsMode` says; the docker CLI lets only its own words pass there. The
+/// request's alone counts, not an image's.
+const USERNS_LABEL: &str = "moored.userns";
+
+fn user_namespace(request: &CreateRequest) -> Result<UserNamespace> {
+    let host = request.host_config.as_ref();
+    let mode = host.map_or("", |host| host.userns_mode.as_str());
+    let labels = request.config.labels.as_ref();
+    match labels.and_then(|labels| labels.get(USERNS_LABEL)) {
+        Some(label) if !mode.is_empty() && mode != label => Err(Error::invalid(format!(
+            "conflicting options: the userns mode {mode} and the label {USERNS_LABEL}={label}"
+        ))),
+        Some(label) => UserNamespace::parse(label),
+        None => UserNamespace::parse(mode),
+    }
 }
 
 /// The policy, whose words were checked.

@@ -68,10 +68,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
             host.storage_opt.as_ref().is_some_and(|o| !o.is_empty()),
         ),
         (
-            "HostConfig.UsernsMode",
-            !matches!(host.userns_mode.as_str(), "" | "host"),
-        ),
-        (
             "HostConfig.VolumeDriver",
             !matches!(host.volume_driver.as_str(), "" | "local"),
         ),

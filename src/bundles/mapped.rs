@@ -1,0 +1,92 @@
+//! What a container in a user namespace of its own finds on the host.
+//!
+//! Its ids are strangers there: our directories, and many of the host's, are closed to them. So all it
+//! needs is mounted at one place that is open, in the mount namespace of its conmon and runtime, where
+//! nobody else sees it; nobody's directory is opened to the world. Its tree, its volumes and its files
+//! in `/etc` show its ids and have on the disk those inside, so that they are the same whatever the map
+//! is. A bind shows what is on the disk, as in Docker: what the container makes there belongs to its
+//! ids of the host.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::{ContainerSpec, Context, Error, IdMaps, MountSource, Result};
+use spec::ResolvedMount;
+use sys::apart::OwnMounts;
+use sys::id_map::UserNamespace;
+
+use crate::Paths;
+
+/// Others may pass through, and not look.
+const PLACE_MODE: u32 = 0o711;
+
+/// A user namespace with these maps.
+pub(super) fn namespace(maps: &IdMaps) -> Result<Arc<UserNamespace>> {
+    let made = UserNamespace::new(maps).context(
+        "a user namespace of its own cannot be made (is user.max_user_namespaces 0, or does the \
+         daemon run in a namespace without these ids?)",
+    )?;
+    Ok(Arc::new(made))
+}
+
+/// Makes the place, and checks that the container's root can get there.
+pub(super) fn place(place: &Path, spec: &ContainerSpec) -> Result<PathBuf> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(PLACE_MODE)
+        .create(place)
+        .and_then(|()| std::fs::set_permissions(place, PermissionsExt::from_mode(PLACE_MODE)));
+    made.context(format_args!("create {}", place.display()))?;
+    let maps = spec.id_maps.as_ref();
+    let root = maps.and_then(|maps| Some((maps.uids.outside(0)?, maps.gids.outside(0)?)));
+    for dir in place.ancestors() {
+        let found = std::fs::metadata(dir).context(format_args!("look at {}", dir.display()))?;
+        let passable = match root {
+            Some((uid, _)) if uid == found.uid() => found.mode() & 0o100,
+            Some((_, gid)) if gid == found.gid() => found.mode() & 0o010,
+            _ => found.mode() & 0o001,
+        };
+        if passable == 0 {
+            return Err(Error::system(format!(
+                "a container in a user namespace cannot reach the run root: {} is closed to it \
+                 (mode {:o}). Run `chmod o+x {}`, or give the daemon another --run-root",
+                dir.display(),
+                found.mode() & 0o7777,
+                dir.display(),
+            )));
+        }
+    }
+    Ok(place.to_owned())
+}
+
+/// What is to be mounted at `place`; `paths` and the sources of `mounts` are there then.
+pub(super) fn show(
+    place: PathBuf,
+    ids: &Arc<UserNamespace>,
+    paths: &mut Paths,
+    mounts: &mut [ResolvedMount],
+) -> OwnMounts {
+    let mut own = OwnMounts::at(place);
+    // It shows the ids already.
+    paths.rootfs = own.show(&paths.rootfs, None);
+    for file in [
+        &mut paths.etc.resolv_conf,
+        &mut paths.etc.hosts,
+        &mut paths.etc.hostname,
+    ] {
+        *file = own.show(file, Some(ids));
+    }
+    if let Some(init) = &mut paths.init {
+        *init = own.show(init, None);
+    }
+    for mount in mounts {
+        let shows = match mount.mount.source {
+            MountSource::Tmpfs { .. } => continue,
+            MountSource::Volume { .. } => Some(ids),
+            MountSource::Bind { .. } => None,
+        };
+        mount.source = own.show(&mount.source, shows);
+    }
+    own
+}

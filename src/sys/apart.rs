@@ -1,0 +1,259 @@
+//! Threads that live apart for as long as one piece of work takes: with a mount namespace of their
+//! own. A thread that has left the others' namespace must not go back to work among them, so it ends.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::mount::{MountPropagationFlags, mount_change};
+
+use crate::id_map::{UserNamespace, mapped_clone};
+use crate::mount::{
+    self, MountOptions, attach, below, containing, detached_clone, make_slave, tmpfs, unmount,
+};
+
+/// Does `work` on a thread with a mount namespace of its own, of which nothing is seen outside.
+///
+/// # Errors
+/// What the work says, or why there is no such thread.
+pub fn apart<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("apart".to_owned())
+            .spawn_scoped(scope, || {
+                leave()?;
+                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                mount_change("/", private)?;
+                work()
+            })?;
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(io::Error::other("the thread that lives apart panicked")))
+    })
+}
+
+fn leave() -> io::Result<()> {
+    use nix::sched::{CloneFlags, unshare};
+    unshare(CloneFlags::CLONE_NEWNS).map_err(io::Error::from)
+}
+
+/// What a program's own mount namespace has that the daemon's has not.
+///
+/// The ids of a container in a user namespace are strangers on the host: what lies below a directory
+/// that is closed to others, as all of ours and many of a user's are, is out of their reach. So
+/// what the container needs is mounted at one open place, where only its programs see it, and nobody's
+/// directory is opened to the world (libpod's `makeAccessible` does that).
+#[derive(Debug, Clone)]
+pub struct OwnMounts {
+    /// An empty directory that everybody can reach.
+    place: PathBuf,
+    shown: Vec<Shown>,
+    /// Directories whose mounts are no business of the program, and must not live as long as it.
+    hidden: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+struct Shown {
+    name: OsString,
+    path: PathBuf,
+    ids: Option<Arc<UserNamespace>>,
+}
+
+/// Size of the file system that has the places to mount at.
+const PLACES_BYTES: u64 = 1 << 20;
+
+impl OwnMounts {
+    /// Mounts at `place`, an empty directory that everybody can reach.
+    pub fn at(place: PathBuf) -> Self {
+        Self {
+            place,
+            shown: Vec::new(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// Shows `path`, a directory or a file, with what is mounted inside it; with `ids` the ids of that
+    /// namespace, and nothing that is mounted inside. Returns where.
+    pub fn show(&mut self, path: &Path, ids: Option<&Arc<UserNamespace>>) -> PathBuf {
+        let name = OsString::from(self.shown.len().to_string());
+        let at = self.place.join(&name);
+        self.shown.push(Shown {
+            name,
+            path: path.to_owned(),
+            ids: ids.cloned(),
+        });
+        at
+    }
+
+    /// Takes away all mounts below `dir`, once what is shown of them is held.
+    pub fn hide(&mut self, dir: &Path) {
+        self.hidden.push(dir.to_owned());
+    }
+
+    /// Makes the calling thread live apart, with these mounts.
+    ///
+    /// As in libpod's `CreateContainer`: `/sys` is a slave and has no mounts below `/sys/kernel`
+    /// (debugfs, tracing, securityfs), which a container that binds `/sys` would see. All else stays
+    /// the peer it was, so binds that share their mounts with the host still do.
+    ///
+    /// # Errors
+    /// What the kernel says, with the step.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        step("leave the daemon's", leave())?;
+        let shown = self.shown.iter().map(Shown::clone_mount);
+        let shown = step("copy what is shown", shown.collect::<io::Result<Vec<_>>>())?;
+        step("mount what is shown", self.keep_to_ourselves())?;
+        step("unmount /sys/kernel", hide(Path::new("/sys/kernel")))?;
+        for dir in &self.hidden {
+            step("unmount what others have", hide(dir))?;
+        }
+        step("mount what is shown", self.put_in_place(&shown))
+    }
+
+    /// Of the mounts that are changed no other namespace may hear.
+    fn keep_to_ourselves(&self) -> io::Result<()> {
+        if mount::is_mount_point(Path::new("/sys"))? {
+            make_slave(Path::new("/sys"), true)?;
+        }
+        for path in self.hidden.iter().chain([&self.place]) {
+            if let Some(on) = containing(path)? {
+                make_slave(&on.target, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_in_place(&self, mounts: &[OwnedFd]) -> io::Result<()> {
+        tmpfs(&self.place, PLACES_BYTES, 0o711, MountOptions::default())?;
+        for (shown, mount) in self.shown.iter().zip(mounts) {
+            let at = self.place.join(&shown.name);
+            if std::fs::metadata(&shown.path)?.is_dir() {
+                DirBuilder::new().mode(0o755).create(&at)?;
+            } else {
+                File::create(&at)?;
+            }
+            attach(mount.as_fd(), &at)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shown {
+    fn clone_mount(&self) -> io::Result<OwnedFd> {
+        match &self.ids {
+            Some(ids) => mapped_clone(&self.path, ids),
+            None => detached_clone(&self.path, true),
+        }
+    }
+}
+
+fn hide(dir: &Path) -> io::Result<()> {
+    for mount in below(dir)? {
+        unmount(&mount.target, true)?;
+    }
+    Ok(())
+}
+
+fn step<T>(step: &str, done: io::Result<T>) -> io::Result<T> {
+    done.map_err(|e| {
+        io::Error::new(
+            e.kind(),
+            format!("a mount namespace of its own: {step}: {e}"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spawn::{Finished, Program};
+    use std::time::Duration;
+
+    async fn run(mounts: OwnMounts, script: &str, args: &[&Path]) -> Finished {
+        let program = Program::new("/bin/sh").args(["-c", script, "sh"]);
+        let program = program.args(args.iter().map(|a| a.as_os_str().to_owned()));
+        let started = program.start_apart(mounts).await.unwrap();
+        started.finish(Duration::from_secs(20)).await.unwrap()
+    }
+
+    /// What lies below a closed directory is reached by a stranger, with the ids that are shown, and
+    /// nobody else sees a mount.
+    #[tokio::test]
+    async fn strangers_reach_what_is_shown_to_them() {
+        let model::UserNamespace::Mapped(maps) =
+            model::UserNamespace::parse("0:300000:10").unwrap()
+        else {
+            panic!("mapped");
+        };
+        let ids = Arc::new(UserNamespace::new(&maps).unwrap());
+        let closed = tempfile::tempdir().unwrap();
+        let open = tempfile::tempdir_in("/run").unwrap();
+        let place = open.path().join("place");
+        for dir in [open.path(), &place] {
+            if dir == place {
+                std::fs::create_dir(dir).unwrap();
+            }
+            let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+            std::fs::set_permissions(dir, everybody).unwrap();
+        }
+        let (dir, file) = (closed.path().join("dir"), closed.path().join("file"));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("inside"), "in a directory").unwrap();
+        std::fs::write(&file, " and a file").unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        let mut mounts = OwnMounts::at(place.clone());
+        let (dir_at, file_at) = (mounts.show(&dir, None), mounts.show(&file, Some(&ids)));
+        assert_eq!(dir_at, place.join("0"));
+        let script = "setpriv --reuid 300000 --regid 300000 --clear-groups cat \"$1/inside\" \"$2\"; \
+                      setpriv --reuid 300001 --regid 300000 --clear-groups cat \"$2\"";
+        let done = run(mounts, script, &[&dir_at, &file_at]).await;
+        assert_eq!(
+            String::from_utf8_lossy(&done.stdout),
+            "in a directory and a file"
+        );
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        assert!(complaint.contains("Permission denied"), "{complaint}");
+        assert_eq!(below(&place).unwrap(), []);
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_others_have_is_hidden_and_stays_theirs() {
+        let temp = tempfile::tempdir().unwrap();
+        let (others, place) = (temp.path().join("others/one"), temp.path().join("place"));
+        for dir in [&others, &place] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        tmpfs(&others, 1 << 16, 0o700, MountOptions::default()).unwrap();
+        let mut mounts = OwnMounts::at(place);
+        let kept = mounts.show(&others, None);
+        mounts.hide(temp.path());
+        let done = run(mounts, "cat /proc/self/mountinfo", &[]).await;
+        let seen = String::from_utf8(done.stdout).unwrap();
+        let still = mount::is_mount_point(&others).unwrap();
+        unmount(&others, true).unwrap();
+        assert!(still, "it was unmounted for all");
+        assert!(!seen.contains(&format!(" {} ", others.display())), "{seen}");
+        assert!(seen.contains(&format!(" {} ", kept.display())), "{seen}");
+        assert!(!seen.contains(" /sys/kernel"), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_way_is_told() {
+        let mut mounts = OwnMounts::at("/nonexistent/place".into());
+        mounts.show(Path::new("/nonexistent/shown"), None);
+        let e = Program::new("/bin/true")
+            .start_apart(mounts)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            e.to_string(),
+            "cannot run /bin/true: a mount namespace of its own: copy what is shown: No such file \
+             or directory (os error 2)"
+        );
+    }
+}
