@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Longest file, in lines.
 const FILE_LINES_MAX: usize = 500;
-/// Longest function of the program, from its first line to its closing brace. Tests may be
-/// tables of cases, as long as it takes.
+/// Longest function of the program, first line to closing brace; tests may be tables of cases.
 const FUNCTION_LINES_MAX: usize = 70;
 /// Largest room, in lines of code: no tests, no comments, no empty lines.
 const ROOM_LINES_MAX: usize = 5000;
@@ -27,8 +26,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 /// Rooms that are larger, how large they may be, and why.
 const LARGE_ROOMS: &[(&str, usize, &str)] = &[];
 
-/// Which room may see which: the arrows of the drawing in the README. A room that is not in
-/// its neighbour's line cannot be imported there.
+/// Which room may see which; one that is not in its neighbour's line cannot be imported there.
 const DOORS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("rules", &["model"]),

@@ -11,6 +11,8 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
+pub use mapped::make_place;
+
 use model::{ContainerId, ContainerSpec, Layer, Result};
 use spec::{ConsoleSize, HostFacts, SpecInput};
 use sys::apart::OwnMounts;
@@ -41,7 +43,7 @@ pub struct Order<'a> {
     pub dir: &'a Path,
     /// The bundle; made when it is missing.
     pub bundle: &'a Path,
-    /// An empty directory; made when it is missing. There what a container in a user namespace needs
+    /// From [`make_place`]. There what a container in a user namespace needs
     /// is mounted, for its programs alone.
     pub place: &'a Path,
     /// Where the files that are mounted into `/etc` are to be.
@@ -104,8 +106,8 @@ impl Maker<'_> {
         };
         let own_mounts = match &ids {
             Some(ids) => {
-                let place = mapped::place(order.place, spec)?;
-                let mut own = mapped::show(place, ids, &mut paths, &mut mounts);
+                mapped::check_reach(order.place, spec)?;
+                let mut own = mapped::show(order.place, ids, &mut paths, &mut mounts);
                 own.hide(&self.images.writable_root());
                 Some(own)
             }

@@ -8,7 +8,7 @@
 //! ids of the host.
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use model::{ContainerSpec, Context, Error, IdMaps, MountSource, Result};
@@ -30,14 +30,26 @@ pub(super) fn namespace(maps: &IdMaps) -> Result<Arc<UserNamespace>> {
     Ok(Arc::new(made))
 }
 
-/// Makes the place, and checks that the container's root can get there.
-pub(super) fn place(place: &Path, spec: &ContainerSpec) -> Result<PathBuf> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(PLACE_MODE)
-        .create(place)
-        .and_then(|()| std::fs::set_permissions(place, PermissionsExt::from_mode(PLACE_MODE)));
-    made.context(format_args!("create {}", place.display()))?;
+/// Makes the place where what containers in user namespaces need is mounted.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_place(place: &Path) -> Result<()> {
+    // Where the first of the mounts is, an exec finds an empty directory: runc goes to the root file
+    // system's path before it goes into the container.
+    for dir in [place, &place.join("0")] {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(PLACE_MODE)
+            .create(dir)
+            .and_then(|()| std::fs::set_permissions(dir, PermissionsExt::from_mode(PLACE_MODE)));
+        made.context(format_args!("create {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// Checks that the container's root can get to the place.
+pub(super) fn check_reach(place: &Path, spec: &ContainerSpec) -> Result<()> {
     let maps = spec.id_maps.as_ref();
     let root = maps.and_then(|maps| Some((maps.uids.outside(0)?, maps.gids.outside(0)?)));
     for dir in place.ancestors() {
@@ -57,17 +69,17 @@ pub(super) fn place(place: &Path, spec: &ContainerSpec) -> Result<PathBuf> {
             )));
         }
     }
-    Ok(place.to_owned())
+    Ok(())
 }
 
 /// What is to be mounted at `place`; `paths` and the sources of `mounts` are there then.
 pub(super) fn show(
-    place: PathBuf,
+    place: &Path,
     ids: &Arc<UserNamespace>,
     paths: &mut Paths,
     mounts: &mut [ResolvedMount],
 ) -> OwnMounts {
-    let mut own = OwnMounts::at(place);
+    let mut own = OwnMounts::at(place.to_owned());
     // It shows the ids already.
     paths.rootfs = own.show(&paths.rootfs, None);
     for file in [

@@ -265,6 +265,7 @@ fn open_stores(layout: &Layout, boot_id: &str) -> Result<(Ledger, Contents, imag
     for dir in [layout.containers(), layout.volumes(), layout.spill()] {
         make_private(&dir)?;
     }
+    bundles::make_place(&layout.own_mounts())?;
     let (ledger, contents) = Ledger::open(&layout.ledger(), boot_id)?;
     let store = images::Images::open(&layout.images())?;
     Ok((ledger, contents, store))

@@ -134,11 +134,18 @@ fn defaults<'a>(spec: &ContainerSpec, user: &[&str]) -> Vec<MountEntry<'a>> {
                     let size = spec.shm_size_bytes.unwrap_or(SHM_BYTES);
                     entry.options.push(format!("size={size}").into());
                 }
+                // The group of terminals, where there is one (libpod does so, too).
+                "/dev/pts" if !has_tty_group(spec) => entry.options.retain(|o| o != "gid=5"),
                 _ => {}
             }
             entry
         })
         .collect()
+}
+
+fn has_tty_group(spec: &ContainerSpec) -> bool {
+    let maps = spec.id_maps.as_ref();
+    maps.is_none_or(|maps| maps.gids.outside(5).is_some())
 }
 
 /// resolv.conf, hostname and hosts, unless the user mounts something there.

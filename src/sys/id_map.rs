@@ -37,7 +37,7 @@ impl UserNamespace {
         }
         let opened = std::fs::File::open(of("ns/user"));
         let opened = opened.map_err(|e| told(&e, format_args!("open it")))?;
-        let first = |map: &IdMap| map.outside(0).unwrap_or(map.ranges()[0].outside);
+        let first = |map: &IdMap| map.outside(0).unwrap_or_else(|| map.ranges()[0].outside);
         Ok(Self {
             fd: opened.into(),
             root: (first(&maps.uids), first(&maps.gids)),

@@ -127,6 +127,11 @@ impl Actor {
             let refused = "checkpoint not support on containers with tty";
             return Err(Error::invalid(refused));
         }
+        if view.spec.id_maps.is_some() {
+            return Err(Error::not_implemented(
+                "a checkpoint of a container in a user namespace is not implemented by moored yet",
+            ));
+        }
         if view.spec.auto_remove && asked.exit {
             return Err(Error::conflict(format!(
                 "container {} is removed when it ends, and its checkpoints with it: let it go on",

@@ -95,7 +95,8 @@ pub struct HostConfig {
     /// The uts namespace.
     #[serde(rename = "UTSMode", deserialize_with = "null_as_default")]
     pub uts_mode: String,
-    /// The user namespace.
+    /// The user namespace: `host`, and beside Docker's words `auto`, `auto:size=N` and ranges such as
+    /// `0:200000:65536` (first id inside, first of the host, how many).
     #[serde(deserialize_with = "null_as_default")]
     pub userns_mode: String,
     /// Size of /dev/shm.

@@ -13,5 +13,6 @@ mod restart;
 mod rotation;
 mod rude;
 mod signals;
+mod user_namespaces;
 mod wait;
 mod websocket;
