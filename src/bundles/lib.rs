@@ -50,6 +50,8 @@ pub struct Order<'a> {
     pub files: &'a EtcFiles,
     /// The cgroup, as the runtime wants to be told.
     pub cgroups_path: &'a str,
+    /// The AppArmor profile, which is in the kernel.
+    pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
     /// It never ran: its tree is furnished and its new volumes are filled, as Docker does when a
@@ -127,6 +129,7 @@ impl Maker<'_> {
             hostname_file: Some(&paths.etc.hostname),
             init_binary: paths.init.as_deref(),
             cgroups_path: order.cgroups_path,
+            apparmor: order.apparmor,
             knows_rro: order.knows_rro,
             console_size: size.map(|(height, width)| ConsoleSize { height, width }),
             host: self.host,

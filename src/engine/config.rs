@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use confine::IdSource;
 use model::Timestamp;
-
-use crate::container::IdSource;
 
 /// Where the engine keeps things and which programs it drives.
 #[derive(Debug, Clone)]

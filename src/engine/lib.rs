@@ -41,8 +41,9 @@ pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use config::{Config, Host};
+pub use confine::IdSource;
 pub use container::{
-    Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created, IdSource,
+    Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
     ListContainers, ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes,
     StopContainer, WaitCondition, Waiter,
 };
@@ -71,7 +72,8 @@ pub(crate) struct Inner {
     pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,
-    pub(crate) ids: container::Ids,
+    pub(crate) ids: confine::Ids,
+    pub(crate) apparmor: confine::AppArmor,
     /// Held from the look whether a volume is there to the moment it is.
     pub(crate) making_volumes: tokio::sync::Mutex<()>,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.

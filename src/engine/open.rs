@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::container::{Ids, Registry};
+use crate::container::Registry;
 use crate::layout::Layout;
 use crate::{Config, Engine, Host, Inner};
 
@@ -56,7 +56,9 @@ impl Engine {
             now: host.now.clone(),
             keep_unknown_trees: may_need_unknown_trees(&damaged),
         };
+        let apparmor = confine::AppArmor::new(facts.apparmor, &config.run_root);
         let execs_tools = execs::Tools {
+            apparmor: apparmor.clone(),
             runtimes: runtimes.clone(),
             ledger: ledger.clone(),
             facts: facts.clone(),
@@ -72,7 +74,8 @@ impl Engine {
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
-            ids: Ids::new(config.ids)?,
+            ids: confine::Ids::new(config.ids)?,
+            apparmor,
             making_volumes: tokio::sync::Mutex::default(),
             starts: tokio::sync::RwLock::default(),
             recovered: CancellationToken::new(),
@@ -127,6 +130,9 @@ impl Engine {
             |d: &Damaged| d.table == Table::Containers && !self.inner.registry.has_id(&d.key);
         self.sweep_in_background(!damaged.iter().any(hidden));
         self.choose_runtime();
+        // The first container need not wait for it then.
+        let apparmor = self.inner.apparmor.clone();
+        tokio::spawn(async move { apparmor.ready(None, false).await });
         drop(failpoint::reach(Point::RecoverDone).await);
     }
 

@@ -10,12 +10,15 @@ impl Engine {
         let inner = &self.inner;
         let mut warnings = inner.warnings.clone();
         warnings.extend(inner.log_warning());
+        if let Some(e) = inner.apparmor.trouble().await {
+            warnings.push(format!("WARNING: containers have no AppArmor profile: {e}"));
+        }
         let own = Own {
             id: &inner.daemon_id,
             counts: self.counts(),
             images: inner.images.count(),
             event_listeners: self.event_listeners(),
-            remaps_ids: inner.ids.remap.is_some(),
+            remaps_ids: inner.ids.remaps(),
             data_root: inner.layout.data_root(),
             init_binary: inner.init_binary.as_deref(),
             now: (inner.host.now)(),

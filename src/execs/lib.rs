@@ -93,6 +93,8 @@ pub struct Tools {
     pub runtimes: Runtimes,
     /// Where their rows are.
     pub ledger: state::Ledger,
+    /// The profiles of their containers.
+    pub apparmor: confine::AppArmor,
     /// What the process object depends on.
     pub facts: Arc<spec::HostFacts>,
     /// Where the output of clients waits that do not read.

@@ -110,12 +110,15 @@ async fn process_json(
 ) -> Result<Vec<u8>> {
     let (facts, target) = (execs.tools.facts.clone(), target.clone());
     let exec = session.spec_to_run();
+    let (asked, privileged) = (target.spec.apparmor.as_deref(), target.spec.privileged);
+    let apparmor = execs.tools.apparmor.ready(asked, privileged).await;
     blocking(move || {
         let user = spec::user::resolve(&target.rootfs, &exec.user, &target.spec.group_add)?;
         exec_process(&ExecInput {
             container: &target.spec,
             exec: &exec,
             user: &user,
+            apparmor: apparmor.as_deref(),
             host: &facts,
         })
     })

@@ -78,6 +78,9 @@ pub struct ContainerSpec {
     pub cap_drop: Vec<String>,
     /// The seccomp choice.
     pub seccomp: Seccomp,
+    /// The AppArmor profile; `None` is the default one.
+    #[serde(default)]
+    pub apparmor: Option<String>,
     /// `no_new_privs` of the first process.
     pub no_new_privileges: bool,
     /// Paths masked inside; `None` is Docker's default list.

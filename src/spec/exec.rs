@@ -11,7 +11,7 @@ use model::{ContainerSpec, Error, ExecSpec, Result};
 use crate::document::{Capabilities, ConsoleSize, Process, User};
 use crate::host::HostFacts;
 use crate::user::ResolvedUser;
-use crate::{apparmor, capabilities, process, resources, ulimits};
+use crate::{capabilities, process, resources, ulimits};
 
 /// Everything an exec's process is made of.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,8 @@ pub struct ExecInput<'a> {
     pub exec: &'a ExecSpec,
     /// Its user, from [`crate::user::resolve`] in the container's root.
     pub user: &'a ResolvedUser,
+    /// The container's AppArmor profile, which is in the kernel.
+    pub apparmor: Option<&'a str>,
     /// The host.
     pub host: &'a HostFacts,
 }
@@ -35,6 +37,7 @@ pub fn exec_process(input: &ExecInput<'_>) -> Result<Vec<u8>> {
         container,
         exec,
         user,
+        apparmor,
         host,
     } = input;
     if exec.args.is_empty() {
@@ -78,7 +81,7 @@ pub fn exec_process(input: &ExecInput<'_>) -> Result<Vec<u8>> {
         rlimits,
         no_new_privileges: container.no_new_privileges,
         // The container's own also for a privileged exec, as moby has it.
-        apparmor_profile: apparmor(container, host),
+        apparmor_profile: *apparmor,
         oom_score_adj: resources::oom_score_adj(score, host, &mut warnings),
     };
     serde_json::to_vec(&process).map_err(|e| Error::system(format!("write a process: {e}")))
@@ -104,6 +107,7 @@ mod tests {
             container,
             exec,
             user: &ResolvedUser::default(),
+            apparmor: None,
             host: &fixture::host(),
         };
         serde_json::from_slice(&exec_process(&input).unwrap()).unwrap()
@@ -185,6 +189,7 @@ mod tests {
             container: &ContainerSpec::default(),
             exec: &ExecSpec::default(),
             user: &ResolvedUser::default(),
+            apparmor: None,
             host: &fixture::host(),
         };
         let e = exec_process(&input).unwrap_err();

@@ -33,6 +33,7 @@ fn built(
         mounts,
         // Only a terminal has a size: without one it is left out.
         console_size: Some(size),
+        apparmor: spec.apparmor.as_deref(),
         ..fixture::input(&id, spec, &user, host)
     };
     build(&input).unwrap()
@@ -120,10 +121,10 @@ fn a_privileged_container() {
     let spec = ContainerSpec {
         privileged: true,
         cap_drop: vec!["CHOWN".into()],
+        apparmor: Some("unconfined".into()),
         ..fixture::spec()
     };
-    let mut host = fixture::host();
-    host.apparmor = AppArmor::Profile("docker-default".into());
+    let host = fixture::host();
     let devices = [HostDevice {
         path: "/dev/sda".into(),
         kind: DeviceKind::Block,
@@ -135,6 +136,30 @@ fn a_privileged_container() {
         permissions: "rwm".into(),
     }];
     agrees("privileged", &built(&spec, &host, &devices, &[]));
+}
+
+#[test]
+fn ids_of_its_own_and_what_follows_from_them() {
+    let maps = match model::UserNamespace::parse("u:0:100:10,g:0:200:5").unwrap() {
+        model::UserNamespace::Mapped(maps) => maps,
+        other => panic!("{other:?}"),
+    };
+    let spec = ContainerSpec {
+        id_maps: Some(maps),
+        ..fixture::spec()
+    };
+    let built = built(&spec, &fixture::host(), &[], &[]);
+    let json: Value = serde_json::from_slice(&built.config_json).unwrap();
+    assert_oci_spec_reads_it(&json);
+    let linux = &json["linux"];
+    let map = |host, size| serde_json::json!([{"containerID": 0, "hostID": host, "size": size}]);
+    assert_eq!(linux["uidMappings"], map(100, 10));
+    assert_eq!(linux["gidMappings"], map(200, 5));
+    let kinds = linux["namespaces"].as_array().unwrap().iter();
+    assert!(kinds.map(|n| &n["type"]).any(|kind| kind == "user"));
+    // No group of terminals among so few, and no groups of pings.
+    assert!(!json["mounts"].to_string().contains("gid=5"));
+    assert!(!linux["sysctl"].to_string().contains("ping_group_range"));
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub struct HostFacts {
     pub oom_score_adj: i32,
     /// The kernel has seccomp filters.
     pub seccomp: bool,
-    /// `AppArmor`.
-    pub apparmor: AppArmor,
+    /// The kernel has AppArmor, and it is switched on.
+    pub apparmor: bool,
     /// The machine.
     pub arch: Arch,
     /// The kernel also answers x32 system calls, so a seccomp filter must cover them. Where it
@@ -93,17 +93,6 @@ pub struct CgroupFacts {
 pub enum CgroupVersion {
     V1,
     V2,
-}
-
-/// `AppArmor` on this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AppArmor {
-    /// Not in the kernel, or switched off.
-    Off,
-    /// On, but no profile for containers is loaded: they run as the daemon does.
-    NoProfile,
-    /// On; ordinary containers run under this loaded profile.
-    Profile(String),
 }
 
 /// Machines whose system call conventions the seccomp profile knows.
@@ -171,7 +160,7 @@ impl HostFacts {
             oom_score_adj: number("/proc/self/oom_score_adj").unwrap_or(0),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists()
                 || !field("Seccomp").is_empty(),
-            apparmor: probe_apparmor(),
+            apparmor: sys::host::security().apparmor,
             arch: Arch::native(),
             x32: sys::abi::has_x32(field("Seccomp") != "0"),
             recursive_read_only: kernel_at_least(&read("/proc/sys/kernel/osrelease"), (5, 12)),
@@ -280,18 +269,6 @@ fn any_group_has(root: &Path, file: &str) -> bool {
 }
 
 /// Profiles that container engines load, in the order of preference.
-fn probe_apparmor() -> AppArmor {
-    if read("/sys/module/apparmor/parameters/enabled").trim() != "Y" {
-        return AppArmor::Off;
-    }
-    let loaded = read("/sys/kernel/security/apparmor/profiles");
-    let known = |name: &str| loaded.lines().any(|l| l == format!("{name} (enforce)"));
-    ["moored-default", "docker-default"]
-        .into_iter()
-        .find(|name| known(name))
-        .map_or(AppArmor::NoProfile, |name| AppArmor::Profile(name.into()))
-}
-
 /// In a user namespace that does not map every group the range cannot be written (moby sets it
 /// in the initial one only).
 fn probe_default_sysctls(uid_map: &str) -> Vec<DefaultSysctl> {

@@ -43,7 +43,7 @@ pub use cpu_list::CpuList;
 pub use devices::{DeviceKind, HostDevice, resolve as resolve_devices};
 pub use document::ConsoleSize;
 pub use exec::{ExecInput, exec_process};
-pub use host::{AppArmor, Arch, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
+pub use host::{Arch, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
 pub use mounts::{ResolvedMount, check_bind_sources};
 pub use propagation::check_sources as check_propagation;
 
@@ -78,6 +78,8 @@ pub struct SpecInput<'a> {
     pub init_binary: Option<&'a Path>,
     /// The cgroup, in the form the runtime's cgroup manager wants.
     pub cgroups_path: &'a str,
+    /// The AppArmor profile, which is in the kernel.
+    pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
     /// The terminal's first size, when a client told it.
@@ -182,7 +184,7 @@ fn process<'a>(
         },
         rlimits,
         no_new_privileges: spec.no_new_privileges,
-        apparmor_profile: apparmor(spec, input.host),
+        apparmor_profile: input.apparmor,
         oom_score_adj: resources::oom_score_adj(spec.resources.oom_score_adj, input.host, warnings),
     })
 }
@@ -236,15 +238,6 @@ fn seccomp_profile(
         return None;
     }
     Some(seccomp::default_profile(caps, host.arch, host.x32))
-}
-
-fn apparmor<'a>(spec: &ContainerSpec, host: &'a HostFacts) -> Option<&'a str> {
-    match &host.apparmor {
-        AppArmor::Off => None,
-        AppArmor::NoProfile | AppArmor::Profile(_) if spec.privileged => Some("unconfined"),
-        AppArmor::NoProfile => None,
-        AppArmor::Profile(name) => Some(name),
-    }
 }
 
 /// A list of the request's own counts even for a privileged container (moby `createSpec`).

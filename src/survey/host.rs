@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Error, Result, Timestamp};
 use runtime::{Choice, Program, Programs, Runtimes};
-use spec::{AppArmor, CgroupVersion, HostFacts};
+use spec::{CgroupVersion, HostFacts};
 
 /// How long `info` and `version` wait for the default runtime to be chosen.
 const CHOICE_PATIENCE: Duration = Duration::from_secs(1);
@@ -225,7 +225,7 @@ fn broken(runtimes: &Runtimes, programs: &Programs) -> Vec<String> {
 
 fn security_options(facts: &HostFacts, remaps_ids: bool) -> Vec<String> {
     let mut options = Vec::new();
-    if let AppArmor::Profile(_) = facts.apparmor {
+    if facts.apparmor {
         options.push("name=apparmor".to_owned());
     }
     if facts.seccomp {

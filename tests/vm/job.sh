@@ -12,6 +12,7 @@ echo "$(docker info -f '{{.CgroupDriver}} {{.CgroupVersion}} {{.DefaultRuntime}}
 systemctl stop moored.service moored.socket
 
 . /host/cgroups.sh
+. /host/apparmor.sh
 . /host/checkpoints.sh
 [ "$(pgrep -c conmon)" = 0 ] || fail "conmon is left: $(pgrep -a conmon)"
 echo done

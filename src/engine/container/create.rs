@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use catalog::ImageView;
 use failpoint::Point;
 use model::{
-    Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, Kind, Mount,
-    MountSource, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
+    Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps, Kind,
+    Mount, MountSource, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
     VolumeRecord, limits,
 };
 use spec::CgroupVersion;
@@ -56,14 +56,14 @@ impl Engine {
         check_lengths(&spec)?;
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
-        let ids = &self.inner.ids;
         let _choosing = match request.user_namespace {
-            UserNamespace::Auto { .. } => Some(ids.choosing.lock().await),
+            UserNamespace::Auto { .. } => Some(self.inner.ids.choosing().await),
             _ => None,
         };
         spec.id_maps = self.id_maps(&request.user_namespace)?;
         let mut warnings = ::spec::check(&spec, &self.inner.facts)?;
         warnings.extend(platform_warning);
+        warnings.extend(self.choose_apparmor(&mut spec));
         let asked = spec.clone();
         crate::blocking(move || ::spec::check_bind_sources(&asked)).await?;
         let id = ContainerId::from_bytes((self.inner.host.random)());
@@ -131,6 +131,22 @@ impl Engine {
         drop(failpoint::reach(Point::CreateWritten).await);
         tokio::spawn(Actor::new(self.inner.clone(), handle, inbox).run());
         Ok(())
+    }
+
+    fn id_maps(&self, wish: &UserNamespace) -> Result<Option<IdMaps>> {
+        let views: Vec<_> = self.inner.registry.all().iter().map(|h| h.view()).collect();
+        let used = views.iter().filter_map(|view| view.spec.id_maps.as_ref());
+        self.inner.ids.choose(wish, &used.collect::<Vec<_>>())
+    }
+
+    /// Fixed at create, so that inspect shows it; a warning where it is not to be had.
+    fn choose_apparmor(&self, spec: &mut ContainerSpec) -> Option<String> {
+        let asked = spec.apparmor.take();
+        let apparmor = &self.inner.apparmor;
+        spec.apparmor = apparmor.choose(asked.as_deref(), spec.privileged);
+        let wants = asked.is_some_and(|profile| profile != "unconfined");
+        let in_vain = wants && !apparmor.is_on();
+        in_vain.then(|| "AppArmor is not enabled: the profile is not applied".to_owned())
     }
 
     /// Docker's default: the host's on cgroup v1, a private one on v2. Fixed at create, so that a

@@ -5,7 +5,7 @@
 //! | `request`, `view` | what clients ask and see |
 //! | `registry`, `handle` | finding a container, asking its task |
 //! | `operations`, `list`, `prune`, `top` | the use cases, seen from outside the task |
-//! | `create`, `user_namespace` | from a request to a row and a task |
+//! | `create` | from a request to a row and a task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
 //! | `health` | health checks |
@@ -35,7 +35,6 @@ pub(crate) mod row;
 pub(crate) mod start;
 mod stop;
 mod top;
-mod user_namespace;
 mod view;
 pub(crate) mod wait;
 
@@ -46,7 +45,5 @@ pub use request::{
     Change, CheckpointContainer, CreateContainer, Created, ListContainers, ProcessTable, Pruned,
     RemoveContainer, StopContainer, WaitCondition,
 };
-pub use user_namespace::IdSource;
-pub(crate) use user_namespace::Ids;
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;

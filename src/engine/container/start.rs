@@ -255,7 +255,10 @@ impl Run<'_> {
         let knows_rro = engine.runtimes.knows_rro(runtime).await;
         let parent = view.spec.cgroup_parent.as_deref();
         let cgroups_path = engine.runtimes.cgroups_path(&view.id, parent)?;
-        crate::blocking(move || engine.make_bundle(&view, &cgroups_path, knows_rro)).await
+        let (asked, privileged) = (view.spec.apparmor.as_deref(), view.spec.privileged);
+        let apparmor = engine.apparmor.ready(asked, privileged).await;
+        let make = move || engine.make_bundle(&view, &cgroups_path, apparmor.as_deref(), knows_rro);
+        crate::blocking(make).await
     }
 
     fn request(&self, runtime: &RuntimeName, mounts: Option<OwnMounts>) -> CreateTask {
@@ -288,6 +291,7 @@ impl Inner {
         &self,
         view: &ContainerView,
         cgroups_path: &str,
+        apparmor: Option<&str>,
         knows_rro: bool,
     ) -> Result<Option<OwnMounts>> {
         let image = self.images.record(&view.image_id).ok_or_else(|| {
@@ -311,6 +315,7 @@ impl Inner {
             place: &self.layout.own_mounts(),
             files: &view.paths.etc,
             cgroups_path,
+            apparmor,
             knows_rro,
             first_run: matches!(view.state, ContainerState::Created { .. }),
         })

@@ -179,6 +179,7 @@ impl Bundle {
             hosts: Some(&hosts),
             hostname_file: Some(&hostname),
             init_binary: Some(Path::new("/usr/bin/catatonit")),
+            apparmor: None,
             cgroups_path: &cgroups_path,
             knows_rro: true,
             console_size: None,

@@ -48,7 +48,7 @@ pub fn inspect(
         platform: "linux".to_owned(),
         mount_label: String::new(),
         process_label: String::new(),
-        app_armor_profile: String::new(),
+        app_armor_profile: view.spec.apparmor.clone().unwrap_or_default(),
         exec_ids: (!execs.is_empty()).then(|| execs.iter().map(ToString::to_string).collect()),
         graph_driver: graph_driver(view),
         size_rw: sizes.map(|s| s.rw_bytes),

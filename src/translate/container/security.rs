@@ -9,7 +9,7 @@ use wire::container::{HostConfig, StrSlice};
 /// Copies the security half of `HostConfig` into the spec.
 ///
 /// # Errors
-/// 400 for what Docker does not know, 501 for profiles and labels.
+/// 400 for what Docker does not know, 501 for seccomp profiles and labels.
 pub(super) fn apply(host: &HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     spec.privileged = host.privileged;
     spec.read_only_rootfs = host.readonly_rootfs;
@@ -52,11 +52,16 @@ fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
         // `builtin` is Docker's word for its own default profile.
         ("seccomp", "builtin" | "") => spec.seccomp = Seccomp::Default,
         ("seccomp", _) => return Err(not_built("HostConfig.SecurityOpt seccomp profile")),
-        // Nothing is confined by a module yet, so "none" is what one gets anyway.
-        ("apparmor", "unconfined") | ("label", "disable") => {}
-        ("apparmor" | "label", _) => {
-            return Err(not_built(&format!("HostConfig.SecurityOpt {key}")));
+        ("apparmor", "") => spec.apparmor = None,
+        ("apparmor", _) if value.contains('\0') => {
+            return Err(Error::invalid(format!(
+                "invalid --security-opt: {option:?}"
+            )));
         }
+        ("apparmor", profile) => spec.apparmor = Some(profile.to_owned()),
+        // Nothing has a label yet, so "none" is what one gets anyway.
+        ("label", "disable") => {}
+        ("label", _) => return Err(not_built("HostConfig.SecurityOpt label")),
         _ => {
             return Err(Error::invalid(format!(
                 "invalid --security-opt 2: {option:?}"

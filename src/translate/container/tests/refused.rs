@@ -178,11 +178,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "HostConfig.SecurityOpt",
-            json!(["apparmor=x"]),
-            "HostConfig.SecurityOpt apparmor",
-        ),
-        (
-            "HostConfig.SecurityOpt",
             json!(["label=type:x"]),
             "HostConfig.SecurityOpt label",
         ),
@@ -195,11 +190,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.StorageOpt",
             json!({"size": "1g"}),
             "HostConfig.StorageOpt",
-        ),
-        (
-            "HostConfig.UsernsMode",
-            json!("private"),
-            "HostConfig.UsernsMode",
         ),
         (
             "HostConfig.VolumeDriver",

@@ -1,12 +1,10 @@
-//! Which ids of the host stand behind those of containers.
+//! Which ids of the host stand behind those of containers in user namespaces.
 
 use std::path::{Path, PathBuf};
 
 use model::id_map::IdMap;
 use model::{Context, Error, IdMaps, Result, UserNamespace};
 use rules::id_ranges::{self, Run};
-
-use crate::Engine;
 
 /// Where ids come from. Users and groups are named as they are in the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +33,10 @@ impl Default for IdSource {
 
 /// Where ids come from, and those of `userns-remap`, as they were when the daemon started.
 #[derive(Debug)]
-pub(crate) struct Ids {
+pub struct Ids {
     source: IdSource,
-    pub(crate) remap: Option<IdMaps>,
-    /// Held from the choice of ids that nobody has to the moment somebody has them.
-    pub(crate) choosing: tokio::sync::Mutex<()>,
+    remap: Option<IdMaps>,
+    choosing: tokio::sync::Mutex<()>,
 }
 
 impl Ids {
@@ -47,7 +44,7 @@ impl Ids {
     ///
     /// # Errors
     /// When there are none.
-    pub(crate) fn new(source: IdSource) -> Result<Self> {
+    pub fn new(source: IdSource) -> Result<Self> {
         let remap = match &source.remap {
             Some((user, group)) => Some(IdMaps {
                 uids: id_ranges::whole(&runs("subuid", user, &source.subuid)?)?,
@@ -61,29 +58,37 @@ impl Ids {
             choosing: tokio::sync::Mutex::default(),
         })
     }
-}
 
-impl Engine {
-    /// The maps for a wish. Those of [`UserNamespace::Auto`] belong to no container that is there, as
-    /// long as the caller holds [`Ids::choosing`].
-    pub(crate) fn id_maps(&self, wish: &UserNamespace) -> Result<Option<IdMaps>> {
+    /// Whether containers that wish nothing have ids of their own.
+    pub fn remaps(&self) -> bool {
+        self.remap.is_some()
+    }
+
+    /// To be held from the choice of ids that nobody has to the moment somebody has them.
+    pub async fn choosing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.choosing.lock().await
+    }
+
+    /// The maps for a wish. For [`UserNamespace::Auto`] they are none of those in `used`. Reads the
+    /// files then, as they are now.
+    ///
+    /// # Errors
+    /// System, naming the file, when there are none, or none are free.
+    pub fn choose(&self, wish: &UserNamespace, used: &[&IdMaps]) -> Result<Option<IdMaps>> {
         match wish {
-            UserNamespace::Default => Ok(self.inner.ids.remap.clone()),
+            UserNamespace::Default => Ok(self.remap.clone()),
             UserNamespace::Host => Ok(None),
             UserNamespace::Mapped(maps) => Ok(Some(maps.clone())),
-            UserNamespace::Auto { count } => self.free_ids(*count).map(Some),
+            UserNamespace::Auto { count } => self.free(*count, used).map(Some),
         }
     }
 
-    fn free_ids(&self, count: u32) -> Result<IdMaps> {
-        let Ids { source, remap, .. } = &self.inner.ids;
-        let views: Vec<_> = self.inner.registry.all().iter().map(|h| h.view()).collect();
-        let used = views.iter().filter_map(|view| view.spec.id_maps.as_ref());
-        let used: Vec<&IdMaps> = used.chain(remap).collect();
+    fn free(&self, count: u32, used: &[&IdMaps]) -> Result<IdMaps> {
+        let source = &self.source;
         let find = |kind: &str, file: &Path, map: fn(&IdMaps) -> &IdMap| {
             let pool = runs(kind, &source.auto_user, file)?;
-            let free = id_ranges::free(&pool, used.iter().map(|maps| map(maps)), count);
-            free.ok_or_else(|| {
+            let used = used.iter().copied().chain(&self.remap).map(map);
+            id_ranges::free(&pool, used, count).ok_or_else(|| {
                 Error::system(format!(
                     "no {count} ids in a row are free for a user namespace: of those that {} gives \
                      {:?}, containers have the rest",

@@ -6,9 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "every helper here is a test's")]
 
+mod doors;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use doors::{DOORS, PROGRAM_DOORS};
 
 /// Longest file, in lines.
 const FILE_LINES_MAX: usize = 500;
@@ -25,71 +29,6 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 
 /// Rooms that are larger, how large they may be, and why.
 const LARGE_ROOMS: &[(&str, usize, &str)] = &[];
-
-/// Which room may see which; one that is not in its neighbour's line cannot be imported there.
-const DOORS: &[(&str, &[&str])] = &[
-    ("model", &[]),
-    ("rules", &["model"]),
-    ("sys", &["model"]),
-    ("socket", &["model"]),
-    ("failpoint", &[]),
-    ("state", &["failpoint", "model"]),
-    ("images", &["model", "sys"]),
-    ("spec", &["model", "sys"]),
-    ("units", &["model", "sys"]),
-    ("runtime", &["failpoint", "model", "sys", "units"]),
-    ("checkpoints", &["model", "runtime", "sys"]),
-    ("survey", &["model", "runtime", "spec", "sys"]),
-    ("streams", &["failpoint", "model", "sys"]),
-    ("network", &["model"]),
-    ("volumes", &["model", "sys"]),
-    (
-        "bundles",
-        &["images", "model", "network", "spec", "sys", "volumes"],
-    ),
-    (
-        "catalog",
-        &["failpoint", "images", "model", "rules", "state", "sys"],
-    ),
-    (
-        "execs",
-        &[
-            "failpoint",
-            "model",
-            "runtime",
-            "spec",
-            "state",
-            "streams",
-            "sys",
-        ],
-    ),
-    (
-        "engine",
-        &[
-            "bundles",
-            "catalog",
-            "checkpoints",
-            "execs",
-            "failpoint",
-            "images",
-            "model",
-            "rules",
-            "runtime",
-            "spec",
-            "state",
-            "streams",
-            "survey",
-            "sys",
-            "volumes",
-        ],
-    ),
-    ("wire", &["engine", "model"]),
-    ("translate", &["engine", "model", "wire"]),
-    ("api", &["engine", "model", "socket", "translate", "wire"]),
-];
-
-/// What the program itself wires.
-const PROGRAM_DOORS: &[&str] = &["api", "engine", "failpoint", "model", "socket", "sys"];
 
 /// A source file, once read.
 struct Source {
