@@ -37,6 +37,14 @@ pub(super) fn make_dir(dir: &Path) -> Result<()> {
         .context(format_args!("create {}", dir.display()))
 }
 
+/// A directory that everybody who gets there looks into, as a container's user does.
+pub(super) fn make_open_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    make_dir(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
+        .context(format_args!("open {}", dir.display()))
+}
+
 /// The spec holds the environment, and that may hold secrets: nobody but root reads it. It lies
 /// below the run root and is written anew at each start, so it need not survive power loss.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -101,7 +101,12 @@ impl Maker<'_> {
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         spec::check_propagation(&mounts)?;
+        let notify = spec.notifies.then(|| order.bundle.join("notify"));
+        if let Some(dir) = &notify {
+            files::make_open_dir(dir)?;
+        }
         let mut paths = Paths {
+            notify,
             rootfs,
             etc: order.files.clone(),
             init: self.init_binary.map(Path::to_owned),
@@ -127,6 +132,7 @@ impl Maker<'_> {
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
             hostname_file: Some(&paths.etc.hostname),
+            notify_dir: paths.notify.as_deref(),
             init_binary: paths.init.as_deref(),
             cgroups_path: order.cgroups_path,
             apparmor: order.apparmor,
@@ -147,4 +153,6 @@ struct Paths {
     rootfs: PathBuf,
     etc: EtcFiles,
     init: Option<PathBuf>,
+    /// Where conmon makes the socket of a container that speaks sd_notify.
+    notify: Option<PathBuf>,
 }

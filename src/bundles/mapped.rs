@@ -89,8 +89,8 @@ pub(super) fn show(
     ] {
         *file = own.show(file, Some(ids));
     }
-    if let Some(init) = &mut paths.init {
-        *init = own.show(init, None);
+    for path in [&mut paths.init, &mut paths.notify].into_iter().flatten() {
+        *path = own.show(path, None);
     }
     for mount in mounts {
         let shows = match mount.mount.source {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use failpoint::Point;
 use model::{
     ContainerId, ContainerSpec, ContainerState, Context, Digest, Event, ExitReason, ExitStatus,
-    Exited, Intent, Result, Running, Timestamp,
+    Exited, Intent, Readiness, Result, Running, Timestamp,
 };
 use rules::{Recovery, plan_recovery};
 use runtime::{AdoptTask, Adopted, Task};
@@ -263,6 +263,7 @@ impl Engine {
             init,
             monitor,
             bundle,
+            notifies: view.spec.notifies,
         };
         match self.inner.runtimes.adopt(request).await? {
             Adopted::Running(task) => {
@@ -277,6 +278,10 @@ impl Engine {
                     monitor: task.monitor(),
                     started_at: before.map_or_else(|| (self.inner.host.now)(), |r| r.started_at),
                     paused: paused.unwrap_or(false),
+                    readiness: match before {
+                        Some(before) => before.readiness.clone(),
+                        None => view.spec.notifies.then(Readiness::default),
+                    },
                     last_finished_at: match (before, view.state.exited()) {
                         (Some(before), _) => before.last_finished_at,
                         (None, last) => last.map(|last| last.finished_at),

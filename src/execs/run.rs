@@ -146,6 +146,8 @@ async fn supervise(
             // An end that is there is told before it is asked for.
             biased;
             event = task.next_event() => match event {
+                // Sessions have no socket for that.
+                TaskEvent::Notified(_) => {}
                 TaskEvent::Exited(report) => break report,
                 TaskEvent::MonitorLost => {
                     tracing::warn!(exec = session.id.short(), "conmon died: the exec runs on without streams");

@@ -97,6 +97,9 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// Parent cgroup; `None` is the daemon's.
     pub cgroup_parent: Option<String>,
+    /// It speaks sd_notify.
+    #[serde(default)]
+    pub notifies: bool,
     /// Run a small init as pid 1.
     pub init: bool,
     /// Lines for /etc/hosts, `name:ip`.

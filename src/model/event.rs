@@ -68,6 +68,8 @@ pub enum Action {
     Attach,
     Detach,
     Checkpoint,
+    /// It has said so by sd_notify. Not Docker's.
+    Ready,
     Destroy,
     /// With its command line.
     ExecCreate(String),
@@ -106,6 +108,7 @@ impl fmt::Display for Action {
             Self::Attach => "attach",
             Self::Detach => "detach",
             Self::Checkpoint => "checkpoint",
+            Self::Ready => "ready",
             Self::Destroy => "destroy",
             Self::ExecCreate(command) => return write!(f, "exec_create: {command}"),
             Self::ExecStart(command) => return write!(f, "exec_start: {command}"),

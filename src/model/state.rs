@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitStatus;
 use crate::process::ProcessRef;
+use crate::readiness::Readiness;
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub struct Running {
     pub started_at: Timestamp,
     /// Frozen by `pause`.
     pub paused: bool,
+    /// What it has said by sd_notify; `None` where it does not speak it.
+    #[serde(default)]
+    pub readiness: Option<Readiness>,
     /// When the run before ended, if there was one.
     #[serde(default)]
     pub last_finished_at: Option<Timestamp>,

@@ -27,6 +27,8 @@ pub struct AdoptTask {
     pub monitor: Option<ProcessRef>,
     /// Its bundle.
     pub bundle: PathBuf,
+    /// It speaks sd_notify.
+    pub notifies: bool,
 }
 
 /// What became of it.
@@ -64,12 +66,19 @@ impl Runtimes {
         // A conmon that is not installed any more cannot be asked; the container lives on.
         let features = self.features().await;
         let features = features.unwrap_or_else(|_| Features::of_version(""));
+        // That it is not heard any more is no reason to lose it.
+        let notify = self.notify_socket(&request.id, request.notifies, features);
+        let notify = notify.unwrap_or_else(|e| {
+            tracing::warn!(container = %request.id, error = %e, "its sd_notify is not heard");
+            None
+        });
         let parts = Parts {
             subject: self.subject(&request.id, &request.bundle),
             resize_limit: features.resize_limit,
             init,
             monitor,
             exits,
+            notify,
             lost,
         };
         let watched = Watched::new(parts);

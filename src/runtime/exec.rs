@@ -163,6 +163,8 @@ impl Runtimes {
                 init,
                 monitor: monitor.map(|process| Monitor::new(Some(process), None)),
                 exits,
+
+                notify: None,
                 lost,
             };
             let task = ExecTask::new(Watched::new(parts));

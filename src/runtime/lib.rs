@@ -28,6 +28,7 @@ mod exit;
 mod failure;
 mod layout;
 mod locate;
+mod notify;
 mod placement;
 mod probe;
 mod runtimes;

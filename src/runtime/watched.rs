@@ -17,12 +17,15 @@ use tokio::time::Instant;
 
 use crate::ctl::Ctl;
 use crate::exit::{ExitFile, ExitReport, ask_kernel, kept_by_kernel, weigh};
+use crate::notify::NotifySocket;
 
 /// What a watched process tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
     /// conmon is gone while the process lives: no log, no attach any more. Told once.
     MonitorLost,
+    /// It has said something by sd_notify, in its own words.
+    Notified(Vec<u8>),
     /// The process has ended. The last event.
     Exited(ExitReport),
 }
@@ -51,6 +54,7 @@ pub(crate) struct Watched {
     monitor: Option<Monitor>,
     monitor_process: Option<ProcessRef>,
     exits: Option<Watch>,
+    notify: Option<NotifySocket>,
     /// conmon's end was seen and is still to be told.
     lost: bool,
     /// An exit file was found while the process ran: it proves nothing.
@@ -68,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) init: PidFd,
     pub(crate) monitor: Option<Monitor>,
     pub(crate) exits: Option<Watch>,
+    pub(crate) notify: Option<NotifySocket>,
     /// conmon is gone and nobody was told.
     pub(crate) lost: bool,
 }
@@ -126,6 +131,7 @@ impl Watched {
             monitor_process: parts.monitor.as_ref().and_then(process),
             monitor: parts.monitor,
             exits: parts.exits,
+            notify: parts.notify,
             lost: parts.lost,
             distrust_file: false,
             ended_at: None,
@@ -202,7 +208,9 @@ impl Watched {
             if std::mem::take(&mut self.lost) {
                 return TaskEvent::MonitorLost;
             }
-            self.wait().await;
+            if let Some(message) = self.wait().await {
+                return TaskEvent::Notified(message);
+            }
         }
     }
 
@@ -252,8 +260,8 @@ impl Watched {
         true
     }
 
-    /// Waits until there may be something new to see.
-    async fn wait(&mut self) {
+    /// Waits until there may be something new to see, or something was said.
+    async fn wait(&mut self) -> Option<Vec<u8>> {
         let ended = self.ended_at;
         let patience = self.subject.patience;
         let init = async {
@@ -274,7 +282,14 @@ impl Watched {
                 None => std::future::pending().await,
             }
         };
+        let said = async {
+            match &self.notify {
+                Some(notify) => notify.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            message = said => return Some(message),
             () = init => {}
             () = file => {}
             () = monitor => {
@@ -284,6 +299,7 @@ impl Watched {
                 self.lost = true;
             }
         }
+        None
     }
 
     fn report(&self, status: ExitStatus, finished_at: Timestamp) -> ExitReport {

@@ -72,6 +72,7 @@ pub(super) fn input<'a>(
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         hosts: Some(Path::new("/data/hosts")),
         hostname_file: Some(Path::new("/data/hostname")),
+        notify_dir: None,
         init_binary: Some(Path::new("/usr/bin/catatonit")),
         cgroups_path: "/moored/ab",
         apparmor: None,

@@ -74,6 +74,8 @@ pub struct SpecInput<'a> {
     pub hosts: Option<&'a Path>,
     /// What to bind at /etc/hostname.
     pub hostname_file: Option<&'a Path>,
+    /// The directory in which conmon makes the socket of a container that speaks sd_notify.
+    pub notify_dir: Option<&'a Path>,
     /// The packaged init on the host (catatonit, tini), for `HostConfig.Init`.
     pub init_binary: Option<&'a Path>,
     /// The cgroup, in the form the runtime's cgroup manager wants.
@@ -170,7 +172,7 @@ fn process<'a>(
             additional_gids: &input.user.additional_gids,
         },
         args: process::args(input)?,
-        env: process::environment(spec, input.hostname, &input.user.home),
+        env: process::first_environment(input),
         cwd: match spec.working_dir.as_str() {
             "" => "/",
             dir => dir,

@@ -99,6 +99,14 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
         .map(|m| user_mount(m, read_only_word(input)))
         .collect::<Result<Vec<_>>>()?;
     mounts.extend(engine_files(input, &user)?);
+    if let Some(dir) = input.notify_dir {
+        mounts.push(MountEntry {
+            destination: super::process::NOTIFY_DIR.into(),
+            kind: "bind",
+            source: super::utf8(dir)?.into(),
+            options: bind_options(false, None, Propagation::RPrivate),
+        });
+    }
     // Parents first, so that a mount is never hidden by the next; stable for equal depths.
     mounts.sort_by_key(|m| depth(&m.destination));
     entries.extend(mounts);

@@ -68,6 +68,19 @@ pub(super) fn environment(spec: &ContainerSpec, hostname: &str, home: &str) -> V
     env
 }
 
+/// Where a container that speaks sd_notify finds the directory of its socket, and the socket.
+pub(super) const NOTIFY_DIR: &str = "/run/notify";
+const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
+
+/// The environment of the first process; those of execs have nothing to say by sd_notify.
+pub(super) fn first_environment(input: &SpecInput<'_>) -> Vec<String> {
+    let mut env = environment(input.spec, input.hostname, &input.user.home);
+    if input.notify_dir.is_some() {
+        set(&mut env, NOTIFY_VARIABLE);
+    }
+    env
+}
+
 /// Replaces, adds or removes one variable. Linear, because the order is part of the contract;
 /// the list is bounded by `SPEC_LIST_MAX`.
 fn set(env: &mut Vec<String>, word: &str) {

@@ -15,8 +15,34 @@ impl Actor {
     pub(crate) async fn observe(&mut self, event: TaskEvent) {
         match event {
             TaskEvent::MonitorLost => self.lose_monitor().await,
+            TaskEvent::Notified(message) => self.hear(&message).await,
             TaskEvent::Exited(report) => self.exit(report).await,
         }
+    }
+
+    /// Takes in what the container said by sd_notify. Only whether it is ready is written: it may say
+    /// what it does a thousand times a second.
+    async fn hear(&mut self, message: &[u8]) {
+        let view = self.view();
+        let Some(running) = view.state.running() else {
+            return;
+        };
+        let before = running.readiness.clone().unwrap_or_default();
+        let after = before.after(message);
+        let state = ContainerState::Running(Running {
+            readiness: Some(after.clone()),
+            ..running.clone()
+        });
+        if before.ready == after.ready {
+            self.handle.publish(self.view_in(state));
+            return;
+        }
+        let events = match after.ready {
+            true => vec![self.event(&Action::Ready)],
+            false => vec![],
+        };
+        // A failed write was logged, and is tried again.
+        drop(self.set_state(state, None, events).await);
     }
 
     /// conmon is gone while init lives: no more output or log, and the kernel alone can tell the

@@ -11,7 +11,9 @@
 use std::sync::Arc;
 
 use failpoint::Point;
-use model::{Action, ContainerState, Error, Intent, Result, Running, StartFailure, WaitOutcome};
+use model::{
+    Action, ContainerState, Error, Intent, Readiness, Result, Running, StartFailure, WaitOutcome,
+};
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
 use sys::apart::OwnMounts;
@@ -244,6 +246,7 @@ impl Run<'_> {
             monitor: task.monitor(),
             started_at,
             paused: false,
+            readiness: view.spec.notifies.then(Readiness::default),
             last_finished_at: view.state.exited().map(|last| last.finished_at),
         };
         Ok((task, running))
@@ -271,6 +274,7 @@ impl Run<'_> {
             tty: spec.tty,
             stdin: self.streams.stdin(),
             restore: self.restore.clone(),
+            notifies: spec.notifies,
             mounts,
         }
     }

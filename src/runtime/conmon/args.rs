@@ -31,6 +31,8 @@ pub(crate) struct Create<'a> {
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) restore: Option<&'a Restore>,
+    /// Where conmon is to relay what the container says by sd_notify.
+    pub(crate) notify_socket: Option<&'a Path>,
     pub(crate) features: Features,
 }
 
@@ -70,6 +72,9 @@ impl Create<'_> {
         }
         if self.no_new_keyring {
             args.flag("--no-new-keyring");
+        }
+        if let Some(socket) = self.notify_socket {
+            args.pair("--sdnotify-socket", socket);
         }
         if let Some(restore) = self.restore {
             args.pair("--restore", &restore.images);
@@ -241,6 +246,7 @@ mod tests {
             no_pivot: false,
             no_new_keyring: false,
             restore: None,
+            notify_socket: None,
             features: Features::of_version("conmon version 2.1.6"),
         }
     }
@@ -298,6 +304,7 @@ mod tests {
             c.log_path = None;
             c.log_level = LogLevel::Debug;
             c.no_pivot = true;
+            c.notify_socket = Some(Path::new("/run/m/notify/ID"));
             c.no_new_keyring = true;
             c.json_log = false;
         });
@@ -305,7 +312,7 @@ mod tests {
             all,
             format!(
                 "{HEAD} -l none {DIRS} --full-attach --no-sync-log \
-                 --log-level debug --syslog --no-pivot --no-new-keyring \
+                 --log-level debug --syslog --no-pivot --no-new-keyring --sdnotify-socket /run/m/notify/ID \
                  --runtime-arg=--root=/run/m/oci/runc"
             )
         );

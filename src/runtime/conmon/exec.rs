@@ -286,6 +286,8 @@ impl PreparedExec {
             init,
             monitor: Some(Monitor::new(conmon, Some(sync))),
             exits,
+
+            notify: None,
             lost: false,
         };
         let task = ExecTask::new(Watched::new(parts));

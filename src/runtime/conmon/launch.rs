@@ -21,6 +21,7 @@ use crate::cleanup::read_pid_file;
 use crate::command::takes_json_log;
 use crate::failure::{self, BundleFacts, Step};
 use crate::layout::{BUNDLE_FILES, make_dir, remove_dir, remove_file};
+use crate::notify::NotifySocket;
 use crate::watched::{Monitor, Parts, Subject, Watched};
 use crate::{Runtimes, StartError, Task};
 
@@ -156,6 +157,8 @@ impl Runtimes {
         let (sync, sync_end) = seqpacket::pair().context(pipes)?;
         let (start, start_end) = seqpacket::pair().context(pipes)?;
         let exits = self.watch_exit(&request.id);
+        // Before conmon is there: what the container says first waits in it.
+        let notify = self.notify_socket(&request.id, request.notifies, features)?;
         let conmon = Program::new(self.conmon()?)
             .args(self.arguments(request, features)?)
             .env(self.inner.environment.iter().cloned())
@@ -200,6 +203,7 @@ impl Runtimes {
             init,
             monitor: Some(Monitor::new(conmon, Some(sync))),
             exits,
+            notify,
             lost: false,
         };
         let (id, runtime) = (request.id.clone(), request.runtime.clone());
@@ -225,6 +229,7 @@ impl Runtimes {
         let layout = &self.inner.layout;
         let config = &self.inner.config;
         let runtime = self.program(&request.runtime)?;
+        let notify_socket = request.notifies.then(|| layout.notify_socket(&request.id));
         let create = args::Create {
             id: request.id.as_str(),
             bundle: &request.bundle,
@@ -243,6 +248,7 @@ impl Runtimes {
             no_pivot: config.no_pivot,
             no_new_keyring: config.no_new_keyring,
             restore: request.restore.as_ref(),
+            notify_socket: notify_socket.as_deref(),
             features,
         };
         Ok(create.arguments())
@@ -297,6 +303,31 @@ impl Runtimes {
         }
         let monitor = PidFd::open(conmon).context("cannot open conmon's process")?;
         Ok((init, monitor))
+    }
+
+    /// Where conmon relays what a container says by sd_notify, if it is one that does.
+    ///
+    /// # Errors
+    /// System, naming the socket; NotImplemented where conmon is too old.
+    pub(crate) fn notify_socket(
+        &self,
+        id: &ContainerId,
+        wanted: bool,
+        features: Features,
+    ) -> Result<Option<NotifySocket>> {
+        if !wanted {
+            return Ok(None);
+        }
+        if !features.sdnotify {
+            return Err(Error::not_implemented(
+                "containers that speak sd_notify need conmon 2.0.22",
+            ));
+        }
+        let path = self.inner.layout.notify_socket(id);
+        let bound = NotifySocket::bind(&path);
+        bound
+            .context(format_args!("bind {}", path.display()))
+            .map(Some)
     }
 
     /// Subscribes to one exit file; what is there already has to be looked for.

@@ -31,6 +31,8 @@ pub struct CreateTask {
     pub stdin: Stdin,
     /// Its processes come out of a checkpoint, and run at once.
     pub restore: Option<Restore>,
+    /// It speaks sd_notify: conmon makes a socket in the bundle's directory `notify`.
+    pub notifies: bool,
     /// What it and its conmon have mounted that the daemon has not; `None` where they live among the
     /// daemon's own mounts.
     pub mounts: Option<OwnMounts>,
@@ -56,6 +58,8 @@ pub(crate) struct Features {
     pub(crate) full_attach: bool,
     /// `--no-sync-log`, 2.0.20.
     pub(crate) no_sync_log: bool,
+    /// `--sdnotify-socket`, 2.0.22.
+    pub(crate) sdnotify: bool,
     /// Refuses sizes above 1000, 2.2.0.
     pub(crate) resize_limit: bool,
 }
@@ -68,6 +72,7 @@ impl Features {
         Self {
             full_attach: version >= (2, 0, 23),
             no_sync_log: version >= (2, 0, 20),
+            sdnotify: version >= (2, 0, 22),
             resize_limit: version >= (2, 2, 0),
         }
     }

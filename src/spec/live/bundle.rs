@@ -180,6 +180,7 @@ impl Bundle {
             hostname_file: Some(&hostname),
             init_binary: Some(Path::new("/usr/bin/catatonit")),
             apparmor: None,
+            notify_dir: None,
             cgroups_path: &cgroups_path,
             knows_rro: true,
             console_size: None,

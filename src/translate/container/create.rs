@@ -102,6 +102,7 @@ fn spec(
     spec.shm_size_bytes = u64::try_from(host.shm_size).ok().filter(|n| *n > 0);
     spec.runtime = Some(host.runtime.clone()).filter(|name| !name.is_empty());
     spec.cgroup_parent = Some(host.cgroup_parent.clone()).filter(|path| !path.is_empty());
+    spec.notifies = notifies(&request.config)?;
     spec.init = host.init.unwrap_or(false);
     spec.auto_remove = host.auto_remove;
     spec.restart_policy = restart_policy(&host.restart_policy);
@@ -118,6 +119,23 @@ fn spec(
 /// The label that says what `UsernsMode` says; the docker CLI lets only its own words pass there. The
 /// request's alone counts, not an image's.
 const USERNS_LABEL: &str = "moored.userns";
+
+/// The label of a container that speaks sd_notify (podman's `--sdnotify=container`).
+const SDNOTIFY_LABEL: &str = "moored.sdnotify";
+
+fn notifies(config: &ContainerConfig) -> Result<bool> {
+    let labels = config.labels.as_ref();
+    match labels
+        .and_then(|l| l.get(SDNOTIFY_LABEL))
+        .map(String::as_str)
+    {
+        None | Some("ignore") => Ok(false),
+        Some("container") => Ok(true),
+        Some(other) => Err(Error::invalid(format!(
+            "invalid label {SDNOTIFY_LABEL}={other}: it must be container or ignore"
+        ))),
+    }
+}
 
 fn user_namespace(request: &CreateRequest) -> Result<UserNamespace> {
     let host = request.host_config.as_ref();

@@ -11,7 +11,7 @@ use wire::STORAGE_DRIVER;
 use wire::container::{
     ContainerConfig, ContainerInspect, CreateRequest, Empty, EndpointSettings, GraphDriver,
     GraphDriverData, Health, HealthConfig, HostConfig, LogFaults, MountPoint, NetworkSettings,
-    State, StrSlice,
+    Readiness, State, StrSlice,
 };
 
 /// The whole document.
@@ -35,6 +35,11 @@ pub fn inspect(
         args,
         state: State {
             health: view.health.as_deref().map(Health::from),
+            readiness: view
+                .state
+                .running()
+                .and_then(|r| r.readiness.as_ref())
+                .map(Readiness::from),
             ..state(&view.state)
         },
         image: view.image_id.to_string(),

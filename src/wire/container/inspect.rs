@@ -125,6 +125,28 @@ pub struct State {
     /// What its health checks have found; absent when it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What it has said by sd_notify; absent when it does not speak it. Not Docker's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
+}
+
+/// What a container has said by sd_notify.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Readiness {
+    /// It is ready, and neither reloading nor stopping.
+    pub ready: bool,
+    /// What it does, in its own words.
+    pub status: String,
+}
+
+impl From<&model::Readiness> for Readiness {
+    fn from(readiness: &model::Readiness) -> Self {
+        Self {
+            ready: readiness.ready,
+            status: readiness.status.clone(),
+        }
+    }
 }
 
 /// What the health checks of a container have found.

@@ -23,7 +23,7 @@ pub use host_config::{
 };
 pub use inspect::{
     ContainerInspect, GraphDriver, GraphDriverData, Health, HealthcheckResult, LogFaults,
-    MountPoint, State,
+    MountPoint, Readiness, State,
 };
 pub use list::{ContainerSummary, Port, SummaryHostConfig, SummaryNetworkSettings};
 pub use mount::{BindOptions, MountSpec, TmpfsOptions, VolumeDriver, VolumeOptions};

@@ -8,6 +8,7 @@ mod health;
 mod lifecycle;
 mod list;
 mod logs;
+mod notify;
 mod processes;
 mod restart;
 mod rotation;

@@ -16,6 +16,8 @@ fn remembered(task: Task) -> AdoptTask {
         init: Some(task.init()),
         monitor: task.monitor(),
         bundle: task.bundle().to_owned(),
+
+        notifies: false,
     };
     drop(task);
     memory

@@ -99,6 +99,7 @@ impl Bed {
             tty: config["process"]["terminal"] == json!(true),
             stdin: Stdin::Closed,
             restore: None,
+            notifies: false,
             mounts: None,
             id,
         }
