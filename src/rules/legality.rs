@@ -176,6 +176,7 @@ mod tests {
             monitor: None,
             started_at: Timestamp::UNIX_EPOCH,
             paused,
+            readiness: None,
             last_finished_at: None,
         })
     }

@@ -93,6 +93,7 @@ mod tests {
             monitor: Some(init),
             started_at: Timestamp::UNIX_EPOCH,
             paused: false,
+            readiness: None,
             last_finished_at: None,
         })
     }

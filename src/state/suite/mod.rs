@@ -48,6 +48,7 @@ fn running(started_at: i64) -> ContainerState {
         monitor: Some(process(3999)),
         started_at: Timestamp::from_second(started_at).unwrap(),
         paused: false,
+        readiness: None,
         last_finished_at: None,
     })
 }

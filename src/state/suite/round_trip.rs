@@ -32,6 +32,7 @@ fn any_state() -> impl Strategy<Value = ContainerState> {
                     monitor: paused.then_some(init),
                     started_at: at(started),
                     paused,
+                    readiness: None,
                     last_finished_at: None,
                 })
             }

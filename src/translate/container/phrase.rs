@@ -145,6 +145,7 @@ mod tests {
                 monitor: None,
                 started_at: at(100),
                 paused,
+                readiness: None,
                 last_finished_at: None,
             })
         };

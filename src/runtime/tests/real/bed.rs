@@ -203,6 +203,7 @@ pub(crate) async fn ended(task: &mut Task) -> (ExitReport, bool) {
     let mut lost = false;
     loop {
         match soon(task.next_event()).await {
+            TaskEvent::Notified(said) => panic!("it said {said:?}"),
             TaskEvent::MonitorLost => {
                 assert!(!lost, "told twice");
                 lost = true;

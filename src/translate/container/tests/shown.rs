@@ -120,6 +120,7 @@ fn every_state_is_told_by_dockers_booleans() {
             monitor: None,
             started_at,
             paused,
+            readiness: None,
             last_finished_at: None,
         })
     };
