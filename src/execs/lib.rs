@@ -39,6 +39,7 @@ use model::{
 };
 use runtime::{RuntimeName, Runtimes};
 use streams::{Attachment, HistoryBudget, SpillOptions};
+use sys::spawn::Descriptors;
 use sys::task::to_the_end;
 
 use attach::{attach_since, attach_to, attach_to_kept, while_it_runs};
@@ -70,6 +71,8 @@ pub struct StartExec {
     pub tty: bool,
     /// The terminal's first size: rows, columns.
     pub console_size: Option<(u16, u16)>,
+    /// What the process has open besides its streams, from 3 up.
+    pub descriptors: Descriptors,
 }
 
 /// The container that a session is to run in; it runs and is not paused.
@@ -207,7 +210,9 @@ impl Execs {
         };
         session.claim(request.console_size)?;
         let (inner, run) = (self.inner.clone(), session.clone());
-        let started = to_the_end(async move { run::start(&inner, &run, &target).await }).await;
+        let started =
+            to_the_end(async move { run::start(&inner, &run, &target, request.descriptors).await })
+                .await;
         if let Err(e) = &started {
             session.give_up(self.inner.never_ran(e.message()));
         }

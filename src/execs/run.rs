@@ -11,6 +11,7 @@ use failpoint::Point;
 use model::{Error, ExecEnded, ExecRunning, ExecState, Pid, Result};
 use runtime::{CreateExec, ExecTask, ExitReport, StartError, StartedExec, Stdin, TaskEvent};
 use spec::{ExecInput, exec_process};
+use sys::spawn::Descriptors;
 use sys::task::blocking;
 use tokio::sync::mpsc;
 
@@ -26,13 +27,14 @@ pub(super) async fn start(
     execs: &Arc<Inner>,
     session: &Arc<Session>,
     target: &Target,
+    descriptors: Descriptors,
 ) -> Result<()> {
     if let Err(e) = execs.insert_row(session).await {
         session.publish(ExecState::Ended(execs.never_ran(e.message())));
         session.finish_streams().await;
         return Err(e);
     }
-    match launch(execs, session, target).await {
+    match launch(execs, session, target, descriptors).await {
         Ok(StartedExec::Running(task)) => {
             let running = ExecRunning {
                 process: task.process(),
@@ -67,6 +69,7 @@ async fn launch(
     execs: &Arc<Inner>,
     session: &Arc<Session>,
     target: &Target,
+    descriptors: Descriptors,
 ) -> Result<StartedExec, StartError> {
     failpoint::reach(Point::ExecPromised)
         .await
@@ -86,6 +89,7 @@ async fn launch(
             (false, true) => Stdin::Once,
             (false, false) => Stdin::Closed,
         },
+        descriptors,
     };
     let prepared = execs.tools.runtimes.prepare_exec(request).await?;
     let connected = async {

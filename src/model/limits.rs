@@ -31,6 +31,8 @@ pub const CONTAINERS_MAX: usize = 100_000;
 pub const CONTAINER_QUEUE_MAX: usize = 64;
 /// Environment variables, labels, mounts, arguments: entries of one list of a create request.
 pub const SPEC_LIST_MAX: usize = 16_384;
+/// Descriptors that a client may pass with one request.
+pub const PASSED_DESCRIPTORS_MAX: usize = 64;
 /// Ranges of one id map (user_namespaces(7): 340 lines since Linux 4.15).
 pub const ID_RANGES_MAX: usize = 340;
 /// Exec sessions the daemon keeps, ended ones included; the oldest of those go first.

@@ -19,6 +19,7 @@ use model::{
     Timestamp,
 };
 use sys::pidfd::PidFd;
+use sys::spawn::Descriptors;
 use tokio::time::Instant;
 
 use crate::cleanup::{KILLED_CONMON_GRACE, conmon_by};
@@ -54,6 +55,8 @@ pub struct CreateExec {
     pub tty: bool,
     /// What becomes of stdin.
     pub stdin: Stdin,
+    /// What it has open besides its streams, from 3 up.
+    pub descriptors: Descriptors,
 }
 
 /// A running exec.

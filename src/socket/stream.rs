@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::Shutdown;
@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::hang_up::{HangUp, register};
+use crate::passed::Passed;
 
 /// Who connected, as the kernel noted at `connect` (`SO_PEERCRED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub struct Peer {
 pub struct Stream {
     io: UnixStream,
     peer: Peer,
+    passed: Passed,
 }
 
 impl Stream {
@@ -43,7 +45,11 @@ impl Stream {
             uid: credentials.uid(),
             gid: credentials.gid(),
         };
-        Ok(Self { io, peer })
+        Ok(Self {
+            io,
+            peer,
+            passed: Passed::default(),
+        })
     }
 
     /// Two connected streams, for tests of the rooms above.
@@ -58,6 +64,11 @@ impl Stream {
     /// Who is at the other end.
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// The descriptors that come with what is read. Those of a stream that is split are closed.
+    pub fn passed(&self) -> Passed {
+        self.passed.clone()
     }
 
     /// A watch that tells when the peer is gone.
@@ -124,11 +135,24 @@ impl AsFd for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        loop {
+            ready!(self.io.poll_read_ready(cx))?;
+            let read = self.io.try_io(Interest::READABLE, || {
+                self.passed.read(self.io.as_fd(), buf.initialize_unfilled())
+            });
+            match read {
+                Ok(bytes) => {
+                    buf.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
     }
 }
 

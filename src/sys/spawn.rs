@@ -28,6 +28,9 @@ pub fn seal_descriptors() {
     unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
 }
 
+/// Descriptors that somebody else gets copies of. None: the default.
+pub type Descriptors = std::sync::Arc<[OwnedFd]>;
+
 /// A program to be started.
 #[derive(Debug)]
 pub struct Program {
@@ -88,6 +91,17 @@ impl Program {
             child_fd: number,
         });
         self
+    }
+
+    /// Gives the program copies of `fds`, as its descriptors from 3 up.
+    ///
+    /// # Errors
+    /// When this process may open no more.
+    pub fn fds(mut self, fds: &Descriptors) -> io::Result<Self> {
+        for (number, fd) in (3..).zip(fds.iter()) {
+            self = self.fd(number, fd.try_clone()?);
+        }
+        Ok(self)
     }
 
     /// Keeps up to `bytes` of what it prints in place of

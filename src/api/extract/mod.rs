@@ -6,6 +6,7 @@
 //! [`integer`] so that each mistake gets the message Docker gives for it.
 
 mod body;
+mod descriptors;
 mod filters;
 mod fold_keys;
 mod go_json;
@@ -13,6 +14,7 @@ mod query;
 mod value;
 
 pub use body::{Json, JsonBody, Upload};
+pub use descriptors::Descriptors;
 pub use filters::filters;
 pub use query::{Name, Names, Query, repeated};
 pub use value::{DockerBool, ResizeQuery, integer, timestamp};

@@ -52,6 +52,7 @@ pub(super) async fn run(stream: Stream, number: u64, app: Router, context: Arc<C
             connection: number,
             peer: stream.peer(),
         },
+        passed: stream.passed(),
         handover: Arc::clone(&handover),
         count: AtomicU64::new(0),
     };

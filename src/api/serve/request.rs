@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use model::Error;
-use socket::Peer;
+use socket::{Passed, Peer};
 use tower::Service as _;
 use tracing::Instrument as _;
 
@@ -61,6 +61,7 @@ impl Handover {
 pub(super) struct Requests {
     pub(super) app: Router,
     pub(super) info: ConnectionInfo,
+    pub(super) passed: Passed,
     pub(super) handover: Arc<Handover>,
     pub(super) count: AtomicU64,
 }
@@ -73,6 +74,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.info);
+        request.extensions_mut().insert(self.passed.clone());
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let span = tracing::info_span!(
             "request",
@@ -85,6 +87,13 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
             gid = self.info.peer.gid,
         );
         let answered = answer(self.app.clone(), request, Arc::clone(&self.handover));
+        let passed = self.passed.clone();
+        let answered = async move {
+            let answer = answered.await;
+            // What came with this request is not the next one's.
+            drop(passed.take());
+            answer
+        };
         Box::pin(answered.instrument(span))
     }
 }

@@ -32,7 +32,7 @@ use crate::container::health::Checks;
 use crate::container::policy::{StartCause, StartDue, due};
 use crate::container::record::Unwritten;
 use crate::container::refusal::check;
-use crate::container::start::Started;
+use crate::container::start::{How, Started};
 use crate::container::{Change, ContainerView, RemoveContainer};
 
 /// How long a start may go on once somebody wants the container killed or removed.
@@ -310,7 +310,14 @@ impl Actor {
                 return;
             };
             match message {
-                Message::Start(reply) => self.begin_start(vec![reply], StartCause::Start).await,
+                Message::Start(descriptors, reply) => {
+                    let how = How {
+                        descriptors,
+                        ..How::default()
+                    };
+                    self.begin_start_as(how, vec![reply], StartCause::Start)
+                        .await;
+                }
                 Message::Restore(name, reply) => self.begin_restore(name, reply),
                 Message::DumpEnded(made) => self.take_dump_end(made).await,
                 Message::Checkpoint(request, reply) => self.begin_checkpoint(request, reply).await,

@@ -11,6 +11,7 @@ use runtime::{CriuOptions, Restore};
 use crate::container::actor::{Actor, AfterExit, Done, answer};
 use crate::container::handle::{Handle, Reply};
 use crate::container::policy::StartCause;
+use crate::container::start::How;
 use crate::container::{Change, CheckpointContainer, ContainerView, check};
 use crate::{Engine, Inner};
 
@@ -232,8 +233,11 @@ impl Actor {
     pub(crate) async fn conclude_open(&mut self, restore: Result<Restore>, reply: Reply<Change>) {
         match restore {
             Ok(restore) => {
-                let replies = vec![reply];
-                self.begin_start_from(Some(restore), replies, StartCause::Start)
+                let how = How {
+                    restore: Some(restore),
+                    ..How::default()
+                };
+                self.begin_start_as(how, vec![reply], StartCause::Start)
                     .await;
             }
             Err(e) => answer(reply, Err(e)),

@@ -7,6 +7,7 @@ use model::{
     CheckpointName, ContainerId, ContainerName, ContainerState, Error, Event, Kind, Result, Signal,
 };
 use runtime::Task;
+use sys::spawn::Descriptors;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::container::wait::{Lifecycle, Waiter};
@@ -35,7 +36,8 @@ pub(crate) struct Found {
 /// What can be asked of a container's task.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Start(Reply<Change>),
+    /// With what its first process has open besides its streams.
+    Start(Descriptors, Reply<Change>),
     Stop(StopContainer, Reply<Change>),
     Restart(StopContainer, Reply<Change>),
     Kill(Signal, Reply<()>),
@@ -61,7 +63,7 @@ impl Message {
     /// Answers with an error.
     pub(crate) fn refuse(self, error: Error) {
         match self {
-            Self::Start(reply)
+            Self::Start(_, reply)
             | Self::Stop(_, reply)
             | Self::Restart(_, reply)
             | Self::Restore(_, reply) => {

@@ -1,5 +1,7 @@
 //! What the engine offers on existing containers: each finds the container and asks its task.
 
+use std::os::fd::OwnedFd;
+
 use model::{CheckpointName, ContainerName, Error, Kind, Result, Signal};
 
 use crate::Engine;
@@ -10,16 +12,19 @@ use crate::container::{
 };
 
 impl Engine {
-    /// Starts a container.
+    /// Starts a container. In this run its first process has copies of `descriptors`, from 3 up.
     ///
     /// # Errors
     /// 404; 409 when paused or being removed; what conmon and the runtime said when it cannot run.
-    pub async fn start_container(&self, reference: &str) -> Result<Change> {
+    pub async fn start_container(
+        &self,
+        reference: &str,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Change> {
+        let handle = self.inner.registry.find(reference)?;
         or_already(
-            self.inner
-                .registry
-                .find(reference)?
-                .ask(Message::Start)
+            handle
+                .ask(|reply| Message::Start(descriptors.into(), reply))
                 .await,
         )
     }

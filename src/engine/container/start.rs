@@ -17,6 +17,7 @@ use model::{
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
 use sys::apart::OwnMounts;
+use sys::spawn::Descriptors;
 use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
@@ -33,6 +34,15 @@ pub(crate) struct Started {
     pub(crate) result: Result<(Task, Running), StartError>,
 }
 
+/// What is not the same in every start.
+#[derive(Debug, Default)]
+pub(crate) struct How {
+    /// The processes come out of a checkpoint.
+    pub(crate) restore: Option<Restore>,
+    /// What the first process has open besides its streams.
+    pub(crate) descriptors: Descriptors,
+}
+
 /// The exit code of a container whose start failed for a reason of the daemon's or the host's
 /// (`docker run`: 125).
 const EXIT_CODE_DAEMON: u8 = 125;
@@ -40,13 +50,13 @@ const EXIT_CODE_DAEMON: u8 = 125;
 impl Actor {
     /// Begins a start.
     pub(crate) async fn begin_start(&mut self, replies: Vec<Reply<Change>>, cause: StartCause) {
-        self.begin_start_from(None, replies, cause).await;
+        self.begin_start_as(How::default(), replies, cause).await;
     }
 
-    /// Begins a start, of new processes or of those of a checkpoint.
-    pub(crate) async fn begin_start_from(
+    /// Begins a start of a certain kind.
+    pub(crate) async fn begin_start_as(
         &mut self,
-        restore: Option<Restore>,
+        how: How,
         replies: Vec<Reply<Change>>,
         cause: StartCause,
     ) {
@@ -81,7 +91,7 @@ impl Actor {
                 view: &view,
                 streams: &handle.streams,
                 cancel: &cancel,
-                restore,
+                how,
             };
             let result = run.start().await;
             if result.is_err() {
@@ -207,7 +217,7 @@ struct Run<'a> {
     /// Looked at between steps and in those that may hang, never by dropping one: what had begun
     /// would come after its undoing.
     cancel: &'a CancellationToken,
-    restore: Option<Restore>,
+    how: How,
 }
 
 impl Run<'_> {
@@ -233,7 +243,7 @@ impl Run<'_> {
         // nothing ends before it starts.
         let started_at = (engine.host.now)();
         // What was restored runs already.
-        if self.restore.is_none() {
+        if self.how.restore.is_none() {
             tokio::select! {
                 started = task.start() => started?,
                 // Dropping the call kills the runtime's process; the undoing does the rest.
@@ -273,7 +283,8 @@ impl Run<'_> {
             log_path: self.view.paths.log.clone(),
             tty: spec.tty,
             stdin: self.streams.stdin(),
-            restore: self.restore.clone(),
+            restore: self.how.restore.clone(),
+            descriptors: self.how.descriptors.clone(),
             notifies: spec.notifies,
             mounts,
         }

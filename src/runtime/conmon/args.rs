@@ -31,6 +31,8 @@ pub(crate) struct Create<'a> {
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) restore: Option<&'a Restore>,
+    /// How many descriptors the process gets besides its streams.
+    pub(crate) descriptors: usize,
     /// Where conmon is to relay what the container says by sd_notify.
     pub(crate) notify_socket: Option<&'a Path>,
     pub(crate) features: Features,
@@ -82,6 +84,7 @@ impl Create<'_> {
                 args.pair("--runtime-opt", word);
             }
         }
+        args.descriptors(self.descriptors);
         args.runtime(
             self.runtime_root,
             self.json_log.then_some(&self.files.oci_log),
@@ -111,6 +114,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) log_level: LogLevel,
     /// The runtime is to ask systemd for cgroups.
     pub(crate) by_systemd: bool,
+    /// How many descriptors the process gets besides its streams.
+    pub(crate) descriptors: usize,
     pub(crate) features: Features,
 }
 
@@ -143,6 +148,7 @@ impl Exec<'_> {
         args.pair("--log-level", self.log_level.as_str());
         args.flag("--syslog");
         args.streams(self.tty, self.stdin);
+        args.descriptors(self.descriptors);
         args.runtime(
             self.runtime_root,
             self.json_log.then_some(&self.files.oci_log),
@@ -192,6 +198,14 @@ impl Args {
                 self.pair("-l", driver);
             }
             None => self.pair("-l", "none"),
+        }
+    }
+
+    /// The runtime leaves as many open, from 3 up.
+    fn descriptors(&mut self, count: usize) {
+        if count > 0 {
+            self.pair("--runtime-opt", "--preserve-fds");
+            self.pair("--runtime-opt", count.to_string());
         }
     }
 
@@ -246,6 +260,7 @@ mod tests {
             no_pivot: false,
             no_new_keyring: false,
             restore: None,
+            descriptors: 0,
             notify_socket: None,
             features: Features::of_version("conmon version 2.1.6"),
         }
@@ -378,6 +393,7 @@ mod tests {
             socket_dir: Path::new("/run/m/socket"),
             log_level: LogLevel::Error,
             by_systemd: false,
+            descriptors: 0,
             features: Features::of_version("conmon version 2.1.6"),
         };
         let words: Vec<_> = exec
@@ -404,6 +420,16 @@ mod tests {
         }
         .arguments();
         assert_eq!(by_systemd[1], "-s");
+        let with = Exec {
+            descriptors: 2,
+            ..exec
+        }
+        .arguments();
+        let at = with.iter().position(|w| w == "--preserve-fds").unwrap();
+        assert_eq!(
+            with[at - 1..at + 3],
+            ["--runtime-opt", "--preserve-fds", "--runtime-opt", "2"]
+        );
         let terminal = Exec { tty: true, ..exec }.arguments();
         assert!(terminal.contains(&"-t".into()) && !terminal.contains(&"-i".into()));
     }

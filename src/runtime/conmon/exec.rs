@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Features;
 use super::args;
-use super::launch::{Failure, PLACE_PATIENCE, created, crowded, detach, read_lossy};
+use super::launch::{Failure, PLACE_PATIENCE, created, crowded, detach, pipe_number, read_lossy};
 use super::pipe;
 use crate::cleanup::read_pid_file;
 use crate::command::takes_json_log;
@@ -124,19 +124,22 @@ impl Runtimes {
         let (attach, attach_end) = seqpacket::pair().context(pipes)?;
         let exits = self.watch_exec_exit(&request.id, &request.container);
         let files = self.inner.layout.exec(&request.id);
+        let number = |nth| pipe_number(nth, &request.descriptors);
         let variables = [
-            ("_OCI_SYNCPIPE", "3"),
-            ("_OCI_STARTPIPE", "4"),
-            ("_OCI_ATTACHPIPE", "5"),
+            ("_OCI_SYNCPIPE", number(0).to_string()),
+            ("_OCI_STARTPIPE", number(1).to_string()),
+            ("_OCI_ATTACHPIPE", number(2).to_string()),
         ];
         let conmon = Program::new(self.conmon()?)
             .args(self.exec_arguments(request, features)?)
             .env(self.inner.environment.iter().cloned())
             .env(variables)
             .dir(&files.dir)
-            .fd(3, sync_end)
-            .fd(4, start_end)
-            .fd(5, attach_end);
+            .fds(&request.descriptors)
+            .context("cannot pass descriptors on")?
+            .fd(number(0), sync_end)
+            .fd(number(1), start_end)
+            .fd(number(2), attach_end);
         let started = conmon.start().map_err(Error::from)?;
         // When it is dead already, its complaint says more than the broken pipe.
         let _ = start.send(&[0]).await;
@@ -174,6 +177,7 @@ impl Runtimes {
             socket_dir: &layout.sockets(),
             log_level: self.inner.config.log_level.quiet_in_sessions(),
             by_systemd: self.inner.placement.by_systemd(),
+            descriptors: request.descriptors.len(),
             features,
         };
         Ok(exec.arguments())

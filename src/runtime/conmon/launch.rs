@@ -9,7 +9,7 @@ use model::{ContainerId, Context, Error, Kind, Pid, Result};
 use sys::dir_watch::{Mask, Watch};
 use sys::pidfd::PidFd;
 use sys::seqpacket::Pipe;
-use sys::spawn::{Program, RunError, Started};
+use sys::spawn::{Descriptors, Program, RunError, Started};
 use sys::{proc, seqpacket};
 use tokio::time::Instant;
 
@@ -159,13 +159,16 @@ impl Runtimes {
         let exits = self.watch_exit(&request.id);
         // Before conmon is there: what the container says first waits in it.
         let notify = self.notify_socket(&request.id, request.notifies, features)?;
+        let number = |nth| pipe_number(nth, &request.descriptors).to_string();
         let conmon = Program::new(self.conmon()?)
             .args(self.arguments(request, features)?)
             .env(self.inner.environment.iter().cloned())
-            .env([("_OCI_SYNCPIPE", "3"), ("_OCI_STARTPIPE", "4")])
+            .env([("_OCI_SYNCPIPE", number(0)), ("_OCI_STARTPIPE", number(1))])
             .dir(&request.bundle)
-            .fd(3, sync_end)
-            .fd(4, start_end);
+            .fds(&request.descriptors)
+            .context("cannot pass descriptors on")?
+            .fd(pipe_number(0, &request.descriptors), sync_end)
+            .fd(pipe_number(1, &request.descriptors), start_end);
         let started = match request.mounts.clone() {
             Some(mounts) => conmon.start_apart(mounts).await,
             None => conmon.start(),
@@ -248,6 +251,7 @@ impl Runtimes {
             no_pivot: config.no_pivot,
             no_new_keyring: config.no_new_keyring,
             restore: request.restore.as_ref(),
+            descriptors: request.descriptors.len(),
             notify_socket: notify_socket.as_deref(),
             features,
         };
@@ -375,6 +379,11 @@ impl Runtimes {
             }
         }
     }
+}
+
+/// The descriptor of conmon's pipe number `nth`: after those that are the process's own.
+pub(super) fn pipe_number(nth: usize, descriptors: &Descriptors) -> i32 {
+    i32::try_from(3 + descriptors.len() + nth).expect("few are passed")
 }
 
 /// `what` many are at work and hang.

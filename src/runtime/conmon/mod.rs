@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use model::ContainerId;
 use sys::apart::OwnMounts;
+use sys::spawn::Descriptors;
 
 use crate::{Restore, RuntimeName};
 
@@ -33,6 +34,8 @@ pub struct CreateTask {
     pub restore: Option<Restore>,
     /// It speaks sd_notify: conmon makes a socket in the bundle's directory `notify`.
     pub notifies: bool,
+    /// What its first process has open besides its streams, from 3 up.
+    pub descriptors: Descriptors,
     /// What it and its conmon have mounted that the daemon has not; `None` where they live among the
     /// daemon's own mounts.
     pub mounts: Option<OwnMounts>,

@@ -2,6 +2,7 @@
 
 mod again;
 mod deaf;
+mod passed;
 
 use serde_json::{Value, json};
 use testkit::{Daemon, demux, until};

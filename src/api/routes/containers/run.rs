@@ -13,7 +13,7 @@ use wire::ErrorResponse;
 use wire::version::ApiVersion;
 
 use crate::error::ApiResult;
-use crate::extract::{Name, Query, integer};
+use crate::extract::{Descriptors, Name, Query, integer};
 use crate::reply;
 use crate::version::Asked;
 
@@ -42,9 +42,13 @@ struct StartQuery {
 }
 
 /// Start a container
+///
+/// With `Moored-Descriptors: N` the N descriptors that come with the request over the socket
+/// (`SCM_RIGHTS`) are its first process's from 3 up, in this run. Not Docker's.
 #[utoipa::path(post, path = "/containers/{id}/start", operation_id = "ContainerStart",
     tag = "Container",
-    params(("id" = String, Path, description = "Id, id prefix or name"), StartQuery),
+    params(("id" = String, Path, description = "Id, id prefix or name"), StartQuery,
+        ("Moored-Descriptors" = Option<u32>, Header, description = "How many descriptors come with the request")),
     responses(
         (status = 204, description = "It was started"),
         (status = 304, description = "It ran already"),
@@ -58,6 +62,7 @@ async fn start(
     Name(name): Name,
     Query(query): Query<StartQuery>,
     headers: HeaderMap,
+    descriptors: Descriptors,
 ) -> ApiResult {
     refuse_body(&headers)?;
     if query.checkpoint_dir.is_some_and(|dir| !dir.is_empty()) {
@@ -70,7 +75,7 @@ async fn start(
             let checkpoint = checkpoint.parse()?;
             engine.restore_container(&name, checkpoint).await?
         }
-        None => engine.start_container(&name).await?,
+        None => engine.start_container(&name, descriptors.take()?).await?,
     };
     Ok(changed(change))
 }

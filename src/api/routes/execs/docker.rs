@@ -12,7 +12,7 @@ use wire::exec::{ExecConfig, ExecCreateResponse, ExecInspect, ExecStartConfig, s
 use wire::version::{ApiVersion, Options};
 
 use crate::error::ApiResult;
-use crate::extract::{JsonBody, Name, Query, ResizeQuery};
+use crate::extract::{Descriptors, JsonBody, Name, Query, ResizeQuery};
 use crate::normalise::dress_hijack;
 use crate::reply;
 use crate::routes::containers::content_type;
@@ -67,9 +67,12 @@ async fn create(
 ///
 /// Unless it is to be detached the connection is taken over: after the head both directions are
 /// raw bytes, output framed by stream unless `Tty` is set here. A command that cannot be run is
-/// told there, and the session's exit code is 126.
+/// told there, and the session's exit code is 126. With `Moored-Descriptors: N` the N descriptors
+/// that come with the request over the socket (`SCM_RIGHTS`) are the process's from 3 up. That is not
+/// Docker's.
 #[utoipa::path(post, path = "/exec/{id}/start", operation_id = "ExecStart", tag = "Exec",
-    params(("id" = String, Path, description = "Id of the session")),
+    params(("id" = String, Path, description = "Id of the session"),
+        ("Moored-Descriptors" = Option<u32>, Header, description = "How many descriptors come with the request")),
     request_body = ExecStartConfig,
     responses(
         (status = 101, description = "The streams, after an Upgrade header"),
@@ -87,6 +90,7 @@ async fn start(
     Asked(version): Asked,
     Name(id): Name,
     hijack: Hijack,
+    descriptors: Descriptors,
     body: JsonBody,
 ) -> ApiResult {
     let config: ExecStartConfig = body.parse()?;
@@ -95,6 +99,7 @@ async fn start(
         detach: config.detach,
         tty: config.tty,
         console_size: config.console_size.filter(|_| sized).and_then(size),
+        descriptors: descriptors.take()?.into(),
     };
     if config.detach {
         engine.start_exec(&id, request).await?;

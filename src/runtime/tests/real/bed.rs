@@ -100,6 +100,7 @@ impl Bed {
             stdin: Stdin::Closed,
             restore: None,
             notifies: false,
+            descriptors: Default::default(),
             mounts: None,
             id,
         }
