@@ -38,6 +38,7 @@ use tower::{Layer as _, ServiceExt as _};
 use utoipa::openapi::OpenApi;
 
 pub use error::{ApiError, ApiResult};
+pub use translate::container::log_default;
 pub use wire::version::{ApiVersion, Options};
 
 /// The whole API as one service, ready for [`serve`].

@@ -92,6 +92,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH", env = "MOORED_CGROUP_PARENT", global = true)]
     pub(crate) cgroup_parent: Option<String>,
 
+    /// Where output goes of containers that name no driver; their options are the file's `log-opts`
+    /// [default: json-file]
+    #[arg(long, value_name = "DRIVER", env = "MOORED_LOG_DRIVER", global = true)]
+    pub(crate) log_driver: Option<String>,
+
     /// Give containers that wish nothing a user namespace with the ids that /etc/subuid and
     /// /etc/subgid give USER and GROUP; `default` is dockremap [default: the host's namespace]
     #[arg(

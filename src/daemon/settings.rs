@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use engine::{IdSource, LogLevel};
+use model::LogConfig;
 use serde::Deserialize;
 
 use super::cli::Options;
@@ -67,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) launch: Launch,
     pub(crate) cgroup_manager: CgroupManager,
     pub(crate) cgroup_parent: String,
+    /// Where output goes where a container says nothing else.
+    pub(crate) log_default: LogConfig,
     /// Where the ids of user namespaces come from.
     pub(crate) ids: IdSource,
     /// Docker's clients are to offer what they call experimental.
@@ -93,6 +96,7 @@ impl Default for Settings {
             launch: Launch::default(),
             cgroup_manager: CgroupManager::Cgroupfs,
             cgroup_parent: CgroupManager::Cgroupfs.usual_parent().to_owned(),
+            log_default: LogConfig::default(),
             ids: IdSource::default(),
             experimental: false,
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
@@ -114,6 +118,8 @@ struct File {
     runtime: Option<String>,
     cgroup_manager: Option<CgroupManager>,
     cgroup_parent: Option<String>,
+    log_driver: Option<String>,
+    log_opts: BTreeMap<String, String>,
     userns_remap: Option<String>,
     userns_auto_user: Option<String>,
     subuid: Option<PathBuf>,
@@ -186,6 +192,10 @@ impl Settings {
                 "userns-remap, userns-auto-user, subuid or subgid",
                 self.ids != other.ids,
             ),
+            (
+                "log-driver or log-opts",
+                self.log_default != other.log_default,
+            ),
             ("experimental", self.experimental != other.experimental),
             (
                 "spill-max-bytes",
@@ -242,6 +252,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         cgroup_manager,
         cgroup_parent: word(&options.cgroup_parent, file.cgroup_parent)
             .unwrap_or_else(|| cgroup_manager.usual_parent().to_owned()),
+        log_default: log_default(options, file.log_driver, file.log_opts)?,
         ids: user_namespaces::source(
             options
                 .userns_remap
@@ -284,6 +295,15 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
     Ok(settings)
 }
 
+fn log_default(
+    options: &Options,
+    driver: Option<String>,
+    log_opts: BTreeMap<String, String>,
+) -> Result<LogConfig> {
+    let driver = options.log_driver.clone().or(driver).unwrap_or_default();
+    api::log_default(&driver, log_opts).context("log-driver and log-opts")
+}
+
 fn paths_by_name(runtimes: BTreeMap<String, Program>) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let by_name = runtimes.into_iter().map(|(name, program)| {
         if program.paths.is_empty() {
@@ -317,6 +337,7 @@ mod tests {
         runtime = "mine"
         cgroup-manager = "systemd"
         cgroup-parent = "machine"
+        log-driver = "local"
         userns-remap = "default"
         userns-auto-user = "me"
         subuid = "/u"
@@ -324,6 +345,8 @@ mod tests {
         experimental = true
         log-level = "debug"
         log-format = "json"
+        [log-opts]
+        max-size = "1m"
         [conmon]
         paths = ["/opt/conmon"]
         log-level = "trace"
@@ -350,6 +373,13 @@ mod tests {
         assert_ne!(full.runtime, default.runtime);
         assert_ne!(full.cgroup_manager, default.cgroup_manager);
         assert_ne!(full.cgroup_parent, default.cgroup_parent);
+        assert_ne!(full.log_default.driver, default.log_default.driver);
+        assert_eq!(full.log_default.options["max-size"], "1m");
+        let e = load("log-opts = { max-siz = '1m' }", Options::default()).unwrap_err();
+        assert_eq!(
+            format!("{e:#}"),
+            "log-driver and log-opts: unknown log opt 'max-siz' for json-file log driver"
+        );
         assert_ne!(full.ids.remap, default.ids.remap);
         assert_ne!(full.ids.auto_user, default.ids.auto_user);
         assert_ne!(full.ids.subuid, default.ids.subuid);

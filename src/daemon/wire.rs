@@ -35,6 +35,7 @@ fn config(settings: &Settings) -> Config {
         run_root: settings.run_root.clone(),
         runtime: runtime_config(settings),
         spill_bytes_max: settings.spill_max_bytes,
+        log_default: settings.log_default.clone(),
         ids: settings.ids.clone(),
         init_paths: INIT_PATHS.map(Into::into).into(),
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use confine::IdSource;
-use model::Timestamp;
+use model::{LogConfig, Timestamp};
 
 /// Where the engine keeps things and which programs it drives.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub runtime: runtime::Config,
     /// Most bytes of output that wait in a file for one attached client that does not read.
     pub spill_bytes_max: u64,
+    /// Where output goes where a container says nothing else.
+    pub log_default: LogConfig,
     /// Where the ids of user namespaces come from.
     pub ids: IdSource,
     /// Where a small init for `HostConfig.Init` may be, in order.

@@ -72,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) volumes: volumes::Volumes,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,
+    pub(crate) log_default: model::LogConfig,
     pub(crate) ids: confine::Ids,
     pub(crate) apparmor: confine::AppArmor,
     /// Held from the look whether a volume is there to the moment it is.

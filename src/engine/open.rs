@@ -74,6 +74,7 @@ impl Engine {
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
+            log_default: config.log_default,
             ids: confine::Ids::new(config.ids)?,
             apparmor,
             making_volumes: tokio::sync::Mutex::default(),

@@ -1,5 +1,6 @@
 //! The engine, for `info` and `version`; what the host is is the room `survey`'s to say.
 
+use model::LogConfig;
 use survey::{Counts, HostInfo, Own};
 
 use crate::Engine;
@@ -18,6 +19,7 @@ impl Engine {
             counts: self.counts(),
             images: inner.images.count(),
             event_listeners: self.event_listeners(),
+            log_driver: inner.log_default.driver,
             remaps_ids: inner.ids.remaps(),
             data_root: inner.layout.data_root(),
             init_binary: inner.init_binary.as_deref(),
@@ -25,6 +27,11 @@ impl Engine {
             warnings,
         };
         HostInfo::find(&inner.runtimes, &inner.facts, own).await
+    }
+
+    /// Where output goes where a container says nothing else.
+    pub fn log_default(&self) -> &LogConfig {
+        &self.inner.log_default
     }
 
     fn counts(&self) -> Counts {

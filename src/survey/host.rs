@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Error, Result, Timestamp};
+use model::{Error, LogDriver, Result, Timestamp};
 use runtime::{Choice, Program, Programs, Runtimes};
 use spec::{CgroupVersion, HostFacts};
 
@@ -60,6 +60,8 @@ pub struct HostInfo {
     pub ipv4_forwarding: bool,
     /// Docker's security option words: `name=seccomp,profile=builtin`, ...
     pub security_options: Vec<String>,
+    /// The driver of logs where a container names none.
+    pub log_driver: LogDriver,
     /// The default runtime's name.
     pub default_runtime: String,
     /// The runtimes that were found.
@@ -126,6 +128,8 @@ pub struct Own<'a> {
     pub images: usize,
     /// How many clients follow events.
     pub event_listeners: usize,
+    /// The driver of logs where a container names none.
+    pub log_driver: LogDriver,
     /// Containers that wish nothing have a user namespace.
     pub remaps_ids: bool,
     /// Where it keeps all that lasts.
@@ -182,6 +186,7 @@ impl HostInfo {
             oom_kill_disable: cgroup.oom_kill_disable,
             ipv4_forwarding: sys::host::ipv4_forwarding(),
             security_options: security_options(facts, own.remaps_ids),
+            log_driver: own.log_driver,
             default_runtime: choice
                 .as_ref()
                 .map(|c| c.runtime.to_string())

@@ -299,7 +299,7 @@ impl SystemInfo {
             oom_kill_disable: host.oom_kill_disable,
             n_goroutines: 0,
             system_time: host.system_time.map(|t| t.to_string()).unwrap_or_default(),
-            logging_driver: LogDriver::default().as_str().to_owned(),
+            logging_driver: host.log_driver.as_str().to_owned(),
             n_events_listener: host.event_listeners,
             os_type: "linux".to_owned(),
             index_server_address: DOCKER_HUB.to_owned(),

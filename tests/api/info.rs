@@ -76,3 +76,22 @@ fn a_runtime_that_cannot_tell_its_version_is_warned_of() {
     assert!(package.contains("runc"), "{runc}");
     d.finish();
 }
+
+#[test]
+fn the_operators_log_driver_is_told_and_given_to_who_names_none() {
+    let config = "log-driver = 'local'\n[log-opts]\nmax-size = '64k'\n";
+    let d = testkit::Daemon::start(crate::options().config(config));
+    let info = d.http.get("/info").expect(200).json();
+    assert_eq!(info["LoggingDriver"], "local");
+    d.create("plain", json!({"Cmd": ["true"]}));
+    let log = &d.inspect("plain")["HostConfig"]["LogConfig"];
+    assert_eq!(
+        *log,
+        json!({"Type": "local", "Config": {"max-size": "64k"}})
+    );
+    let other = json!({"Cmd": ["true"], "HostConfig": {"LogConfig": {"Type": "none"}}});
+    d.create("other", other);
+    let log = &d.inspect("other")["HostConfig"]["LogConfig"];
+    assert_eq!(*log, json!({"Type": "none", "Config": {}}));
+    d.finish();
+}

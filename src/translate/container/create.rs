@@ -1,7 +1,7 @@
 //! A create request, whole.
 
 use engine::CreateContainer;
-use model::{ContainerSpec, Error, Platform, RestartPolicy, Result, UserNamespace};
+use model::{ContainerSpec, Error, LogConfig, Platform, RestartPolicy, Result, UserNamespace};
 
 use super::{
     bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
@@ -24,6 +24,8 @@ pub struct Translated {
 /// The echo is the request as it is in force: in the newest version's meaning, with Docker's
 /// defaults filled in. Inspect needs no more, and no version.
 ///
+/// `log_default` is where output goes where nothing else is said.
+///
 /// # Errors
 /// 400 in Docker's words; 501 for what is not built, naming the field.
 pub fn create(
@@ -31,6 +33,7 @@ pub fn create(
     name: Option<&str>,
     platform: Option<&str>,
     version: ApiVersion,
+    log_default: &LogConfig,
 ) -> Result<Translated> {
     if request.config == ContainerConfig::default() {
         return Err(Error::invalid(
@@ -43,6 +46,8 @@ pub fn create(
         .map(Platform::parse)
         .transpose()?;
     gates::apply(&mut request, version)?;
+    let host = request.host_config.get_or_insert_default();
+    log_config::fill(&mut host.log_config, log_default);
     let mut warnings = Vec::new();
     let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;

@@ -13,10 +13,6 @@ pub(super) fn fill(request: &mut CreateRequest) {
     if matches!(host.network_mode.as_str(), "" | "default") {
         host.network_mode = "bridge".to_owned();
     }
-    if host.log_config.r#type.is_empty() {
-        host.log_config.r#type = "json-file".to_owned();
-    }
-    host.log_config.config.get_or_insert_default();
     if host.restart_policy.name.is_empty() {
         host.restart_policy.name = "no".to_owned();
     }

@@ -17,6 +17,31 @@ const BUILT_OPTIONS: &[&str] = &["env", "labels", "max-size", "max-file", "compr
 /// Options of `json-file` and `local` that are known, not built.
 const OTHER_OPTIONS: &[&str] = &["env-regex", "labels-regex", "max-buffer-size", "tag"];
 
+/// Fills in the daemon's default: the driver where none is named, and the options of that driver which
+/// are not given (moby `mergeAndVerifyLogConfig`).
+pub(super) fn fill(wire: &mut Wire, default: &LogConfig) {
+    if wire.r#type.is_empty() {
+        default.driver.as_str().clone_into(&mut wire.r#type);
+    }
+    let given = wire.config.get_or_insert_default();
+    if wire.r#type == default.driver.as_str() {
+        for (key, value) in &default.options {
+            given.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+}
+
+/// Where output of containers goes that name nothing, from an operator's settings.
+///
+/// # Errors
+/// As of a request that said the same.
+pub fn log_default(driver: &str, options: BTreeMap<String, String>) -> Result<LogConfig> {
+    log_config(&Wire {
+        r#type: driver.to_owned(),
+        config: Some(options),
+    })
+}
+
 /// Where output goes.
 ///
 /// # Errors

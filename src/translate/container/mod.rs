@@ -29,6 +29,7 @@ mod tests;
 pub use create::{Translated, create};
 pub use inspect::inspect;
 pub use list::summary;
+pub use log_config::log_default;
 
 use model::{Error, Result, limits};
 

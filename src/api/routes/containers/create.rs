@@ -55,6 +55,7 @@ async fn create(
         query.name.as_deref(),
         query.platform.as_deref(),
         version,
+        engine.log_default(),
     )?;
     let created = engine.create_container(translated.create).await?;
     let mut warnings = created.warnings;

@@ -65,6 +65,7 @@ async fn engine(roots: &Path) -> Engine {
         runtime,
         run_root,
         spill_bytes_max: 0,
+        log_default: model::LogConfig::default(),
         ids: engine::IdSource::default(),
         init_paths: Vec::new(),
     };

@@ -8,7 +8,7 @@ mod requests;
 mod shown;
 mod wrong;
 
-use model::{Kind, Result};
+use model::{Kind, LogConfig, Result};
 use serde_json::{Value, json};
 
 use super::{Translated, create};
@@ -20,7 +20,17 @@ fn translate(body: &str) -> Result<Translated> {
 }
 
 fn translate_as(body: &str, version: ApiVersion) -> Result<Translated> {
-    create(serde_json::from_str(body).unwrap(), None, None, version)
+    translate_with(body, version, &LogConfig::default())
+}
+
+fn translate_with(body: &str, version: ApiVersion, log: &LogConfig) -> Result<Translated> {
+    create(
+        serde_json::from_str(body).unwrap(),
+        None,
+        None,
+        version,
+        log,
+    )
 }
 
 /// A minimal request with one field changed: `HostConfig.Init` or `Config.User`.

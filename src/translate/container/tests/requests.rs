@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use model::container::Seccomp;
 use model::mount::Propagation;
 use model::{
-    Device, LogDriver, Mount, MountSource, NamespaceMode, NetworkMode, Resources, RestartPolicy,
-    Signal, Ulimit,
+    Device, LogConfig, LogDriver, Mount, MountSource, NamespaceMode, NetworkMode, Resources,
+    RestartPolicy, Signal, Ulimit,
 };
 use serde_json::{Value, json};
 
-use super::{create, translate, translate_as, with};
+use super::{create, translate, translate_as, translate_with, with};
+use crate::container::log_default;
 use wire::version::{ApiVersion, NEWEST};
 
 const RUN_RM: &str = include_str!("../fixtures/docker-cli-28.2.2/run-rm.json");
@@ -228,23 +229,49 @@ fn unknown_fields_are_ignored_and_a_string_is_a_list_of_one() {
 }
 
 #[test]
+fn the_operators_log_options_are_those_of_the_same_driver() {
+    let options =
+        BTreeMap::from([("max-size", "1m"), ("max-file", "2")].map(|(k, v)| (k.into(), v.into())));
+    let default = log_default("local", options).unwrap();
+    let log = |config: Value| {
+        let body = with("HostConfig.LogConfig", &config);
+        let created = translate_with(&body, NEWEST, &default).unwrap().create;
+        let echo: Value = serde_json::from_slice(&created.echo).unwrap();
+        let shown = echo["HostConfig"]["LogConfig"].clone();
+        assert_eq!(shown["Type"], created.spec.log.driver.as_str());
+        shown
+    };
+    let both = json!({"Type": "local", "Config": {"max-size": "1m", "max-file": "2"}});
+    assert_eq!(log(json!({})), both);
+    assert_eq!(log(json!({"Type": "local", "Config": null})), both);
+    assert_eq!(
+        log(json!({"Config": {"max-size": "9k"}}))["Config"]["max-size"],
+        "9k"
+    );
+    let other = json!({"Type": "json-file", "Config": {}});
+    assert_eq!(log(json!({"Type": "json-file"})), other);
+    assert!(log_default("nosuch", BTreeMap::new()).is_err());
+}
+
+#[test]
 fn names_and_platforms() {
     let request = || serde_json::from_str(r#"{"Image":"x"}"#).unwrap();
-    let named = create(request(), Some("/web"), Some("linux"), NEWEST).unwrap();
+    let plain_log = LogConfig::default();
+    let named = create(request(), Some("/web"), Some("linux"), NEWEST, &plain_log).unwrap();
     assert_eq!(
         named.create.name.as_deref(),
         Some("/web"),
         "the engine judges it"
     );
     assert_eq!(
-        create(request(), Some(""), None, NEWEST)
+        create(request(), Some(""), None, NEWEST, &plain_log)
             .unwrap()
             .create
             .name,
         None
     );
     let platform = |text, version| {
-        let created = create(request(), None, Some(text), version);
+        let created = create(request(), None, Some(text), version, &plain_log);
         created.map(|c| c.create.platform.map(|p| p.to_string()))
     };
     let arm = platform("aarch64", NEWEST).unwrap();

@@ -32,9 +32,15 @@ fn time(text: &str) -> Timestamp {
 /// The captured container, as the engine would publish it.
 fn cap1() -> ContainerView {
     let request = serde_json::from_str(CREATE).unwrap();
-    let create = create(request, Some("cap1"), None, ApiVersion::v1(45))
-        .unwrap()
-        .create;
+    let create = create(
+        request,
+        Some("cap1"),
+        None,
+        ApiVersion::v1(45),
+        &model::LogConfig::default(),
+    )
+    .unwrap()
+    .create;
     let mut spec = create.spec;
     // What the engine merges in: the image's environment, this host's cgroup namespace.
     spec.env = vec!["PATH=/bin".to_owned()];
