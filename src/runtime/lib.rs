@@ -33,6 +33,7 @@ mod placement;
 mod probe;
 mod runtimes;
 mod strays;
+mod support;
 mod task;
 mod version;
 mod watched;

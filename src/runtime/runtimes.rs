@@ -67,6 +67,7 @@ pub(crate) struct Inner {
     /// When no candidate worked, and why.
     pub(crate) default_failure: Mutex<Option<(Instant, Error)>>,
     pub(crate) versions: VersionCache,
+    pub(crate) supports: crate::support::SupportCache,
     search_path: Option<OsString>,
     conmon: Found,
     programs: BTreeMap<RuntimeName, Found>,
@@ -105,6 +106,7 @@ impl Runtimes {
             default: OnceCell::new(),
             default_failure: Mutex::new(None),
             versions: VersionCache::default(),
+            supports: crate::support::SupportCache::default(),
             conmon: Found::default(),
             watcher,
             config,

@@ -13,6 +13,8 @@ pub struct Survey {
     pub conmon: Result<Component>,
     /// The runtimes by name, or why one cannot be used.
     pub runtimes: Vec<(String, Result<Component>)>,
+    /// Whether those that can be used can checkpoint containers, by name, or why not.
+    pub checkpoints: Vec<(String, Result<()>)>,
     /// The default runtime and why it is the one; an error when none runs a container.
     pub default: Result<(String, String)>,
 }
@@ -26,12 +28,18 @@ pub async fn survey(config: Config) -> Result<Survey> {
     let runtimes = Runtimes::open(config)?;
     let programs = runtimes.programs().await;
     let choice = runtimes.default_choice().await;
+    let mut checkpoints = Vec::new();
+    for (name, _) in programs.runtimes.iter().filter(|(_, p)| p.is_ok()) {
+        let support = runtimes.checkpoint_support(name).await;
+        checkpoints.push((name.to_string(), support));
+    }
     let found = programs.runtimes.into_iter();
     Ok(Survey {
         conmon: programs.conmon.map(component),
         runtimes: found
             .map(|(name, program)| (name.to_string(), program.map(component)))
             .collect(),
+        checkpoints,
         default: choice.map(|c| (c.runtime.to_string(), c.reason.clone())),
     })
 }

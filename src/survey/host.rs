@@ -1,11 +1,12 @@
 //! The host as `info` and `version` show it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Error, LogDriver, Result, Timestamp};
-use runtime::{Choice, Program, Programs, Runtimes};
+use runtime::{Choice, Program, Programs, RuntimeName, Runtimes};
 use spec::{CgroupVersion, HostFacts};
 
 /// How long `info` and `version` wait for the default runtime to be chosen.
@@ -104,6 +105,8 @@ pub struct RuntimeInfo {
     pub package: String,
     /// Why it is or is not the default.
     pub note: String,
+    /// Why it cannot checkpoint containers here; empty when it can.
+    pub no_checkpoints: String,
 }
 
 /// A program the engine drives.
@@ -148,7 +151,8 @@ impl HostInfo {
         let (uname, os) = (sys::host::uname(), sys::host::os_release());
         let cgroup = &facts.cgroup;
         let programs = runtimes.programs().await;
-        let choice = choice_soon(runtimes).await;
+        let (choice, no_checkpoints) =
+            tokio::join!(choice_soon(runtimes), no_checkpoints(runtimes, &programs));
         let mut warnings = own.warnings;
         let missing = [programs.conmon.as_ref().err(), choice.as_ref().err()];
         warnings.extend(
@@ -191,7 +195,7 @@ impl HostInfo {
                 .as_ref()
                 .map(|c| c.runtime.to_string())
                 .unwrap_or_default(),
-            runtimes: runtime_infos(&programs, choice.as_deref()),
+            runtimes: runtime_infos(&programs, choice.as_deref(), &no_checkpoints),
             conmon: programs.conmon.ok().map(component),
             init_binary: own
                 .init_binary
@@ -215,6 +219,32 @@ async fn choice_soon(runtimes: &Runtimes) -> Result<Arc<Choice>> {
         Ok(Err(e)) => Err(Error::system(format!("the probe ended early: {e}"))),
         Err(_) => Err(Error::system("the default runtime is still being chosen")),
     }
+}
+
+/// Why runtimes that are there cannot checkpoint containers; those that can are left out. CRIU is not
+/// waited for longer than the choice.
+async fn no_checkpoints(runtimes: &Runtimes, programs: &Programs) -> BTreeMap<RuntimeName, String> {
+    let found = programs.runtimes.iter().filter(|(_, p)| p.is_ok());
+    let asked: Vec<_> = found
+        .map(|(name, _)| {
+            let (runtimes, name) = (runtimes.clone(), name.clone());
+            let of = name.clone();
+            // In a task of its own: the next who asks finds what this one is told too late.
+            let ask = tokio::spawn(async move { runtimes.checkpoint_support(&of).await });
+            (name, tokio::time::timeout(CHOICE_PATIENCE, ask))
+        })
+        .collect();
+    let mut why = BTreeMap::new();
+    for (name, asked) in asked {
+        let reason = match asked.await {
+            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Err(e))) => e.to_string(),
+            Ok(Err(e)) => format!("asking ended early: {e}"),
+            Err(_) => "criu is still looking at the kernel".to_owned(),
+        };
+        why.insert(name, reason);
+    }
+    why
 }
 
 /// Runtimes that are there and cannot even tell their version.
@@ -246,7 +276,11 @@ fn security_options(facts: &HostFacts, remaps_ids: bool) -> Vec<String> {
 }
 
 /// The runtimes that were found, each with why it is or is not the default.
-fn runtime_infos(programs: &Programs, choice: Option<&Choice>) -> Vec<RuntimeInfo> {
+fn runtime_infos(
+    programs: &Programs,
+    choice: Option<&Choice>,
+    no_checkpoints: &BTreeMap<RuntimeName, String>,
+) -> Vec<RuntimeInfo> {
     let note = |name: &str| -> String {
         let Some(choice) = choice else {
             return String::new();
@@ -268,6 +302,7 @@ fn runtime_infos(programs: &Programs, choice: Option<&Choice>) -> Vec<RuntimeInf
             version: program.version.clone(),
             package: program.package.clone(),
             note: note(name.as_str()),
+            no_checkpoints: no_checkpoints.get(name).cloned().unwrap_or_default(),
         })
         .collect()
 }

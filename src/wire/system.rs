@@ -373,6 +373,7 @@ fn runtimes(found: &[engine::RuntimeInfo], version: ApiVersion) -> BTreeMap<Stri
             details(&[
                 ("moored.version", &version_number(&runtime.version)),
                 ("moored.note", &runtime.note),
+                ("moored.no-checkpoints", &runtime.no_checkpoints),
             ])
         }),
     };
@@ -408,6 +409,7 @@ mod tests {
                 version: "runc version 1.1.5+ds1\ncommit: 1.1.5".to_owned(),
                 package: "runc 1.1.5".to_owned(),
                 note: "the default: it runs containers here".to_owned(),
+                no_checkpoints: "no criu".to_owned(),
             }],
             default_runtime: "runc".to_owned(),
             ..HostInfo::default()
@@ -450,6 +452,7 @@ mod tests {
         let runc = &info["Runtimes"]["runc"];
         assert_eq!(runc["path"], "/usr/sbin/runc");
         assert_eq!(runc["status"]["moored.version"], "1.1.5+ds1");
+        assert_eq!(runc["status"]["moored.no-checkpoints"], "no criu");
         let older = SystemInfo::new(host(), ApiVersion::v1(43), &Options::default());
         assert!(older.runtimes["runc"].status.is_none());
     }

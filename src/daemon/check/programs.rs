@@ -61,6 +61,7 @@ fn findings(settings: &Settings, survey: Survey) -> Vec<Finding> {
             || settings.runtime.as_deref() == Some(name.as_str());
         findings.push(runtime(&name, wanted, found));
     }
+    findings.extend(survey.checkpoints.into_iter().map(checkpoints));
     findings.push(match survey.default {
         Ok((name, reason)) => Finding::ok("default runtime", format!("{name}: {reason}"), ""),
         Err(e) => Finding::bad(
@@ -102,6 +103,20 @@ fn runtime(name: &str, wanted: bool, found: model::Result<Component>) -> Finding
     }
 }
 
+fn checkpoints((name, support): (String, model::Result<()>)) -> Finding {
+    let what = format!("checkpoints, {name}");
+    match support {
+        Ok(()) => Finding::ok(&what, "criu works", ""),
+        Err(e) => Finding::bad(
+            Verdict::Warn,
+            &what,
+            e.to_string(),
+            "`docker checkpoint` does not work with this runtime",
+            "install the package criu, if checkpoints are wanted",
+        ),
+    }
+}
+
 fn told(program: &Component) -> String {
     let version: Vec<&str> = program.version.lines().collect();
     format!("{}: {}", program.path, version.join(", "))
@@ -134,16 +149,19 @@ mod tests {
             runtimes: [("mine".to_owned(), vec!["/no/such".into()])].into(),
             ..Settings::default()
         };
-        let missing = || Err(Error::system("it was not found"));
+        fn missing<T>() -> model::Result<T> {
+            Err(Error::system("it was not found"))
+        }
         let survey = Survey {
             conmon: missing(),
             runtimes: ["crun", "mine"].map(|n| (n.to_owned(), missing())).into(),
+            checkpoints: vec![("crun".to_owned(), missing())],
             default: Err(Error::system("none runs")),
         };
         let found = findings(&settings, survey);
         let verdicts: Vec<Verdict> = found.iter().map(|f| f.verdict).collect();
         use Verdict::{Fail, Warn};
-        assert_eq!(verdicts, [Fail, Warn, Fail, Fail]);
+        assert_eq!(verdicts, [Fail, Warn, Fail, Warn, Fail]);
     }
 
     #[test]

@@ -12,4 +12,5 @@ mod crun;
 mod defaults;
 mod failures;
 mod lifecycle;
+mod support;
 mod witnesses;
