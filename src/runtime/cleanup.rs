@@ -87,6 +87,14 @@ impl Runtimes {
         self.forget(id, bundle).await;
     }
 
+    /// Takes away the cgroup of a container that has ended, with what lives in it, where the runtime
+    /// knows nothing of the container any more, as when somebody has removed its state.
+    pub async fn clear_lost(&self, id: &ContainerId, runtime: &RuntimeName, bundle: &Path) {
+        if !self.is_known(id, runtime) {
+            self.clear_cgroup(bundle).await;
+        }
+    }
+
     /// Kills what is in the cgroup of `bundle` and removes it: a runtime that was killed before
     /// it had written its state has forgotten the cgroup that it had made.
     pub(crate) async fn clear_cgroup(&self, bundle: &Path) {

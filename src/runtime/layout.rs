@@ -19,6 +19,7 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::{ContainerId, Context, ExecId, Result};
 
@@ -173,12 +174,24 @@ pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory and what is in it; it may be missing.
+/// How often, and how long apart, it is tried to remove a directory in which something is made
+/// meanwhile.
+const REMOVALS_MAX: u32 = 50;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// Removes a directory and what is in it; it may be missing. A conmon that is about to end may make
+/// one more file in it: then it is tried again, for up to five seconds (as in libpod). Blocks.
 pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    for _ in 1..REMOVALS_MAX {
+        match std::fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                std::thread::sleep(REMOVAL_PAUSE);
+            }
+            other => return other,
+        }
     }
+    std::fs::remove_dir_all(path)
 }
 
 #[cfg(test)]
@@ -233,5 +246,30 @@ mod tests {
             PathBuf::from(format!("/run/m/containers/{id}/oci-log"))
         );
         assert_eq!(layout.oci_root("runc"), Path::new("/run/m/oci/runc"));
+    }
+
+    #[test]
+    fn a_directory_in_which_files_are_made_goes_when_that_is_over() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("execs");
+        std::fs::create_dir(&dir).unwrap();
+        let (made, made_in) = std::sync::mpsc::channel();
+        let maker = std::thread::spawn({
+            let dir = dir.clone();
+            move || {
+                for n in 0..100_000 {
+                    // It ends with the directory.
+                    if std::fs::write(dir.join(n.to_string()), "").is_err() {
+                        return;
+                    }
+                    let _ = made.send(());
+                }
+            }
+        });
+        made_in.recv().unwrap();
+        remove_dir(&dir).unwrap();
+        maker.join().unwrap();
+        assert!(!dir.exists());
+        remove_dir(&dir).unwrap();
     }
 }

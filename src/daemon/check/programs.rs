@@ -104,7 +104,7 @@ fn runtime(name: &str, wanted: bool, found: model::Result<Component>) -> Finding
 }
 
 fn checkpoints((name, support): (String, model::Result<()>)) -> Finding {
-    let what = format!("checkpoints, {name}");
+    let what = format!("criu with {name}");
     match support {
         Ok(()) => Finding::ok(&what, "criu works", ""),
         Err(e) => Finding::bad(

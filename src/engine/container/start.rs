@@ -370,6 +370,8 @@ impl Inner {
     /// Makes the runtime forget a container that has ended; by force when it does not want to.
     async fn delete_run(&self, view: &ContainerView, runtime: &RuntimeName) -> Result<()> {
         let id = view.id.short();
+        let bundle = self.layout.bundle(&view.id);
+        self.runtimes.clear_lost(&view.id, runtime, &bundle).await;
         let Err(e) = self.runtimes.delete(&view.id, runtime, false).await else {
             return Ok(());
         };

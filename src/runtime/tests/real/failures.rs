@@ -196,6 +196,27 @@ async fn a_conmon_that_hangs_before_it_detaches_is_killed_at_the_deadline() {
     crate::bed::until(|| left().is_empty()).await;
 }
 
+/// The pid file only says which process to watch besides the pipe.
+#[tokio::test]
+async fn a_garbled_or_missing_pid_file_of_conmon_fails_no_start() {
+    for spoil in ["echo rubbish > \"$file\"", "rm \"$file\""] {
+        let bed = Bed::with(|config, dir| {
+            let found =
+                "for a in \"$@\"; do [ \"$last\" = --conmon-pidfile ] && file=$a; last=$a; done";
+            // conmon's parent has written the file when it ends.
+            let conmon =
+                format!("{found}\nconmon \"$@\" || exit\n[ -n \"$file\" ] && {spoil}\nexit 0");
+            config.conmon_paths = vec![script(&dir.join("conmon"), &conmon)];
+        });
+        let mut task = bed.run(bed.sh("exit 4")).await;
+        let id = task.id().clone();
+        assert_eq!(task.monitor(), None, "{spoil}");
+        assert_eq!(exit_code(&mut task).await, 4);
+        bed.remove(task).await;
+        bed.assert_nothing_left(&id).await;
+    }
+}
+
 /// A bed whose conmon is a script. It reads the start byte as the real one does.
 fn with_conmon(text: &str) -> Bed {
     Bed::with(|config, dir| {

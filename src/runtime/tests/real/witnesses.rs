@@ -1,5 +1,6 @@
 //! Exits when conmon cannot tell them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use model::{ExitReason, ExitStatus, ProcessRef, Signal};
@@ -145,4 +146,52 @@ async fn an_exit_nobody_saw_is_unknown_and_never_zero() {
     };
     assert_eq!(report.status, ExitStatus::Unknown(ExitReason::Vanished));
     bed.remove(task).await;
+}
+
+#[tokio::test]
+async fn a_delete_behind_our_back_is_an_end_like_another() {
+    let bed = Bed::new();
+    let mut task = bed.run(bed.sh("while :; do sleep 0.02; done")).await;
+    let id = task.id().clone();
+    let root = bed.path("run/oci/runc");
+    let runc = bed.runtimes.program(task.runtime()).unwrap();
+    let root = root.to_str().unwrap();
+    let args = ["--root", root, "delete", "--force", id.as_str()];
+    let deleted = std::process::Command::new(runc)
+        .args(args)
+        .status()
+        .unwrap();
+    assert!(deleted.success());
+    assert_eq!(exit_code(&mut task).await, 137);
+    bed.remove(task).await;
+    bed.assert_nothing_left(&id).await;
+}
+
+#[tokio::test]
+async fn a_cgroup_that_its_runtime_has_forgotten_goes_all_the_same() {
+    let bed = Bed::new();
+    let mut task = bed.run(bed.sh("while :; do sleep 0.02; done")).await;
+    let (id, runtime) = (task.id().clone(), task.runtime().clone());
+    let v1 = Path::new("/sys/fs/cgroup/pids");
+    let root = if v1.exists() {
+        v1
+    } else {
+        Path::new("/sys/fs/cgroup")
+    };
+    let cgroup = root.join(&bed.config.cgroup_parent);
+    let cgroup = cgroup.join(id.as_str());
+    assert!(cgroup.exists(), "{}", cgroup.display());
+    let bundle = bed.bundle(&id);
+    // It is known: nothing happens to one that runs.
+    bed.runtimes.clear_lost(&id, &runtime, &bundle).await;
+    assert!(!task.has_ended());
+    std::fs::remove_dir_all(bed.path("run/oci/runc").join(id.as_str())).unwrap();
+    task.signal(Signal::KILL).unwrap();
+    assert_eq!(exit_code(&mut task).await, 137);
+    bed.runtimes.delete(&id, &runtime, false).await.unwrap();
+    assert!(cgroup.exists(), "nobody else takes it away");
+    bed.runtimes.clear_lost(&id, &runtime, &bundle).await;
+    assert!(!cgroup.exists());
+    bed.remove(task).await;
+    bed.assert_nothing_left(&id).await;
 }
