@@ -82,6 +82,10 @@ impl Maker<'_> {
             files::make_dir(dir)?;
         }
         self.images.create_writable(key)?;
+        if spec.id_maps.is_some() {
+            // Whoever mounted it may not have come to the ids, or have gone beyond the first run.
+            self.images.unmount(key)?;
+        }
         files::write_etc(order.files, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
         let plain = ids.is_none() || order.first_run;
@@ -115,7 +119,10 @@ impl Maker<'_> {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
                 let mut own = mapped::show(order.place, ids, &mut paths, &mut mounts);
+                // Other containers' trees: this one's programs must not keep them.
                 own.hide(&self.images.writable_root());
+                // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
+                own.hide(Path::new("/sys/kernel"));
                 Some(own)
             }
             None => None,

@@ -37,7 +37,7 @@ pub(super) fn namespace(maps: &IdMaps) -> Result<Arc<UserNamespace>> {
 pub fn make_place(place: &Path) -> Result<()> {
     // Where the first of the mounts is, an exec finds an empty directory: runc goes to the root file
     // system's path before it goes into the container.
-    for dir in [place, &place.join("0")] {
+    for dir in [place, &place.join(OwnMounts::FIRST)] {
         let made = std::fs::DirBuilder::new()
             .recursive(true)
             .mode(PLACE_MODE)

@@ -112,13 +112,18 @@ pub(crate) fn mount(
         work: &paths.work,
         ids,
     };
-    let mounted = overlay(api, wanted, &paths.merged).at("mount an overlay at", &paths.merged);
-    match ids {
-        Some(_) => mounted.context(
+    let mounted = overlay(api, wanted, &paths.merged);
+    let cannot = mounted.as_ref().is_err_and(|e| {
+        use std::io::ErrorKind::{InvalidInput, Unsupported};
+        ids.is_some() && matches!(e.kind(), InvalidInput | Unsupported)
+    });
+    let mounted = mounted.at("mount an overlay at", &paths.merged);
+    match cannot {
+        true => mounted.context(
             "a user namespace needs an overlay that shows other ids than the disk has, that is \
              Linux 5.19 and a data root on ext4, xfs, btrfs or the like",
         )?,
-        None => mounted?,
+        false => mounted?,
     }
     Ok(paths.merged)
 }

@@ -35,6 +35,9 @@ impl IdRange {
 #[serde(try_from = "Vec<IdRange>", into = "Vec<IdRange>")]
 pub struct IdMap(Vec<IdRange>);
 
+/// The kernel takes a map in one write of less than a page.
+const KERNEL_TEXT_BYTES_MAX: usize = 4096;
+
 impl IdMap {
     /// The map of these ranges.
     ///
@@ -64,7 +67,14 @@ impl IdMap {
         overlap(&ranges, |r| u64::from(r.outside), IdRange::outside_end)?;
         ranges.sort_by_key(|r| r.inside);
         overlap(&ranges, |r| u64::from(r.inside), IdRange::inside_end)?;
-        Ok(Self(ranges))
+        let map = Self(ranges);
+        if map.kernel_text().len() >= KERNEL_TEXT_BYTES_MAX {
+            return Err(invalid(format_args!(
+                "its {} ranges are too long a text for the kernel",
+                map.0.len()
+            )));
+        }
+        Ok(map)
     }
 
     /// Its ranges.
@@ -198,10 +208,15 @@ impl UserNamespace {
                 }
             }
         }
-        Ok(Self::Mapped(IdMaps {
+        let maps = IdMaps {
             uids: IdMap::new(uids)?,
             gids: IdMap::new(gids)?,
-        }))
+        };
+        if maps.uids.outside(0).is_none() || maps.gids.outside(0).is_none() {
+            // Whoever makes the container becomes its root first.
+            return Err(invalid(format_args!("user 0 and group 0 must be in it")));
+        }
+        Ok(Self::Mapped(maps))
     }
 }
 
@@ -257,6 +272,8 @@ mod tests {
         assert!(refused(&[(2, 1, u32::MAX)]).contains("beyond the last id"));
         let many: Vec<_> = (0..341).map(|n| (n, n, 1)).collect();
         assert!(refused(&many).contains("341 ranges"));
+        let long: Vec<_> = (0..340).map(|n| (n, n + 4_000_000_000, 1)).collect();
+        assert!(refused(&long).contains("too long a text"));
     }
 
     #[test]
@@ -288,6 +305,8 @@ mod tests {
             ("0:1:2,", "\"\" is no range"),
             ("u:0:1:2", "0 ranges"),
             ("0:-1:2", "is no range"),
+            ("1:1:2", "user 0 and group 0 must be in it"),
+            ("u:0:1:2,g:1:1:2", "user 0 and group 0 must be in it"),
         ] {
             let error = UserNamespace::parse(bad).unwrap_err();
             assert!(error.message().contains(said), "{bad}: {error}");

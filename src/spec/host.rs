@@ -268,7 +268,6 @@ fn any_group_has(root: &Path, file: &str) -> bool {
             .any(|entry| entry.path().join(file).exists())
 }
 
-/// Profiles that container engines load, in the order of preference.
 /// In a user namespace that does not map every group the range cannot be written (moby sets it
 /// in the initial one only).
 fn probe_default_sysctls(uid_map: &str) -> Vec<DefaultSysctl> {

@@ -9,12 +9,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FileType;
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use crate::id_map::{UserNamespace, mapped_clone};
-use crate::mount::{
-    self, MountOptions, attach, below, containing, detached_clone, make_slave, tmpfs, unmount,
-};
+use crate::mount::{MountOptions, attach, below, detached_clone, make_slave, tmpfs, unmount};
 
 /// Does `work` on a thread with a mount namespace of its own, of which nothing is seen outside.
 ///
@@ -66,6 +65,9 @@ struct Shown {
 const PLACES_BYTES: u64 = 1 << 20;
 
 impl OwnMounts {
+    /// What is shown first is at this name below the place.
+    pub const FIRST: &str = "0";
+
     /// Mounts at `place`, an empty directory that everybody can reach.
     pub fn at(place: PathBuf) -> Self {
         Self {
@@ -95,9 +97,9 @@ impl OwnMounts {
 
     /// Makes the calling thread live apart, with these mounts.
     ///
-    /// As in libpod's `CreateContainer`: `/sys` is a slave and has no mounts below `/sys/kernel`
-    /// (debugfs, tracing, securityfs), which a container that binds `/sys` would see. All else stays
-    /// the peer it was, so binds that share their mounts with the host still do.
+    /// Of what it mounts and unmounts from then on no other namespace hears, whatever shares its mounts;
+    /// what the host mounts where that is shared still comes here. What is shown was copied before and
+    /// stays the host's peer, so a bind that shares its mounts with the host does.
     ///
     /// # Errors
     /// What the kernel says, with the step.
@@ -105,32 +107,20 @@ impl OwnMounts {
         step("leave the daemon's", leave())?;
         let shown = self.shown.iter().map(Shown::clone_mount);
         let shown = step("copy what is shown", shown.collect::<io::Result<Vec<_>>>())?;
-        step("mount what is shown", self.keep_to_ourselves())?;
-        step("unmount /sys/kernel", hide(Path::new("/sys/kernel")))?;
+        step("keep its mounts to itself", make_slave(Path::new("/")))?;
         for dir in &self.hidden {
             step("unmount what others have", hide(dir))?;
         }
         step("mount what is shown", self.put_in_place(&shown))
     }
 
-    /// Of the mounts that are changed no other namespace may hear.
-    fn keep_to_ourselves(&self) -> io::Result<()> {
-        if mount::is_mount_point(Path::new("/sys"))? {
-            make_slave(Path::new("/sys"), true)?;
-        }
-        for path in self.hidden.iter().chain([&self.place]) {
-            if let Some(on) = containing(path)? {
-                make_slave(&on.target, false)?;
-            }
-        }
-        Ok(())
-    }
-
     fn put_in_place(&self, mounts: &[OwnedFd]) -> io::Result<()> {
         tmpfs(&self.place, PLACES_BYTES, 0o711, MountOptions::default())?;
         for (shown, mount) in self.shown.iter().zip(mounts) {
             let at = self.place.join(&shown.name);
-            if std::fs::metadata(&shown.path)?.is_dir() {
+            // Not of the path, which may be hidden by now.
+            let found = rustix::fs::fstat(mount)?;
+            if FileType::from_raw_mode(found.st_mode).is_dir() {
                 DirBuilder::new().mode(0o755).create(&at)?;
             } else {
                 File::create(&at)?;
@@ -150,11 +140,24 @@ impl Shown {
     }
 }
 
+/// How often it is looked for mounts that are left: what lies under another shows when that is gone.
+const LOOKS_MAX: usize = 16;
+
 fn hide(dir: &Path) -> io::Result<()> {
-    for mount in below(dir)? {
-        unmount(&mount.target, true)?;
+    for _ in 0..LOOKS_MAX {
+        let left = below(dir)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        for mount in left {
+            unmount(&mount.target, true)?;
+        }
     }
-    Ok(())
+    let still = format!(
+        "something is mounted below {} again and again",
+        dir.display()
+    );
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, still))
 }
 
 fn step<T>(step: &str, done: io::Result<T>) -> io::Result<T> {
@@ -221,25 +224,85 @@ mod tests {
         assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0);
     }
 
+    /// Mounts below a directory that shares them with other namespaces, as a host with systemd does.
+    struct Shared(tempfile::TempDir);
+
+    impl Shared {
+        fn new() -> Self {
+            let temp = tempfile::tempdir().unwrap();
+            let path = temp.path();
+            rustix::mount::mount_bind(path, path).unwrap();
+            mount_change(path, MountPropagationFlags::SHARED).unwrap();
+            Self(temp)
+        }
+
+        fn dir(&self, name: &str) -> PathBuf {
+            let dir = self.0.path().join(name);
+            std::fs::create_dir_all(&dir).unwrap();
+            dir
+        }
+
+        fn tmpfs(&self, name: &str) -> PathBuf {
+            let dir = self.dir(name);
+            tmpfs(&dir, 1 << 16, 0o700, MountOptions::default()).unwrap();
+            dir
+        }
+    }
+
+    impl Drop for Shared {
+        fn drop(&mut self) {
+            for mount in below(self.0.path()).unwrap_or_default() {
+                let _ = unmount(&mount.target, true);
+            }
+        }
+    }
+
     #[tokio::test]
     async fn what_others_have_is_hidden_and_stays_theirs() {
-        let temp = tempfile::tempdir().unwrap();
-        let (others, place) = (temp.path().join("others/one"), temp.path().join("place"));
-        for dir in [&others, &place] {
-            std::fs::create_dir_all(dir).unwrap();
-        }
-        tmpfs(&others, 1 << 16, 0o700, MountOptions::default()).unwrap();
-        let mut mounts = OwnMounts::at(place);
+        let host = Shared::new();
+        // One that holds another, and a directory of them that is a mount itself.
+        let (root, others) = (host.tmpfs("writable"), host.tmpfs("writable/one"));
+        let inner = host.tmpfs("writable/one/inner");
+        let place = host.dir("place");
+        let link = host.0.path().join("link");
+        std::os::unix::fs::symlink(&place, &link).unwrap();
+        let before = below(host.0.path()).unwrap();
+        let mut mounts = OwnMounts::at(link);
         let kept = mounts.show(&others, None);
-        mounts.hide(temp.path());
-        let done = run(mounts, "cat /proc/self/mountinfo", &[]).await;
+        mounts.hide(&root);
+        mounts.hide(Path::new("/sys/kernel"));
+        let script = "cat /proc/self/mountinfo; ls \"$1\"; sleep 0.2";
+        let done = run(mounts, script, &[&kept]).await;
+        assert_eq!(
+            below(host.0.path()).unwrap(),
+            before,
+            "the host's mounts are another's business"
+        );
         let seen = String::from_utf8(done.stdout).unwrap();
-        let still = mount::is_mount_point(&others).unwrap();
-        unmount(&others, true).unwrap();
-        assert!(still, "it was unmounted for all");
-        assert!(!seen.contains(&format!(" {} ", others.display())), "{seen}");
-        assert!(seen.contains(&format!(" {} ", kept.display())), "{seen}");
+        for hidden in [&root, &others, &inner] {
+            assert!(!seen.contains(&format!(" {} ", hidden.display())), "{seen}");
+        }
+        let shown = place.join(OwnMounts::FIRST);
+        assert!(seen.contains(&format!(" {} ", shown.display())), "{seen}");
         assert!(!seen.contains(" /sys/kernel"), "{seen}");
+        assert!(
+            seen.ends_with("inner\n"),
+            "with what is mounted inside it: {seen}"
+        );
+    }
+
+    /// A bind that is to share its mounts with the host does.
+    #[tokio::test]
+    async fn what_is_shown_stays_the_hosts_peer() {
+        let host = Shared::new();
+        let (source, place) = (host.tmpfs("source"), host.dir("place"));
+        mount_change(&source, MountPropagationFlags::SHARED).unwrap();
+        std::fs::create_dir(source.join("inner")).unwrap();
+        let mut mounts = OwnMounts::at(place);
+        let at = mounts.show(&source, None);
+        let done = run(mounts, "mount -t tmpfs inner \"$1/inner\"", &[&at]).await;
+        assert!(done.status.success(), "{}", done.message());
+        assert!(crate::mount::is_mount_point(&source.join("inner")).unwrap());
     }
 
     #[tokio::test]

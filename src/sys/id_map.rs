@@ -59,8 +59,16 @@ impl UserNamespace {
         unsafe {
             libc::setfsgid(gid);
             libc::setfsuid(uid);
+            // They tell what was before; one that is no id changes nothing.
+            let now = (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX));
+            let is_taken = now == (uid.cast_signed(), gid.cast_signed());
+            is_taken.then_some(()).ok_or_else(|| {
+                told(
+                    &io::Error::from(io::ErrorKind::PermissionDenied),
+                    format_args!("act as its root"),
+                )
+            })
         }
-        Ok(())
     }
 }
 
@@ -83,6 +91,8 @@ struct Child {
 impl Child {
     fn new() -> io::Result<Self> {
         let flags = libc::c_long::from(libc::CLONE_NEWUSER);
+        // SAFETY: it takes nothing and cannot fail.
+        let parent = unsafe { libc::getpid() };
         // SAFETY: as fork(2) with one flag more: no stack, no pointers. The child, which has this
         // thread alone, makes system calls and nothing else, and never returns.
         let pid =
@@ -94,6 +104,10 @@ impl Child {
                 // for the end of what they lead to.
                 unsafe {
                     libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    // It was gone before it could be asked for.
+                    if libc::getppid() != parent {
+                        libc::_exit(0);
+                    }
                     libc::close_range(0, libc::c_uint::MAX, 0);
                     libc::pause();
                 }

@@ -28,7 +28,7 @@ pub struct MountOptions {
     pub no_exec: bool,
 }
 
-/// One line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+/// One line of `/proc/thread-self/mountinfo` (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountEntry {
     /// Its number.
@@ -143,29 +143,14 @@ pub fn make_private(target: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Sees from now on what is mounted and unmounted below the mount point `target` in the namespace it
-/// was copied from, and keeps to itself what is done here; with all that is mounted inside it when
-/// `recursive`.
+/// Keeps to itself what is mounted and unmounted here from now on at and below the mount point
+/// `target`, and still sees what is in the namespace it was copied from.
 ///
 /// # Errors
 /// Whatever mount(2) says; `EINVAL` when `target` is no mount point.
-pub fn make_slave(target: &Path, recursive: bool) -> io::Result<()> {
-    let mut flags = MountPropagationFlags::DOWNSTREAM;
-    flags.set(MountPropagationFlags::REC, recursive);
+pub fn make_slave(target: &Path) -> io::Result<()> {
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     Ok(rustix::mount::mount_change(target, flags)?)
-}
-
-/// The mount that `path`, absolute and without links, is on.
-///
-/// # Errors
-/// When `/proc/self/mountinfo` cannot be read.
-pub fn containing(path: &Path) -> io::Result<Option<MountEntry>> {
-    let on = |m: &MountEntry| path.starts_with(&m.target);
-    // Of two at one place the later hides the other.
-    Ok(mounts()?
-        .into_iter()
-        .filter(on)
-        .max_by_key(|m| m.target.as_os_str().len()))
 }
 
 /// Whether something is mounted exactly at `path`. One statx(2) where the kernel tells
@@ -192,7 +177,7 @@ pub fn is_mount_point(path: &Path) -> io::Result<bool> {
 /// The topmost mount at exactly `target`, an absolute path without links.
 ///
 /// # Errors
-/// When `/proc/self/mountinfo` cannot be read.
+/// When `/proc/thread-self/mountinfo` cannot be read.
 pub fn find(target: &Path) -> io::Result<Option<MountEntry>> {
     Ok(mounts()?.into_iter().rev().find(|m| m.target == target))
 }
@@ -210,7 +195,7 @@ pub fn below(path: &Path) -> io::Result<Vec<MountEntry>> {
 }
 
 fn mounts() -> io::Result<Vec<MountEntry>> {
-    let text = std::fs::read("/proc/self/mountinfo")?;
+    let text = std::fs::read("/proc/thread-self/mountinfo")?;
     Ok(text
         .split(|b| *b == b'\n')
         .filter_map(parse_mountinfo)

@@ -57,10 +57,13 @@ impl Engine {
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
         let _choosing = match request.user_namespace {
-            UserNamespace::Auto { .. } => Some(self.inner.ids.choosing().await),
-            _ => None,
+            UserNamespace::Auto { .. } | UserNamespace::Mapped(_) => {
+                Some(self.inner.ids.choosing().await)
+            }
+            UserNamespace::Default | UserNamespace::Host => None,
         };
-        spec.id_maps = self.id_maps(&request.user_namespace)?;
+        let (engine, wish) = (self.clone(), request.user_namespace.clone());
+        spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
         let mut warnings = ::spec::check(&spec, &self.inner.facts)?;
         warnings.extend(platform_warning);
         warnings.extend(self.choose_apparmor(&mut spec));

@@ -170,7 +170,13 @@ impl Runtimes {
             .fd(pipe_number(0, &request.descriptors), sync_end)
             .fd(pipe_number(1, &request.descriptors), start_end);
         let started = match request.mounts.clone() {
-            Some(mounts) => conmon.start_apart(mounts).await,
+            // A source that hangs hangs its thread alone; what it starts too late is killed.
+            Some(mounts) => tokio::select! {
+                started = tokio::time::timeout_at(deadline, conmon.start_apart(mounts)) => {
+                    started.map_err(|_| Failure::TimedOut)?
+                }
+                () = &mut given_up => return Err(Failure::GivenUp),
+            },
             None => conmon.start(),
         };
         let started = started.map_err(Error::from)?;

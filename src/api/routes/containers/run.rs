@@ -69,13 +69,17 @@ async fn start(
         // moby `containerStart`.
         return Err(Error::new(Kind::Forbidden, "custom checkpointdir is not supported").into());
     }
+    let descriptors = descriptors.take()?;
     let checkpoint = query.checkpoint.filter(|name| !name.is_empty());
     let change = match checkpoint {
+        Some(_) if !descriptors.is_empty() => {
+            return Err(Error::invalid("a restored container takes no descriptors").into());
+        }
         Some(checkpoint) => {
             let checkpoint = checkpoint.parse()?;
             engine.restore_container(&name, checkpoint).await?
         }
-        None => engine.start_container(&name, descriptors.take()?).await?,
+        None => engine.start_container(&name, descriptors).await?,
     };
     Ok(changed(change))
 }
