@@ -160,6 +160,6 @@ struct Paths {
     rootfs: PathBuf,
     etc: EtcFiles,
     init: Option<PathBuf>,
-    /// Where conmon makes the socket of a container that speaks sd_notify.
+    /// The directory with the socket of a container that speaks sd_notify.
     notify: Option<PathBuf>,
 }

@@ -257,13 +257,17 @@ impl Engine {
     ) -> Result<Found> {
         let runtime = self.inner.runtime_of(view)?;
         let bundle = self.inner.layout.bundle(&view.id);
+        let readiness = match view.state.running() {
+            Some(running) => running.readiness.clone(),
+            None => view.spec.notifies.then(Readiness::default),
+        };
         let request = AdoptTask {
             id: view.id.clone(),
             runtime,
             init,
             monitor,
             bundle,
-            notifies: view.spec.notifies,
+            readiness: readiness.clone(),
         };
         match self.inner.runtimes.adopt(request).await? {
             Adopted::Running(task) => {
@@ -278,10 +282,7 @@ impl Engine {
                     monitor: task.monitor(),
                     started_at: before.map_or_else(|| (self.inner.host.now)(), |r| r.started_at),
                     paused: paused.unwrap_or(false),
-                    readiness: match before {
-                        Some(before) => before.readiness.clone(),
-                        None => view.spec.notifies.then(Readiness::default),
-                    },
+                    readiness,
                     last_finished_at: match (before, view.state.exited()) {
                         (Some(before), _) => before.last_finished_at,
                         (None, last) => last.map(|last| last.finished_at),

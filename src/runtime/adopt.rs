@@ -5,11 +5,14 @@
 
 use std::path::PathBuf;
 
-use model::{ContainerId, Context, Error, ExitReason, ExitStatus, ProcessRef, Result, Timestamp};
+use model::{
+    ContainerId, Context, Error, ExitReason, ExitStatus, ProcessRef, Readiness, Result, Timestamp,
+};
 use sys::dir_watch::Watch;
 use sys::pidfd::PidFd;
 
 use crate::conmon::Features;
+use crate::conmon::launch::notify_socket;
 use crate::exit::{ExitFile, ExitReport};
 use crate::watched::{Monitor, Parts, Watched, saw_oom};
 use crate::{RuntimeName, Runtimes, Task};
@@ -27,8 +30,8 @@ pub struct AdoptTask {
     pub monitor: Option<ProcessRef>,
     /// Its bundle.
     pub bundle: PathBuf,
-    /// It speaks sd_notify.
-    pub notifies: bool,
+    /// What it has said by sd_notify, if it speaks it.
+    pub readiness: Option<Readiness>,
 }
 
 /// What became of it.
@@ -67,10 +70,13 @@ impl Runtimes {
         let features = self.features().await;
         let features = features.unwrap_or_else(|_| Features::of_version(""));
         // That it is not heard any more is no reason to lose it.
-        let notify = self.notify_socket(&request.id, request.notifies, features);
-        let notify = notify.unwrap_or_else(|e| {
-            tracing::warn!(container = %request.id, error = %e, "its sd_notify is not heard");
-            None
+        let notify = request.readiness.and_then(|said| {
+            let bound = notify_socket(&request.bundle, said);
+            bound
+                .inspect_err(|e| {
+                    tracing::warn!(container = %request.id, error = %e, "its sd_notify is not heard");
+                })
+                .ok()
         });
         let parts = Parts {
             subject: self.subject(&request.id, &request.bundle),

@@ -50,8 +50,7 @@ impl Runtimes {
         let layout = &self.inner.layout;
         let in_bundle = BUNDLE_FILES.map(|name| bundle.join(name));
         let socket = layout.sockets().join(id.as_str());
-        let others = [layout.exit_file(id), socket, layout.notify_socket(id)];
-        for path in in_bundle.iter().chain(&others) {
+        for path in in_bundle.iter().chain([&layout.exit_file(id), &socket]) {
             if let Err(e) = remove_file(path) {
                 tracing::warn!(path = %path.display(), error = %e, "cannot be removed");
             }

@@ -8,7 +8,6 @@
 //!                                pidfile, conmon.pid, oci-log
 //! <run>/exits/execs/<exec>/<id>  its exit file
 //! <run>/oci/<runtime>/           private root of one OCI runtime; <id>/ is a container it knows
-//! <run>/notify/<id>              a socket for what a container says by sd_notify
 //! <run>/socket/                  attach symlinks, only for a conmon without --full-attach
 //! <run>/probe/, <run>/default-runtime.json
 //! ```
@@ -135,11 +134,6 @@ impl Layout {
 
     pub(crate) fn oci_root(&self, runtime: &str) -> PathBuf {
         self.run_root.join("oci").join(runtime)
-    }
-
-    /// Where conmon relays what a container says of itself. A socket's path must be short.
-    pub(crate) fn notify_socket(&self, id: &ContainerId) -> PathBuf {
-        self.run_root.join("notify").join(&id.as_str()[..32])
     }
 
     pub(crate) fn sockets(&self) -> PathBuf {

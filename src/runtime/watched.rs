@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{Error, ExitReason, ExitStatus, ProcessRef, Result, Signal, Timestamp};
+use model::{Error, ExitReason, ExitStatus, ProcessRef, Readiness, Result, Signal, Timestamp};
 use sys::dir_watch::Watch;
 use sys::pidfd::PidFd;
 use sys::seqpacket::Pipe;
@@ -24,8 +24,8 @@ use crate::notify::NotifySocket;
 pub enum TaskEvent {
     /// conmon is gone while the process lives: no log, no attach any more. Told once.
     MonitorLost,
-    /// It has said something by sd_notify, in its own words.
-    Notified(Vec<u8>),
+    /// What it says by sd_notify has changed to this; told at most once a second.
+    Notified(Readiness),
     /// The process has ended. The last event.
     Exited(ExitReport),
 }
@@ -208,8 +208,8 @@ impl Watched {
             if std::mem::take(&mut self.lost) {
                 return TaskEvent::MonitorLost;
             }
-            if let Some(message) = self.wait().await {
-                return TaskEvent::Notified(message);
+            if let Some(readiness) = self.wait().await {
+                return TaskEvent::Notified(readiness);
             }
         }
     }
@@ -261,7 +261,7 @@ impl Watched {
     }
 
     /// Waits until there may be something new to see, or something was said.
-    async fn wait(&mut self) -> Option<Vec<u8>> {
+    async fn wait(&mut self) -> Option<Readiness> {
         let ended = self.ended_at;
         let patience = self.subject.patience;
         let init = async {
@@ -283,13 +283,13 @@ impl Watched {
             }
         };
         let said = async {
-            match &self.notify {
+            match &mut self.notify {
                 Some(notify) => notify.next().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            message = said => return Some(message),
+            readiness = said => return Some(readiness),
             () = init => {}
             () = file => {}
             () = monitor => {

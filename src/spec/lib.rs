@@ -74,7 +74,7 @@ pub struct SpecInput<'a> {
     pub hosts: Option<&'a Path>,
     /// What to bind at /etc/hostname.
     pub hostname_file: Option<&'a Path>,
-    /// The directory in which conmon makes the socket of a container that speaks sd_notify.
+    /// The directory with the socket of a container that speaks sd_notify.
     pub notify_dir: Option<&'a Path>,
     /// The packaged init on the host (catatonit, tini), for `HostConfig.Init`.
     pub init_binary: Option<&'a Path>,

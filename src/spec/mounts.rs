@@ -104,7 +104,10 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
             destination: super::process::NOTIFY_DIR.into(),
             kind: "bind",
             source: super::utf8(dir)?.into(),
-            options: bind_options(false, None, Propagation::RPrivate),
+            // Sending needs no more: what could be made there would be on the host's run root.
+            options: ["bind", "ro", "nosuid", "nodev", "noexec", "rprivate"]
+                .map(Cow::Borrowed)
+                .into(),
         });
     }
     // Parents first, so that a mount is never hidden by the next; stable for equal depths.

@@ -1,7 +1,7 @@
 //! The end of a container's process: record it, tell everybody, then clean up.
 
 use failpoint::Point;
-use model::{Action, ContainerState, Exited, Intent, Running, Timestamp, WaitOutcome};
+use model::{Action, ContainerState, Exited, Intent, Readiness, Running, Timestamp, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
@@ -15,29 +15,28 @@ impl Actor {
     pub(crate) async fn observe(&mut self, event: TaskEvent) {
         match event {
             TaskEvent::MonitorLost => self.lose_monitor().await,
-            TaskEvent::Notified(message) => self.hear(&message).await,
+            TaskEvent::Notified(readiness) => self.hear(readiness).await,
             TaskEvent::Exited(report) => self.exit(report).await,
         }
     }
 
-    /// Takes in what the container said by sd_notify. Only whether it is ready is written: it may say
-    /// what it does a thousand times a second.
-    async fn hear(&mut self, message: &[u8]) {
+    /// Takes in what the container says by sd_notify. Only whether it is ready is written.
+    async fn hear(&mut self, readiness: Readiness) {
         let view = self.view();
         let Some(running) = view.state.running() else {
             return;
         };
-        let before = running.readiness.clone().unwrap_or_default();
-        let after = before.after(message);
+        let was_ready = running.readiness.as_ref().is_some_and(|r| r.ready);
+        let ready = readiness.ready;
         let state = ContainerState::Running(Running {
-            readiness: Some(after.clone()),
+            readiness: Some(readiness),
             ..running.clone()
         });
-        if before.ready == after.ready {
+        if was_ready == ready {
             self.handle.publish(self.view_in(state));
             return;
         }
-        let events = match after.ready {
+        let events = match ready {
             true => vec![self.event(&Action::Ready)],
             false => vec![],
         };

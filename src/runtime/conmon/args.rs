@@ -33,8 +33,6 @@ pub(crate) struct Create<'a> {
     pub(crate) restore: Option<&'a Restore>,
     /// How many descriptors the process gets besides its streams.
     pub(crate) descriptors: usize,
-    /// Where conmon is to relay what the container says by sd_notify.
-    pub(crate) notify_socket: Option<&'a Path>,
     pub(crate) features: Features,
 }
 
@@ -74,9 +72,6 @@ impl Create<'_> {
         }
         if self.no_new_keyring {
             args.flag("--no-new-keyring");
-        }
-        if let Some(socket) = self.notify_socket {
-            args.pair("--sdnotify-socket", socket);
         }
         if let Some(restore) = self.restore {
             args.pair("--restore", &restore.images);
@@ -261,7 +256,6 @@ mod tests {
             no_new_keyring: false,
             restore: None,
             descriptors: 0,
-            notify_socket: None,
             features: Features::of_version("conmon version 2.1.6"),
         }
     }
@@ -319,7 +313,6 @@ mod tests {
             c.log_path = None;
             c.log_level = LogLevel::Debug;
             c.no_pivot = true;
-            c.notify_socket = Some(Path::new("/run/m/notify/ID"));
             c.no_new_keyring = true;
             c.json_log = false;
         });
@@ -327,7 +320,7 @@ mod tests {
             all,
             format!(
                 "{HEAD} -l none {DIRS} --full-attach --no-sync-log \
-                 --log-level debug --syslog --no-pivot --no-new-keyring --sdnotify-socket /run/m/notify/ID \
+                 --log-level debug --syslog --no-pivot --no-new-keyring \
                  --runtime-arg=--root=/run/m/oci/runc"
             )
         );

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use model::{ContainerId, Context, Error, Kind, Pid, Result};
+use model::{ContainerId, Context, Error, Kind, Pid, Readiness, Result};
 use sys::dir_watch::{Mask, Watch};
 use sys::pidfd::PidFd;
 use sys::seqpacket::Pipe;
@@ -157,8 +157,11 @@ impl Runtimes {
         let (sync, sync_end) = seqpacket::pair().context(pipes)?;
         let (start, start_end) = seqpacket::pair().context(pipes)?;
         let exits = self.watch_exit(&request.id);
-        // Before conmon is there: what the container says first waits in it.
-        let notify = self.notify_socket(&request.id, request.notifies, features)?;
+        // Before the container is there: what it says first waits in it.
+        let notify = match request.notifies {
+            true => Some(notify_socket(&request.bundle, Readiness::default())?),
+            false => None,
+        };
         let number = |nth| pipe_number(nth, &request.descriptors).to_string();
         let conmon = Program::new(self.conmon()?)
             .args(self.arguments(request, features)?)
@@ -238,7 +241,6 @@ impl Runtimes {
         let layout = &self.inner.layout;
         let config = &self.inner.config;
         let runtime = self.program(&request.runtime)?;
-        let notify_socket = request.notifies.then(|| layout.notify_socket(&request.id));
         let create = args::Create {
             id: request.id.as_str(),
             bundle: &request.bundle,
@@ -258,7 +260,6 @@ impl Runtimes {
             no_new_keyring: config.no_new_keyring,
             restore: request.restore.as_ref(),
             descriptors: request.descriptors.len(),
-            notify_socket: notify_socket.as_deref(),
             features,
         };
         Ok(create.arguments())
@@ -315,31 +316,6 @@ impl Runtimes {
         Ok((init, monitor))
     }
 
-    /// Where conmon relays what a container says by sd_notify, if it is one that does.
-    ///
-    /// # Errors
-    /// System, naming the socket; NotImplemented where conmon is too old.
-    pub(crate) fn notify_socket(
-        &self,
-        id: &ContainerId,
-        wanted: bool,
-        features: Features,
-    ) -> Result<Option<NotifySocket>> {
-        if !wanted {
-            return Ok(None);
-        }
-        if !features.sdnotify {
-            return Err(Error::not_implemented(
-                "containers that speak sd_notify need conmon 2.0.22",
-            ));
-        }
-        let path = self.inner.layout.notify_socket(id);
-        let bound = NotifySocket::bind(&path);
-        bound
-            .context(format_args!("bind {}", path.display()))
-            .map(Some)
-    }
-
     /// Subscribes to one exit file; what is there already has to be looked for.
     pub(crate) fn watch_exit(&self, id: &ContainerId) -> Option<Watch> {
         let exits = self.inner.layout.exits();
@@ -385,6 +361,12 @@ impl Runtimes {
             }
         }
     }
+}
+
+/// Where a container of `bundle` is heard; `said` is what is known.
+pub(crate) fn notify_socket(bundle: &Path, said: Readiness) -> Result<NotifySocket> {
+    let bound = NotifySocket::bind(bundle, said);
+    bound.context(format_args!("bind a socket in {}", bundle.display()))
 }
 
 /// The descriptor of conmon's pipe number `nth`: after those that are the process's own.

@@ -32,7 +32,7 @@ pub struct CreateTask {
     pub stdin: Stdin,
     /// Its processes come out of a checkpoint, and run at once.
     pub restore: Option<Restore>,
-    /// It speaks sd_notify: conmon makes a socket in the bundle's directory `notify`.
+    /// It speaks sd_notify: there is to be a socket in the bundle's directory `notify`.
     pub notifies: bool,
     /// What its first process has open besides its streams, from 3 up.
     pub descriptors: Descriptors,
@@ -61,8 +61,6 @@ pub(crate) struct Features {
     pub(crate) full_attach: bool,
     /// `--no-sync-log`, 2.0.20.
     pub(crate) no_sync_log: bool,
-    /// `--sdnotify-socket`, 2.0.22.
-    pub(crate) sdnotify: bool,
     /// Refuses sizes above 1000, 2.2.0.
     pub(crate) resize_limit: bool,
 }
@@ -75,7 +73,6 @@ impl Features {
         Self {
             full_attach: version >= (2, 0, 23),
             no_sync_log: version >= (2, 0, 20),
-            sdnotify: version >= (2, 0, 22),
             resize_limit: version >= (2, 2, 0),
         }
     }

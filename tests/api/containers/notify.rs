@@ -19,9 +19,9 @@ fn speaker(d: &Daemon, name: &str, userns: &str) -> String {
                 local $/; my $said = <STDIN>; $s->send($said) or die $!";
     let script = format!(
         "n=1; while :; do while [ ! -e /say/$n ]; do sleep 0.02; done; \
-         perl -e '{send}' </say/$n && echo said $n; n=$((n+1)); done"
+         if perl -e '{send}' </say/$n; then echo said $n; n=$((n+1)); else rm /say/$n; fi; done"
     );
-    let mut binds = vec![format!("{}:/say:ro", say.display())];
+    let mut binds = vec![format!("{}:/say", say.display())];
     binds.extend(["/usr", "/lib", "/lib64"].map(|dir| format!("{dir}:{dir}:ro")));
     let body = json!({"Cmd": ["/bin/sh", "-c", script], "Env": ["PATH=/bin:/usr/bin"],
         "Labels": {"moored.sdnotify": "container"},
@@ -86,15 +86,25 @@ fn what_a_container_says_is_told_by_inspect_and_events() {
     }
 }
 
-/// A daemon that comes while a container runs takes the place of the one before.
+/// A daemon that comes while a container runs takes the place of the one before, also when the container
+/// has spoken to nobody meanwhile.
 #[test]
 fn a_later_daemon_hears_it() {
     let mut d = Daemon::start(options());
     let id = speaker(&d, "speaker", "");
+    say(&d, "speaker", 1, "STATUS=begins\n");
+    expect_readiness(&d, "speaker", false, "begins");
     d.kill9();
+    say(&d, "speaker", 2, "READY=1\n");
+    let log = d.root().join(format!("data/containers/{id}/container.log"));
+    until("nobody heard it", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains("refused"))
+    });
     d.restart();
-    say(&d, "speaker", 1, "READY=1\n");
-    expect_readiness(&d, "speaker", true, "");
+    // What it does was not written; whether it is ready is all that is.
+    expect_readiness(&d, "speaker", false, "");
+    say(&d, "speaker", 2, "READY=1\nSTATUS=serves\n");
+    expect_readiness(&d, "speaker", true, "serves");
     assert_eq!(told(&d, &id), 1);
     d.finish();
 }

@@ -17,7 +17,7 @@ fn remembered(task: Task) -> AdoptTask {
         monitor: task.monitor(),
         bundle: task.bundle().to_owned(),
 
-        notifies: false,
+        readiness: None,
     };
     drop(task);
     memory

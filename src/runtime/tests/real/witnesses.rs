@@ -136,7 +136,7 @@ async fn an_exit_nobody_saw_is_unknown_and_never_zero() {
         monitor: task.monitor(),
         bundle: task.bundle().to_owned(),
 
-        notifies: false,
+        readiness: None,
     };
     let file = runtime::exit_dir(&bed.config.run_root).join(task.id().as_str());
     until(|| file.exists()).await;
