@@ -11,7 +11,7 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
-pub use mapped::make_place;
+pub use mapped::{check_maps, make_place};
 
 use model::{ContainerId, ContainerSpec, Layer, Result};
 use spec::{ConsoleSize, HostFacts, SpecInput};

@@ -30,6 +30,18 @@ pub(super) fn namespace(maps: &IdMaps) -> Result<Arc<UserNamespace>> {
     Ok(Arc::new(made))
 }
 
+/// Looks whether containers can have ids of their own with this data root.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn check_maps(data_root: &Path) -> Result<()> {
+    sys::id_map::can_map(data_root).context(format_args!(
+        "user namespaces cannot be had with the data root {}: they need Linux 5.19, ext4, xfs, btrfs or \
+         the like, and user.max_user_namespaces above 0",
+        data_root.display()
+    ))
+}
+
 /// Makes the place where what containers in user namespaces need is mounted.
 ///
 /// # Errors

@@ -37,7 +37,9 @@ impl Engine {
         let layout = Layout::new(&config.data_root, &config.run_root);
         // The disk and the host are looked at side by side: clients wait for both.
         let (opened, boot_id) = (layout.clone(), host.boot_id.clone());
-        let stores = tokio::spawn(crate::blocking(move || open_stores(&opened, &boot_id)));
+        let remaps_ids = config.ids.remap.is_some();
+        let open = move || open_stores(&opened, &boot_id, remaps_ids);
+        let stores = tokio::spawn(crate::blocking(open));
         let runtimes = runtime::Runtimes::open(config.runtime);
         let facts = Arc::new(spec::HostFacts::probe());
         let early = |e| Error::system(format!("opening the stores ended early: {e}"));
@@ -268,11 +270,18 @@ fn warning(damaged: &Damaged) -> String {
     warning
 }
 
-fn open_stores(layout: &Layout, boot_id: &str) -> Result<(Ledger, Contents, images::Images)> {
+fn open_stores(
+    layout: &Layout,
+    boot_id: &str,
+    remaps_ids: bool,
+) -> Result<(Ledger, Contents, images::Images)> {
     for dir in [layout.containers(), layout.volumes(), layout.spill()] {
         make_private(&dir)?;
     }
     bundles::make_place(&layout.own_mounts())?;
+    if remaps_ids {
+        bundles::check_maps(layout.data_root())?;
+    }
     let (ledger, contents) = Ledger::open(&layout.ledger(), boot_id)?;
     let store = images::Images::open(&layout.images())?;
     Ok((ledger, contents, store))

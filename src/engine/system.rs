@@ -11,7 +11,7 @@ impl Engine {
         let inner = &self.inner;
         let mut warnings = inner.warnings.clone();
         warnings.extend(inner.log_warning());
-        if let Some(e) = inner.apparmor.trouble().await {
+        if let Some(e) = inner.apparmor.trouble() {
             warnings.push(format!("WARNING: containers have no AppArmor profile: {e}"));
         }
         let own = Own {

@@ -115,7 +115,7 @@ async fn process_json(
     let (facts, target) = (execs.tools.facts.clone(), target.clone());
     let exec = session.spec_to_run();
     let (asked, privileged) = (target.spec.apparmor.as_deref(), target.spec.privileged);
-    let apparmor = execs.tools.apparmor.ready(asked, privileged).await;
+    let apparmor = execs.tools.apparmor.ready(asked, privileged).await?;
     blocking(move || {
         let user = spec::user::resolve(&target.rootfs, &exec.user, &target.spec.group_add)?;
         exec_process(&ExecInput {

@@ -138,6 +138,26 @@ pub(super) fn seccomp() -> Finding {
     }
 }
 
+/// Nothing where the kernel has none.
+pub(super) fn apparmor() -> Option<Finding> {
+    let parser = ["apparmor_parser"]
+        .iter()
+        .find_map(|p| sys::host::find_program(p));
+    let usual = std::path::Path::new("/usr/sbin/apparmor_parser");
+    sys::host::security().apparmor.then(|| {
+        if parser.is_some() || usual.exists() {
+            return Finding::ok("AppArmor", "yes".to_owned(), "");
+        }
+        Finding::bad(
+            Verdict::Warn,
+            "AppArmor",
+            "apparmor_parser is not there",
+            "no profile confines containers",
+            "install the package apparmor",
+        )
+    })
+}
+
 pub(super) fn open_files() -> Finding {
     match sys::own::limit("nofile").and_then(|l| l.hard) {
         Some(hard) if hard < OPEN_FILES_MIN => Finding::bad(

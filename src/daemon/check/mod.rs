@@ -35,10 +35,12 @@ async fn all(settings: &Settings) -> Vec<Finding> {
     findings.extend(host::kernel(sys::features::kernel(), sys::own::is_root()));
     findings.push(host::cgroups(&sys::features::cgroups()));
     findings.push(host::seccomp());
+    findings.extend(host::apparmor());
     findings.push(host::open_files());
     findings.extend(programs::conmon_and_runtimes(settings).await);
     findings.push(programs::init());
     findings.push(roots::data_root(&settings.data_root));
+    findings.push(roots::user_namespaces(settings));
     findings.push(roots::exits(settings));
     findings
 }

@@ -43,6 +43,27 @@ pub(super) fn data_root(path: &Path) -> Finding {
     }
 }
 
+/// Whether the files of the data root can be shown with the ids of a user namespace.
+pub(super) fn user_namespaces(settings: &Settings) -> Finding {
+    let existing = settings.data_root.ancestors().find(|p| p.exists());
+    match existing.map(sys::id_map::can_map) {
+        Some(Ok(())) => Finding::ok("user namespaces", "yes".to_owned(), ""),
+        Some(Err(e)) => Finding::bad(
+            match settings.ids.remap {
+                Some(_) => Verdict::Fail,
+                None => Verdict::Warn,
+            },
+            "user namespaces",
+            e.to_string(),
+            "containers cannot have ids of their own",
+            "they need root, Linux 5.19, a data root on ext4, xfs, btrfs or the like, and \
+             user.max_user_namespaces above 0",
+        ),
+        // Told of with the data root.
+        None => Finding::ok("user namespaces", "not looked at".to_owned(), ""),
+    }
+}
+
 pub(super) fn exits(settings: &Settings) -> Finding {
     let dir = engine::exit_dir(&settings.run_root);
     let shown = dir.display();

@@ -269,7 +269,7 @@ impl Run<'_> {
         let parent = view.spec.cgroup_parent.as_deref();
         let cgroups_path = engine.runtimes.cgroups_path(&view.id, parent)?;
         let (asked, privileged) = (view.spec.apparmor.as_deref(), view.spec.privileged);
-        let apparmor = engine.apparmor.ready(asked, privileged).await;
+        let apparmor = engine.apparmor.ready(asked, privileged).await?;
         let make = move || engine.make_bundle(&view, &cgroups_path, apparmor.as_deref(), knows_rro);
         crate::blocking(make).await
     }

@@ -79,7 +79,7 @@ fn an_exec_reads_and_writes_what_its_client_passed() {
     );
     assert_eq!(std::fs::read_to_string(&output).expect("ours"), "said\n");
 
-    // A process that runs on has them, and nobody else.
+    // A process that runs on has them.
     let (mut ours, theirs) = UnixStream::pair().expect("sockets");
     let echo = json!({"Cmd": ["sh", "-c", "cat <&3 >&3"]});
     let id = create(&d, echo);
@@ -97,7 +97,7 @@ fn an_exec_reads_and_writes_what_its_client_passed() {
     let mut got = [0; 21];
     ours.read_exact(&mut got).expect("it echoes");
     assert_eq!(&got, b"over the daemon's end");
-    // Its end is ours: no copy is left in the daemon or in conmon.
+    // Its end is ours: no copy is left in the daemon, and conmon's end with the process.
     d.http
         .post(&format!("/moored/exec/{id}/kill?signal=KILL"))
         .expect(204);
