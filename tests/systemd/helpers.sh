@@ -32,7 +32,6 @@ install_moored() {
 make_image() {
     mkdir -p /root-fs/bin
     cp /bin/busybox /root-fs/bin
-    ln -sf busybox /root-fs/bin/sh
-    ln -sf busybox /root-fs/bin/sleep
+    chroot /root-fs /bin/busybox --install -s /bin
     tar -C /root-fs -c . | docker import - busybox >/dev/null
 }

@@ -13,5 +13,6 @@ systemctl stop moored.service moored.socket
 
 . /host/cgroups.sh
 . /host/checkpoints.sh
+. /host/sessions.sh
 [ "$(pgrep -c conmon)" = 0 ] || fail "conmon is left: $(pgrep -a conmon)"
 echo done
