@@ -3,7 +3,7 @@
 # released. The machine is made once and kept below the target directory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-seconds=${MOORED_VM_SECONDS:-900}
+seconds=${MOORED_VM_SECONDS:-1200}
 target=${CARGO_TARGET_DIR:-target}
 
 [ "$(id -u)" = 0 ] || { echo "make vm: making a machine's disk needs root: sudo make vm" >&2; exit 1; }
@@ -17,7 +17,7 @@ share=$(mktemp -d)
 trap 'rm -rf "$share"' EXIT
 cp "$target/release/moored" systemd/moored.service systemd/moored.socket \
     tests/systemd/helpers.sh tests/systemd/cgroups.sh \
-    tests/vm/{job,apparmor,checkpoints}.sh "$share"
+    tests/vm/{job,apparmor,checkpoints,sessions}.sh tests/session/session.sh "$share"
 code=0
 tests/vm/boot.sh "$target/vm" "$share" "$seconds" || code=$?
 cat "$share/log"

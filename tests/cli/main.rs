@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod many;
 mod run;
+mod session;
 mod terminal;
 
 use testkit::{Daemon, Options};

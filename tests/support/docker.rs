@@ -86,6 +86,13 @@ impl Docker {
         command
     }
 
+    /// Another program, which finds the CLI on `$PATH` and this daemon in its environment.
+    pub fn beside(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        self.prepare(command.stdin(Stdio::null()));
+        command
+    }
+
     fn prepare(&self, command: &mut Command) {
         command
             .env_remove("DOCKER_CONTEXT")

@@ -1,0 +1,12 @@
+# The session of tests/session by both runtimes, each container a scope of systemd; sourced by job.sh.
+
+mkdir -p /etc/moored
+for runtime in crun runc; do
+    printf 'cgroup-manager = "systemd"\nruntime = "%s"\n' $runtime >/etc/moored/moored.toml
+    systemctl start moored.socket
+    systemctl restart moored
+    [ "$(docker info -f '{{.CgroupDriver}} {{.DefaultRuntime}}')" = "systemd $runtime" ] || fail "$runtime: $(docker info)"
+    timeout 600 sh /host/session.sh busybox $((30 * slowness)) || fail "$runtime: the session"
+done
+rm /etc/moored/moored.toml
+systemctl stop moored.service moored.socket
