@@ -67,7 +67,9 @@ impl Stubborn<'_> {
             json!({
                 "Cmd": ["sh", "-c", lives], "Volumes": {"/anon": {}},
                 "Healthcheck": {"Test": ["CMD", "true"], "Interval": 10_000_000},
+                "Labels": {"moored.sdnotify": "container"},
                 "HostConfig": {"NetworkMode": "none", "Binds": ["vol:/v"],
+                    "UsernsMode": "0:300000:65536",
                     "RestartPolicy": {"Name": "unless-stopped"}},
             }),
         );
