@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 pub use mapped::{check_maps, make_place};
 
 use model::{ContainerId, ContainerSpec, Layer, Result};
-use spec::{ConsoleSize, HostFacts, SpecInput};
+use spec::{ConsoleSize, HostFacts, ResolvedMount, SpecInput};
 use sys::apart::OwnMounts;
+use sys::id_map::UserNamespace;
 
 /// What bundles are made with.
 #[derive(Debug, Clone, Copy)]
@@ -77,31 +78,13 @@ impl Maker<'_> {
     /// # Errors
     /// What of the container or the host is in the way.
     pub fn make(&self, order: &Order<'_>) -> Result<Option<OwnMounts>> {
-        let (key, spec) = (order.id.as_str(), order.spec);
+        let spec = order.spec;
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
         }
-        self.images.create_writable(key)?;
-        if spec.id_maps.is_some() {
-            // Whoever mounted it may not have come to the ids, or have gone beyond the first run.
-            self.images.unmount(key)?;
-        }
         files::write_etc(order.files, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
-        let plain = ids.is_none() || order.first_run;
-        let mut rootfs = match plain {
-            true => self.images.mount(key, order.layers, None)?,
-            false => self.images.mount(key, order.layers, ids.as_deref())?,
-        };
-        if order.first_run {
-            self.images.furnish(&rootfs)?;
-        }
-        let mut mounts = self.resolve_mounts(&spec.mounts, &rootfs, order.first_run)?;
-        if plain && ids.is_some() {
-            // What the daemon makes, it makes with the ids that are on the disk.
-            self.images.unmount(key)?;
-            rootfs = self.images.mount(key, order.layers, ids.as_deref())?;
-        }
+        let (rootfs, mut mounts) = self.tree(order, ids.as_deref())?;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         spec::check_propagation(&mounts)?;
@@ -152,6 +135,35 @@ impl Maker<'_> {
         }
         files::write_private(&order.bundle.join("config.json"), &built.config_json)?;
         Ok(own_mounts)
+    }
+
+    /// Mounts the container's tree, and finds its mounts; both are filled in the first run.
+    fn tree(
+        &self,
+        order: &Order<'_>,
+        ids: Option<&UserNamespace>,
+    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+        let key = order.id.as_str();
+        self.images.create_writable(key)?;
+        if ids.is_some() {
+            // Whoever mounted it may not have come to the ids, or have gone beyond the first run.
+            self.images.unmount(key)?;
+        }
+        let plain = ids.is_none() || order.first_run;
+        let mut rootfs = match plain {
+            true => self.images.mount(key, order.layers, None)?,
+            false => self.images.mount(key, order.layers, ids)?,
+        };
+        if order.first_run {
+            self.images.furnish(&rootfs)?;
+        }
+        let mounts = self.resolve_mounts(&order.spec.mounts, &rootfs, order.first_run)?;
+        if plain && ids.is_some() {
+            // What the daemon makes, it makes with the ids that are on the disk.
+            self.images.unmount(key)?;
+            rootfs = self.images.mount(key, order.layers, ids)?;
+        }
+        Ok((rootfs, mounts))
     }
 }
 

@@ -52,7 +52,9 @@ impl Engine {
             stdout: request.stdout,
             stderr: request.stderr,
         };
-        let (replay, live) = match (request.logs, request.stream) {
+        // Who asks for no stream is there for nothing, and gets the end at once (moby `CopyStreams`).
+        let stream = request.stream && (request.stdin || request.stdout || request.stderr);
+        let (replay, live) = match (request.logs, stream) {
             (true, stream) => self.replay(&handle, want, stream).await?,
             (false, true) => (None, Some(hub.subscribe(want)?)),
             (false, false) => (None, None),

@@ -117,3 +117,27 @@ impl Ctl {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sizes_are_cut_to_what_conmon_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("ctl");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let mut options = std::fs::OpenOptions::new();
+        let mut conmon = options.read(true).write(true).open(&fifo).unwrap();
+        for (resize_limit, told) in [(false, "1 65535 80\n"), (true, "1 1000 80\n")] {
+            let ctl = Ctl::new("container x".to_owned(), fifo.clone(), resize_limit);
+            ctl.resize(u16::MAX, 80).await.unwrap();
+            let mut read = vec![0; told.len()];
+            conmon.read_exact(&mut read).unwrap();
+            assert_eq!(String::from_utf8(read).unwrap(), told);
+        }
+    }
+}

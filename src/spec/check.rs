@@ -5,7 +5,7 @@
 //! say then (users, devices, sources of mounts). The checks are those of moby's
 //! `verifyContainerSettings`, and a few more where Docker lets the OCI runtime fail instead.
 
-use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
+use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Result, limits};
 
 use super::host::HostFacts;
 use super::{capabilities, devices, mounts, resources, sysctls, ulimits};
@@ -21,6 +21,7 @@ const OOM_SCORE_ADJ: std::ops::RangeInclusive<i32> = -1000..=1000;
 ///
 /// `InvalidParameter`, in Docker's words where Docker has some.
 pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Vec<String>> {
+    lengths(spec)?;
     texts(spec)?;
     hostname(&spec.hostname)?;
     user_namespace(spec)?;
@@ -52,6 +53,29 @@ pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Vec<String>> {
     warnings.extend(ulimits::rlimits(&spec.ulimits, host).1);
     devices::check(&spec.devices)?;
     Ok(warnings)
+}
+
+/// No list of a spec is longer than [`limits::SPEC_LIST_MAX`].
+fn lengths(spec: &ContainerSpec) -> Result<()> {
+    let lists = [
+        ("Env", spec.env.len()),
+        ("Labels", spec.labels.len()),
+        ("Mounts", spec.mounts.len()),
+        ("Cmd", spec.args().len()),
+        ("Ulimits", spec.ulimits.len()),
+        ("Devices", spec.devices.len()),
+        ("ExtraHosts", spec.extra_hosts.len()),
+    ];
+    match lists
+        .into_iter()
+        .find(|(_, length)| *length > limits::SPEC_LIST_MAX)
+    {
+        Some((name, length)) => Err(Error::invalid(format!(
+            "{name} has {length} entries: at most {} are taken",
+            limits::SPEC_LIST_MAX
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// No system call takes a NUL byte inside a text; JSON does. Refused by name, here, rather than

@@ -7,7 +7,8 @@ for runtime in runc crun; do
     [ "$(confined --runtime $runtime)" = "$profile" ] || fail "$runtime: $(confined --runtime $runtime)"
     [ "$(confined --runtime $runtime --security-opt apparmor=unconfined)" = unconfined ] || fail "$runtime: unconfined"
     [ "$(confined --runtime $runtime --privileged)" = unconfined ] || fail "$runtime: privileged"
-    said=$(confined --runtime $runtime --security-opt apparmor=nosuch 2>&1) && fail "$runtime: an unknown profile"
+    said=$(timeout 60 docker run --rm --runtime $runtime --security-opt apparmor=nosuch busybox true 2>&1) &&
+        fail "$runtime: an unknown profile"
     [[ $said == *nosuch* || $said == *apparmor* ]] || fail "$runtime: $said"
 
     # With every capability, too, and nothing else in the way: the profile alone refuses these.
@@ -17,7 +18,7 @@ for runtime in runc crun; do
     within 10 sh -c '[ "$(docker logs it)" = ready ]'
     for forbidden in 'mount -t tmpfs none /mnt' 'echo 1 >/proc/sysrq-trigger' 'echo 1 >/proc/sys/vm/drop_caches' \
         'echo x >/sys/kernel/mm/ksm/run' 'head -c 1 /proc/kcore'; do
-        docker exec it sh -c "mkdir -p /mnt; $forbidden" >/dev/null 2>&1 && fail "$runtime: it may: $forbidden"
+        timeout 60 docker exec it sh -c "mkdir -p /mnt; $forbidden" >/dev/null 2>&1 && fail "$runtime: it may: $forbidden"
     done
     docker exec it sh -c 'mkdir -p /d && touch /d/f && chmod 700 /d && rm -r /d && cat /proc/mounts >/dev/null' ||
         fail "$runtime: it may not work on its own files"
@@ -37,7 +38,7 @@ echo -n moored-default >/sys/kernel/security/apparmor/.remove
 # No parser: containers run, and it is told.
 mv /usr/sbin/apparmor_parser /usr/sbin/gone
 systemctl restart moored
-[ "$(confined)" = unconfined ] || fail "by whom? $(confined)"
+[[ $(confined) == *unconfined* ]] || fail "by whom? $(confined)"
 docker info 2>&1 | grep -q 'no AppArmor profile.*install the package apparmor' || fail "nobody warns: $(docker info 2>&1 | tail -n 5)"
 mv /usr/sbin/gone /usr/sbin/apparmor_parser
 systemctl restart moored

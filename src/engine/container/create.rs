@@ -8,7 +8,7 @@ use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps, Kind,
     Mount, MountSource, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
-    VolumeRecord, limits,
+    VolumeRecord,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
@@ -53,7 +53,6 @@ impl Engine {
             rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
         let image_volumes = &image.record.config.volumes;
         self.place_volumes(&mut spec.mounts, &request.anonymous_volumes, image_volumes);
-        check_lengths(&spec)?;
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
         let _choosing = match request.user_namespace {
@@ -256,27 +255,4 @@ fn clean_path(path: &str) -> String {
         .filter(|p| !p.is_empty() && *p != ".")
         .collect();
     format!("/{}", parts.join("/"))
-}
-
-/// No list of a spec is longer than [`limits::SPEC_LIST_MAX`].
-fn check_lengths(spec: &ContainerSpec) -> Result<()> {
-    let lists = [
-        ("Env", spec.env.len()),
-        ("Labels", spec.labels.len()),
-        ("Mounts", spec.mounts.len()),
-        ("Cmd", spec.args().len()),
-        ("Ulimits", spec.ulimits.len()),
-        ("Devices", spec.devices.len()),
-        ("ExtraHosts", spec.extra_hosts.len()),
-    ];
-    match lists
-        .into_iter()
-        .find(|(_, length)| *length > limits::SPEC_LIST_MAX)
-    {
-        Some((name, length)) => Err(Error::invalid(format!(
-            "{name} has {length} entries: at most {} are taken",
-            limits::SPEC_LIST_MAX
-        ))),
-        None => Ok(()),
-    }
 }

@@ -1,6 +1,7 @@
 //! Creating a container: from an empty place to a watched process, or to nothing at all.
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -162,16 +163,7 @@ impl Runtimes {
             true => Some(notify_socket(&request.bundle, Readiness::default())?),
             false => None,
         };
-        let number = |nth| pipe_number(nth, &request.descriptors).to_string();
-        let conmon = Program::new(self.conmon()?)
-            .args(self.arguments(request, features)?)
-            .env(self.inner.environment.iter().cloned())
-            .env([("_OCI_SYNCPIPE", number(0)), ("_OCI_STARTPIPE", number(1))])
-            .dir(&request.bundle)
-            .fds(&request.descriptors)
-            .context("cannot pass descriptors on")?
-            .fd(pipe_number(0, &request.descriptors), sync_end)
-            .fd(pipe_number(1, &request.descriptors), start_end);
+        let conmon = self.conmon_of(request, features, [sync_end, start_end])?;
         let started = match request.mounts.clone() {
             // A source that hangs hangs its thread alone; what it starts too late is killed.
             Some(mounts) => tokio::select! {
@@ -220,6 +212,24 @@ impl Runtimes {
         };
         let (id, runtime) = (request.id.clone(), request.runtime.clone());
         Ok(Task::new(self, id, runtime, Watched::new(parts)))
+    }
+
+    fn conmon_of(
+        &self,
+        request: &CreateTask,
+        features: Features,
+        [sync, start]: [OwnedFd; 2],
+    ) -> Result<Program> {
+        let number = |nth| pipe_number(nth, &request.descriptors);
+        let pipes = [("_OCI_SYNCPIPE", 0), ("_OCI_STARTPIPE", 1)];
+        let conmon = Program::new(self.conmon()?)
+            .args(self.arguments(request, features)?)
+            .env(self.inner.environment.iter().cloned())
+            .env(pipes.map(|(name, nth)| (name, number(nth).to_string())))
+            .dir(&request.bundle)
+            .fds(&request.descriptors)
+            .context("cannot pass descriptors on")?;
+        Ok(conmon.fd(number(0), sync).fd(number(1), start))
     }
 
     /// A container as what is watched.

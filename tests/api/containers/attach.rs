@@ -311,3 +311,21 @@ fn last_log_line(d: &Daemon, id: &str) -> String {
     let path = format!("/containers/{id}/logs?stdout=1&tail=1");
     demux(&d.http.get(&path).expect(200).body).stdout
 }
+
+/// As in Docker: who asks for no stream is attached to none, and gets the end at once.
+#[test]
+fn an_attach_to_no_stream_ends_at_once() {
+    let d = daemon();
+    d.run_detached("it", json!({"Cmd": ["sh", "-c", "echo out; sleep 1000"]}));
+    for query in ["", "?stream=1", "?stdout=0&stderr=0&stream=1", "?logs=1"] {
+        for upgrade in [true, false] {
+            let mut attach = d
+                .http
+                .hijack(&format!("/containers/it/attach{query}"), upgrade);
+            assert_eq!(attach.status(), if upgrade { 101 } else { 200 }, "{query}");
+            assert_eq!(attach.read_to_end(), b"", "{query}");
+        }
+    }
+    assert_eq!(d.status("it"), "running");
+    d.finish();
+}

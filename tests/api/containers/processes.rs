@@ -65,6 +65,24 @@ fn resize_changes_the_terminal_and_tells_the_process() {
     d.finish();
 }
 
+/// As in Docker: a size for what has no terminal is taken, and changes nothing.
+#[test]
+fn a_size_without_a_terminal_changes_nothing() {
+    let d = daemon();
+    let script = "trap 'echo winch' WINCH; echo ready; while :; do sleep 0.05; done";
+    d.run_detached("plain", json!({"Cmd": ["sh", "-c", script]}));
+    until("it is ready", || d.logs("plain").stdout == "ready\n");
+    for _ in 0..3 {
+        d.http
+            .post("/containers/plain/resize?h=33&w=77")
+            .expect(200);
+    }
+    d.http.post("/containers/plain/kill").expect(204);
+    assert_eq!(d.wait("plain"), 137);
+    assert_eq!(d.logs("plain").stdout, "ready\n");
+    d.finish();
+}
+
 #[test]
 fn the_console_size_of_create_is_the_first_size() {
     let d = daemon();

@@ -3,6 +3,7 @@
 mod again;
 mod deaf;
 mod passed;
+mod users;
 
 use serde_json::{Value, json};
 use testkit::{Daemon, demux, until};
@@ -162,31 +163,6 @@ fn a_session_runs_once() {
     let said = d.http.post_json(&path, &json!({"Detach": true})).error(409);
     assert_eq!(said, format!("Error: Exec command {id} is already running"));
     assert_eq!(d.inspect("host")["ExecIDs"], json!([id]));
-    d.finish();
-}
-
-#[test]
-fn user_directory_and_environment_are_the_sessions_own() {
-    let d = daemon();
-    host(&d);
-    let script = "id -u; id -g; pwd; echo $OWN$NEW; echo $HOME; grep CapBnd /proc/self/status";
-    let mut body = attached(&["sh", "-c", script]);
-    body["User"] = json!("1234:56");
-    body["WorkingDir"] = json!("/bin");
-    body["Env"] = json!(["NEW=2"]);
-    let id = create(&d, body.clone());
-    let out = demux(&run(&d, &id)).stdout;
-    let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines[..5], ["1234", "56", "/bin", "12", "/"]);
-    assert!(lines[5].ends_with("a80425fb"), "{}", lines[5]);
-    // Nothing of it is in the next one.
-    let out = demux(&run(&d, &create(&d, attached(&["sh", "-c", script])))).stdout;
-    let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines[..4], ["0", "0", "/", "1"]);
-    let mut body = attached(&["sh", "-c", "grep CapBnd /proc/self/status"]);
-    body["Privileged"] = json!(true);
-    let out = demux(&run(&d, &create(&d, body))).stdout;
-    assert!(!out.contains("a80425fb"), "{out}");
     d.finish();
 }
 
