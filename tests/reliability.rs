@@ -7,8 +7,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A test as RELIABILITY.md names it, `kind::module::function`: the file it must be in.
+/// A test as RELIABILITY.md names it, `kind::module::function` or `room::module::tests::function`: the
+/// file it must be in.
 fn file_of(kind: &str, modules: &[&str]) -> Vec<PathBuf> {
+    if let Some(("tests", modules)) = modules.split_last().map(|(last, rest)| (*last, rest)) {
+        let room = Path::new("src").join(kind);
+        let path = modules.iter().fold(room, |dir, module| dir.join(module));
+        return vec![path.with_extension("rs"), path.join("tests.rs")];
+    }
     let dir = Path::new("tests").join(kind);
     let Some((last, dirs)) = modules.split_last() else {
         return vec![dir.join("main.rs")];
@@ -41,8 +47,13 @@ fn each_promise_names_a_test_that_is_there() {
             let (function, modules) = rest.split_last().expect("a kind and a function");
             let files = file_of(kind, modules).into_iter();
             let found = files.filter_map(|file| fs::read_to_string(root().join(file)).ok());
-            let wanted = format!("#[test]\nfn {function}()");
-            if !found.into_iter().any(|text| text.contains(&wanted)) {
+            let forms = ["#[test]\n", "#[tokio::test]\nasync "];
+            let wanted = forms.map(|form| format!("{form}fn {function}()"));
+            let has = |text: String| {
+                let text = text.replace("\n    ", "\n");
+                wanted.iter().any(|wanted| text.contains(wanted))
+            };
+            if !found.into_iter().any(has) {
                 broken.push(format!("no such test: {test}"));
             }
         }
