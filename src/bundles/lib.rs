@@ -71,13 +71,22 @@ pub struct EtcFiles {
     pub hosts: PathBuf,
 }
 
+/// What a container in a user namespace needs besides its bundle.
+#[derive(Debug)]
+pub struct Mapped {
+    /// What is to be mounted where only its programs see it.
+    pub mounts: OwnMounts,
+    /// The host's ids of its first process's user and group: whose its output is to be.
+    pub output_owner: (u32, u32),
+}
+
 impl Maker<'_> {
     /// Mounts the container's tree and writes its bundle. What is returned is to be mounted where only
     /// the container's programs see it.
     ///
     /// # Errors
     /// What of the container or the host is in the way.
-    pub fn make(&self, order: &Order<'_>) -> Result<Option<OwnMounts>> {
+    pub fn make(&self, order: &Order<'_>) -> Result<Option<Mapped>> {
         let spec = order.spec;
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
@@ -98,7 +107,7 @@ impl Maker<'_> {
             etc: order.files.clone(),
             init: self.init_binary.map(Path::to_owned),
         };
-        let own_mounts = match &ids {
+        let mapped = match &ids {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
                 let mut own = mapped::show(order.place, ids, &mut paths, &mut mounts);
@@ -106,7 +115,12 @@ impl Maker<'_> {
                 own.hide(&self.images.writable_root());
                 // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
                 own.hide(Path::new("/sys/kernel"));
-                Some(own)
+                let maps = spec.id_maps.as_ref();
+                let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
+                Some(Mapped {
+                    mounts: own,
+                    output_owner: owner.unwrap_or_default(),
+                })
             }
             None => None,
         };
@@ -134,7 +148,7 @@ impl Maker<'_> {
             tracing::warn!(id = order.id.short(), "{warning}");
         }
         files::write_private(&order.bundle.join("config.json"), &built.config_json)?;
-        Ok(own_mounts)
+        Ok(mapped)
     }
 
     /// Mounts the container's tree, and finds its mounts; both are filled in the first run.
@@ -157,7 +171,7 @@ impl Maker<'_> {
         if order.first_run {
             self.images.furnish(&rootfs)?;
         }
-        let mounts = self.resolve_mounts(&order.spec.mounts, &rootfs, order.first_run)?;
+        let mounts = self.resolve_mounts(order.spec, &rootfs, order.first_run)?;
         if plain && ids.is_some() {
             // What the daemon makes, it makes with the ids that are on the disk.
             self.images.unmount(key)?;

@@ -90,8 +90,8 @@ impl Ids {
             let used = used.iter().copied().chain(&self.remap).map(map);
             id_ranges::free(&pool, used, count).ok_or_else(|| {
                 Error::system(format!(
-                    "no {count} ids in a row are free for a user namespace: of those that {} gives \
-                     {:?}, containers have the rest",
+                    "no {count} ids in a row are free for a user namespace: {} gives {:?} too few, or \
+                     containers and userns-remap have them",
                     file.display(),
                     source.auto_user,
                 ))
@@ -102,6 +102,14 @@ impl Ids {
             gids: find("subgid", &source.subgid, |maps| &maps.gids)?,
         })
     }
+}
+
+/// Whether there are ids for `userns-remap`.
+///
+/// # Errors
+/// As [`Ids::new`].
+pub fn check_ids(source: &IdSource) -> Result<()> {
+    Ids::new(source.clone()).map(drop)
 }
 
 /// What `file` gives `user`.

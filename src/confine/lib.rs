@@ -9,4 +9,4 @@ mod apparmor;
 mod ids;
 
 pub use apparmor::AppArmor;
-pub use ids::{IdSource, Ids};
+pub use ids::{IdSource, Ids, check_ids};

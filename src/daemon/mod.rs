@@ -46,7 +46,10 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn load(options: &cli::Options) -> anyhow::Result<Settings> {
-    Settings::load(options)
+    let settings = Settings::load(options)?;
+    // Before anybody is served, and when they are read again: a daemon that cannot begin is no use.
+    engine::check_ids(&settings.ids)?;
+    Ok(settings)
 }
 
 fn print_openapi() -> anyhow::Result<()> {

@@ -41,7 +41,7 @@ pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use config::{Config, Host};
-pub use confine::IdSource;
+pub use confine::{IdSource, check_ids};
 pub use container::{
     Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
     ListContainers, ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes,

@@ -29,6 +29,8 @@ impl ContainerStreams {
     pub(crate) fn of(view: &ContainerView, spill: &SpillOptions) -> Self {
         let spec = &view.spec;
         let stdin = match (spec.open_stdin, spec.stdin_once, spec.tty) {
+            // The runtimes give the input to the container's user.
+            (false, _, false) if spec.id_maps.is_some() => StdinPolicy::Ended,
             (false, _, _) => StdinPolicy::None,
             (true, true, false) => StdinPolicy::Once,
             (true, _, _) => StdinPolicy::Keep,
@@ -57,7 +59,7 @@ impl ContainerStreams {
     pub(crate) fn stdin(&self) -> runtime::Stdin {
         match self.stdin {
             StdinPolicy::None => runtime::Stdin::Closed,
-            StdinPolicy::Once => runtime::Stdin::Once,
+            StdinPolicy::Once | StdinPolicy::Ended => runtime::Stdin::Once,
             StdinPolicy::Keep => runtime::Stdin::Open,
         }
     }

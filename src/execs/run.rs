@@ -77,18 +77,22 @@ async fn launch(
     if let Some(kept) = &session.kept {
         kept.make_dir().await?;
     }
+    let (process_json, output_owner) = process_json(execs, session, target).await?;
+    let gives_away = execs.tools.runtimes.gives_input_away(&target.runtime);
     let request = CreateExec {
         id: session.id.clone(),
         container: session.container_id.clone(),
         runtime: target.runtime.clone(),
-        process_json: process_json(execs, session, target).await?,
+        process_json,
         log_path: session.kept.as_ref().map(Kept::path),
         tty: session.spec.tty,
         stdin: match (session.spec.tty, session.spec.stdin) {
             (true, _) => Stdin::Open,
             (false, true) => Stdin::Once,
+            (false, false) if gives_away => Stdin::Once,
             (false, false) => Stdin::Closed,
         },
+        output_owner,
         descriptors,
     };
     let prepared = execs.tools.runtimes.prepare_exec(request).await?;
@@ -106,25 +110,28 @@ async fn launch(
     started
 }
 
-/// The process object, its user looked up in the container's root. Blocking work.
+/// The process object and, in a user namespace, whose its output is to be; its user looked up in the container's root. Blocking work.
 async fn process_json(
     execs: &Arc<Inner>,
     session: &Arc<Session>,
     target: &Target,
-) -> Result<Vec<u8>> {
+) -> Result<(Vec<u8>, Option<(u32, u32)>)> {
     let (facts, target) = (execs.tools.facts.clone(), target.clone());
     let exec = session.spec_to_run();
     let (asked, privileged) = (target.spec.apparmor.as_deref(), target.spec.privileged);
     let apparmor = execs.tools.apparmor.ready(asked, privileged).await?;
     blocking(move || {
         let user = spec::user::resolve(&target.rootfs, &exec.user, &target.spec.group_add)?;
-        exec_process(&ExecInput {
+        let maps = target.spec.id_maps.as_ref();
+        let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
+        let process = exec_process(&ExecInput {
             container: &target.spec,
             exec: &exec,
             user: &user,
             apparmor: apparmor.as_deref(),
             host: &facts,
-        })
+        })?;
+        Ok((process, owner))
     })
     .await
 }

@@ -254,6 +254,8 @@ fn stdin_policy(spec: &ExecSpec) -> StdinPolicy {
     match (spec.stdin, spec.tty) {
         (_, true) => StdinPolicy::Keep,
         (true, false) => StdinPolicy::Once,
-        (false, false) => StdinPolicy::None,
+        // Where the runtime would give the host's /dev/null away there is one; elsewhere there is none
+        // to be ended.
+        (false, false) => StdinPolicy::Ended,
     }
 }

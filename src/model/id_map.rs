@@ -147,6 +147,13 @@ pub struct IdMaps {
     pub gids: IdMap,
 }
 
+impl IdMaps {
+    /// The host's user and group behind those.
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((self.uids.outside(uid)?, self.gids.outside(gid)?))
+    }
+}
+
 /// Which user namespace a container is to have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum UserNamespace {

@@ -54,7 +54,9 @@ pub fn free<'a>(
         .collect();
     taken.sort_unstable();
     let first = pool.iter().find_map(|run| {
-        let (mut first, end) = ends(*run);
+        // Root of the host is nobody's.
+        let (first, end) = ends(*run);
+        let mut first = first.max(1);
         for (begin, after) in &taken {
             if first + u64::from(count) <= *begin {
                 break;
@@ -101,6 +103,8 @@ mod tests {
         assert_eq!(free(&pool, [&c, &b, &a], 10), at(200));
         assert_eq!(free(&pool, [&a, &c], 11), None);
         assert_eq!(free(&pool, [], 31), None);
+        assert_eq!(free(&[(0, 10)], [], 9), Some(whole(&[(1, 9)]).unwrap()));
+        assert_eq!(free(&[(0, 10)], [], 10), None);
     }
 
     proptest! {

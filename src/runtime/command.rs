@@ -3,7 +3,7 @@
 //! Each call is bounded in number and time and gets the fixed environment; what a runtime
 //! complains of is in the error. Nothing here retries, and none of it is on the way of an exit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::{ContainerId, Error, Kind, Pid, Result, Signal};
 use serde::Deserialize;
@@ -192,6 +192,16 @@ impl Runtimes {
             .args(global)
             .args(args)
             .env(self.inner.environment.iter().cloned()))
+    }
+}
+
+impl Runtimes {
+    /// Whether a runtime gives the input of an exec to the exec's user, whatever it is: crun does, with
+    /// the host's own /dev/null.
+    pub fn gives_input_away(&self, runtime: &RuntimeName) -> bool {
+        const IT_DOES: &str = "crun";
+        let is_it = |path: &PathBuf| path.file_name().is_some_and(|file| file == IT_DOES);
+        runtime.as_str() == IT_DOES || self.program(runtime).is_ok_and(|path| is_it(&path))
     }
 }
 

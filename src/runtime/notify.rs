@@ -83,6 +83,12 @@ impl NotifySocket {
         }
     }
 
+    /// What it said last, when nobody was told that.
+    pub(crate) fn last_word(mut self) -> Option<Readiness> {
+        self.hear();
+        (self.said != self.told).then(|| self.said.clone())
+    }
+
     /// Takes in what has come, as far as it is read in a row.
     fn hear(&mut self) {
         let mut buffer = [0; MESSAGE_BYTES_MAX];

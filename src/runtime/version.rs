@@ -109,7 +109,7 @@ impl Runtimes {
         Programs { conmon, runtimes }
     }
 
-    /// Whether a runtime knows the mount option `rro`: runc since 1.1, crun since 1.4. Another
+    /// Whether a runtime knows the mount option `rro`: runc since 1.1, crun (for files, too) since 1.12. Another
     /// might refuse the word, or ignore it and leave the mount writable.
     pub async fn knows_rro(&self, name: &RuntimeName) -> bool {
         let Ok(path) = self.program(name) else {
@@ -240,7 +240,8 @@ fn version_knows_rro(text: &str) -> bool {
     let version = (next(), next());
     match name {
         "runc" => version >= (1, 1),
-        "crun" => version >= (1, 4),
+        // 1.8 refuses it for files.
+        "crun" => version >= (1, 12),
         _ => false,
     }
 }
@@ -316,7 +317,7 @@ mod tests {
             ("runc version 1.1.5+ds1\ncommit: x\nspec: 1.0.2", true),
             ("runc version 1.0.0~rc93", false),
             ("runc version 1.2.0-rc.1", true),
-            ("crun version 1.8.1\ncommit: y", true),
+            ("crun version 1.8.1\ncommit: y", false),
             ("crun version 0.17", false),
             ("youki version 0.5", false),
             ("runsc version release-20240101", false),

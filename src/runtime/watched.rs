@@ -200,7 +200,12 @@ impl Watched {
     pub(crate) async fn next_event(&mut self) -> TaskEvent {
         loop {
             if let Some(report) = &self.report {
-                return TaskEvent::Exited(report.clone());
+                // Its last word comes before its end.
+                let last = self.notify.take().and_then(NotifySocket::last_word);
+                return match last {
+                    Some(readiness) => TaskEvent::Notified(readiness),
+                    None => TaskEvent::Exited(report.clone()),
+                };
             }
             if self.look().await {
                 continue;

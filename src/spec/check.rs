@@ -155,6 +155,9 @@ fn user_namespace(spec: &ContainerSpec) -> Result<()> {
         "cannot share the host's network namespace when user namespaces are enabled"
     } else if spec.pid_mode == NamespaceMode::Host {
         "cannot share the host PID namespace when user namespaces are enabled"
+    } else if spec.ipc_mode == NamespaceMode::Host {
+        // Docker lets the runtime fail: it cannot mount the message queues of another's namespace.
+        "cannot share the host's IPC namespace when user namespaces are enabled"
     } else {
         return Ok(());
     };

@@ -146,6 +146,32 @@ fn parse_cgroups(text: &str) -> Vec<Membership> {
     text.lines().filter_map(line).collect()
 }
 
+/// Makes `uid` and `gid` the owner of the pipes without a name that process `pid` has open and that are
+/// root's: what is written to them can then be opened again by path, as /dev/stdout.
+///
+/// # Errors
+/// When its descriptors cannot be read, or a pipe cannot be given away.
+pub fn give_pipes(pid: Pid, uid: u32, gid: u32) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, Gid, Uid};
+    for entry in std::fs::read_dir(format!("/proc/{}/fd", pid.get()))? {
+        let path = entry?.path();
+        let is_pipe = match std::fs::read_link(&path) {
+            Ok(target) => target.as_os_str().as_encoded_bytes().starts_with(b"pipe:["),
+            // Closed since.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            Err(e) => return Err(e),
+        };
+        if is_pipe {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            match rustix::fs::chownat(CWD, &path, Some(uid), Some(gid), AtFlags::empty()) {
+                Err(rustix::io::Errno::NOENT) => {}
+                given => given?,
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

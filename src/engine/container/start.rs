@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
+use bundles::Mapped;
 use failpoint::Point;
 use model::{
     Action, ContainerState, Error, Intent, Readiness, Result, Running, StartFailure, WaitOutcome,
 };
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
-use sys::apart::OwnMounts;
 use sys::spawn::Descriptors;
 use tokio_util::sync::CancellationToken;
 
@@ -225,12 +225,12 @@ impl Run<'_> {
         let Self { engine, view, .. } = self;
         let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
         pass(Point::StartPromised).await?;
-        let mounts = self.prepare(&runtime).await.map_err(daemon_fault)?;
+        let mapped = self.prepare(&runtime).await.map_err(daemon_fault)?;
         pass(Point::StartPrepared).await?;
         if self.view.state.exited().is_some() {
             self.streams.begin_log_run().await;
         }
-        let creation = self.request(&runtime, mounts);
+        let creation = self.request(&runtime, mapped);
         let given_up = self.cancel.cancelled();
         let task = engine.runtimes.create_unless(creation, given_up).await?;
         pass(Point::StartCreated).await?;
@@ -263,7 +263,7 @@ impl Run<'_> {
     }
 
     /// The tree, the files and the spec: all blocking, in one piece.
-    async fn prepare(&self, runtime: &RuntimeName) -> Result<Option<OwnMounts>> {
+    async fn prepare(&self, runtime: &RuntimeName) -> Result<Option<Mapped>> {
         let (engine, view) = (self.engine.clone(), self.view.clone());
         let knows_rro = engine.runtimes.knows_rro(runtime).await;
         let parent = view.spec.cgroup_parent.as_deref();
@@ -274,7 +274,7 @@ impl Run<'_> {
         crate::blocking(make).await
     }
 
-    fn request(&self, runtime: &RuntimeName, mounts: Option<OwnMounts>) -> CreateTask {
+    fn request(&self, runtime: &RuntimeName, mapped: Option<Mapped>) -> CreateTask {
         let spec = &self.view.spec;
         CreateTask {
             id: self.view.id.clone(),
@@ -286,7 +286,8 @@ impl Run<'_> {
             restore: self.how.restore.clone(),
             descriptors: self.how.descriptors.clone(),
             notifies: spec.notifies,
-            mounts,
+            output_owner: mapped.as_ref().map(|mapped| mapped.output_owner),
+            mounts: mapped.map(|mapped| mapped.mounts),
         }
     }
 
@@ -308,7 +309,7 @@ impl Inner {
         cgroups_path: &str,
         apparmor: Option<&str>,
         knows_rro: bool,
-    ) -> Result<Option<OwnMounts>> {
+    ) -> Result<Option<Mapped>> {
         let image = self.images.record(&view.image_id).ok_or_else(|| {
             Error::system(format!(
                 "image {} of this container is not in the ledger",

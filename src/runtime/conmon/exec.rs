@@ -150,8 +150,21 @@ impl Runtimes {
             Ok(Err(e)) => Err(Error::system(format!("cannot read conmon's pipe: {e}")).into()),
             // It ended before its socket was there; why is on the other pipe, or nowhere.
             Ok(Ok(None)) => Err(failed_report(&sync, deadline).await),
-            Ok(Ok(Some(_))) => Ok((sync, exits)),
+            Ok(Ok(Some(_))) => {
+                self.give_output(request)?;
+                Ok((sync, exits))
+            }
         }
+    }
+
+    /// Gives what conmon has made for the process's output to its user.
+    fn give_output(&self, request: &CreateExec) -> Result<()> {
+        let conmon = self.find_exec_conmon(&request.id);
+        if let (Some((uid, gid)), Some(conmon)) = (request.output_owner, conmon) {
+            sys::proc::give_pipes(conmon.process().pid, uid, gid)
+                .context("cannot give the output to its user")?;
+        }
+        Ok(())
     }
 
     fn exec_arguments(

@@ -201,6 +201,10 @@ impl Runtimes {
         };
         let pid = created(report)?;
         let (init, conmon) = self.identify(&request.id, pid)?;
+        if let (Some((uid, gid)), Some(conmon)) = (request.output_owner, &conmon) {
+            proc::give_pipes(conmon.process().pid, uid, gid)
+                .context("cannot give the container's output to its user")?;
+        }
         let parts = Parts {
             subject: self.subject(&request.id, &request.bundle),
             resize_limit: features.resize_limit,

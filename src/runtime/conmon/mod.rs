@@ -34,6 +34,9 @@ pub struct CreateTask {
     pub restore: Option<Restore>,
     /// It speaks sd_notify: there is to be a socket in the bundle's directory `notify`.
     pub notifies: bool,
+    /// Whose the pipes of its output are to be, as the host counts: `None` is root. What is not its
+    /// process's own, that cannot open as /dev/stdout.
+    pub output_owner: Option<(u32, u32)>,
     /// What its first process has open besides its streams, from 3 up.
     pub descriptors: Descriptors,
     /// What it and its conmon have mounted that the daemon has not; `None` where they live among the

@@ -60,6 +60,9 @@ const IDLE_LINGER: Duration = Duration::from_secs(1);
 /// What the container's stdin is, and so what conmon was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StdinPolicy {
+    /// There is one, which ends when the run connects: nobody writes to it. For processes that must
+    /// not be given the host's /dev/null.
+    Ended,
     /// No stdin.
     None,
     /// Docker's StdinOnce without a terminal, conmon without `--leave-stdin-open`: the first
@@ -295,8 +298,11 @@ impl Hub {
     /// A writer to the container's stdin, for one client that also holds a [`Subscription`].
     /// `None` where there is no stdin.
     pub fn stdin(&self) -> Option<StdinWriter> {
-        (self.shared.options.stdin != StdinPolicy::None)
-            .then(|| StdinWriter::new(Arc::clone(&self.shared)))
+        let takes = matches!(
+            self.shared.options.stdin,
+            StdinPolicy::Once | StdinPolicy::Keep
+        );
+        takes.then(|| StdinWriter::new(Arc::clone(&self.shared)))
     }
 
     /// `Listening` to `Connected`. Under the lock, so that there is one connection at most; a
@@ -306,7 +312,7 @@ impl Hub {
             return Ok(());
         };
         let (reader, writer) = attach_socket::connect(path)?;
-        if state.stdin_ended {
+        if state.stdin_ended || self.shared.options.stdin == StdinPolicy::Ended {
             writer.shutdown()?;
         }
         let connection = Arc::new(Connection {
@@ -325,7 +331,8 @@ impl Hub {
 impl Shared {
     /// Whether there is a connection to the end, clients or not.
     fn stays_connected(&self, state: &State) -> bool {
-        self.options.stdin == StdinPolicy::Once || state.history.is_some()
+        matches!(self.options.stdin, StdinPolicy::Once | StdinPolicy::Ended)
+            || state.history.is_some()
     }
 
     /// No code panics while holding the lock, so a poisoned one is whole.

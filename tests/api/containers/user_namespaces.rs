@@ -251,6 +251,11 @@ fn what_cannot_be_is_refused() {
         said,
         "cannot share the host PID namespace when user namespaces are enabled"
     );
+    let said = create(MAP, json!({"IpcMode": "host"})).error(400);
+    assert!(
+        said.contains("IPC namespace when user namespaces are enabled"),
+        "{said}"
+    );
     let mut body = with_image(sh("true", "auto", &[]));
     body["Labels"] = json!({"moored.userns": "host"});
     let said = d.http.post_json("/containers/create", &body).error(400);
@@ -275,5 +280,95 @@ fn what_cannot_be_is_refused() {
     set_mode(d.root(), 0o711);
     d.start_container("closed");
     assert_eq!(d.wait("closed"), 0);
+    d.finish();
+}
+
+/// What a runtime gives its process's user is never the host's: crun gives away its standard input.
+#[test]
+fn the_hosts_null_device_stays_the_hosts() {
+    for runtime in ["runc", "crun"] {
+        let d = Daemon::start(options().runtime(runtime));
+        let null = || owner("/dev/null");
+        let mut body = sh("id -u; cat; ls -ln /proc/self/fd/0", MAP, &[]);
+        let run = d.run("mapped", body.clone());
+        assert!(
+            run.output.stdout.starts_with("0\n"),
+            "its input ends at once: {:?}",
+            run.output
+        );
+        body["User"] = json!("5");
+        assert_eq!(d.run("user", body).code, 0);
+        d.run_detached("plain", json!({"Cmd": ["sleep", "1000"]}));
+        let asked =
+            json!({"AttachStdout": true, "User": "1000", "Cmd": ["sh", "-c", "cat; id -u"]});
+        let made = d
+            .http
+            .post_json("/containers/plain/exec", &asked)
+            .expect(201);
+        let id = made.json()["Id"].as_str().expect("an id").to_owned();
+        let path = format!("/exec/{id}/start");
+        let mut stream = d.http.hijack_json(&path, &json!({"Detach": false}), true);
+        assert_eq!(
+            testkit::demux(&stream.read_to_end()).stdout,
+            "1000\n",
+            "{runtime}"
+        );
+        assert_eq!(null(), (0, 0), "{runtime}: chown 0:0 /dev/null");
+        d.finish();
+    }
+}
+
+/// Programs that log to /dev/stdout open it by that name.
+#[test]
+fn its_output_can_be_opened_by_path() {
+    for runtime in ["runc", "crun"] {
+        let d = Daemon::start(options().runtime(runtime));
+        let script = "echo out >/dev/stdout; echo err >/dev/stderr; id -u";
+        for (name, user) in [("root", ""), ("user", "1000:1000")] {
+            let mut body = sh(script, "0:300000:65536", &[]);
+            body["User"] = json!(user);
+            let run = d.run(name, body);
+            let said = (run.output.stdout.as_str(), run.output.stderr.as_str());
+            let id = if user.is_empty() { "0" } else { "1000" };
+            assert_eq!(
+                said,
+                (format!("out\n{id}\n").as_str(), "err\n"),
+                "{runtime} {name}"
+            );
+        }
+        d.run_detached("runs", sh("sleep 1000", MAP, &[]));
+        assert_eq!(
+            exec(&d, "runs", "echo a >/dev/stdout; echo b"),
+            "a\nb\n",
+            "{runtime}"
+        );
+        d.finish();
+    }
+}
+
+#[test]
+fn what_is_made_for_a_bind_is_the_containers() {
+    let d = daemon();
+    let source = d.root().join("made/for/it");
+    let binds = [format!("{}:/made", source.display())];
+    let run = d.run(
+        "binds",
+        sh("touch /made/f && stat -c %u /made", MAP, &binds),
+    );
+    assert_eq!(run.output.stdout, "0\n", "{:?}", run.output);
+    for dir in [
+        source.as_path(),
+        source.parent().expect("made"),
+        &d.root().join("made"),
+    ] {
+        assert_eq!(owner(dir), (300_000, 500_000), "{}", dir.display());
+    }
+    assert_eq!(owner(d.root()), (0, 0));
+    let plain = d.root().join("plain");
+    d.run(
+        "plain",
+        sh("true", "", &[format!("{}:/made", plain.display())]),
+    );
+    assert_eq!(owner(&plain), (0, 0));
     d.finish();
 }

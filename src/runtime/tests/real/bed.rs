@@ -101,6 +101,7 @@ impl Bed {
             restore: None,
             notifies: false,
             descriptors: Default::default(),
+            output_owner: None,
             mounts: None,
             id,
         }
