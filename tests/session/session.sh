@@ -316,6 +316,10 @@ mkdir "$dir/bound"
 chmod 777 "$dir/bound"
 ok run --rm $mine -u 1234:5678 -v "$dir/bound:/bound" "$image" touch /bound/mine
 same "whose a file of a bind is" 1234:5678 "$(stat -c %u:%g "$dir/bound/mine")"
+echo one line >"$dir/file"
+says "one line
+refused" run --rm $mine -v "$dir/file:/file:ro" "$image" sh -c 'cat /file; echo x 2>/dev/null >/file || echo refused'
+says refused run --rm $mine --read-only "$image" sh -c 'touch /f 2>/dev/null || echo refused'
 
 step "pause and unpause"
 ok run -d $mine --name ticker -v ticks:/ticks "$image" \
