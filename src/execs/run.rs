@@ -110,7 +110,8 @@ async fn launch(
     started
 }
 
-/// The process object and, in a user namespace, whose its output is to be; its user looked up in the container's root. Blocking work.
+/// The process object and, in a user namespace, whose its output is to be; its user looked up in the
+/// container's root. Blocking work.
 async fn process_json(
     execs: &Arc<Inner>,
     session: &Arc<Session>,

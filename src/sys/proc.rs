@@ -146,15 +146,21 @@ fn parse_cgroups(text: &str) -> Vec<Membership> {
     text.lines().filter_map(line).collect()
 }
 
-/// Makes `uid` and `gid` the owner of the pipes without a name that process `pid` has open and that are
-/// root's: what is written to them can then be opened again by path, as /dev/stdout.
+/// Makes `uid` and `gid` the owner of the pipes without a name that process `pid` has open as descriptor
+/// `from` or above: who writes to one can then open it again by path, as /dev/stdout.
 ///
 /// # Errors
 /// When its descriptors cannot be read, or a pipe cannot be given away.
-pub fn give_pipes(pid: Pid, uid: u32, gid: u32) -> io::Result<()> {
+pub fn give_pipes(pid: Pid, from: usize, uid: u32, gid: u32) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, Gid, Uid};
     for entry in std::fs::read_dir(format!("/proc/{}/fd", pid.get()))? {
         let path = entry?.path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        if number.is_none_or(|number: usize| number < from) {
+            continue;
+        }
         let is_pipe = match std::fs::read_link(&path) {
             Ok(target) => target.as_os_str().as_encoded_bytes().starts_with(b"pipe:["),
             // Closed since.

@@ -15,7 +15,9 @@ use tokio::time::Instant;
 
 use super::Features;
 use super::args;
-use super::launch::{Failure, PLACE_PATIENCE, created, crowded, detach, pipe_number, read_lossy};
+use super::launch::{
+    Failure, PLACE_PATIENCE, created, crowded, detach, own_from, pipe_number, read_lossy,
+};
 use super::pipe;
 use crate::cleanup::read_pid_file;
 use crate::command::takes_json_log;
@@ -161,8 +163,13 @@ impl Runtimes {
     fn give_output(&self, request: &CreateExec) -> Result<()> {
         let conmon = self.find_exec_conmon(&request.id);
         if let (Some((uid, gid)), Some(conmon)) = (request.output_owner, conmon) {
-            sys::proc::give_pipes(conmon.process().pid, uid, gid)
-                .context("cannot give the output to its user")?;
+            sys::proc::give_pipes(
+                conmon.process().pid,
+                own_from(&request.descriptors),
+                uid,
+                gid,
+            )
+            .context("cannot give the output to its user")?;
         }
         Ok(())
     }

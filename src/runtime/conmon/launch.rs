@@ -202,8 +202,13 @@ impl Runtimes {
         let pid = created(report)?;
         let (init, conmon) = self.identify(&request.id, pid)?;
         if let (Some((uid, gid)), Some(conmon)) = (request.output_owner, &conmon) {
-            proc::give_pipes(conmon.process().pid, uid, gid)
-                .context("cannot give the container's output to its user")?;
+            proc::give_pipes(
+                conmon.process().pid,
+                own_from(&request.descriptors),
+                uid,
+                gid,
+            )
+            .context("cannot give the container's output to its user")?;
         }
         let parts = Parts {
             subject: self.subject(&request.id, &request.bundle),
@@ -386,6 +391,11 @@ pub(crate) fn notify_socket(bundle: &Path, said: Readiness) -> Result<NotifySock
 /// The descriptor of conmon's pipe number `nth`: after those that are the process's own.
 pub(super) fn pipe_number(nth: usize, descriptors: &Descriptors) -> i32 {
     i32::try_from(3 + descriptors.len() + nth).expect("few are passed")
+}
+
+/// The first descriptor of a conmon that nobody has passed to it.
+pub(super) fn own_from(descriptors: &Descriptors) -> usize {
+    3 + descriptors.len()
 }
 
 /// `what` many are at work and hang.
