@@ -201,15 +201,7 @@ impl Runtimes {
         };
         let pid = created(report)?;
         let (init, conmon) = self.identify(&request.id, pid)?;
-        if let (Some((uid, gid)), Some(conmon)) = (request.output_owner, &conmon) {
-            proc::give_pipes(
-                conmon.process().pid,
-                own_from(&request.descriptors),
-                uid,
-                gid,
-            )
-            .context("cannot give the container's output to its user")?;
-        }
+        give_output(request, conmon.as_ref())?;
         let parts = Parts {
             subject: self.subject(&request.id, &request.bundle),
             resize_limit: features.resize_limit,
@@ -391,6 +383,16 @@ pub(crate) fn notify_socket(bundle: &Path, said: Readiness) -> Result<NotifySock
 /// The descriptor of conmon's pipe number `nth`: after those that are the process's own.
 pub(super) fn pipe_number(nth: usize, descriptors: &Descriptors) -> i32 {
     i32::try_from(3 + descriptors.len() + nth).expect("few are passed")
+}
+
+/// Gives what conmon has made for the process's output to its user.
+fn give_output(request: &CreateTask, conmon: Option<&PidFd>) -> Result<()> {
+    let (Some((uid, gid)), Some(conmon)) = (request.output_owner, conmon) else {
+        return Ok(());
+    };
+    let from = own_from(&request.descriptors);
+    proc::give_pipes(conmon.process().pid, from, uid, gid)
+        .context("cannot give the container's output to its user")
 }
 
 /// The first descriptor of a conmon that nobody has passed to it.
