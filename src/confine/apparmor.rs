@@ -18,7 +18,6 @@ const TEXT: &str = include_str!("moored-default.profile");
 /// No profile at all.
 const UNCONFINED: &str = "unconfined";
 
-const PARSER: &str = "apparmor_parser";
 /// What the parser finds programs by; it needs none.
 const PARSER_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// A parser that hangs must not hold up containers for ever.
@@ -56,12 +55,10 @@ enum Loaded {
 impl AppArmor {
     /// Where the kernel has it switched `on`; the parser reads the profile from `dir`.
     pub fn new(on: bool, dir: &Path) -> Self {
-        let parser = sys::host::find_program(PARSER);
-        let usual = || ["/usr/sbin", "/sbin"].map(|dir| Path::new(dir).join(PARSER));
         Self(on.then(|| {
             Arc::new(Kernel {
                 profiles: "/sys/kernel/security/apparmor/profiles".into(),
-                parser: parser.or_else(|| usual().into_iter().find(|path| path.is_file())),
+                parser: sys::host::apparmor_parser(),
                 text: dir.join(DEFAULT_PROFILE),
                 loading: tokio::sync::Mutex::default(),
                 loaded: Mutex::default(),

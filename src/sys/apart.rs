@@ -1,7 +1,6 @@
 //! Threads that live apart for as long as one piece of work takes: with a mount namespace of their
 //! own. A thread that has left the others' namespace must not go back to work among them, so it ends.
 
-use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -56,7 +55,6 @@ pub struct OwnMounts {
 
 #[derive(Debug, Clone)]
 struct Shown {
-    name: OsString,
     path: PathBuf,
     ids: Option<Arc<UserNamespace>>,
 }
@@ -80,14 +78,16 @@ impl OwnMounts {
     /// Shows `path`, a directory or a file, with what is mounted inside it; with `ids` the ids of that
     /// namespace, and nothing that is mounted inside. Returns where.
     pub fn show(&mut self, path: &Path, ids: Option<&Arc<UserNamespace>>) -> PathBuf {
-        let name = OsString::from(self.shown.len().to_string());
-        let at = self.place.join(&name);
+        let at = self.at_place(self.shown.len());
         self.shown.push(Shown {
-            name,
             path: path.to_owned(),
             ids: ids.cloned(),
         });
         at
+    }
+
+    fn at_place(&self, nth: usize) -> PathBuf {
+        self.place.join(nth.to_string())
     }
 
     /// Takes away all mounts below `dir`, once what is shown of them is held.
@@ -116,8 +116,8 @@ impl OwnMounts {
 
     fn put_in_place(&self, mounts: &[OwnedFd]) -> io::Result<()> {
         tmpfs(&self.place, PLACES_BYTES, 0o711, MountOptions::default())?;
-        for (shown, mount) in self.shown.iter().zip(mounts) {
-            let at = self.place.join(&shown.name);
+        for (nth, mount) in mounts.iter().enumerate() {
+            let at = self.at_place(nth);
             // Not of the path, which may be hidden by now.
             let found = rustix::fs::fstat(mount)?;
             if FileType::from_raw_mode(found.st_mode).is_dir() {

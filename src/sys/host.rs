@@ -245,6 +245,13 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file() && m.mode() & 0o111 != 0)
 }
 
+/// The program that loads AppArmor's profiles: on `$PATH`, or where it is usually installed.
+pub fn apparmor_parser() -> Option<PathBuf> {
+    const NAME: &str = "apparmor_parser";
+    let usual = ["/usr/sbin", "/sbin"].map(|dir| Path::new(dir).join(NAME));
+    find_program(NAME).or_else(|| usual.into_iter().find(|path| path.is_file()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

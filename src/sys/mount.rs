@@ -257,11 +257,11 @@ pub fn fs_type_of(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Unmounts when the test ends, however it ends.
-    struct Mounted(PathBuf);
+    pub(crate) struct Mounted(pub(crate) PathBuf);
 
     impl Drop for Mounted {
         fn drop(&mut self) {

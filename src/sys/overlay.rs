@@ -210,16 +210,8 @@ fn has_special_bytes(path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mount::tests::Mounted;
     use crate::mount::{below, find, fs_type_of, is_mount_point, unmount};
-
-    /// Unmounts when the test ends, however it ends.
-    struct Mounted(PathBuf);
-
-    impl Drop for Mounted {
-        fn drop(&mut self) {
-            while unmount(&self.0, true).unwrap_or(false) {}
-        }
-    }
 
     #[test]
     fn an_overlay_mounts_either_way_below_an_awkward_path() {

@@ -151,14 +151,14 @@ fn parse_cgroups(text: &str) -> Vec<Membership> {
 ///
 /// # Errors
 /// When its descriptors cannot be read, or a pipe cannot be given away.
-pub fn give_pipes(pid: Pid, from: usize, uid: u32, gid: u32) -> io::Result<()> {
+pub fn give_pipes(pid: Pid, from: i32, uid: u32, gid: u32) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, Gid, Uid};
     for entry in std::fs::read_dir(format!("/proc/{}/fd", pid.get()))? {
         let path = entry?.path();
         let number = path
             .file_name()
             .and_then(|name| name.to_str()?.parse().ok());
-        if number.is_none_or(|number: usize| number < from) {
+        if number.is_none_or(|number: i32| number < from) {
             continue;
         }
         let is_pipe = match std::fs::read_link(&path) {

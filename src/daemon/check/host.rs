@@ -140,12 +140,8 @@ pub(super) fn seccomp() -> Finding {
 
 /// Nothing where the kernel has none.
 pub(super) fn apparmor() -> Option<Finding> {
-    let parser = ["apparmor_parser"]
-        .iter()
-        .find_map(|p| sys::host::find_program(p));
-    let usual = std::path::Path::new("/usr/sbin/apparmor_parser");
     sys::host::security().apparmor.then(|| {
-        if parser.is_some() || usual.exists() {
+        if sys::host::apparmor_parser().is_some() {
             return Finding::ok("AppArmor", "yes".to_owned(), "");
         }
         Finding::bad(

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::Features;
 use super::args;
 use super::launch::{
-    Failure, PLACE_PATIENCE, created, crowded, detach, own_from, pipe_number, read_lossy,
+    Failure, PLACE_PATIENCE, created, crowded, detach, give_output, pipe_number, read_lossy,
 };
 use super::pipe;
 use crate::cleanup::read_pid_file;
@@ -153,25 +153,11 @@ impl Runtimes {
             // It ended before its socket was there; why is on the other pipe, or nowhere.
             Ok(Ok(None)) => Err(failed_report(&sync, deadline).await),
             Ok(Ok(Some(_))) => {
-                self.give_output(request)?;
+                let conmon = self.find_exec_conmon(&request.id);
+                give_output(request.output_owner, &request.descriptors, conmon.as_ref())?;
                 Ok((sync, exits))
             }
         }
-    }
-
-    /// Gives what conmon has made for the process's output to its user.
-    fn give_output(&self, request: &CreateExec) -> Result<()> {
-        let conmon = self.find_exec_conmon(&request.id);
-        if let (Some((uid, gid)), Some(conmon)) = (request.output_owner, conmon) {
-            sys::proc::give_pipes(
-                conmon.process().pid,
-                own_from(&request.descriptors),
-                uid,
-                gid,
-            )
-            .context("cannot give the output to its user")?;
-        }
-        Ok(())
     }
 
     fn exec_arguments(

@@ -201,7 +201,7 @@ impl Runtimes {
         };
         let pid = created(report)?;
         let (init, conmon) = self.identify(&request.id, pid)?;
-        give_output(request, conmon.as_ref())?;
+        give_output(request.output_owner, &request.descriptors, conmon.as_ref())?;
         let parts = Parts {
             subject: self.subject(&request.id, &request.bundle),
             resize_limit: features.resize_limit,
@@ -385,19 +385,19 @@ pub(super) fn pipe_number(nth: usize, descriptors: &Descriptors) -> i32 {
     i32::try_from(3 + descriptors.len() + nth).expect("few are passed")
 }
 
-/// Gives what conmon has made for the process's output to its user.
-fn give_output(request: &CreateTask, conmon: Option<&PidFd>) -> Result<()> {
-    let (Some((uid, gid)), Some(conmon)) = (request.output_owner, conmon) else {
+/// Gives the pipes that `conmon` has made for its process's output to `owner`.
+pub(super) fn give_output(
+    owner: Option<(u32, u32)>,
+    descriptors: &Descriptors,
+    conmon: Option<&PidFd>,
+) -> Result<()> {
+    let (Some((uid, gid)), Some(conmon)) = (owner, conmon) else {
         return Ok(());
     };
-    let from = own_from(&request.descriptors);
+    // Those before are its client's.
+    let from = pipe_number(0, descriptors);
     proc::give_pipes(conmon.process().pid, from, uid, gid)
-        .context("cannot give the container's output to its user")
-}
-
-/// The first descriptor of a conmon that nobody has passed to it.
-pub(super) fn own_from(descriptors: &Descriptors) -> usize {
-    3 + descriptors.len()
+        .context("cannot give the output to its user")
 }
 
 /// `what` many are at work and hang.
