@@ -50,7 +50,8 @@ impl Catalog {
         let store = self.store().clone();
         let (comment, created) = (request.message, (self.inner.tools.now)());
         let mut image = self
-            .read_upload(tar, move |tar| store.import(tar, config, &comment, created))
+            .uploads()
+            .read(tar, move |tar| store.import(tar, config, &comment, created))
             .await?;
         image.references.extend(request.reference);
         let (id, _) = self.keep(image, Action::Import).await?;

@@ -3,7 +3,6 @@
 //! | file | |
 //! |---|---|
 //! | `load`, `import` | from an archive to a record |
-//! | `upload` | archives as they come from a client |
 //! | `remove` | names, then the record, then the bytes nobody names any more |
 //! | `job` | long work that reports progress |
 //! | `events` | how each change is told |
@@ -22,16 +21,14 @@ mod import;
 mod job;
 mod load;
 mod remove;
-mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::{
-    Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result, Timestamp, limits,
-};
+use archive::Uploads;
+use model::{Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result, Timestamp};
 use sys::task::to_the_end;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 pub use job::{Job, Progress};
 use rules::ReferencePattern as Pattern;
@@ -93,8 +90,7 @@ struct Inner {
     /// Held for reading by whoever is about to write a row that needs an image or a volume; for
     /// writing by whoever removes one.
     gate: Arc<RwLock<()>>,
-    /// A permit for each archive that may be read at once.
-    uploads: Arc<Semaphore>,
+    uploads: Uploads,
 }
 
 /// An immutable picture of one image.
@@ -135,7 +131,7 @@ impl Catalog {
             tools,
             index: images::Index::new(records, names),
             gate: Arc::default(),
-            uploads: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
+            uploads: Uploads::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -157,9 +153,9 @@ impl Catalog {
         self.inner.index.all().len()
     }
 
-    /// Whether an archive is being read.
-    pub fn is_busy(&self) -> bool {
-        self.inner.uploads.available_permits() < limits::UPLOADS_MAX
+    /// The archives that are being read.
+    pub fn uploads(&self) -> &Uploads {
+        &self.inner.uploads
     }
 
     /// Keeps removals out while a row that needs an image or a volume is being written.

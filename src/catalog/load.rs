@@ -39,7 +39,8 @@ impl Catalog {
         let store = self.store().clone();
         let progress = steps.clone();
         let loaded = self
-            .read_upload(archive, move |archive| {
+            .uploads()
+            .read(archive, move |archive| {
                 store.load(archive, &mut |step| progress.layer(step))
             })
             .await?;

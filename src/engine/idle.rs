@@ -20,7 +20,7 @@ impl Engine {
             Some(format!("container {} {why}", view.name))
         });
         let kept = self.inner.execs.any_kept();
-        let upload = self.inner.images.is_busy();
+        let upload = self.inner.images.uploads().is_busy();
         let upload = upload.then(|| "an image is being read".to_owned());
         needs.chain(kept).chain(upload).next()
     }

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 pub(crate) use sys::task::{blocking, to_the_end};
 
+pub use ::events::{EventStream, EventsFrom, EventsRequest};
 pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
@@ -47,7 +48,6 @@ pub use container::{
     ListContainers, ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes,
     StopContainer, WaitCondition, Waiter,
 };
-pub use events::{EventStream, EventsFrom, EventsRequest};
 pub use execs::{ExecView, StartExec};
 pub use logs::{LogRequest, LogStream};
 pub use model::WaitOutcome;

@@ -9,8 +9,6 @@ use flate2::bufread::MultiGzDecoder;
 use model::{Error, Result, limits};
 use sha2::{Digest as _, Sha256};
 
-use crate::failure;
-
 /// How much is read at once; large enough that system calls do not show.
 const BUFFER_BYTES: usize = 128 << 10;
 
@@ -46,14 +44,14 @@ impl<R: Read> Unpacked<R> {
     pub(crate) fn new(source: R) -> Result<Self> {
         let counted = Counted { source, bytes: 0 };
         let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
-        let head = input.fill_buf().map_err(failure::reading)?;
+        let head = input.fill_buf().map_err(archive::reading)?;
         let inner = if head.starts_with(GZIP) {
             Format::Gzip(Box::new(MultiGzDecoder::new(input)))
         } else if head.starts_with(ZSTD) || is_skippable_frame(head) {
-            let mut decoder = zstd::Decoder::with_buffer(input).map_err(failure::reading)?;
+            let mut decoder = zstd::Decoder::with_buffer(input).map_err(archive::reading)?;
             decoder
                 .window_log_max(limits::ZSTD_WINDOW_LOG_MAX)
-                .map_err(failure::reading)?;
+                .map_err(archive::reading)?;
             Format::Zstd(Box::new(decoder))
         } else if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
             return Err(Error::invalid(format!(
@@ -90,7 +88,7 @@ impl<R: Read> Unpacked<R> {
             Format::Gzip(r) => r.into_inner(),
             Format::Zstd(r) => r.finish(),
         };
-        io::copy(&mut input, &mut io::sink()).map_err(failure::reading)?;
+        io::copy(&mut input, &mut io::sink()).map_err(archive::reading)?;
         Ok(input.into_inner().source)
     }
 }
@@ -106,7 +104,7 @@ impl<R: Read> Read for Unpacked<R> {
         if self.out_bytes > limits::EXPANSION_FREE_BYTES
             && self.out_bytes / limits::EXPANSION_RATIO_MAX > self.in_bytes()
         {
-            return Err(failure::carried(Error::invalid(format!(
+            return Err(archive::carried(Error::invalid(format!(
                 "the archive unpacks to more than {} times its size",
                 limits::EXPANSION_RATIO_MAX
             ))));
@@ -121,7 +119,7 @@ fn zstd_failure(e: io::Error) -> io::Error {
     if !e.to_string().contains("requires too much memory") {
         return e;
     }
-    failure::carried(Error::invalid(format!(
+    archive::carried(Error::invalid(format!(
         "the archive needs a zstd window of more than {} MiB: compress it without --long and \
          --ultra",
         (1_u64 << limits::ZSTD_WINDOW_LOG_MAX) >> 20
@@ -202,7 +200,7 @@ mod tests {
     fn unpack(bytes: &[u8]) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         let mut unpacked = Unpacked::new(bytes)?;
-        unpacked.read_to_end(&mut out).map_err(failure::reading)?;
+        unpacked.read_to_end(&mut out).map_err(archive::reading)?;
         assert!(unpacked.finish()?.is_empty());
         Ok(out)
     }
@@ -260,7 +258,7 @@ mod tests {
         let packed = one.finish().unwrap();
         let mut bomb = Unpacked::new(&packed[..]).unwrap();
         let e = io::copy(&mut bomb, &mut io::sink())
-            .map_err(failure::reading)
+            .map_err(archive::reading)
             .unwrap_err();
         assert!(e.message().contains("more than 1000 times"), "{e}");
     }

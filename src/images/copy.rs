@@ -14,7 +14,7 @@ use model::{Context, Result};
 use sys::beneath::{self, Dir, Kind, Metadata, Node};
 use sys::durable;
 
-use crate::failure::At;
+use archive::At;
 
 /// Copies what is in the directory `inside` of the tree at `tree` into the directory
 /// `destination`, which also gets its owner, mode, attributes and times.

@@ -12,7 +12,7 @@ use std::path::Path;
 use model::Result;
 use sys::beneath::Dir;
 
-use crate::failure::At;
+use archive::At;
 
 /// Mode of the files and of `/etc` where there is none.
 const MODE: u32 = 0o755;

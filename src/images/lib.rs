@@ -10,16 +10,13 @@
 mod compression;
 mod config;
 mod copy;
-mod failure;
 mod furnish;
 mod import;
 mod index;
 mod layer;
 mod load;
-mod path;
 mod store;
 mod sweep;
-mod tar;
 mod writable;
 
 use std::io::Read;

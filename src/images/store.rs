@@ -31,8 +31,8 @@ use sys::beneath::Dir;
 use sys::durable;
 use sys::own::Lock;
 
-use crate::failure::At;
 use crate::layer::{self, Unpack};
+use archive::At;
 
 /// The store's directories and leases.
 #[derive(Debug)]

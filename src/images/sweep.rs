@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use model::{Digest, ImageRecord, Result};
 
-use crate::failure::At;
 use crate::store::{Item, Store, digests_in};
+use archive::At;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -13,8 +13,8 @@ use sys::id_map::UserNamespace;
 use sys::mount;
 use sys::overlay::{Overlay, OverlayApi, overlay};
 
-use crate::failure::At;
 use crate::store::{Staging, Store};
+use archive::At;
 
 /// The directories of a writable tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

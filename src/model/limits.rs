@@ -104,6 +104,11 @@ pub const UPLOADS_MAX: usize = 8;
 /// How long an upload may bring nothing, once it is read.
 pub const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Archives sent at once; each holds a blocking thread. Further ones wait.
+pub const DOWNLOADS_MAX: usize = 8;
+/// How long a client may take nothing of an archive it is sent.
+pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Directories within one another that a size is asked of; one descriptor each.
 pub const SIZE_DEPTH_MAX: usize = 128;
 /// Entries of a container's changes that a size is asked of.

@@ -4,9 +4,9 @@ use model::{Context, Error, Reference, Result, limits};
 use serde::Deserialize;
 
 use super::Found;
-use super::archive::{Contents, digest_in_name};
+use super::contents::{Contents, digest_in_name};
 use crate::compression::digest_of;
-use crate::path::CleanPath;
+use archive::CleanPath;
 
 /// An element of the list in `manifest.json` (moby `image/tarexport`).
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@
 //! depend on what lies below it. Nothing is written twice, and nothing is visible before every
 //! digest was checked.
 
-mod archive;
+mod contents;
 mod docker;
 mod oci;
 
@@ -20,9 +20,9 @@ use sys::overlay::OverlayApi;
 
 use crate::compression::digest_of;
 use crate::config;
-use crate::path::{CleanPath, shown};
 use crate::store::{Item, Lease, Store, TreeInfo};
-use archive::{Contents, Member};
+use archive::{CleanPath, shown};
+use contents::{Contents, Member};
 
 /// What a load has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(crate) fn load(
 ) -> Result<Vec<LoadedImage>> {
     let staging = store.stage()?;
     let mut reading = Lease::new(store);
-    let contents = archive::read(store, &staging, &mut reading, source, progress)?;
+    let contents = contents::read(store, &staging, &mut reading, source, progress)?;
     let found = if contents.has("manifest.json") {
         docker::images(&contents)?
     } else if contents.has("index.json") {

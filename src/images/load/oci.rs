@@ -7,9 +7,9 @@ use model::{Context, Digest, Error, Reference, Result, limits};
 use serde::Deserialize;
 
 use super::Found;
-use super::archive::Contents;
+use super::contents::Contents;
 use crate::compression::digest_of;
-use crate::path::CleanPath;
+use archive::CleanPath;
 
 /// Indexes within indexes.
 const INDEX_DEPTH_MAX: usize = 4;

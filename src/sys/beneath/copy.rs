@@ -2,9 +2,42 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
+
+/// Where a file of `length` bytes has content, in order; `None` when it has no holes, or more pieces
+/// than `pieces_max`.
+///
+/// # Errors
+/// What lseek(2) says.
+pub fn content_ranges(
+    file: &File,
+    length: u64,
+    pieces_max: usize,
+) -> io::Result<Option<Vec<Range<u64>>>> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < length {
+        let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(data) => data.min(length),
+            // No data after this point.
+            Err(Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let hole = rustix::fs::seek(file, SeekFrom::Hole(data))?.min(length);
+        if data < hole {
+            pieces.push(data..hole);
+        }
+        if pieces.len() > pieces_max {
+            return Ok(None);
+        }
+        at = hole.max(data + 1);
+    }
+    let is_whole = length == 0 || pieces.first().is_some_and(|first| *first == (0..length));
+    Ok((!is_whole).then_some(pieces))
+}
 
 /// Copies `length` bytes of content from one file to another, both from their start, keeping
 /// holes as holes and sharing extents where the file system can.

@@ -4,57 +4,36 @@
 //! parents is followed as Docker follows it, and ends at the root whatever it says. Nobody else
 //! writes to the tree while it is in staging; still no path is checked first and used later.
 
+mod entry;
+
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::{Error, Result, limits};
 use sys::beneath::{Dir, FileTime, Kind, Metadata, Node};
 
-use super::entry::{self, Target, WHITEOUT_DEVICE};
+use crate::Form;
+use crate::apply::entry::Target;
 use crate::failure::At;
 use crate::path::{CleanPath, shown};
 use crate::tar::{Entry, EntryKind, Reader};
 
-/// What a directory that hides the same directory of lower layers carries (kernel,
-/// Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
-const OPAQUE: (&str, &[u8]) = ("trusted.overlay.opaque", b"y");
+pub(crate) use entry::is_kept_xattr;
 
-/// OCI image spec, layer.md, "Whiteouts".
-const WHITEOUT_PREFIX: &[u8] = b".wh.";
-const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, WHITEOUT_DEVICE, WHITEOUT_PREFIX, is_whiteout};
 /// Other files of aufs, which Docker skips too.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
 /// Memory for directory times that are set at the end; when it is used up they are set at once.
 const PENDING_TIMES_BYTES_MAX: usize = 8 << 20;
 
-/// Applies every entry of `reader` to the empty directory `tree`; returns the sum of the
-/// sizes of regular files.
-///
-/// # Errors
-/// As [`super::unpack`].
-pub(super) fn apply<R: Read>(reader: &mut Reader<R>, tree: &Path) -> Result<u64> {
-    let root = Dir::open(tree).at("open", tree)?;
-    let mut applier = Applier {
-        tree,
-        root,
-        parent: None,
-        entries: 0,
-        size_bytes: 0,
-        times: Vec::new(),
-        times_bytes: 0,
-    };
-    while let Some(entry) = reader.next()? {
-        applier.entry(reader, &entry)?;
-    }
-    applier.set_pending_times()?;
-    Ok(applier.size_bytes)
-}
-
-struct Applier<'a> {
-    tree: &'a Path,
+/// A tree that is being made of entries.
+#[derive(Debug)]
+pub struct Applier {
+    tree: PathBuf,
+    form: Form,
     root: Dir,
     /// The directory of the last entry: the next one is nearly always in the same.
     parent: Option<(CleanPath, Dir)>,
@@ -65,8 +44,50 @@ struct Applier<'a> {
     times_bytes: usize,
 }
 
-impl Applier<'_> {
-    fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
+impl Applier {
+    /// Of the empty directory `tree`, in which nobody else works.
+    ///
+    /// # Errors
+    /// System: it cannot be opened.
+    pub fn new(tree: &Path, form: Form) -> Result<Self> {
+        Ok(Self {
+            tree: tree.to_owned(),
+            form,
+            root: Dir::open(tree).at("open", tree)?,
+            parent: None,
+            entries: 0,
+            size_bytes: 0,
+            times: Vec::new(),
+            times_bytes: 0,
+        })
+    }
+
+    /// Applies every entry there is; the sum of the sizes of regular files.
+    ///
+    /// # Errors
+    /// As [`Applier::entry`].
+    pub fn all<R: Read>(mut self, reader: &mut Reader<R>) -> Result<u64> {
+        while let Some(entry) = reader.next_entry()? {
+            self.entry(reader, &entry)?;
+        }
+        self.finish()
+    }
+
+    /// Sets what could only be set at the end; the sum of the sizes of regular files.
+    ///
+    /// # Errors
+    /// System: the host cannot write it.
+    pub fn finish(mut self) -> Result<u64> {
+        self.set_pending_times()?;
+        Ok(self.size_bytes)
+    }
+
+    /// Applies an entry, the one that `reader` gave last.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for a damaged, hostile or oversized archive; `System` when the host
+    /// cannot write it. The caller removes what was written.
+    pub fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
         self.entries += 1;
         if self.entries > limits::LAYER_ENTRIES_MAX {
             return Err(Error::invalid(format!(
@@ -88,7 +109,7 @@ impl Applier<'_> {
             return self.root_entry(entry);
         };
         let name = OsStr::from_bytes(name);
-        if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+        if self.form == Form::Layer && name.as_bytes().starts_with(WHITEOUT_PREFIX) {
             return self.whiteout(parent, name);
         }
         self.enter(parent)?;
@@ -111,7 +132,7 @@ impl Applier<'_> {
                 shown(&entry.path)
             )));
         }
-        entry::set_dir_attributes(&self.root, entry, self.tree)?;
+        entry::set_dir_attributes(&self.root, entry, &self.tree)?;
         self.remember_times(CleanPath::default(), entry.modified)
     }
 
@@ -247,7 +268,7 @@ impl Applier<'_> {
             {
                 self.make_dirs(&path)?
             }
-            Err(e) => return Err(entry::failed(&e, &path, self.tree)),
+            Err(e) => return Err(entry::failed(&e, &path, &self.tree)),
         };
         self.parent = Some((path, dir));
         Ok(())
@@ -255,7 +276,7 @@ impl Applier<'_> {
 
     /// Opens `path` one component after the other and makes the missing ones, mode 0755, root's.
     fn make_dirs(&self, path: &CleanPath) -> Result<Dir> {
-        let failed = |e: &io::Error| entry::failed(e, path, self.tree);
+        let failed = |e: &io::Error| entry::failed(e, path, &self.tree);
         let mut dir = self.root.in_root(Path::new("")).map_err(|e| failed(&e))?;
         let mut walked = CleanPath::default();
         for name in path.components() {
@@ -294,7 +315,7 @@ impl Applier<'_> {
             dir: self.here().1,
             name,
             path,
-            tree: self.tree,
+            tree: &self.tree,
         }
     }
 
@@ -329,10 +350,6 @@ fn make_dir(parent: &Dir, name: &OsStr) -> io::Result<Dir> {
 
 fn set_opaque(dir: &Dir) -> io::Result<()> {
     dir.set_own_xattr(OsStr::new(OPAQUE.0), OPAQUE.1)
-}
-
-fn is_whiteout(found: &Metadata) -> bool {
-    found.kind == Kind::CharDevice && found.device == WHITEOUT_DEVICE
 }
 
 fn joined(parent: &CleanPath, name: &OsStr) -> Result<CleanPath> {

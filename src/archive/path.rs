@@ -7,7 +7,7 @@ use model::{Error, Result, limits};
 
 /// A path inside a tree: relative, no empty, `.` or `..` component. Empty is the tree's root.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(crate) struct CleanPath(Vec<u8>);
+pub struct CleanPath(Vec<u8>);
 
 impl CleanPath {
     /// Reads `raw` as a path from the tree's root, as moby's `pkg/archive` does: a leading slash
@@ -15,7 +15,7 @@ impl CleanPath {
     ///
     /// # Errors
     /// `InvalidParameter` when it leaves the root, holds a NUL or is too long.
-    pub(crate) fn parse(raw: &[u8]) -> Result<Self> {
+    pub fn parse(raw: &[u8]) -> Result<Self> {
         if raw.len() > limits::LAYER_PATH_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "name of {} bytes in the archive, the longest allowed has {}: {}...",
@@ -49,12 +49,12 @@ impl CleanPath {
     }
 
     /// Whether it is the tree's root itself.
-    pub(crate) fn is_root(&self) -> bool {
+    pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The directory it is in and its last component; `None` for the root.
-    pub(crate) fn split(&self) -> Option<(CleanPath, &[u8])> {
+    pub fn split(&self) -> Option<(CleanPath, &[u8])> {
         if self.is_root() {
             return None;
         }
@@ -65,24 +65,24 @@ impl CleanPath {
     }
 
     /// Its components from the root down.
-    pub(crate) fn components(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|b| *b == b'/').filter(|c| !c.is_empty())
     }
 
     /// Its bytes.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// As the operating system takes it.
-    pub(crate) fn as_path(&self) -> &std::path::Path {
+    pub fn as_path(&self) -> &std::path::Path {
         use std::os::unix::ffi::OsStrExt;
         std::path::Path::new(std::ffi::OsStr::from_bytes(&self.0))
     }
 }
 
 /// A name of unknown bytes for an error message: quoted, escaped and short.
-pub(crate) fn shown(raw: &[u8]) -> String {
+pub fn shown(raw: &[u8]) -> String {
     const SHOWN_CHARS_MAX: usize = 128;
     let text: String = String::from_utf8_lossy(raw)
         .chars()

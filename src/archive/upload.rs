@@ -5,19 +5,41 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::{Error, Result, limits};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use tokio_util::io::SyncIoBridge;
 
-use crate::Catalog;
+/// The archives that are being read; clones share the count.
+#[derive(Debug, Clone)]
+pub struct Uploads {
+    turns: Arc<Semaphore>,
+}
 
-impl Catalog {
+impl Default for Uploads {
+    fn default() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
+        }
+    }
+}
+
+impl Uploads {
+    /// Whether one is being read.
+    pub fn is_busy(&self) -> bool {
+        self.turns.available_permits() < limits::UPLOADS_MAX
+    }
+
     /// Runs `work` on what `archive` brings, on a blocking thread, when it is its turn.
-    pub(super) async fn read_upload<R, T>(
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub async fn read<R, T>(
         &self,
         archive: R,
         work: impl FnOnce(&mut dyn io::Read) -> Result<T> + Send + 'static,
@@ -26,7 +48,7 @@ impl Catalog {
         R: AsyncRead + Send + Unpin + 'static,
         T: Send + 'static,
     {
-        let turn = self.inner.uploads.clone().acquire_owned().await;
+        let turn = self.turns.clone().acquire_owned().await;
         let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
         let archive = Patient::new(archive, limits::UPLOAD_IDLE_TIMEOUT);
         sys::task::blocking(move || {

@@ -9,7 +9,7 @@ use std::io;
 use model::{Context, Error, Result};
 
 /// Tells of a failed read from an archive.
-pub(crate) fn reading(e: io::Error) -> Error {
+pub fn reading(e: io::Error) -> Error {
     match e.downcast::<Error>() {
         Ok(own) => own,
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
@@ -23,12 +23,12 @@ pub(crate) fn reading(e: io::Error) -> Error {
 }
 
 /// An error of ours on its way through [`io::Read`]; [`reading`] takes it out again.
-pub(crate) fn carried(e: Error) -> io::Error {
+pub fn carried(e: Error) -> io::Error {
     io::Error::other(e)
 }
 
 /// Adds `what: path` to an error of the host.
-pub(crate) trait At<T> {
+pub trait At<T> {
     /// Tells what was tried, and where.
     fn at(self, what: &str, path: &std::path::Path) -> Result<T>;
 }
@@ -36,5 +36,14 @@ pub(crate) trait At<T> {
 impl<T> At<T> for io::Result<T> {
     fn at(self, what: &str, path: &std::path::Path) -> Result<T> {
         self.context(format_args!("{what} {}", path.display()))
+    }
+}
+
+/// Tells of a failed write to a client.
+pub fn writing(e: io::Error) -> Error {
+    match e.downcast::<Error>() {
+        Ok(own) => own,
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Error::system(e.to_string()),
+        Err(e) => Error::system(format!("cannot send the archive: {e}")),
     }
 }

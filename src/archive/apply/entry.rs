@@ -8,14 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use model::{Context, Error, Result};
-use sys::beneath::{self, DeviceNumber, Dir, Node};
+use sys::beneath::{self, Dir, Node};
 
 use crate::failure::{self, At};
 use crate::path::{CleanPath, shown};
 use crate::tar::{Entry, EntryKind, Reader};
-
-/// Overlayfs' mark for "removed".
-pub(super) const WHITEOUT_DEVICE: DeviceNumber = DeviceNumber { major: 0, minor: 0 };
 
 /// How much content is moved at once.
 const COPY_BYTES: usize = 128 << 10;
@@ -230,7 +227,7 @@ fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
 
 /// What an image may set. Overlayfs' own attributes would make the layer reach or hide what it
 /// should not; labels and measurements of security modules are the host's to give.
-fn is_kept_xattr(name: &[u8]) -> bool {
+pub(crate) fn is_kept_xattr(name: &[u8]) -> bool {
     const KEPT: [&[u8]; 3] = [
         b"security.capability",
         b"system.posix_acl_access",

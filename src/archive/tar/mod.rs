@@ -1,4 +1,4 @@
-//! A tar stream as entries: every dialect in use, nothing unbounded, no effect on any disk.
+//! A tar stream as entries, read and written: every dialect in use, nothing unbounded, no effect on any disk.
 //!
 //! Determinations. The parser is ours, not the `tar` crate's, for three reasons: that one reads
 //! long names and extended headers into memory at whatever length they claim, it does not know
@@ -10,6 +10,7 @@
 mod header;
 mod pax;
 mod sparse;
+mod writer;
 
 use std::io::{self, Read};
 
@@ -19,46 +20,57 @@ use sys::beneath::{DeviceNumber, FileTime};
 use crate::failure;
 use header::{BLOCK_BYTES, Header};
 use pax::Pax;
-pub(crate) use sparse::Segment;
+pub use sparse::Segment;
+pub use writer::Writer;
 
 /// One member of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Its name as written; see [`crate::path::CleanPath`].
-    pub(crate) path: Vec<u8>,
-    pub(crate) kind: EntryKind,
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
     /// Permission bits with set-id and sticky.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) modified: FileTime,
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last change of the content.
+    pub modified: FileTime,
     /// Size of the file once it is written out, holes included.
-    pub(crate) size_bytes: u64,
+    pub size_bytes: u64,
     /// Names without the archive's prefix, and values.
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where the content goes when the file has holes.
-    pub(crate) segments: Option<Vec<Segment>>,
+    pub segments: Option<Vec<Segment>>,
 }
 
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum EntryKind {
+pub enum EntryKind {
+    /// A regular file.
     File,
+    /// A directory.
     Dir,
     /// A link with this text.
     Symlink(Vec<u8>),
     /// A further name of the member of this name.
     HardLink(Vec<u8>),
+    /// A character device.
     CharDevice(DeviceNumber),
+    /// A block device.
     BlockDevice(DeviceNumber),
+    /// A named pipe.
     Fifo,
     /// The type flag of something else.
     Unknown(u8),
 }
 
-/// Reads an archive entry by entry; between two calls of [`Reader::next`] it is an [`io::Read`]
+/// Reads an archive entry by entry; between two calls of [`Reader::next_entry`] it is an [`io::Read`]
 /// of the current entry's stored content.
-pub(crate) struct Reader<R> {
+#[derive(Debug)]
+pub struct Reader<R> {
     source: R,
     content_left: u64,
     padding: u64,
@@ -67,7 +79,7 @@ pub(crate) struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// `source` should be buffered: headers are read 512 bytes at a time.
-    pub(crate) fn new(source: R) -> Self {
+    pub fn new(source: R) -> Self {
         Self {
             source,
             content_left: 0,
@@ -80,7 +92,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// `InvalidParameter` for anything but a well-formed archive within its limits.
-    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         let mut pax: Option<Pax> = None;
         let mut long_name: Option<Vec<u8>> = None;
         let mut long_link: Option<Vec<u8>> = None;
@@ -109,7 +121,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The source, wherever reading stopped.
-    pub(crate) fn into_inner(self) -> R {
+    pub fn into_inner(self) -> R {
         self.source
     }
 

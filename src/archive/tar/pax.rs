@@ -9,7 +9,8 @@ use sys::beneath::FileTime;
 use super::sparse::Segment;
 use crate::path::shown;
 
-const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
+pub(super) const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
+pub(super) const SPARSE_PREFIX: &[u8] = b"GNU.sparse.";
 
 /// The records that say something about a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Pax {
                 if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
                     self.xattrs.retain(|(n, _)| n != name);
                     self.xattrs.push((name.to_vec(), value.to_vec()));
-                } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                } else if let Some(key) = key.strip_prefix(SPARSE_PREFIX) {
                     self.sparse.set(key, value)?;
                 }
             }

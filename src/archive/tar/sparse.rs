@@ -10,11 +10,11 @@ use crate::failure;
 
 /// A run of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// Where it starts in the file.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// Its length in bytes.
-    pub(crate) length: u64,
+    pub length: u64,
 }
 
 /// All runs of a file.

@@ -9,11 +9,10 @@ use model::{Digest, Error, Result, limits};
 
 use super::LoadStep;
 use crate::compression::{Unpacked, buffered};
-use crate::failure;
 use crate::layer;
-use crate::path::CleanPath;
 use crate::store::{Item, Lease, Staging, Store, TreeInfo, digest_of_hex};
-use crate::tar::{Entry, EntryKind, Reader};
+use archive::CleanPath;
+use archive::{Entry, EntryKind, Reader};
 
 /// How much of a file is looked at to see what it is: a tar header.
 const HEAD_BYTES: u64 = 512;
@@ -93,11 +92,11 @@ pub(super) fn read(
         entries: 0,
     };
     let mut reader = Reader::new(buffered(Unpacked::new(source)?));
-    while let Some(entry) = reader.next()? {
+    while let Some(entry) = reader.next_entry()? {
         pass.entry(&mut reader, &entry)?;
     }
     // The client is to be heard out, and a damaged end to be told.
-    io::copy(&mut reader.into_inner(), &mut io::sink()).map_err(failure::reading)?;
+    io::copy(&mut reader.into_inner(), &mut io::sink()).map_err(archive::reading)?;
     Ok(pass.contents)
 }
 
@@ -159,7 +158,7 @@ impl Pass<'_> {
             .by_ref()
             .take(HEAD_BYTES)
             .read_to_end(&mut head)
-            .map_err(failure::reading)?;
+            .map_err(archive::reading)?;
         if layer::looks_like_layer(&head) {
             return self.layer(&mut head.as_slice().chain(reader), entry, path);
         }
@@ -174,7 +173,7 @@ impl Pass<'_> {
                 limits::ARCHIVE_JSON_BYTES_MAX
             )));
         }
-        reader.read_to_end(&mut head).map_err(failure::reading)?;
+        reader.read_to_end(&mut head).map_err(archive::reading)?;
         Ok(Member::Json(head))
     }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 fn read_all(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>> {
     let mut reader = Reader::new(bytes);
     let mut found = Vec::new();
-    while let Some(entry) = reader.next()? {
+    while let Some(entry) = reader.next_entry()? {
         let mut content = Vec::new();
         reader.read_to_end(&mut content).map_err(failure::reading)?;
         found.push((entry, content));

@@ -4,16 +4,13 @@
 //! layers (whiteouts, opaque directories) becomes overlayfs' own marks; hard links reach only
 //! within the layer. So one tree, named by its diff_id, serves every image that has the layer.
 
-mod apply;
-mod entry;
-
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use archive::{Applier, Form, Reader};
 use model::{Digest, Result};
 
 use crate::compression::{Hashed, Unpacked, buffered};
-use crate::failure;
 
 /// A layer unpacked into staging, complete, with its digests taken on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,15 +52,15 @@ pub(crate) fn unpack(source: &mut dyn Read, tree: &Path) -> Result<Unpack> {
 }
 
 fn apply_all(source: &mut dyn Read, tree: &Path) -> Result<u64> {
-    let mut reader = crate::tar::Reader::new(buffered(source));
-    let size_bytes = apply::apply(&mut reader, tree)?;
+    let mut reader = Reader::new(buffered(source));
+    let size_bytes = Applier::new(tree, Form::Layer)?.all(&mut reader)?;
     // The end marker is padded to a record, and the digest is over all of it.
     drain(&mut reader.into_inner())?;
     Ok(size_bytes)
 }
 
 fn drain(source: &mut dyn Read) -> Result<()> {
-    io::copy(source, &mut io::sink()).map_err(failure::reading)?;
+    io::copy(source, &mut io::sink()).map_err(archive::reading)?;
     Ok(())
 }
 

@@ -1,0 +1,193 @@
+//! Archives as they go to a client: made by a thread that blocks, few at once, and none that waits for
+//! ever on one who does not read.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use model::{Error, Result, limits};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::failure;
+
+/// How much is handed over at once, and how many of these may wait.
+const CHUNK_BYTES: usize = 128 << 10;
+const CHUNKS_WAITING_MAX: usize = 4;
+
+/// The archives that are being sent; clones share the count.
+#[derive(Debug, Clone)]
+pub struct Downloads {
+    turns: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Default for Downloads {
+    fn default() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(limits::DOWNLOADS_MAX)),
+            patience: limits::DOWNLOAD_IDLE_TIMEOUT,
+        }
+    }
+}
+
+/// What a client is being sent. One that fails in the middle ends with the error, so that the client
+/// does not take what it has for all there is.
+#[derive(Debug)]
+pub struct Download {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<Result<Bytes>>,
+}
+
+impl Downloads {
+    /// Begins to send what `work` writes, when it is its turn.
+    ///
+    /// # Errors
+    /// What `work` says before there is anything to send.
+    pub async fn begin(
+        &self,
+        work: impl FnOnce(&mut dyn Write) -> Result<()> + Send + 'static,
+    ) -> Result<Download> {
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|e| Error::system(format!("downloads are closed: {e}")))?;
+        let (sender, mut rest) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let patience = self.patience;
+        tokio::task::spawn_blocking(move || {
+            let mut chunks = Chunks {
+                filling: BytesMut::with_capacity(CHUNK_BYTES),
+                sender,
+                patience,
+            };
+            let done = work(&mut chunks).and_then(|()| chunks.flush().map_err(failure::writing));
+            if let Err(e) = done {
+                drop(chunks.send(Err(e)));
+            }
+            drop(turn);
+        });
+        let first = rest.recv().await.transpose()?;
+        Ok(Download { first, rest })
+    }
+}
+
+impl Stream for Download {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.rest.poll_recv(cx),
+        }
+    }
+}
+
+struct Chunks {
+    filling: BytesMut,
+    sender: mpsc::Sender<Result<Bytes>>,
+    patience: Duration,
+}
+
+impl Chunks {
+    fn send(&self, chunk: Result<Bytes>) -> io::Result<()> {
+        let sent = self.sender.send_timeout(chunk, self.patience);
+        // Of the pool of threads that block: it may wait here.
+        let sent = Handle::current().block_on(sent);
+        sent.map_err(|e| match e {
+            mpsc::error::SendTimeoutError::Closed(_) => io::ErrorKind::BrokenPipe.into(),
+            mpsc::error::SendTimeoutError::Timeout(_) => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("nothing was read for {} s", self.patience.as_secs()),
+            ),
+        })
+    }
+}
+
+impl Write for Chunks {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        let room = CHUNK_BYTES - self.filling.len();
+        let taken = &content[..content.len().min(room)];
+        self.filling.extend_from_slice(taken);
+        if self.filling.len() == CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.filling.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.filling, BytesMut::with_capacity(CHUNK_BYTES));
+        self.send(Ok(full.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    async fn next(download: &mut Download) -> Option<Result<Bytes>> {
+        poll_fn(|cx| Pin::new(&mut *download).poll_next(cx)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_of_it_comes_and_a_failure_in_the_middle_shows() {
+        let downloads = Downloads::default();
+        let sent: Vec<u8> = (0..=255).cycle().take(3 * CHUNK_BYTES + 5).collect();
+        for fails in [false, true] {
+            let content = sent.clone();
+            let work = move |out: &mut dyn Write| {
+                out.write_all(&content).map_err(failure::writing)?;
+                match fails {
+                    true => Err(Error::system("the disk is gone")),
+                    false => Ok(()),
+                }
+            };
+            let mut download = downloads.begin(work).await.unwrap();
+            let mut got = Vec::new();
+            let end = loop {
+                match next(&mut download).await {
+                    Some(Ok(chunk)) => got.extend_from_slice(&chunk),
+                    end => break end,
+                }
+            };
+            match fails {
+                true => assert_eq!(end.unwrap().unwrap_err().message(), "the disk is gone"),
+                false => assert!(end.is_none() && got == sent),
+            }
+        }
+        let refused = downloads.begin(|_| Err(Error::conflict("not now"))).await;
+        assert_eq!(refused.unwrap_err().message(), "not now");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_who_does_not_read_and_one_who_left_hold_no_thread() {
+        let downloads = Downloads {
+            turns: Arc::new(Semaphore::new(1)),
+            patience: Duration::from_millis(50),
+        };
+        let (told, mut ended) = mpsc::channel(2);
+        let flood = || {
+            let told = told.clone();
+            move |out: &mut dyn Write| {
+                let e = loop {
+                    if let Err(e) = out.write_all(&[0; CHUNK_BYTES]) {
+                        break e;
+                    }
+                };
+                told.blocking_send(e.kind()).unwrap();
+                Err(failure::writing(e))
+            }
+        };
+        let deaf = downloads.begin(flood()).await.unwrap();
+        assert_eq!(ended.recv().await, Some(io::ErrorKind::TimedOut));
+        drop(deaf);
+        drop(downloads.begin(flood()).await.unwrap());
+        assert_eq!(ended.recv().await, Some(io::ErrorKind::BrokenPipe));
+        drop(downloads.turns.acquire().await.unwrap());
+    }
+}

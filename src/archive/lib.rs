@@ -1,0 +1,41 @@
+//! Trees as tar archives, in and out: what a client sends is taken apart, what it wants is put
+//! together, in one pass and without a file in between.
+//!
+//! | module | |
+//! |---|---|
+//! | `tar` | the format: entries read from a stream and written to one |
+//! | `path` | what a name in an archive means |
+//! | `apply` | entries put into a tree |
+//! | `pack` | a tree as entries |
+//! | `overlay` | how a layer's marks look in an archive and on the disk |
+//! | `upload`, `download` | the stream of a client: few at once, and none that stands still for ever |
+//!
+//! Everything here is bounded by what the archive holds, not by what it claims. Never follows a name
+//! out of its tree, and never knows whose tree it is.
+
+mod apply;
+mod download;
+mod failure;
+mod overlay;
+mod pack;
+mod path;
+mod tar;
+mod upload;
+
+pub use apply::Applier;
+pub use download::{Download, Downloads};
+pub use failure::{At, carried, reading, writing};
+pub use pack::pack;
+pub use path::{CleanPath, shown};
+pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
+pub use upload::Uploads;
+
+/// What the names of a tree mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The changes of one layer: `.wh.` names in the archive (OCI image spec, layer.md, "Whiteouts"),
+    /// overlayfs' own marks on the disk.
+    Layer,
+    /// Files, whatever they are called.
+    Plain,
+}

@@ -1,0 +1,291 @@
+//! A tree as entries, parents before what is in them, names in order.
+//!
+//! Somebody may work in the tree meanwhile: what vanishes is left out, a file that shrinks is filled up
+//! with zeros, and no link is followed.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use model::{Error, Result, limits};
+use sys::beneath::{Dir, Kind, Metadata, content_ranges};
+
+use crate::Form;
+use crate::apply::is_kept_xattr;
+use crate::failure::At;
+use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, OWN_PREFIX, WHITEOUT_PREFIX, is_whiteout};
+use crate::tar::{Entry, EntryKind, Segment, Writer};
+
+/// How much content is moved at once.
+const COPY_BYTES: usize = 128 << 10;
+/// Attributes with which overlayfs says that a file's name or content is elsewhere.
+const ELSEWHERE: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.metacopy"];
+
+/// Writes what is in the directory `tree`, itself included; in the archive it is called `prefix`, and
+/// empty is the archive's root. Sockets are left out, as they are of the processes that listen.
+///
+/// # Errors
+/// System, naming what cannot be read; what `out` says, carried ([`crate::carried`]) or not.
+pub fn pack<W: Write>(out: &mut Writer<W>, tree: &Path, prefix: &str, form: Form) -> Result<()> {
+    let mut packer = Packer {
+        out,
+        prefix: prefix.as_bytes().to_vec(),
+        tree: tree.to_owned(),
+        root: Dir::open(tree).at("open", tree)?,
+        form,
+        links: HashMap::new(),
+        buffer: vec![0; COPY_BYTES],
+    };
+    packer.all()
+}
+
+struct Packer<'a, W> {
+    out: &'a mut Writer<W>,
+    prefix: Vec<u8>,
+    tree: PathBuf,
+    root: Dir,
+    form: Form,
+    /// What the first name of a file with several is in the archive.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Packer<'_, W> {
+    fn all(&mut self) -> Result<()> {
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(path) = waiting.pop() {
+            let dir = match self.root.beneath(&path) {
+                Err(e) if is_gone(&e) && !path.as_os_str().is_empty() => continue,
+                other => other.at("open", &self.tree.join(&path))?,
+            };
+            let mut names = self.dir(&dir, &path)?;
+            names.sort();
+            let first = waiting.len();
+            for name in names {
+                let entry = path.join(&name);
+                if self.one(&dir, &name, &entry)? {
+                    waiting.push(entry);
+                }
+            }
+            // The last one is taken first.
+            waiting[first..].reverse();
+        }
+        Ok(())
+    }
+
+    /// The directory itself, and what is in it.
+    fn dir(&mut self, dir: &Dir, path: &Path) -> Result<Vec<std::ffi::OsString>> {
+        let at = self.tree.join(path);
+        let found = dir.own_metadata().at("look at", &at)?;
+        let attributes = dir.own_xattrs().at("read the attributes of", &at)?;
+        let attributes: Vec<_> = attributes.into_iter().map(raw).collect();
+        let mut entry = entry(self.name(path, true), EntryKind::Dir, &found);
+        entry.xattrs = self.kept(&attributes, path)?;
+        self.write_entry(&entry)?;
+        let is_opaque =
+            |(name, value): &(Vec<u8>, Vec<u8>)| name == OPAQUE.0.as_bytes() && value == OPAQUE.1;
+        if self.form == Form::Layer && attributes.iter().any(is_opaque) {
+            self.mark(path, OPAQUE_WHITEOUT)?;
+        }
+        dir.names().at("read", &at)
+    }
+
+    /// What is no directory; `true` for one, whose turn comes.
+    fn one(&mut self, dir: &Dir, name: &OsStr, path: &Path) -> Result<bool> {
+        let at = self.tree.join(path);
+        let Some(found) = dir.metadata(name).at("look at", &at)? else {
+            return Ok(false);
+        };
+        if self.form == Form::Layer && is_whiteout(&found) {
+            let parent = path.parent().unwrap_or_else(|| Path::new(""));
+            let mark = [WHITEOUT_PREFIX, name.as_bytes()].concat();
+            return self.mark(parent, &mark).map(|()| false);
+        }
+        if self.form == Form::Layer && name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+            return Err(Error::system(format!(
+                "{} has a name that means something else in a layer",
+                at.display()
+            )));
+        }
+        let kind = match found.kind {
+            Kind::Dir => return Ok(true),
+            Kind::Socket => return Ok(false),
+            Kind::File => EntryKind::File,
+            Kind::Fifo => EntryKind::Fifo,
+            Kind::CharDevice => EntryKind::CharDevice(found.device),
+            Kind::BlockDevice => EntryKind::BlockDevice(found.device),
+            Kind::Symlink => match dir.read_link(name) {
+                Err(e) if is_gone(&e) => return Ok(false),
+                other => {
+                    let text = other.at("read the link", &at)?;
+                    EntryKind::Symlink(text.as_os_str().as_bytes().to_vec())
+                }
+            },
+        };
+        let shown = self.name(path, false);
+        if found.links > 1 {
+            if let Some(first) = self.links.get(&found.inode) {
+                let link = EntryKind::HardLink(first.clone());
+                return self
+                    .write_entry(&entry(shown, link, &found))
+                    .map(|()| false);
+            }
+            self.links.insert(found.inode, shown.clone());
+        }
+        let attributes = match dir.xattrs(name) {
+            Err(e) if is_gone(&e) => return Ok(false),
+            other => other.at("read the attributes of", &at)?,
+        };
+        let attributes: Vec<_> = attributes.into_iter().map(raw).collect();
+        let mut entry = entry(shown, kind, &found);
+        entry.xattrs = self.kept(&attributes, path)?;
+        match entry.kind {
+            EntryKind::File => self.file(dir, name, entry, &at)?,
+            _ => self.write_entry(&entry)?,
+        }
+        Ok(false)
+    }
+
+    fn file(&mut self, dir: &Dir, name: &OsStr, mut entry: Entry, at: &Path) -> Result<()> {
+        let file = match dir.open_file(name) {
+            // Its further names have no first one then.
+            Err(e) if is_gone(&e) => {
+                self.links.retain(|_, first| *first != entry.path);
+                return Ok(());
+            }
+            other => other.at("open", at)?,
+        };
+        let whole = 0..entry.size_bytes;
+        let ranges = content_ranges(&file, entry.size_bytes, limits::SPARSE_SEGMENTS_MAX);
+        let ranges = ranges.at("read", at)?;
+        entry.segments = ranges.as_ref().map(|ranges| {
+            let segment = |range: &std::ops::Range<u64>| Segment {
+                offset: range.start,
+                length: range.end - range.start,
+            };
+            ranges.iter().map(segment).collect()
+        });
+        self.write_entry(&entry)?;
+        for range in ranges.unwrap_or_else(|| vec![whole]) {
+            self.content(&file, range, at)?;
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, mut file: &File, range: std::ops::Range<u64>, at: &Path) -> Result<()> {
+        use std::io::Seek as _;
+        file.seek(io::SeekFrom::Start(range.start)).at("read", at)?;
+        let mut left = range.end - range.start;
+        while left > 0 {
+            let wanted = COPY_BYTES.min(usize::try_from(left).unwrap_or(COPY_BYTES));
+            let read = match file.read(&mut self.buffer[..wanted]) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.at("read", at)?,
+            };
+            // Shorter than it was: somebody truncated it meanwhile.
+            let read = match read {
+                0 => {
+                    self.buffer[..wanted].fill(0);
+                    wanted
+                }
+                read => read,
+            };
+            let written = self.out.write_all(&self.buffer[..read]);
+            written.map_err(crate::failure::writing)?;
+            left -= read as u64;
+        }
+        Ok(())
+    }
+
+    /// One of the marks of a layer, an empty file.
+    fn mark(&mut self, dir: &Path, name: &[u8]) -> Result<()> {
+        let path = self.name(&dir.join(OsStr::from_bytes(name)), false);
+        self.write_entry(&Entry {
+            path,
+            kind: EntryKind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            modified: Default::default(),
+            size_bytes: 0,
+            xattrs: Vec::new(),
+            segments: None,
+        })
+    }
+
+    fn write_entry(&mut self, entry: &Entry) -> Result<()> {
+        self.out.entry(entry).map_err(crate::failure::writing)
+    }
+
+    fn name(&self, path: &Path, is_dir: bool) -> Vec<u8> {
+        let parts = [&self.prefix, path.as_os_str().as_bytes()];
+        let mut name = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(&b'/');
+        match (name.is_empty(), is_dir) {
+            (true, _) => b"./".to_vec(),
+            (false, true) => {
+                name.push(b'/');
+                name
+            }
+            (false, false) => name,
+        }
+    }
+
+    fn kept(
+        &self,
+        attributes: &[(Vec<u8>, Vec<u8>)],
+        path: &Path,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let elsewhere = |(name, _): &&(Vec<u8>, Vec<u8>)| ELSEWHERE.contains(&&name[..]);
+        if self.form == Form::Layer
+            && let Some((name, _)) = attributes.iter().find(elsewhere)
+        {
+            return Err(Error::system(format!(
+                "{} has {}: mount overlays with redirect_dir=off and metacopy=off",
+                self.tree.join(path).display(),
+                crate::shown(name)
+            )));
+        }
+        let kept = attributes
+            .iter()
+            .filter(|(name, _)| is_kept_xattr(name) && !name.starts_with(OWN_PREFIX));
+        Ok(kept.cloned().collect())
+    }
+}
+
+fn entry(path: Vec<u8>, kind: EntryKind, found: &Metadata) -> Entry {
+    Entry {
+        path,
+        size_bytes: match kind {
+            EntryKind::File => found.size,
+            _ => 0,
+        },
+        kind,
+        mode: found.mode,
+        uid: found.uid,
+        gid: found.gid,
+        modified: found.modified,
+        xattrs: Vec::new(),
+        segments: None,
+    }
+}
+
+fn raw((name, value): (std::ffi::OsString, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
+    (name.as_bytes().to_vec(), value)
+}
+
+/// It was there when its directory was read.
+fn is_gone(e: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    // ELOOP: it is a link now.
+    matches!(e.kind(), NotFound | NotADirectory) || e.raw_os_error() == Some(40)
+}
+
+#[cfg(test)]
+mod tests;
