@@ -28,7 +28,7 @@ pub use failure::{At, carried, reading, writing};
 pub use pack::pack;
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
-pub use upload::Uploads;
+pub use upload::{Upload, Uploads};
 
 /// What the names of a tree mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Whoever reads one holds a thread of the pool that all blocking work shares, so clients that
 //! open uploads and send nothing could stop everything else.
 
-use std::io;
+use std::io::{self, BufReader};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,14 +11,35 @@ use std::time::Duration;
 
 use model::{Error, Result, limits};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_util::io::SyncIoBridge;
+
+/// How much is asked of a client at once.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// The archives that are being read; clones share the count.
 #[derive(Debug, Clone)]
 pub struct Uploads {
     turns: Arc<Semaphore>,
+}
+
+/// An archive whose turn it is.
+pub struct Upload {
+    archive: BufReader<SyncIoBridge<Box<dyn AsyncRead + Send + Unpin>>>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").finish_non_exhaustive()
+    }
+}
+
+impl io::Read for Upload {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.archive.read(buf)
+    }
 }
 
 impl Default for Uploads {
@@ -35,6 +56,25 @@ impl Uploads {
         self.turns.available_permits() < limits::UPLOADS_MAX
     }
 
+    /// What `archive` brings, to be read on a thread that may block, when it is its turn. The turn
+    /// ends with it.
+    ///
+    /// # Errors
+    /// None while the daemon lives.
+    pub async fn open<R>(&self, archive: R) -> Result<Upload>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
+        let archive: Box<dyn AsyncRead + Send + Unpin> =
+            Box::new(Patient::new(archive, limits::UPLOAD_IDLE_TIMEOUT));
+        Ok(Upload {
+            archive: BufReader::with_capacity(BUFFER_BYTES, SyncIoBridge::new(archive)),
+            _turn: turn,
+        })
+    }
+
     /// Runs `work` on what `archive` brings, on a blocking thread, when it is its turn.
     ///
     /// # Errors
@@ -48,16 +88,9 @@ impl Uploads {
         R: AsyncRead + Send + Unpin + 'static,
         T: Send + 'static,
     {
-        let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
-        let archive = Patient::new(archive, limits::UPLOAD_IDLE_TIMEOUT);
-        sys::task::blocking(move || {
-            let done = work(&mut SyncIoBridge::new(archive));
-            // Only now: the thread is what is short.
-            drop(turn);
-            done
-        })
-        .await
+        // The turn ends with the work: the thread is what is short.
+        let mut upload = self.open(archive).await?;
+        sys::task::blocking(move || work(&mut upload)).await
     }
 }
 

@@ -1,9 +1,10 @@
 //! Dumping into a checkpoint and finding one to restore: files and runtime together.
 
-use model::{CheckpointName, ContainerId, Context, Pid, Result};
+use model::{CheckpointName, ContainerId, Context, Pid, Result, Timestamp};
 use runtime::{CriuOptions, Dump, Restore, RuntimeName, Runtimes};
 use sys::task::blocking;
 
+use crate::manifest::Manifest;
 use crate::{Checkpoints, Origin, Unfinished};
 
 /// A checkpoint to be made.
@@ -17,6 +18,8 @@ pub struct Request {
     pub options: CriuOptions,
     /// The container ends with it.
     pub exit: bool,
+    /// When its run began.
+    pub started_at: Timestamp,
     /// The container's runtime and first process.
     pub runtime: RuntimeName,
     /// See `runtime`.
@@ -35,11 +38,14 @@ impl Checkpoints {
             origin,
             options,
             exit,
+            started_at,
             runtime,
             init,
         } = request;
+        let ended_run = exit.then_some(started_at);
+        let manifest = Manifest::new(origin.clone(), options, ended_run);
         let (id, container) = (origin.container.clone(), self.container.clone());
-        let mut making = blocking(move || self.begin(&name, origin, options)).await?;
+        let mut making = blocking(move || self.begin(&name, manifest)).await?;
         let dump = Dump {
             images: making.images().to_owned(),
             leave_running: !exit,

@@ -8,24 +8,29 @@
 //! A checkpoint is whole or not there: it is made under another name, flushed, and renamed. CRIU goes
 //! on when the daemon dies, and may have ended the container by then, so the next daemon finishes what
 //! was dumped ([`Unfinished`]). The manifest says of which container, image and kernel it is and what each file holds; what does not
-//! fit is refused before a process is made of it. Whether a checkpoint may be made now, and what
+//! fit is refused before a process is made of it. With its container's files it can be sent to another
+//! daemon ([`Outgoing`], [`Incoming`]). Whether a checkpoint may be made now, and what
 //! becomes of its container, is the engine's business.
 
 mod dump;
 mod manifest;
+mod transfer;
+mod view;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use model::{CheckpointName, Context, Error, Kind, Result};
+use model::{CheckpointName, Context, Error, Kind, Result, Timestamp};
 use runtime::CriuOptions;
 use sys::beneath::remove_all;
 use sys::durable::{rename_new, sync_dir, sync_file_system};
 
 pub use dump::{Request, thaw};
 pub use manifest::Origin;
+pub use transfer::{Exported, ExportedVolume, Files, Head, Incoming, Outgoing, Places};
+pub use view::{CheckpointView, DumpStatistics};
 
 use manifest::Manifest;
 
@@ -95,16 +100,11 @@ impl Checkpoints {
         Ok(names)
     }
 
-    /// Begins one.
+    /// Begins one, whose manifest has no files yet.
     ///
     /// # Errors
     /// Conflict when there is one of that name, or will be.
-    pub fn begin(
-        &self,
-        name: &CheckpointName,
-        origin: Origin,
-        options: CriuOptions,
-    ) -> Result<Making> {
+    pub(crate) fn begin(&self, name: &CheckpointName, manifest: Manifest) -> Result<Making> {
         if self.dir.join(name.as_str()).exists() {
             return Err(Error::conflict(format!(
                 "checkpoint with name {name} already exists for container {}",
@@ -128,7 +128,7 @@ impl Checkpoints {
             of: self.clone(),
             name: name.clone(),
             images,
-            manifest: Manifest::new(origin, options),
+            manifest,
         };
         let written = making.manifest.write(&making.images);
         written.context(format_args!("write {}", making.images.display()))?;
@@ -160,17 +160,43 @@ impl Checkpoints {
     /// NotFound, in Docker's words; Conflict when it is of something else; System when a file is
     /// missing or not what it was.
     pub fn open(&self, name: &CheckpointName, here: &Origin) -> Result<Checkpoint> {
-        let images = self.dir.join(name.as_str());
-        if !images.is_dir() {
-            return Err(self.missing(name));
-        }
-        let manifest = Manifest::read(&images).map_err(|e| damaged(name, &e))?;
+        let (images, manifest) = self.manifest(name)?;
         manifest.origin.expect_same(name, here)?;
         manifest.check(&images).map_err(|e| damaged(name, &e))?;
         Ok(Checkpoint {
             images,
             options: manifest.options,
         })
+    }
+
+    /// The run that a checkpoint has ended, by its start; `None` where it went on.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::view`].
+    pub fn ended_run(&self, name: &CheckpointName) -> Result<Option<Timestamp>> {
+        Ok(self.manifest(name)?.1.ended_run)
+    }
+
+    /// Where one's images are, and what they must be.
+    fn manifest(&self, name: &CheckpointName) -> Result<(PathBuf, Manifest)> {
+        let images = self.place(name);
+        if !images.is_dir() {
+            return Err(self.missing(name));
+        }
+        let manifest = Manifest::read(&images).map_err(|e| damaged(name, &e))?;
+        Ok((images, manifest))
+    }
+
+    /// The same, and they are.
+    fn whole(&self, name: &CheckpointName) -> Result<(PathBuf, Manifest)> {
+        let (images, manifest) = self.manifest(name)?;
+        manifest.check(&images).map_err(|e| damaged(name, &e))?;
+        Ok((images, manifest))
+    }
+
+    /// Where the images of one are, or are to be.
+    pub fn place(&self, name: &CheckpointName) -> PathBuf {
+        self.dir.join(name.as_str())
     }
 
     /// Removes one.
@@ -284,7 +310,8 @@ mod tests {
             tcp_established: true,
             ..CriuOptions::default()
         };
-        let mut making = checkpoints.begin(&name, origin(), options).unwrap();
+        let manifest = Manifest::new(origin(), options, None);
+        let mut making = checkpoints.begin(&name, manifest).unwrap();
         fs::write(making.images().join("core-1.img"), "registers").unwrap();
         fs::create_dir(making.images().join("more")).unwrap();
         fs::write(making.images().join("more/pages.img"), "memory").unwrap();
@@ -311,7 +338,8 @@ mod tests {
     }
 
     fn begin(checkpoints: &Checkpoints, name: &CheckpointName) -> Result<Making> {
-        checkpoints.begin(name, origin(), CriuOptions::default())
+        let manifest = Manifest::new(origin(), CriuOptions::default(), None);
+        checkpoints.begin(name, manifest)
     }
 
     #[test]

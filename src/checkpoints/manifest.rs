@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use model::{CheckpointName, ContainerId, Digest, Error, Result};
+use model::{CheckpointName, ContainerId, Digest, Error, Result, Timestamp};
 use runtime::CriuOptions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -33,9 +33,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Looks whether something of here fits.
+    ///
     /// # Errors
     /// Conflict, naming the first difference.
-    pub(crate) fn expect_same(&self, name: &CheckpointName, here: &Self) -> Result<()> {
+    pub fn expect_same(&self, name: &CheckpointName, here: &Self) -> Result<()> {
         let differs = if self.container != here.container {
             format!("is of container {}", self.container)
         } else if self.image != here.image {
@@ -66,6 +68,10 @@ pub(crate) struct Manifest {
     pub(crate) origin: Origin,
     /// As it was made; a restore must say the same.
     pub(crate) options: CriuOptions,
+    /// When the run began that ended with it: the container's files are those of the checkpoint until
+    /// it runs again.
+    #[serde(default)]
+    pub(crate) ended_run: Option<Timestamp>,
     /// By path below the directory.
     files: BTreeMap<String, Content>,
 }
@@ -78,10 +84,11 @@ struct Content {
 
 impl Manifest {
     /// Of one that has no files yet.
-    pub(crate) fn new(origin: Origin, options: CriuOptions) -> Self {
+    pub(crate) fn new(origin: Origin, options: CriuOptions, ended_run: Option<Timestamp>) -> Self {
         Self {
             origin,
             options,
+            ended_run,
             files: BTreeMap::new(),
         }
     }
@@ -105,6 +112,11 @@ impl Manifest {
         serde_json::from_slice(&text).map_err(|e| named(e.into()))
     }
 
+    /// Of all files.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.files.values().map(|content| content.bytes).sum()
+    }
+
     /// Whether each file is what it was.
     pub(crate) fn check(&self, images: &Path) -> io::Result<()> {
         for (name, promised) in &self.files {
@@ -122,6 +134,11 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// The manifest's place among the images.
+pub(crate) fn path(images: &Path) -> PathBuf {
+    images.join(FILE)
 }
 
 fn collect(

@@ -6,13 +6,10 @@
 use model::{Action, Result};
 use rules::Operation;
 use streams::detach::{DEFAULT_KEYS, Detector};
-use streams::{
-    AttachInput, AttachOutput, Attachment, Form, LogReader, PayloadOptions, Subscription, Want,
-};
+use streams::{AttachInput, AttachOutput, Attachment, Form, Want};
 
 use crate::Engine;
 use crate::container::check_as;
-use crate::container::handle::Handle;
 
 /// What an attach wants.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +52,11 @@ impl Engine {
         // Who asks for no stream is there for nothing, and gets the end at once (moby `CopyStreams`).
         let stream = request.stream && (request.stdin || request.stdout || request.stderr);
         let (replay, live) = match (request.logs, stream) {
-            (true, stream) => self.replay(&handle, want, stream).await?,
+            (true, stream) => {
+                let watcher = self.inner.runtimes.watcher();
+                let streams = &handle.streams;
+                streams.replay(want, stream, view.spec.tty, watcher).await?
+            }
             (false, true) => (None, Some(hub.subscribe(want)?)),
             (false, false) => (None, None),
         };
@@ -84,42 +85,5 @@ impl Engine {
             input,
             begins_at: None,
         })
-    }
-
-    /// The log from its beginning, as an attach with `logs=1` shows it first. While the container
-    /// runs, what comes is taken from the log, too: so no byte is missed or comes twice between
-    /// the two.
-    async fn replay(
-        &self,
-        handle: &Handle,
-        want: Want,
-        stream: bool,
-    ) -> Result<(Option<LogReader>, Option<Subscription>)> {
-        let streams = &handle.streams;
-        let runs = !streams.run_over().is_cancelled();
-        let nothing = Want {
-            stdout: false,
-            stderr: false,
-        };
-        let live = match (stream, runs) {
-            (false, _) => None,
-            // The hub is connected for those who are there for stdin alone.
-            (true, true) => Some(streams.hub.subscribe(nothing)?),
-            // Of a container that does not run, the next run.
-            (true, false) => Some(streams.hub.subscribe(want)?),
-        };
-        let follow = match stream && runs {
-            true => Some(self.follow(streams)?),
-            false => None,
-        };
-        let log = LogReader::open_payload(PayloadOptions {
-            files: streams.log()?.clone(),
-            want,
-            framed: !handle.view().spec.tty,
-            since: 0,
-            follow,
-        });
-        let (log, _) = log.await?;
-        Ok((Some(log), live))
     }
 }

@@ -26,7 +26,6 @@ mod log_faults;
 mod logs;
 mod open;
 mod recovery;
-mod streams;
 mod system;
 mod volume;
 
@@ -38,19 +37,22 @@ pub use ::events::{EventStream, EventsFrom, EventsRequest};
 pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
+pub use archive::Download;
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
+pub use checkpoints::{CheckpointView, DumpStatistics, Exported};
 pub use config::{Config, Host};
 pub use confine::{IdSource, check_ids};
 pub use container::{
     Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
-    ListContainers, ListedContainer, MountView, ProcessTable, Pruned, RemoveContainer, Sizes,
-    StopContainer, WaitCondition, Waiter,
+    ImportContainer, Imported, ListContainers, ListedContainer, MountView, ProcessTable, Pruned,
+    RemoveContainer, Sizes, StopContainer, WaitCondition, Waiter, Without,
 };
 pub use execs::{ExecView, StartExec};
-pub use logs::{LogRequest, LogStream};
+pub use logs::LogStream;
 pub use model::WaitOutcome;
+pub use stdio::LogRequest;
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
 pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, exit_dir};
@@ -70,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) ledger: state::Ledger,
     pub(crate) images: catalog::Catalog,
     pub(crate) volumes: volumes::Volumes,
+    pub(crate) downloads: archive::Downloads,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,
     pub(crate) log_default: model::LogConfig,

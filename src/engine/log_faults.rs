@@ -117,13 +117,7 @@ fn writes_log(handle: &Handle) -> bool {
 }
 
 fn note_full(handle: &Handle, now: Timestamp) {
-    let first = handle.streams.note_log_faults(|faults| {
-        let first = faults.full.is_none();
-        let (since, _) = faults.full.unwrap_or((now, now));
-        faults.full = Some((since, now));
-        first
-    });
-    if first {
+    if handle.streams.note_full_disk(now) {
         tracing::warn!(
             id = handle.id().short(),
             "the file system of the logs is full: what the container writes now is not kept"

@@ -37,8 +37,8 @@ impl Engine {
         let layout = Layout::new(&config.data_root, &config.run_root);
         // The disk and the host are looked at side by side: clients wait for both.
         let (opened, boot_id) = (layout.clone(), host.boot_id.clone());
-        let remaps_ids = config.ids.remap.is_some();
-        let open = move || open_stores(&opened, &boot_id, remaps_ids);
+        let remaps = config.ids.remap.is_some();
+        let open = move || open_stores(&opened, &boot_id, remaps);
         let stores = tokio::spawn(crate::blocking(open));
         let runtimes = runtime::Runtimes::open(config.runtime);
         let facts = Arc::new(spec::HostFacts::probe());
@@ -48,15 +48,14 @@ impl Engine {
         let new_id = || ContainerId::from_bytes((host.random)()).to_string();
         let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, new_id).await?;
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
-        let damaged = contents.damaged;
         let spill = spill_options(&layout, config.spill_bytes_max);
-        let registry = Arc::new(Registry::default());
+        let registry: Arc<Registry> = Arc::default();
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
             users: crate::image::users(&registry),
             now: host.now.clone(),
-            keep_unknown_trees: may_need_unknown_trees(&damaged),
+            keep_unknown_trees: may_need_unknown_trees(&contents.damaged),
         };
         let apparmor = confine::AppArmor::new(facts.apparmor, &config.run_root);
         let execs_tools = execs::Tools {
@@ -76,6 +75,7 @@ impl Engine {
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
+            downloads: archive::Downloads::default(),
             log_default: config.log_default,
             ids: confine::Ids::new(config.ids)?,
             apparmor,
@@ -93,14 +93,14 @@ impl Engine {
             ledger,
             runtimes,
             daemon_id,
-            warnings: damaged.iter().map(warning).collect(),
+            warnings: contents.damaged.iter().map(warning).collect(),
             boot_written: AtomicBool::new(same_boot),
         };
         let engine = Self {
             inner: Arc::new(inner),
         };
         let rows = (contents.containers, contents.execs);
-        engine.take_over(rows, &damaged, same_boot).await;
+        engine.take_over(rows, &contents.damaged, same_boot).await;
         Ok(engine)
     }
 
@@ -127,6 +127,7 @@ impl Engine {
             tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
         self.finish_checkpoints().await;
+        self.finish_imports().await;
         self.inner.recovered.cancel();
         // A writable layer may be of a container whose row is too damaged to be shown.
         let hidden =
@@ -147,10 +148,17 @@ impl Engine {
             if writable && let Err(e) = engine.sweep_writable().await {
                 tracing::warn!(error = %e, "not all writable layers without a container are gone");
             }
-            let volumes = engine.inner.clone();
-            let swept = crate::blocking(move || volumes.volumes.sweep_doomed()).await;
+            let inner = engine.inner.clone();
+            let swept = crate::blocking(move || {
+                inner.volumes.sweep_doomed()?;
+                match writable {
+                    true => inner.sweep_imports(),
+                    false => Ok(()),
+                }
+            })
+            .await;
             if let Err(e) = swept {
-                tracing::warn!(error = %e, "not all of the removed volumes' files are gone");
+                tracing::warn!(error = %e, "not all files that nobody names any more are gone");
             }
             if let Err(e) = engine.inner.images.sweep().await {
                 tracing::warn!(error = %e, "not all layers without an image are gone");

@@ -21,8 +21,8 @@ use crate::container::actor::{Actor, Done};
 use crate::container::handle::{Found, Handle, Message};
 use crate::container::record::Unwritten;
 use crate::container::{ContainerView, auto_removal, exited_data, policy, row};
-use crate::streams::ContainerStreams;
 use crate::{Engine, Inner};
+use stdio::ContainerStreams;
 
 /// What a plan came to.
 enum Outcome {
@@ -198,7 +198,7 @@ impl Engine {
         task: Option<Box<Task>>,
     ) -> Actor {
         let view = row::view(&self.inner, row, layers);
-        let streams = ContainerStreams::of(&view, &self.inner.spill);
+        let streams = ContainerStreams::of(&view.spec, view.paths.log.clone(), &self.inner.spill);
         if let Some(task) = &task {
             streams.resume(&task.attach_socket());
             streams.keep_log(task, self.inner.runtimes.watcher());

@@ -13,11 +13,6 @@ use crate::container::ContainerView;
 /// The filters a list of volumes takes.
 const KEYS: &[&str] = &["dangling", "driver", "label", "name"];
 
-/// Docker marks the volumes it made up a name for.
-pub(crate) fn anonymous_label() -> BTreeMap<String, String> {
-    BTreeMap::from([("com.docker.volume.anonymous".to_owned(), String::new())])
-}
-
 /// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
 pub(crate) async fn remove_doomed(doomed: Vec<volumes::Doomed>) {
     let remove_all = || doomed.into_iter().try_for_each(volumes::Doomed::remove);
@@ -62,7 +57,7 @@ impl Engine {
     ) -> Result<VolumeRecord> {
         let anonymous = name.is_none();
         if anonymous {
-            labels.extend(anonymous_label());
+            labels.extend(volumes::anonymous_label());
         }
         let name = name.unwrap_or_else(|| VolumeName::anonymous((self.inner.host.random)()));
         // Removals hold all of it.

@@ -18,6 +18,7 @@ mod processes;
 pub mod recovery;
 mod refusal;
 pub mod restart;
+mod volumes;
 mod words;
 
 pub use events::EventFilter;
@@ -30,3 +31,4 @@ pub use processes::select_processes;
 pub use recovery::{Recovery, plan_recovery};
 pub use refusal::{Asked, check};
 pub use restart::{RunEnd, next_delay, starts_again, starts_with_daemon};
+pub use volumes::{clean_path, place_volumes};

@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/<name>/_data    a volume's files
 //! <root>/.doomed-<n>     a removed volume's, until they are gone
+//! <root>/.coming-<id>/<name>  files of volumes that come with the container of that id
 //! ```
 //!
 //! Knows records and directories. Never sees who uses a volume, the ledger or a request: it is
@@ -13,8 +14,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use model::{Context, Result, VolumeName, VolumeRecord};
+use model::{
+    ContainerId, Context, Mount, MountSource, Result, Timestamp, VolumeName, VolumeRecord,
+};
 use sys::beneath::remove_all;
+
+/// Docker marks the volumes it made up a name for.
+pub fn anonymous_label() -> BTreeMap<String, String> {
+    BTreeMap::from([("com.docker.volume.anonymous".to_owned(), String::new())])
+}
 
 /// The volumes this daemon knows.
 #[derive(Debug)]
@@ -30,6 +38,9 @@ pub struct Volumes {
 /// What the directories of removed volumes are called until they are gone; no volume's name
 /// begins so.
 const DOOMED_PREFIX: &str = ".doomed-";
+
+/// What the directories are called in which files of volumes are before there are the volumes.
+const COMING_PREFIX: &str = ".coming-";
 
 /// The numbers of what is doomed in `dir`; nothing where it cannot be read.
 fn doomed_in(dir: &std::path::Path) -> Vec<u64> {
@@ -91,6 +102,32 @@ impl Volumes {
         self.root.join(name.as_str()).join("_data")
     }
 
+    /// The records of the volumes of `mounts` that must be made: anonymous ones and named ones nobody
+    /// has yet.
+    pub fn new_in(&self, mounts: &[Mount], now: Timestamp) -> Vec<VolumeRecord> {
+        let mut new = Vec::new();
+        for mount in mounts {
+            if let MountSource::Volume {
+                name, anonymous, ..
+            } = &mount.source
+                && !self.has(name)
+                && !new.iter().any(|known: &VolumeRecord| known.name == *name)
+            {
+                new.push(VolumeRecord {
+                    name: name.clone(),
+                    anonymous: *anonymous,
+                    created_at: now,
+                    labels: match anonymous {
+                        true => anonymous_label(),
+                        false => BTreeMap::new(),
+                    },
+                    options: BTreeMap::new(),
+                });
+            }
+        }
+        new
+    }
+
     /// Makes records visible; the ledger has them already.
     pub fn remember(&self, records: Vec<VolumeRecord>) {
         let mut known = self.write();
@@ -115,6 +152,64 @@ impl Volumes {
         let data = self.data(name);
         std::fs::create_dir_all(&data).context(format_args!("create volume {}", data.display()))?;
         Ok(data)
+    }
+
+    /// A directory for the files of volumes that come with a container, each in a directory of its
+    /// name. Made anew.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn coming(&self, container: &ContainerId) -> Result<PathBuf> {
+        let dir = self.root.join(format!("{COMING_PREFIX}{container}"));
+        self.remove_coming(container)?;
+        std::fs::create_dir(&dir).context(format_args!("create {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// Gives volumes their files that came with a container; the ledger has both. Quick, however much
+    /// there is. What an earlier call has done stays, and so does what a volume has by now.
+    ///
+    /// # Errors
+    /// What the host says; a later call goes on.
+    pub fn arrived(&self, container: &ContainerId) -> Result<()> {
+        let dir = self.root.join(format!("{COMING_PREFIX}{container}"));
+        let entries = match std::fs::read_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.context(format_args!("read {}", dir.display()))?,
+        };
+        for entry in entries {
+            let entry = entry.context(format_args!("read {}", dir.display()))?;
+            let volume = self.root.join(entry.file_name());
+            let data = volume.join("_data");
+            std::fs::create_dir_all(&volume)
+                .and_then(|()| match std::fs::rename(entry.path(), &data) {
+                    Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                    other => other,
+                })
+                .context(format_args!("fill volume {}", data.display()))?;
+        }
+        remove_all(&dir)
+    }
+
+    /// The containers with which files of volumes come, or came before a daemon's death.
+    pub fn all_coming(&self) -> Vec<ContainerId> {
+        let entries = std::fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let id = |entry: std::fs::DirEntry| {
+            let name = entry.file_name();
+            name.to_str()?.strip_prefix(COMING_PREFIX)?.parse().ok()
+        };
+        entries.filter_map(id).collect()
+    }
+
+    /// Removes what came with a container that is not to be.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn remove_coming(&self, container: &ContainerId) -> Result<()> {
+        remove_all(&self.root.join(format!("{COMING_PREFIX}{container}")))
     }
 
     /// Moves a volume's files out of the way, to be removed by [`Volumes::sweep_doomed`] or
@@ -176,5 +271,43 @@ impl Volumes {
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<VolumeName, VolumeRecord>> {
         self.records.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_came_with_a_container_arrives_once_and_only_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(Vec::new(), root.path().to_owned());
+        let [one, two] = [[1; 32], [2; 32]].map(ContainerId::from_bytes);
+        let bring = |id: &ContainerId, name: &str| {
+            let dir = volumes.coming(id).unwrap();
+            fs::create_dir(dir.join(name)).unwrap();
+            fs::write(dir.join(name).join("file"), id.as_str()).unwrap();
+        };
+        bring(&one, "left");
+        // Of an attempt that was cut short.
+        bring(&one, "data");
+        bring(&two, "other");
+        let mut all = volumes.all_coming();
+        all.sort();
+        assert_eq!(all, [one.clone(), two.clone()]);
+        volumes.arrived(&one).unwrap();
+        volumes.remove_coming(&two).unwrap();
+        let read = |name: &str| fs::read_to_string(root.path().join(name).join("_data/file"));
+        assert_eq!(read("data").unwrap(), one.as_str());
+        assert!(read("left").is_err() && read("other").is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        // What a volume has stays.
+        bring(&two, "data");
+        volumes.arrived(&two).unwrap();
+        volumes.arrived(&two).unwrap();
+        assert_eq!(read("data").unwrap(), one.as_str());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 }

@@ -15,6 +15,8 @@
 //! runc    start    hang-after                      do it, write `done` to `calls`, never end
 //! runc    create   hold                            wait for the test, then do it
 //! runc    create   hold-after                      do it, wait for the test, then end as it did
+//! runc    checkpoint dump                          write a page, kill the container
+//! runc    restore  anew                            run the bundle, as if it had been restored
 //! conmon  create   hold                            wait for the test, then become conmon
 //! conmon  create   usage invalid option            complain on stderr, exit 1, before all else
 //! conmon  create   eof                             end after the start byte, without a message
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
             let code = done.ok().and_then(|status| status.code());
             ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
         }
+        Some((action, _)) if action == "dump" => dump(&name, &args),
+        Some((action, _)) if action == "anew" => run_anew(&name, &args),
         Some((action, argument)) if name == "conmon" => conmon(&action, &argument),
         Some((action, _)) if action == "hang-after" => {
             let _ = real_command(&name, &args).status();
@@ -143,6 +147,47 @@ fn real_command(name: &str, args: &[String]) -> Command {
     let mut command = Command::new(real);
     command.args(args);
     command
+}
+
+/// What stands behind an option.
+fn option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+    let at = args.iter().position(|arg| arg == name)?;
+    args.get(at + 1).map(String::as_str)
+}
+
+/// The words before the subcommand, and the container.
+fn around<'a>(args: &'a [String], call: &str) -> (&'a [String], &'a String) {
+    let at = args.iter().position(|arg| arg == call);
+    let before = &args[..at.expect("it is the call")];
+    (before, args.last().expect("a container is named"))
+}
+
+/// Plays a dump with CRIU.
+fn dump(name: &str, args: &[String]) -> ExitCode {
+    let images = option(args, "--image-path").expect("the images have a place");
+    let images = Path::new(images);
+    fs::write(images.join("pages-1.img"), "a page").expect("the place is there");
+    fs::write(images.join("dump.log"), "Dumping finished successfully\n").expect("it is there");
+    if args.iter().any(|arg| arg == "--leave-running") {
+        return ExitCode::SUCCESS;
+    }
+    let (before, container) = around(args, "checkpoint");
+    let mut kill = before.to_vec();
+    kill.extend(["kill".to_owned(), container.clone(), "KILL".to_owned()]);
+    become_real(name, &kill)
+}
+
+/// Plays a restore: the first process begins anew.
+fn run_anew(name: &str, args: &[String]) -> ExitCode {
+    let (before, container) = around(args, "restore");
+    let mut run = before.to_vec();
+    run.extend(["run".to_owned(), "--detach".to_owned()]);
+    for name in ["--bundle", "--pid-file"] {
+        let value = option(args, name).expect("conmon says where");
+        run.extend([name.to_owned(), value.to_owned()]);
+    }
+    run.push(container.clone());
+    become_real(name, &run)
 }
 
 fn runtime(action: &str, argument: &str) -> ExitCode {

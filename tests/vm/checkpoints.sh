@@ -24,6 +24,56 @@ refused() {
     [[ $said == *$words* ]] || fail "docker $* said: $said"
 }
 
+first() { curl -sSf --unix-socket /run/moored/moored.sock "$@"; }
+second() { curl -sSf --unix-socket /second.sock "$@"; }
+# An image that is the same for every daemon, in /image.tar.
+make_same_image() {
+    mkdir -p /same
+    echo "users:x:100:" >/root-fs/group
+    tar -C /root-fs --transform 's,^\./group$,./etc/group,' -cf /same/layer.tar .
+    rm /root-fs/group
+    local id
+    id=$(sha256sum /same/layer.tar | cut -d' ' -f1)
+    echo '{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:'$id'"]}}' >/same/config.json
+    echo '[{"Config":"config.json","RepoTags":["same:latest"],"Layers":["layer.tar"]}]' >/same/manifest.json
+    tar -C /same -cf /image.tar manifest.json config.json layer.tar
+    docker load -q -i /image.tar >/dev/null
+}
+# A container with a volume and changes of its own is exported by the daemon of the unit and goes on
+# under one beside it.
+moves_to_another_daemon() {
+    local it=http://d/moored/containers/it/checkpoints/moved pid at
+    docker run -d --name it --runtime $runtime --network none -v kept:/kept same \
+        sh -c "echo of-the-volume >/kept/file; echo of-the-layer >/etc/file; rm /etc/group; $counter" >/dev/null
+    within 10 sh -c '[ "$(docker logs it | wc -l)" -gt 5 ]'
+    docker checkpoint create it moved >/dev/null
+    first $it | grep -q '"FrozenTime":[1-9]' || fail "$runtime: no statistics: $(first $it)"
+    at=$(last)
+    first -o /moved.tar $it/export
+    docker rm -v it >/dev/null
+    docker volume rm kept >/dev/null
+
+    systemd-run -q --unit moored-second -p Delegate=yes -p KillMode=process --setenv CRIU_FAULT=130 \
+        unshare --net /usr/bin/moored serve --socket /second.sock --data-root /second/data \
+        --run-root /second/run --cgroup-parent second.slice --config /etc/moored/moored.toml
+    within 20 curl -s -o /dev/null --unix-socket /second.sock http://d/_ping
+    second -o /dev/null -H 'Content-Type: application/x-tar' -T /image.tar -X POST http://d/images/load
+    second -o /dev/null -H 'Content-Type: application/x-tar' -T /moved.tar -X POST http://d/moored/containers/import
+    second -o /dev/null -X POST 'http://d/containers/it/start?checkpoint=moved'
+    within 20 sh -c "[ \"\$(DOCKER_HOST=unix:///second.sock docker logs it | tail -n 1)\" -gt $((at + 5)) ]"
+    (
+        export DOCKER_HOST=unix:///second.sock
+        [ "$(docker logs it | head -n 1)" -gt "$at" ] || fail "$runtime: it did not go on where it was"
+        [ "$(docker exec it cat /kept/file /etc/file | xargs)" = "of-the-volume of-the-layer" ] || fail "$runtime: its files"
+        timeout 60 docker exec it test -e /etc/group && fail "$runtime: what it had removed is there"
+        docker rm -fv it >/dev/null
+    ) || exit 1
+    systemctl stop moored-second
+    rm -rf /second /second.sock /moved.tar
+}
+
+systemctl start moored.socket
+make_same_image
 for pair in "runc /usr/bin/conmon-old" "crun /usr/bin/conmon"; do
     runtime=${pair% *}
     with_conmon "${pair#* }"
@@ -106,6 +156,7 @@ for pair in "runc /usr/bin/conmon-old" "crun /usr/bin/conmon"; do
     mv /usr/sbin/iptables-gone /usr/sbin/iptables-restore
     [ "$(state)" = "running 0" ] || fail "$runtime: a failed checkpoint changed it: $(state)"
     docker rm -f it >/dev/null
+    moves_to_another_daemon
     echo "a counter goes on where it was: $runtime, $(${pair#* } --version | head -n 1)"
 done
 docker events --since 1 --until "$(date +%s)" | grep -c ' checkpoint ' | grep -qx 6 || fail "events"

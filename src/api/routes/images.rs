@@ -265,7 +265,7 @@ fn repo_tag_reference(repo: &str, tag: Option<&str>) -> Result<Reference> {
 #[derive(utoipa::ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "only its schema is used")]
-struct Tar(Vec<u8>);
+pub(super) struct Tar(Vec<u8>);
 
 #[cfg(test)]
 mod tests {

@@ -311,11 +311,7 @@ impl Actor {
             };
             match message {
                 Message::Start(descriptors, reply) => {
-                    let how = How {
-                        descriptors,
-                        ..How::default()
-                    };
-                    self.begin_start_as(how, vec![reply], StartCause::Start)
+                    self.begin_start_as(How::with(descriptors), vec![reply], StartCause::Start)
                         .await;
                 }
                 Message::Restore(name, reply) => self.begin_restore(name, reply),
@@ -326,6 +322,7 @@ impl Actor {
                 }
                 Message::Pause(reply) => self.begin_freeze(true, reply),
                 Message::Unpause(reply) => self.begin_freeze(false, reply),
+                Message::Look(reply) => answer(reply, Ok(self.view())),
                 Message::Rename(name, reply) => {
                     let result = self.rename(name).await;
                     answer(reply, result);

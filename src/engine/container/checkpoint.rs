@@ -85,7 +85,7 @@ impl Inner {
         handle.tell_dump_ended(made.is_ok_and(|made| made)).await;
     }
 
-    fn checkpoints_of(&self, view: &ContainerView) -> Checkpoints {
+    pub(crate) fn checkpoints_of(&self, view: &ContainerView) -> Checkpoints {
         Checkpoints::of(&self.layout.container(&view.id), view.name.as_str())
     }
 }
@@ -140,6 +140,7 @@ impl Actor {
             )));
         }
         let gone = || Error::conflict(format!("container {} is not running", view.id));
+        let running = view.state.running().ok_or_else(gone)?;
         Ok(Request {
             name: asked.name.clone(),
             origin: origin_of(view),
@@ -148,6 +149,7 @@ impl Actor {
                 file_locks: asked.file_locks,
             },
             exit: asked.exit,
+            started_at: running.started_at,
             runtime: self.engine.runtime_of(view)?,
             init: self
                 .task

@@ -1,28 +1,36 @@
 //! Creating: a name, a merged and checked spec, a row. Nothing on the host but what the row
 //! names, so a crash in between leaves either nothing or a whole container.
 
-use std::collections::BTreeMap;
-
 use catalog::ImageView;
 use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps, Kind,
     Mount, MountSource, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
-    VolumeRecord,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
+use tokio::sync::MutexGuard;
 
 use crate::Engine;
 use crate::container::actor::Actor;
 use crate::container::handle::Handle;
 use crate::container::wait::Lifecycle;
 use crate::container::{CreateContainer, Created, row};
-use crate::streams::ContainerStreams;
-use crate::volume::anonymous_label;
+use stdio::ContainerStreams;
 
 /// How often a made-up name is tried before giving up.
 const NAME_ATTEMPTS: u32 = 16;
+
+/// A container that is all but written.
+#[derive(Debug)]
+pub(crate) struct Planned<'a> {
+    pub(crate) row: ContainerRow,
+    pub(crate) image: ImageView,
+    /// For its client.
+    pub(crate) warnings: Vec<String>,
+    /// Keeps its ids from others.
+    _choosing: Option<MutexGuard<'a, ()>>,
+}
 
 impl Engine {
     /// Makes a container. It does not run yet.
@@ -36,6 +44,25 @@ impl Engine {
     }
 
     async fn create(&self, request: CreateContainer) -> Result<Created> {
+        let id = ContainerId::from_bytes((self.inner.host.random)());
+        let mut planned = self.plan(request, id.clone()).await?;
+        let (name, warnings) = (
+            planned.row.name.clone(),
+            std::mem::take(&mut planned.warnings),
+        );
+        if let Err(e) = self.make(planned, Vec::new()).await {
+            self.inner.registry.release(&name, &id);
+            return Err(e);
+        }
+        Ok(Created { id, warnings })
+    }
+
+    /// Finds out what a container is to be. Its name is taken then.
+    pub(crate) async fn plan(
+        &self,
+        request: CreateContainer,
+        id: ContainerId,
+    ) -> Result<Planned<'_>> {
         let image = self.image(&request.image)?;
         let platform_warning = rules::platform::check(
             &request.image,
@@ -52,10 +79,11 @@ impl Engine {
         let mut spec =
             rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
         let image_volumes = &image.record.config.volumes;
-        self.place_volumes(&mut spec.mounts, &request.anonymous_volumes, image_volumes);
+        let declared = request.anonymous_volumes.iter().chain(image_volumes);
+        rules::place_volumes(&mut spec.mounts, declared, &*self.inner.host.random);
         spec.cgroupns_mode
             .get_or_insert_with(|| self.default_cgroupns());
-        let _choosing = match request.user_namespace {
+        let choosing = match request.user_namespace {
             UserNamespace::Auto { .. } | UserNamespace::Mapped(_) => {
                 Some(self.inner.ids.choosing().await)
             }
@@ -68,7 +96,6 @@ impl Engine {
         warnings.extend(self.choose_apparmor(&mut spec));
         let asked = spec.clone();
         crate::blocking(move || ::spec::check_bind_sources(&asked)).await?;
-        let id = ContainerId::from_bytes((self.inner.host.random)());
         let parent = spec.cgroup_parent.as_deref();
         self.inner.runtimes.cgroups_path(&id, parent)?;
         if spec.hostname.is_empty() {
@@ -76,8 +103,8 @@ impl Engine {
         }
         let name = self.reserve_name(asked_name, &id)?;
         let row = ContainerRow {
-            id: id.clone(),
-            name: name.clone(),
+            id,
+            name,
             created_at: (self.inner.host.now)(),
             image_id: image.record.id.clone(),
             image_name: request.image,
@@ -89,15 +116,18 @@ impl Engine {
             restart_count: 0,
             health: None,
         };
-        if let Err(e) = self.make(row, &image).await {
-            self.inner.registry.release(&name, &id);
-            return Err(e);
-        }
-        Ok(Created { id, warnings })
+        Ok(Planned {
+            row,
+            image,
+            warnings,
+            _choosing: choosing,
+        })
     }
 
-    /// Writes the row, then makes the container visible with a task of its own.
-    async fn make(&self, row: ContainerRow, image: &ImageView) -> Result<()> {
+    /// Writes the row, then makes the container visible with a task of its own. The files of the
+    /// volumes in `coming` are there, and nobody has volumes of these names.
+    pub(crate) async fn make(&self, planned: Planned<'_>, coming: Vec<VolumeName>) -> Result<()> {
+        let Planned { row, image, .. } = &planned;
         // The image may have been removed since it was looked up; holding the gate keeps it, and
         // the volumes that are there now.
         let _gate = self.inner.images.gate().await;
@@ -113,23 +143,37 @@ impl Engine {
             true => Some(self.inner.making_volumes.lock().await),
             false => None,
         };
-        let new_volumes = self.new_volumes(&row.spec.mounts);
-        let view = row::view(&self.inner, &row, &image.record.layers);
+        coming
+            .iter()
+            .try_for_each(|volume| self.inner.expect_new(volume))?;
+        let new_volumes = self
+            .inner
+            .volumes
+            .new_in(&row.spec.mounts, (self.inner.host.now)());
+        let view = row::view(&self.inner, row, &image.record.layers);
         let mut events: Vec<Event> = new_volumes
             .iter()
             .map(|volume| self.inner.volume_event(&volume.name, &Action::Create))
             .collect();
         events.push(self.inner.container_event(&view, &Action::Create));
-        let streams = ContainerStreams::of(&view, &self.inner.spill);
+        let streams = ContainerStreams::of(&view.spec, view.paths.log.clone(), &self.inner.spill);
         let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);
         let (inner, made, volumes) = (self.inner.clone(), handle.clone(), new_volumes.clone());
         // Who is told of it finds it there.
         let ledger = self.inner.ledger.telling(events).applying(move || {
             inner.volumes.remember(volumes.clone());
+            if !coming.is_empty()
+                && let Err(e) = inner.volumes.arrived(made.id())
+            {
+                // The next daemon tries again.
+                tracing::error!(id = made.id().short(), error = %e, "a volume has not got its files");
+            }
             inner.registry.insert(made.clone());
         });
         failpoint::reach(Point::CreateBegun).await?;
-        ledger.insert_container(row, new_volumes).await?;
+        ledger
+            .insert_container(planned.row.clone(), new_volumes)
+            .await?;
         drop(failpoint::reach(Point::CreateWritten).await);
         tokio::spawn(Actor::new(self.inner.clone(), handle, inbox).run());
         Ok(())
@@ -183,57 +227,6 @@ impl Engine {
             "no free name found: name the container yourself",
         ))
     }
-
-    /// Adds an anonymous volume for every declared path that no mount covers.
-    fn place_volumes(&self, mounts: &mut Vec<Mount>, asked: &[String], image: &[String]) {
-        for destination in asked.iter().chain(image) {
-            let destination = clean_path(destination);
-            if mounts
-                .iter()
-                .any(|m| clean_path(&m.destination) == destination)
-            {
-                continue;
-            }
-            let name = VolumeName::anonymous((self.inner.host.random)());
-            mounts.push(Mount {
-                source: MountSource::Volume {
-                    name,
-                    anonymous: true,
-                    no_copy: false,
-                },
-                destination,
-                read_only: false,
-                propagation: model::mount::Propagation::default(),
-                mode: String::new(),
-            });
-        }
-    }
-
-    /// The records of volumes that must be made: anonymous ones and named ones nobody has yet.
-    fn new_volumes(&self, mounts: &[Mount]) -> Vec<VolumeRecord> {
-        let mut new = Vec::new();
-        for mount in mounts {
-            if let MountSource::Volume {
-                name, anonymous, ..
-            } = &mount.source
-                && !self.inner.volumes.has(name)
-                && !new.iter().any(|known: &VolumeRecord| known.name == *name)
-            {
-                new.push(VolumeRecord {
-                    name: name.clone(),
-                    anonymous: *anonymous,
-                    created_at: (self.inner.host.now)(),
-                    labels: if *anonymous {
-                        anonymous_label()
-                    } else {
-                        BTreeMap::new()
-                    },
-                    options: BTreeMap::new(),
-                });
-            }
-        }
-        new
-    }
 }
 
 fn is_volume(mount: &Mount) -> bool {
@@ -246,13 +239,4 @@ fn default_hostname(spec: &ContainerSpec, id: &ContainerId) -> String {
         return sys::host::uname().node;
     }
     id.short().to_owned()
-}
-
-/// `/a//b/` is `/a/b`; the root stays `/`.
-fn clean_path(path: &str) -> String {
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|p| !p.is_empty() && *p != ".")
-        .collect();
-    format!("/{}", parts.join("/"))
 }

@@ -14,7 +14,7 @@ use crate::container::wait::{Lifecycle, Waiter};
 use crate::container::{
     Change, CheckpointContainer, ContainerView, RemoveContainer, StopContainer, WaitCondition,
 };
-use crate::streams::ContainerStreams;
+use stdio::ContainerStreams;
 
 /// Where an answer goes. Nobody listening any more is no reason not to finish.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
@@ -47,6 +47,8 @@ pub(crate) enum Message {
     /// A start out of a checkpoint.
     Restore(CheckpointName, Reply<Change>),
     Resize(u16, u16, Reply<()>),
+    /// What it is when nothing is under way.
+    Look(Reply<Arc<ContainerView>>),
     Rename(ContainerName, Reply<()>),
     Remove(RemoveContainer, Reply<()>),
     /// Recovery's: what became of a lost container.
@@ -76,6 +78,7 @@ impl Message {
             | Self::Resize(_, _, reply)
             | Self::Rename(_, reply)
             | Self::Remove(_, reply) => drop(reply.send(Err(error))),
+            Self::Look(reply) => drop(reply.send(Err(error))),
             Self::Found(_) | Self::TakeBack | Self::DumpEnded(_) => {}
             Self::StartAgain(replies) => {
                 for reply in replies {

@@ -6,6 +6,7 @@
 //! | `registry`, `handle` | finding a container, asking its task |
 //! | `operations`, `list`, `prune`, `top` | the use cases, seen from outside the task |
 //! | `create` | from a request to a row and a task |
+//! | `transfer` | from one daemon to another, with a checkpoint |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
 //! | `health` | health checks |
@@ -35,6 +36,7 @@ pub(crate) mod row;
 pub(crate) mod start;
 mod stop;
 mod top;
+mod transfer;
 mod view;
 pub(crate) mod wait;
 
@@ -45,5 +47,6 @@ pub use request::{
     Change, CheckpointContainer, CreateContainer, Created, ListContainers, ProcessTable, Pruned,
     RemoveContainer, StopContainer, WaitCondition,
 };
+pub use transfer::{ImportContainer, Imported, Without};
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;

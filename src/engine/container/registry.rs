@@ -3,7 +3,7 @@
 //! The lock is held for map operations only, never over work; a name is taken by reserving it
 //! here before anything is made, so two creates cannot both believe they have it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -22,6 +22,21 @@ struct Maps {
     by_id: BTreeMap<ContainerId, Arc<Handle>>,
     /// Includes names reserved by creates and renames under way.
     by_name: HashMap<ContainerName, ContainerId>,
+    /// Ids of containers that are on their way.
+    claimed: HashSet<ContainerId>,
+}
+
+/// An id that nobody else may have. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    of: Arc<Registry>,
+    id: ContainerId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.of.write().claimed.remove(&self.id);
+    }
 }
 
 impl Registry {
@@ -49,6 +64,23 @@ impl Registry {
         Ok(())
     }
 
+    /// Takes an id for a container that is on its way.
+    ///
+    /// # Errors
+    /// Conflict when there is one of this id, or will be.
+    pub(crate) fn claim(self: &Arc<Self>, id: &ContainerId) -> Result<Claim> {
+        let mut maps = self.write();
+        if maps.by_id.contains_key(id) || !maps.claimed.insert(id.clone()) {
+            return Err(Error::conflict(format!(
+                "container {id} is here already: remove it first"
+            )));
+        }
+        Ok(Claim {
+            of: self.clone(),
+            id: id.clone(),
+        })
+    }
+
     /// Gives a name back, if `id` has it.
     pub(crate) fn release(&self, name: &ContainerName, id: &ContainerId) {
         let mut maps = self.write();
@@ -62,9 +94,10 @@ impl Registry {
         self.read().by_name.contains_key(name)
     }
 
-    /// Whether there is a container of exactly this id.
+    /// Whether there is a container of exactly this id, or one on its way.
     pub(crate) fn has_id(&self, id: &str) -> bool {
-        self.read().by_id.contains_key(id)
+        let maps = self.read();
+        maps.by_id.contains_key(id) || maps.claimed.contains(id)
     }
 
     /// Makes a container visible; its name must be reserved.

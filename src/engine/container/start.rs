@@ -43,6 +43,16 @@ pub(crate) struct How {
     pub(crate) descriptors: Descriptors,
 }
 
+impl How {
+    /// With these for the first process.
+    pub(crate) fn with(descriptors: Descriptors) -> Self {
+        Self {
+            descriptors,
+            ..Self::default()
+        }
+    }
+}
+
 /// The exit code of a container whose start failed for a reason of the daemon's or the host's
 /// (`docker run`: 125).
 const EXIT_CODE_DAEMON: u8 = 125;
@@ -213,7 +223,7 @@ impl Actor {
 struct Run<'a> {
     engine: &'a Arc<Inner>,
     view: &'a ContainerView,
-    streams: &'a crate::streams::ContainerStreams,
+    streams: &'a stdio::ContainerStreams,
     /// Looked at between steps and in those that may hang, never by dropping one: what had begun
     /// would come after its undoing.
     cancel: &'a CancellationToken,

@@ -8,7 +8,7 @@ use super::{
     resources, security,
 };
 use wire::container::{ContainerConfig, CreateRequest};
-use wire::version::ApiVersion;
+use wire::version::{ApiVersion, NEWEST};
 
 /// What a create request came to.
 #[derive(Debug)]
@@ -68,6 +68,17 @@ pub fn create(
         },
         warnings,
     })
+}
+
+/// Makes a create of the echo of another daemon's: the request as it was in force there.
+///
+/// # Errors
+/// As [`create`].
+pub fn of_echo(echo: &str, log_default: &LogConfig) -> Result<CreateContainer> {
+    let request = serde_json::from_str(echo)
+        .map_err(|e| Error::invalid(format!("bad request in the archive: {e}")))?;
+    let translated = create(request, None, None, NEWEST, log_default)?;
+    Ok(translated.create)
 }
 
 /// Docker's `[rows, columns]`; `[0, 0]` is no wish, and so is what no terminal can have.

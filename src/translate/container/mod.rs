@@ -26,7 +26,7 @@ mod tmpfs;
 #[cfg(test)]
 mod tests;
 
-pub use create::{Translated, create};
+pub use create::{Translated, create, of_echo};
 pub use inspect::inspect;
 pub use list::summary;
 pub use log_config::log_default;

@@ -2,9 +2,9 @@
 //! does is tested in an emulated machine (`make vm`).
 
 use serde_json::{Value, json};
-use testkit::Daemon;
+use testkit::{Daemon, Fakes, Image};
 
-use crate::daemon;
+use crate::{daemon, options};
 
 fn checkpoints(d: &Daemon, name: &str) -> Value {
     let path = format!("/containers/{name}/checkpoints");
@@ -86,5 +86,237 @@ fn what_cannot_be_checkpointed_is_refused_and_goes_on() {
         .error(404);
     assert_eq!(said, "checkpoint one does not exist for container rests");
     assert_eq!(d.status("rests"), "created");
+    d.finish();
+}
+
+/// A daemon whose runtime plays CRIU's part: a dump is a page, a restore runs the bundle.
+fn with_dumps(fakes: &Fakes) -> Daemon {
+    let d = Daemon::start(options().fakes(fakes));
+    d.load(&Image::busybox());
+    fakes.behave("runc checkpoint dump\nrunc restore anew\n");
+    d
+}
+
+fn import(d: &Daemon, query: &str, archive: &[u8]) -> testkit::Response {
+    let path = format!("/moored/containers/import{query}");
+    d.http.send(
+        "POST",
+        &path,
+        &[("Content-Type", "application/x-tar")],
+        archive,
+    )
+}
+
+const STEPS: &str = "cat /data/n /etc/made 2>/dev/null; echo 1 >/data/n; echo 2 >/etc/made; \
+                     rm /etc/group; echo ready; sleep 1000";
+
+/// Runs, ends with the checkpoint `one`, and is exported.
+fn exported(d: &Daemon, name: &str) -> Vec<u8> {
+    let body = json!({"Cmd": ["sh", "-c", STEPS],
+        "HostConfig": {"Binds": ["data:/data"], "Memory": 64 << 20}, "Volumes": {"/own": {}}});
+    d.run_detached(name, body);
+    testkit::until("it is ready", || d.logs(name).stdout.ends_with("ready\n"));
+    let one = json!({"CheckpointID": "one", "Exit": true});
+    create(d, name, &one).expect(201);
+    assert_eq!(d.status(name), "exited");
+    let answer = d.http.get(&export_path(name)).expect(200);
+    assert_eq!(answer.header("content-type"), Some("application/x-tar"));
+    answer.body
+}
+
+fn export_path(name: &str) -> String {
+    format!("/moored/containers/{name}/checkpoints/one/export")
+}
+
+#[test]
+fn a_container_goes_to_another_daemon_with_its_files() {
+    let fakes = Fakes::new();
+    let first = with_dumps(&fakes);
+    let archive = exported(&first, "moves");
+    let told = first.http.get("/moored/containers/moves/checkpoints/one");
+    let told = told.expect(200).json();
+    assert_eq!(told["Exit"], true);
+    assert!(
+        told["Size"].as_u64() > Some(0) && told["Statistics"].is_null(),
+        "{told}"
+    );
+    let before = first.inspect("moves");
+
+    let fakes_there = Fakes::new();
+    let second = with_dumps(&fakes_there);
+    let answer = import(&second, "", &archive).expect(201).json();
+    assert_eq!(answer["Id"], before["Id"]);
+    assert_eq!(answer["Checkpoint"], "one");
+    let after = second.inspect("moves");
+    assert_eq!(after["State"]["Status"], "created");
+    for same in ["Path", "Args", "Image", "Config", "HostConfig"] {
+        assert_eq!(after[same], before[same], "{same}");
+    }
+    let list = second.http.get("/containers/json?all=1").expect(200).json();
+    assert_eq!(list[0]["Image"], "busybox:latest");
+    second
+        .http
+        .post("/containers/moves/start?checkpoint=one")
+        .expect(204);
+    testkit::until("it is ready", || {
+        second.logs("moves").stdout.ends_with("ready\n")
+    });
+    assert_eq!(second.logs("moves").stdout, "1\n2\nready\n");
+    let removed = second.inside(after["GraphDriver"]["Data"]["MergedDir"].as_str().unwrap());
+    let removed = second
+        .command_inside("stat")
+        .arg(removed.join("etc/group"))
+        .output();
+    assert!(
+        !removed.unwrap().status.success(),
+        "what it removed has come back"
+    );
+
+    // It has run: its files are others now, and there it is, too.
+    second.http.post("/containers/moves/stop?t=0").expect(204);
+    let said = second.http.get(&export_path("moves")).error(409);
+    assert!(
+        said.contains("export with ignoreRootFS=1 and ignoreVolumes=1"),
+        "{said}"
+    );
+    let bare = format!("{}?ignoreRootFS=1&ignoreVolumes=1", export_path("moves"));
+    assert!(second.http.get(&bare).expect(200).body.len() < archive.len());
+    let said = import(&second, "?name=other", &archive).error(409);
+    assert!(said.ends_with("is here already: remove it first"), "{said}");
+    second.http.delete("/containers/moves?v=1").expect(204);
+
+    // The volume is still there.
+    let said = import(&second, "", &archive).error(409);
+    assert_eq!(
+        said,
+        "there is a volume data: remove it, or import with ignoreVolumes=1"
+    );
+    import(
+        &second,
+        "?ignoreVolumes=1&ignoreRootFS=1&name=other",
+        &archive,
+    )
+    .expect(201);
+    second
+        .http
+        .post("/containers/other/start?checkpoint=one")
+        .expect(204);
+    testkit::until("it is ready", || {
+        second.logs("other").stdout.ends_with("ready\n")
+    });
+    assert_eq!(second.logs("other").stdout, "1\nready\n");
+    first.finish();
+    second.finish();
+}
+
+#[test]
+fn an_import_that_fails_leaves_nothing() {
+    let fakes = Fakes::new();
+    let d = with_dumps(&fakes);
+    let archive = exported(&d, "moves");
+    let id = d.inspect("moves")["Id"].as_str().unwrap().to_owned();
+    d.http.delete("/containers/moves?v=1").expect(204);
+    d.http.delete("/volumes/data").expect(204);
+    let root = d.root().join("data");
+    let files = || {
+        let mut found = Vec::new();
+        for dir in ["containers", "volumes", "images/writable"] {
+            let entries = std::fs::read_dir(root.join(dir)).unwrap();
+            found.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+        found
+    };
+    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
+
+    let said = import(&d, "", b"").error(400);
+    assert!(said.starts_with("not an archive of a checkpoint"), "{said}");
+    let said = import(&d, "", &archive[..archive.len() - 1536]).error(400);
+    assert_eq!(said, "the archive is truncated");
+    let mut damaged = archive.clone();
+    let page = damaged.windows(6).position(|w| w == b"a page").unwrap();
+    damaged[page] = b'b';
+    let said = import(&d, "", &damaged).error(400);
+    assert!(
+        said.starts_with("checkpoint one is damaged: pages-1.img"),
+        "{said}"
+    );
+    let said = import(&d, "?name=-", &archive).error(400);
+    assert!(said.starts_with("Invalid container name (-)"), "{said}");
+    d.create("taken", json!({"Cmd": ["true"]}));
+    let said = import(&d, "?name=taken", &archive).error(409);
+    assert!(said.contains("\"/taken\" is already in use"), "{said}");
+    d.http.delete("/containers/taken").expect(204);
+    d.http.get(&format!("/containers/{id}/json")).error(404);
+    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
+
+    // Without the image it was made of.
+    d.http.delete("/images/busybox").expect(200);
+    let said = import(&d, "", &archive).error(404);
+    assert!(
+        said.starts_with("the container needs its image busybox:latest: No such image: sha256:"),
+        "{said}"
+    );
+    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
+    d.load(&Image::busybox());
+    import(&d, "", &archive).expect(201);
+    d.finish();
+}
+
+/// Wherever the daemon dies, the next one has the container with all its files, or nothing of it.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_death_in_an_import_leaves_all_of_it_or_nothing() {
+    let fakes = Fakes::new();
+    let mut d = with_dumps(&fakes);
+    let archive = exported(&d, "moves");
+    let data = d.root().join("data/volumes/data/_data/n");
+    for (plan, is_there) in [
+        ("create-begun=kill", false),
+        ("ledger-commit=kill", false),
+        // The row is durable, and the volume has not got its files.
+        ("ledger-committed=kill", true),
+        ("create-written=kill", true),
+    ] {
+        d.http.delete("/containers/moves?v=1").expect(204);
+        d.http.delete("/volumes/data").expect(204);
+        d.stop();
+        d.set_failpoints(plan);
+        d.restart();
+        let path = "/moored/containers/import";
+        let answer = d.http.attempt("POST", path, "application/x-tar", &archive);
+        assert!(answer.is_none(), "{plan}: it lives");
+        assert!(d.ends_within(testkit::DEADLINE));
+        d.set_failpoints("");
+        d.restart();
+        if is_there {
+            assert_eq!(std::fs::read_to_string(&data).unwrap(), "1\n", "{plan}");
+        } else {
+            d.http.get("/containers/moves/json").error(404);
+            d.http.get("/volumes/data").error(404);
+            testkit::until("what came is removed", || {
+                let left = |dir: &str| std::fs::read_dir(d.root().join("data").join(dir));
+                ["containers", "volumes", "images/writable"]
+                    .iter()
+                    .all(|dir| left(dir).unwrap().count() == 0)
+            });
+            d.http
+                .send(
+                    "POST",
+                    path,
+                    &[("Content-Type", "application/x-tar")],
+                    &archive,
+                )
+                .expect(201);
+        }
+        d.http
+            .post("/containers/moves/start?checkpoint=one")
+            .expect(204);
+        testkit::until("it is ready", || {
+            d.logs("moves").stdout.ends_with("ready\n")
+        });
+        assert_eq!(d.logs("moves").stdout, "1\n2\nready\n", "{plan}");
+        d.http.post("/containers/moves/kill").expect(204);
+        d.wait("moves");
+    }
     d.finish();
 }

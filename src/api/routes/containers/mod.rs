@@ -10,6 +10,7 @@ mod inspect;
 mod list;
 mod logs;
 mod run;
+mod transfer;
 mod wait;
 
 pub(super) use attach::content_type;
@@ -30,5 +31,6 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(attach_ws::router())
         .merge(logs::router())
         .merge(checkpoint::router())
+        .merge(transfer::router())
         .merge(end::router())
 }

@@ -1,21 +1,23 @@
 //! A container's streams: what its stdin is, its hub, and its log with its limits and faults.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ::streams::{Hub, HubOptions, LogFiles, Rotation, SpillOptions, StdinPolicy, Word};
-use model::{Error, LogFaults, LogLimits, Result, limits};
+use model::{ContainerSpec, Error, LogFaults, LogLimits, Result, Timestamp, limits};
 use runtime::Task;
+use streams::{
+    FollowHandle, Hub, HubOptions, LogFiles, LogReader, PayloadOptions, Rotation, SpillOptions,
+    StdinPolicy, Subscription, Want, Word,
+};
 use sys::dir_watch::Watcher;
 use tokio_util::sync::CancellationToken;
-
-use crate::container::ContainerView;
 
 /// A container's streams: its hub, told once what its stdin is, and the word for those who
 /// follow its log that a run is over.
 #[derive(Debug)]
-pub(crate) struct ContainerStreams {
-    pub(crate) hub: Hub,
+pub struct ContainerStreams {
+    /// What it writes, for all who are attached.
+    pub hub: Hub,
     stdin: StdinPolicy,
     /// Of the present run, or the last one; cancelled while there is none.
     run_over: Mutex<CancellationToken>,
@@ -26,8 +28,8 @@ pub(crate) struct ContainerStreams {
 }
 
 impl ContainerStreams {
-    pub(crate) fn of(view: &ContainerView, spill: &SpillOptions) -> Self {
-        let spec = &view.spec;
+    /// Of the container that is `spec`, whose log is kept at `log`.
+    pub fn of(spec: &ContainerSpec, log: Option<PathBuf>, spill: &SpillOptions) -> Self {
         let stdin = match (spec.open_stdin, spec.stdin_once, spec.tty) {
             // The runtimes give the input to the container's user.
             (false, _, false) if spec.id_maps.is_some() => StdinPolicy::Ended,
@@ -48,7 +50,7 @@ impl ContainerStreams {
             hub: Hub::new(options),
             stdin,
             run_over: Mutex::new(over),
-            log: view.paths.log.clone().map(LogFiles::new),
+            log: log.map(LogFiles::new),
             // Checked when the container was made.
             log_limits: spec.log.limits().unwrap_or_default(),
             log_faults: Mutex::default(),
@@ -56,7 +58,7 @@ impl ContainerStreams {
     }
 
     /// What conmon must be told about stdin.
-    pub(crate) fn stdin(&self) -> runtime::Stdin {
+    pub fn stdin(&self) -> runtime::Stdin {
         match self.stdin {
             StdinPolicy::None => runtime::Stdin::Closed,
             StdinPolicy::Once | StdinPolicy::Ended => runtime::Stdin::Once,
@@ -65,19 +67,19 @@ impl ContainerStreams {
     }
 
     /// conmon listens, the process does not run yet.
-    pub(crate) fn connect(&self, attach_socket: &Path) -> Result<()> {
+    pub fn connect(&self, attach_socket: &Path) -> Result<()> {
         self.begin_run();
         self.hub.connect(attach_socket)
     }
 
     /// The container was found running.
-    pub(crate) fn resume(&self, attach_socket: &Path) {
+    pub fn resume(&self, attach_socket: &Path) {
         self.begin_run();
         self.hub.resume(attach_socket);
     }
 
     /// Marks where the next run begins in the log, when the last one left a line without its end.
-    pub(crate) async fn begin_log_run(&self) {
+    pub async fn begin_log_run(&self) {
         let Some(files) = self.log.clone() else {
             return;
         };
@@ -89,7 +91,7 @@ impl ContainerStreams {
     }
 
     /// Keeps the log of this run within its limits, as long as it lasts.
-    pub(crate) fn keep_log(&self, task: &Task, watcher: Option<&Watcher>) {
+    pub fn keep_log(&self, task: &Task, watcher: Option<&Watcher>) {
         let (Some(files), Some(limits), Ok(ctl)) = (&self.log, self.log_limits, task.ctl()) else {
             return;
         };
@@ -101,19 +103,29 @@ impl ContainerStreams {
     }
 
     /// Ends all changes to the log's files: they are to be removed.
-    pub(crate) async fn close_log(&self) {
+    pub async fn close_log(&self) {
         if let Some(files) = self.log.clone() {
             drop(tokio::task::spawn_blocking(move || files.close()).await);
         }
     }
 
     /// What is known to be missing from its log.
-    pub(crate) fn log_faults(&self) -> LogFaults {
+    pub fn log_faults(&self) -> LogFaults {
         self.note_log_faults(|faults| *faults)
     }
 
+    /// Its file system is full now; whether that is new.
+    pub fn note_full_disk(&self, now: Timestamp) -> bool {
+        self.note_log_faults(|faults| {
+            let first = faults.full.is_none();
+            let (since, _) = faults.full.unwrap_or((now, now));
+            faults.full = Some((since, now));
+            first
+        })
+    }
+
     /// Takes more of that in.
-    pub(crate) fn note_log_faults<T>(&self, note: impl FnOnce(&mut LogFaults) -> T) -> T {
+    pub fn note_log_faults<T>(&self, note: impl FnOnce(&mut LogFaults) -> T) -> T {
         note(
             &mut self
                 .log_faults
@@ -126,7 +138,7 @@ impl ContainerStreams {
     ///
     /// # Errors
     /// 501 where nothing is kept.
-    pub(crate) fn log(&self) -> Result<&LogFiles> {
+    pub fn log(&self) -> Result<&LogFiles> {
         self.log.as_ref().ok_or_else(|| {
             Error::not_implemented("configured logging driver does not support reading")
         })
@@ -134,17 +146,57 @@ impl ContainerStreams {
 
     /// The container has ended and conmon has written its last line: followers of the log end
     /// there, clients get what is left, then their end.
-    pub(crate) async fn finish(&self) {
+    pub async fn finish(&self) {
         self.run_over().cancel();
         self.hub.finished().await;
     }
 
     /// Cancelled when the present run is over; at once when there is none.
-    pub(crate) fn run_over(&self) -> CancellationToken {
+    pub fn run_over(&self) -> CancellationToken {
         self.run_over
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The log from its beginning, as an attach with `logs=1` shows it first. While the container
+    /// runs, what comes is taken from the log, too: so no byte is missed or comes twice between
+    /// the two.
+    ///
+    /// # Errors
+    /// A driver that keeps nothing (501); too many clients; what the host says.
+    pub async fn replay(
+        &self,
+        want: Want,
+        stream: bool,
+        tty: bool,
+        watcher: Option<&Watcher>,
+    ) -> Result<(Option<LogReader>, Option<Subscription>)> {
+        let runs = !self.run_over().is_cancelled();
+        let nothing = Want {
+            stdout: false,
+            stderr: false,
+        };
+        let live = match (stream, runs) {
+            (false, _) => None,
+            // The hub is connected for those who are there for stdin alone.
+            (true, true) => Some(self.hub.subscribe(nothing)?),
+            // Of a container that does not run, the next run.
+            (true, false) => Some(self.hub.subscribe(want)?),
+        };
+        let follow = match stream && runs {
+            true => Some(FollowHandle::new(watcher, self.run_over())?),
+            false => None,
+        };
+        let log = LogReader::open_payload(PayloadOptions {
+            files: self.log()?.clone(),
+            want,
+            framed: !tty,
+            since: 0,
+            follow,
+        });
+        let (log, _) = log.await?;
+        Ok((Some(log), live))
     }
 
     fn begin_run(&self) {

@@ -1,0 +1,350 @@
+//! A checkpoint with its container's files as one archive, for another daemon.
+//!
+//! ```text
+//! moored-checkpoint.json   what it is of, and the request its container was made with
+//! images/                  CRIU's images, with their manifest
+//! rootfs/                  the container's changes, as a layer
+//! volumes/<n>/             the files of the n-th volume in the first entry
+//! end                      nothing: what has no end was cut off
+//! ```
+//!
+//! An archive comes from anybody. What it says of itself is compared, what it brings is put below the
+//! places it is given and nowhere else, and nothing of it is taken for right before all of it is there.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use archive::{Applier, CleanPath, Entry, EntryKind, Form, Reader, Writer, pack, shown};
+use model::{CheckpointName, ContainerName, Error, Result, VolumeName};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::manifest::{Manifest, Origin};
+use crate::{Checkpoints, damaged};
+
+/// The first entry, and how long it may be.
+const HEAD: &str = "moored-checkpoint.json";
+const HEAD_BYTES_MAX: u64 = 4 << 20;
+/// The only form there is so far.
+const FORMAT: u32 = 1;
+const IMAGES: &str = "images";
+const ROOTFS: &str = "rootfs";
+const VOLUMES: &str = "volumes";
+const END: &str = "end";
+/// Volumes of one container.
+const VOLUMES_MAX: usize = 4096;
+
+/// What an archive says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    format: u32,
+    /// What the checkpoint is called.
+    pub checkpoint: CheckpointName,
+    /// What it is of.
+    pub origin: Origin,
+    /// Its container.
+    pub container: Exported,
+}
+
+/// A container as an archive carries it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exported {
+    /// What it was called.
+    pub name: ContainerName,
+    /// Its image, as its client named it.
+    pub image: String,
+    /// The request it was made with, in the words of those who took it.
+    pub request: Box<RawValue>,
+    /// Its changes are in the archive.
+    pub rootfs: bool,
+    /// The volumes that are in the archive, by number.
+    pub volumes: Vec<ExportedVolume>,
+}
+
+/// A volume as an archive carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedVolume {
+    /// Where it is in the container.
+    pub destination: String,
+    /// What it is called; `None` when nobody chose the name.
+    pub name: Option<VolumeName>,
+}
+
+/// What goes into an archive beside the checkpoint.
+#[derive(Debug)]
+pub struct Files {
+    /// The directory of the container's changes.
+    pub upper: Option<PathBuf>,
+    /// Each volume's files.
+    pub volumes: Vec<(ExportedVolume, PathBuf)>,
+}
+
+/// A checkpoint that is to be sent.
+#[derive(Debug)]
+pub struct Outgoing {
+    head: Head,
+    images: PathBuf,
+    files: Files,
+}
+
+impl Checkpoints {
+    /// Looks whether a checkpoint is whole, and makes it ready to be sent. Reads every file once.
+    ///
+    /// # Errors
+    /// NotFound, in Docker's words; System when it is damaged.
+    pub fn outgoing(
+        &self,
+        name: &CheckpointName,
+        (container, image): (ContainerName, String),
+        request: &[u8],
+        files: Files,
+    ) -> Result<Outgoing> {
+        let (images, manifest) = self.whole(name)?;
+        let request = serde_json::from_slice(request)
+            .map_err(|e| Error::system(format!("the request of {container} is damaged: {e}")))?;
+        let exported = Exported {
+            name: container,
+            image,
+            request,
+            rootfs: files.upper.is_some(),
+            volumes: files.volumes.iter().map(|(told, _)| told.clone()).collect(),
+        };
+        Ok(Outgoing {
+            head: Head {
+                format: FORMAT,
+                checkpoint: name.clone(),
+                origin: manifest.origin,
+                container: exported,
+            },
+            images,
+            files,
+        })
+    }
+}
+
+impl Outgoing {
+    /// Writes the archive. `still` is asked at the end whether what was read was at rest.
+    ///
+    /// # Errors
+    /// What cannot be read, or sent; what `still` says. The archive has no end then.
+    pub fn write(self, out: &mut dyn Write, still: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut out = Writer::new(out);
+        let head = serde_json::to_vec(&self.head).expect("its keys are strings");
+        plain_file(&mut out, HEAD, &head)?;
+        pack(&mut out, &self.images, IMAGES, Form::Plain)?;
+        if let Some(upper) = &self.files.upper {
+            pack(&mut out, upper, ROOTFS, Form::Layer)?;
+        }
+        for (number, (_, files)) in self.files.volumes.iter().enumerate() {
+            pack(&mut out, files, &format!("{VOLUMES}/{number}"), Form::Plain)?;
+        }
+        still()?;
+        plain_file(&mut out, END, b"")?;
+        out.finish().map(drop).map_err(archive::writing)
+    }
+}
+
+fn plain_file(out: &mut Writer<&mut dyn Write>, name: &str, content: &[u8]) -> Result<()> {
+    let entry = Entry {
+        path: name.into(),
+        kind: EntryKind::File,
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        modified: Default::default(),
+        size_bytes: content.len() as u64,
+        xattrs: Vec::new(),
+        segments: None,
+    };
+    let written = out.entry(&entry).and_then(|()| out.write_all(content));
+    written.map_err(archive::writing)
+}
+
+/// An archive of which nothing but the head was read.
+#[derive(Debug)]
+pub struct Incoming<R> {
+    /// What it says of itself.
+    pub head: Head,
+    reader: Reader<R>,
+}
+
+/// Where an archive's parts go: directories that are there and empty.
+#[derive(Debug)]
+pub struct Places {
+    /// The checkpoint.
+    pub images: PathBuf,
+    /// The container's changes; `None` leaves them out.
+    pub upper: Option<PathBuf>,
+    /// The volumes by their numbers; one that is not among them is left out.
+    pub volumes: HashMap<usize, PathBuf>,
+}
+
+impl<R: Read> Incoming<R> {
+    /// Reads the head. `archive` should be buffered.
+    ///
+    /// # Errors
+    /// Invalid: it is none of a checkpoint, or of a form that is not known.
+    pub fn open(archive: R) -> Result<Self> {
+        let none = || {
+            Error::invalid(format!(
+                "not an archive of a checkpoint: no {HEAD} in front"
+            ))
+        };
+        let mut reader = Reader::new(archive);
+        let first = reader.next_entry()?.ok_or_else(none)?;
+        if first.path != HEAD.as_bytes() || first.kind != EntryKind::File {
+            return Err(none());
+        }
+        if first.size_bytes > HEAD_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "{HEAD} has more than {HEAD_BYTES_MAX} bytes"
+            )));
+        }
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).map_err(archive::reading)?;
+        #[derive(Deserialize)]
+        struct Form {
+            format: u32,
+        }
+        let bad = |e: serde_json::Error| Error::invalid(format!("bad {HEAD}: {e}"));
+        let Form { format } = serde_json::from_slice(&text).map_err(bad)?;
+        if format != FORMAT {
+            return Err(Error::invalid(format!(
+                "the archive has the form {format}, and this daemon knows {FORMAT}"
+            )));
+        }
+        let head: Head = serde_json::from_slice(&text).map_err(bad)?;
+        if head.container.volumes.len() > VOLUMES_MAX {
+            return Err(Error::invalid(format!("more than {VOLUMES_MAX} volumes")));
+        }
+        Ok(Self { head, reader })
+    }
+
+    /// Puts everything in its place, to the end of the archive, and makes it survive a loss of power.
+    ///
+    /// # Errors
+    /// Invalid for an archive that is damaged, cut off or hostile; System when the host cannot hold
+    /// it. The caller removes what was written.
+    pub fn unpack(mut self, places: &Places) -> Result<()> {
+        let mut trees: HashMap<Part, Applier> = HashMap::new();
+        let mut ended = false;
+        while let Some(mut entry) = self.reader.next_entry()? {
+            if ended {
+                return Err(Error::invalid(format!(
+                    "the archive goes on behind its {END}"
+                )));
+            }
+            let path = CleanPath::parse(&entry.path)?;
+            if path.as_bytes() == END.as_bytes() {
+                ended = true;
+                continue;
+            }
+            let (part, rest) = part_of(&path).ok_or_else(|| unknown(&path))?;
+            let Some((place, form)) = self.place(part, places)? else {
+                continue;
+            };
+            if part == Part::Images && !matches!(entry.kind, EntryKind::File | EntryKind::Dir) {
+                return Err(Error::invalid(format!("{} is no file", shown(&entry.path))));
+            }
+            if let EntryKind::HardLink(target) = &mut entry.kind {
+                let parsed = CleanPath::parse(target)?;
+                let (_, inside) = part_of(&parsed)
+                    .filter(|(of, _)| *of == part)
+                    .ok_or_else(|| unknown(&parsed))?;
+                *target = inside;
+            }
+            entry.path = rest;
+            let tree = match trees.entry(part) {
+                std::collections::hash_map::Entry::Occupied(tree) => tree.into_mut(),
+                std::collections::hash_map::Entry::Vacant(new) => {
+                    new.insert(Applier::new(place, form)?)
+                }
+            };
+            tree.entry(&mut self.reader, &entry)?;
+        }
+        if !ended {
+            return Err(Error::invalid("the archive is truncated"));
+        }
+        for tree in trees.into_values() {
+            tree.finish()?;
+        }
+        // To its last byte: a client that is still sending takes an early answer for a failure.
+        let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());
+        rest.map_err(archive::reading)?;
+        self.head.check(&places.images)?;
+        let mut all = vec![&places.images];
+        all.extend(&places.upper);
+        all.extend(places.volumes.values());
+        for place in all {
+            sys::durable::sync_file_system(place)
+                .map_err(|e| Error::system(format!("flush {}: {e}", place.display())))?;
+        }
+        Ok(())
+    }
+
+    fn place<'p>(&self, part: Part, places: &'p Places) -> Result<Option<(&'p Path, Form)>> {
+        let plain = |path: &'p PathBuf| (path.as_path(), Form::Plain);
+        match part {
+            Part::Images => Ok(Some(plain(&places.images))),
+            Part::Rootfs => Ok(places.upper.as_deref().map(|upper| (upper, Form::Layer))),
+            Part::Volume(number) if number >= self.head.container.volumes.len() => {
+                Err(Error::invalid(format!(
+                    "{VOLUMES}/{number} is not among the volumes of {HEAD}"
+                )))
+            }
+            Part::Volume(number) => Ok(places.volumes.get(&number).map(plain)),
+        }
+    }
+}
+
+impl Head {
+    /// Whether what was put into `images` is what it says, byte for byte.
+    fn check(&self, images: &Path) -> Result<()> {
+        let bad = |e: io::Error| {
+            let e = damaged(&self.checkpoint, &e);
+            Error::invalid(e.message())
+        };
+        let manifest = Manifest::read(images).map_err(bad)?;
+        if manifest.origin != self.origin {
+            return Err(Error::invalid(format!(
+                "{HEAD} and {IMAGES} are of two checkpoints"
+            )));
+        }
+        manifest.check(images).map_err(bad)
+    }
+}
+
+/// What an entry belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Images,
+    Rootfs,
+    Volume(usize),
+}
+
+/// The part, and the path in it.
+fn part_of(path: &CleanPath) -> Option<(Part, Vec<u8>)> {
+    let mut components = path.components();
+    let part = match components.next()? {
+        first if first == IMAGES.as_bytes() => Part::Images,
+        first if first == ROOTFS.as_bytes() => Part::Rootfs,
+        first if first == VOLUMES.as_bytes() => {
+            let number = std::str::from_utf8(components.next()?).ok()?;
+            Part::Volume(number.parse().ok()?)
+        }
+        _ => return None,
+    };
+    Some((part, components.collect::<Vec<_>>().join(&b'/')))
+}
+
+fn unknown(path: &CleanPath) -> Error {
+    let path = shown(path.as_bytes());
+    Error::invalid(format!("{path} is no part of an archive of a checkpoint"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! Checkpoints with their containers, from one daemon to another.
+//!
+//! Sending reads what is at rest, and looks again at the end whether it was. What comes is brought
+//! below a claimed id first; the row is written when all of it is there, so a death in the middle
+//! leaves files that no row names, and nothing else.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use archive::{Download, Upload};
+use checkpoints::{
+    CheckpointView, Checkpoints, Exported, ExportedVolume, Files, Head, Incoming, Origin, Places,
+};
+use model::{
+    CheckpointName, ContainerId, ContainerState, Context, Error, Kind, Mount, MountSource, Result,
+    Timestamp, UserNamespace, VolumeName,
+};
+use tokio::io::AsyncRead;
+use tokio::runtime::Handle;
+
+use crate::container::create::Planned;
+use crate::container::handle::{self, Message};
+use crate::container::request::CreateContainer;
+use crate::{Engine, Inner};
+
+/// What of a container stays out of an archive.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Without {
+    /// Its changes.
+    pub rootfs: bool,
+    /// The files of its volumes.
+    pub volumes: bool,
+}
+
+/// A container that comes with a checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct ImportContainer {
+    /// Its name; `None` is the one it had.
+    pub name: Option<String>,
+    /// What is left out, though it is in the archive.
+    pub without: Without,
+}
+
+/// A container has come.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// Its id, as it was.
+    pub id: ContainerId,
+    /// The checkpoint to start it from.
+    pub checkpoint: CheckpointName,
+    /// As of a create.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// What there is to tell of a checkpoint.
+    ///
+    /// # Errors
+    /// 404 for either.
+    pub async fn checkpoint(
+        &self,
+        reference: &str,
+        name: CheckpointName,
+    ) -> Result<CheckpointView> {
+        let checkpoints = self.inner.checkpoints_of(&*self.container(reference)?);
+        crate::blocking(move || checkpoints.view(&name)).await
+    }
+
+    /// Sends a checkpoint with its container's files.
+    ///
+    /// # Errors
+    /// 404 for either; 409 when the container has run since, unless its files stay out; System when
+    /// the checkpoint is damaged.
+    pub async fn export_checkpoint(
+        &self,
+        reference: &str,
+        name: CheckpointName,
+        without: Without,
+    ) -> Result<Download> {
+        let handle = self.inner.registry.find(reference)?;
+        let view = handle.view();
+        let checkpoints = self.inner.checkpoints_of(&view);
+        let volumes = view.spec.mounts.iter().filter_map(|mount| {
+            let (name, told) = volume_in(mount)?;
+            Some((told, self.inner.volumes.data(name)))
+        });
+        let files = Files {
+            upper: (!without.rootfs).then(|| view.paths.upper.clone()),
+            volumes: if without.volumes {
+                Vec::new()
+            } else {
+                volumes.collect()
+            },
+        };
+        let bare = files.upper.is_none() && files.volumes.is_empty();
+        let look = Handle::current();
+        let still = move |checkpoints: &Checkpoints, name: &CheckpointName| match bare {
+            true => Ok(()),
+            false => look.block_on(at_rest(&handle, checkpoints.ended_run(name)?, name)),
+        };
+        let (outgoing, still) = crate::blocking(move || {
+            still(&checkpoints, &name)?;
+            let named = (view.name.clone(), view.image_name.clone());
+            let outgoing = checkpoints.outgoing(&name, named, &view.echo, files)?;
+            Ok((outgoing, move || still(&checkpoints, &name)))
+        })
+        .await?;
+        let send = move |out: &mut dyn std::io::Write| outgoing.write(out, still);
+        self.inner.downloads.begin(send).await
+    }
+
+    /// Takes in a container with a checkpoint. It does not run yet. `translate` makes a create of the
+    /// request it was made with.
+    ///
+    /// # Errors
+    /// A bad archive (400); 404 when its image is not here; 409 when its id, name or a volume is taken,
+    /// or the kernel is another; what a create says.
+    pub async fn import_container(
+        &self,
+        archive: impl AsyncRead + Send + Unpin + 'static,
+        request: ImportContainer,
+        translate: impl FnOnce(&Exported) -> Result<CreateContainer> + Send + 'static,
+    ) -> Result<Imported> {
+        let engine = self.clone();
+        crate::to_the_end(async move {
+            let upload = engine.inner.images.uploads().open(archive).await?;
+            let incoming = crate::blocking(move || Incoming::open(upload)).await?;
+            let create = translate(&incoming.head.container)?;
+            engine.import(incoming, request, create).await
+        })
+        .await
+    }
+
+    async fn import(
+        &self,
+        incoming: Incoming<Upload>,
+        request: ImportContainer,
+        create: CreateContainer,
+    ) -> Result<Imported> {
+        let head = incoming.head.clone();
+        let id = head.origin.container.clone();
+        let here = Origin {
+            kernel: sys::host::uname().release,
+            ..head.origin.clone()
+        };
+        head.origin.expect_same(&head.checkpoint, &here)?;
+        let _claim = self.inner.registry.claim(&id)?;
+        let mut planned = self.plan_import(&head, &request, create).await?;
+        planned.row.image_name.clone_from(&head.container.image);
+        let name = planned.row.name.clone();
+        let warnings = std::mem::take(&mut planned.warnings);
+        let brought = match self.inner.volumes_of(&head, &request, &planned) {
+            Ok(volumes) => {
+                self.bring(incoming, planned, request.without, volumes)
+                    .await
+            }
+            Err(e) => Err(e),
+        };
+        if let Err(e) = brought {
+            self.inner.registry.release(&name, &id);
+            self.inner.take_away(&id).await;
+            return Err(e);
+        }
+        Ok(Imported {
+            id,
+            checkpoint: head.checkpoint,
+            warnings,
+        })
+    }
+
+    async fn plan_import(
+        &self,
+        head: &Head,
+        request: &ImportContainer,
+        mut create: CreateContainer,
+    ) -> Result<Planned<'_>> {
+        let image = head.origin.image.to_string();
+        let name = &head.container.image;
+        create.name = request
+            .name
+            .clone()
+            .or_else(|| Some(head.container.name.to_string()));
+        create.image.clone_from(&image);
+        // It had none: one that has cannot be dumped.
+        create.user_namespace = UserNamespace::Host;
+        create.spec.runtime = Some(head.origin.runtime.clone());
+        match self.plan(create, head.origin.container.clone()).await {
+            Err(e) if e.kind() == Kind::NotFound => {
+                Err(e).context(format_args!("the container needs its image {name}"))
+            }
+            planned => planned,
+        }
+    }
+
+    /// Puts everything in its place, then makes the container.
+    async fn bring(
+        &self,
+        incoming: Incoming<Upload>,
+        planned: Planned<'_>,
+        without: Without,
+        volumes: HashMap<usize, VolumeName>,
+    ) -> Result<()> {
+        let (inner, id) = (self.inner.clone(), planned.row.id.clone());
+        let coming: Vec<VolumeName> = volumes.values().cloned().collect();
+        let layers = planned.image.record.layers.clone();
+        crate::blocking(move || {
+            let checkpoints = Checkpoints::of(&inner.layout.container(&id), id.short());
+            let store = inner.images.store();
+            inner.remove_all_of(&id)?;
+            store.create_writable(id.as_str())?;
+            let places = Places {
+                images: made(checkpoints.place(&incoming.head.checkpoint))?,
+                upper: match without.rootfs || !incoming.head.container.rootfs {
+                    true => None,
+                    false => Some(store.paths(id.as_str(), &layers)?.upper),
+                },
+                volumes: inner.places_of(&id, &volumes)?,
+            };
+            incoming.unpack(&places)
+        })
+        .await?;
+        self.make(planned, coming).await
+    }
+}
+
+impl Engine {
+    /// After a daemon's death: volumes get the files that have come with a container whose row was
+    /// written. To be called before one of them is started.
+    pub(crate) async fn finish_imports(&self) {
+        let inner = self.inner.clone();
+        let arrive = move || {
+            let has = |id: &ContainerId| inner.registry.has_id(id.as_str());
+            let coming = inner.volumes.all_coming().into_iter();
+            coming
+                .filter(has)
+                .try_for_each(|id| inner.volumes.arrived(&id))
+        };
+        if let Err(e) = crate::blocking(arrive).await {
+            tracing::error!(error = %e, "a volume has not got its files");
+        }
+    }
+}
+
+impl Inner {
+    /// Removes what has come with containers that no row names. Looked up after they were listed: one
+    /// that is on its way is known before it brings anything.
+    pub(crate) fn sweep_imports(&self) -> Result<()> {
+        let mut left = self.volumes.all_coming();
+        let dirs = std::fs::read_dir(self.layout.containers()).into_iter();
+        left.extend(
+            dirs.flatten()
+                .flatten()
+                .filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerId>().ok()),
+        );
+        for id in left {
+            if !self.registry.has_id(id.as_str()) {
+                tracing::info!(
+                    id = id.short(),
+                    "removing files of a container that has no row"
+                );
+                self.remove_all_of(&id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The volumes that come, by their numbers in the archive.
+    fn volumes_of(
+        &self,
+        head: &Head,
+        request: &ImportContainer,
+        planned: &Planned<'_>,
+    ) -> Result<HashMap<usize, VolumeName>> {
+        let mut volumes = HashMap::new();
+        if request.without.volumes {
+            return Ok(volumes);
+        }
+        for (number, told) in head.container.volumes.iter().enumerate() {
+            let destination = rules::clean_path(&told.destination);
+            let mut mounts = planned.row.spec.mounts.iter();
+            let mount = mounts.find(|mount| rules::clean_path(&mount.destination) == destination);
+            let Some((name, _)) = mount.and_then(volume_in) else {
+                return Err(Error::invalid(format!(
+                    "the archive has a volume at {destination}, and the container none"
+                )));
+            };
+            self.expect_new(name)?;
+            volumes.insert(number, name.clone());
+        }
+        Ok(volumes)
+    }
+
+    /// # Errors
+    /// Conflict when there is such a volume.
+    pub(crate) fn expect_new(&self, volume: &VolumeName) -> Result<()> {
+        match self.volumes.has(volume) {
+            true => Err(Error::conflict(format!(
+                "there is a volume {volume}: remove it, or import with ignoreVolumes=1"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn places_of(
+        &self,
+        id: &ContainerId,
+        volumes: &HashMap<usize, VolumeName>,
+    ) -> Result<HashMap<usize, PathBuf>> {
+        if volumes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let dir = self.volumes.coming(id)?;
+        let place = |(number, name): (&usize, &VolumeName)| {
+            let place = dir.join(name.as_str());
+            std::fs::create_dir(&place).context(format_args!("create {}", place.display()))?;
+            Ok((*number, place))
+        };
+        volumes.iter().map(place).collect()
+    }
+
+    /// Removes what an import has brought that did not come to its end.
+    async fn take_away(self: &Arc<Self>, id: &ContainerId) {
+        let (inner, gone) = (self.clone(), id.clone());
+        if let Err(e) = crate::blocking(move || inner.remove_all_of(&gone)).await {
+            tracing::warn!(id = id.short(), error = %e, "parts of a failed import are left");
+        }
+    }
+
+    /// Removes what is on the disk of a container that has no row.
+    pub(crate) fn remove_all_of(&self, id: &ContainerId) -> Result<()> {
+        self.images.store().remove_writable(id.as_str())?;
+        self.layout.remove_container_dirs(id)?;
+        self.volumes.remove_coming(id)
+    }
+}
+
+fn made(place: PathBuf) -> Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut dir = std::fs::DirBuilder::new();
+    let made = dir.recursive(true).mode(0o700).create(&place);
+    made.context(format_args!("create {}", place.display()))?;
+    Ok(place)
+}
+
+/// The volume of a mount, and what an archive says of it.
+fn volume_in(mount: &Mount) -> Option<(&VolumeName, ExportedVolume)> {
+    let MountSource::Volume {
+        name, anonymous, ..
+    } = &mount.source
+    else {
+        return None;
+    };
+    let told = ExportedVolume {
+        destination: mount.destination.clone(),
+        name: (!anonymous).then(|| name.clone()),
+    };
+    Some((name, told))
+}
+
+/// Whether a container's files are those of a checkpoint: the run that it ended was its last.
+async fn at_rest(
+    container: &handle::Handle,
+    ended_run: Option<Timestamp>,
+    name: &CheckpointName,
+) -> Result<()> {
+    let view = container.ask(Message::Look).await?;
+    if let ContainerState::Exited(last) = &view.state
+        && Some(last.started_at) == ended_run
+    {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "the files of container {} may not be those of checkpoint {name} any more: it did not end with \
+         it, or has run since. Make a checkpoint with which it ends, or export with ignoreRootFS=1 \
+         and ignoreVolumes=1",
+        view.name
+    )))
+}
