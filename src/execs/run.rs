@@ -92,6 +92,7 @@ async fn launch(
             (false, false) if gives_away => Stdin::Once,
             (false, false) => Stdin::Closed,
         },
+        no_cgroups: target.spec.no_cgroups,
         output_owner,
         descriptors,
     };

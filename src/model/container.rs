@@ -95,6 +95,9 @@ pub struct ContainerSpec {
     pub ulimits: Vec<Ulimit>,
     /// Cgroup limits.
     pub resources: Resources,
+    /// It has no cgroup of its own: no limits, no pause, and no rules for devices. It is privileged.
+    #[serde(default)]
+    pub no_cgroups: bool,
     /// Parent cgroup; `None` is the daemon's.
     pub cgroup_parent: Option<String>,
     /// It speaks sd_notify.

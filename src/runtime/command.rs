@@ -199,9 +199,19 @@ impl Runtimes {
     /// Whether a runtime gives the input of an exec to the exec's user, whatever it is: crun does, with
     /// the host's own /dev/null.
     pub fn gives_input_away(&self, runtime: &RuntimeName) -> bool {
-        const IT_DOES: &str = "crun";
-        let is_it = |path: &PathBuf| path.file_name().is_some_and(|file| file == IT_DOES);
-        runtime.as_str() == IT_DOES || self.program(runtime).is_ok_and(|path| is_it(&path))
+        self.is_crun(runtime)
+    }
+
+    /// Whether a runtime can leave a container without a cgroup of its own.
+    pub fn can_do_without_cgroups(&self, runtime: &RuntimeName) -> bool {
+        self.is_crun(runtime)
+    }
+
+    /// By its name or its program's.
+    fn is_crun(&self, runtime: &RuntimeName) -> bool {
+        const CRUN: &str = "crun";
+        let is_it = |path: &PathBuf| path.file_name().is_some_and(|file| file == CRUN);
+        runtime.as_str() == CRUN || self.program(runtime).is_ok_and(|path| is_it(&path))
     }
 }
 

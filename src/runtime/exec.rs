@@ -55,6 +55,8 @@ pub struct CreateExec {
     pub tty: bool,
     /// What becomes of stdin.
     pub stdin: Stdin,
+    /// Its container has no cgroup of its own.
+    pub no_cgroups: bool,
     /// Whose the pipes of its output are to be; see [`crate::CreateTask`].
     pub output_owner: Option<(u32, u32)>,
     /// What it has open besides its streams, from 3 up.

@@ -198,12 +198,16 @@ impl Runtimes {
         frozen.context("cannot read the freezer of the container")
     }
 
-    /// All processes of a container, those of its first process' cgroup and below.
+    /// All processes of a container, those of its first process' cgroup and below; where it has no
+    /// cgroup of its own, those of its pid namespace.
     ///
     /// # Errors
     /// System, when /proc cannot be read.
-    pub fn processes(&self, init: Pid) -> Result<Vec<Pid>> {
-        let found = self.inner.placement.hierarchies.processes(init);
+    pub fn processes(&self, init: Pid, no_cgroups: bool) -> Result<Vec<Pid>> {
+        let found = match no_cgroups {
+            true => sys::proc::same_pid_namespace(init),
+            false => self.inner.placement.hierarchies.processes(init),
+        };
         found.context("cannot read the processes of the container")
     }
 

@@ -5,7 +5,7 @@
 //! say then (users, devices, sources of mounts). The checks are those of moby's
 //! `verifyContainerSettings`, and a few more where Docker lets the OCI runtime fail instead.
 
-use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Result, limits};
+use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Resources, Result, limits};
 
 use super::host::HostFacts;
 use super::{capabilities, devices, mounts, resources, sysctls, ulimits};
@@ -34,6 +34,7 @@ pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Vec<String>> {
         spec.privileged,
         host.bounding,
     )?;
+    without_cgroups(spec)?;
     if spec.annotations.contains_key("") {
         return Err(Error::invalid(
             "invalid Annotations: the empty string is not permitted as an annotation key",
@@ -117,6 +118,32 @@ fn texts(spec: &ContainerSpec) -> Result<()> {
 }
 
 /// A runtime that joins the path as it is would make directories outside the hierarchy.
+/// What only a cgroup gives, in a container that has none.
+fn without_cgroups(spec: &ContainerSpec) -> Result<()> {
+    if !spec.no_cgroups {
+        return Ok(());
+    }
+    let asked = Resources {
+        oom_score_adj: 0,
+        ..spec.resources.clone()
+    };
+    let why = if asked != Resources::default() {
+        "it can have no limits"
+    } else if spec.cgroup_parent.is_some() {
+        "it can have no cgroup parent"
+    } else if spec.pid_mode == NamespaceMode::Host {
+        "its processes are known by their pid namespace alone, and it is to have the host's"
+    } else if !spec.privileged {
+        // Nodes in its image or its volumes are enough, and runtimes undo a `nodev` of its root.
+        "nothing else keeps it from the host's devices, so it must be privileged"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!(
+        "conflicting options: a container without cgroups: {why}"
+    )))
+}
+
 fn cgroup_parent(parent: &str) -> Result<()> {
     if parent.contains('\0') || parent.split('/').any(|part| part == "..") {
         let shown: String = parent.chars().take(256).collect();

@@ -92,6 +92,23 @@ pub fn cgroups(pid: Pid) -> io::Result<Option<Vec<Membership>>> {
     }
 }
 
+/// The processes of the pid namespace of `pid`, not those of namespaces below it; none when it is gone.
+///
+/// # Errors
+/// What reading /proc says.
+pub fn same_pid_namespace(pid: Pid) -> io::Result<Vec<Pid>> {
+    let namespace = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
+    let own = match namespace(pid.get()) {
+        Err(e) if is_gone(&e) => return Ok(Vec::new()),
+        own => own?,
+    };
+    let entries = std::fs::read_dir("/proc")?.flatten();
+    let pids = entries.filter_map(|entry| Pid::new(entry.file_name().to_str()?.parse().ok()?));
+    // One that ends meanwhile has none.
+    let same = pids.filter(|pid| namespace(pid.get()).is_ok_and(|found| found == own));
+    Ok(same.collect())
+}
+
 /// The id of this boot: another value means that every process of before is gone.
 ///
 /// # Errors

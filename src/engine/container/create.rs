@@ -76,13 +76,18 @@ impl Engine {
             .runtimes
             .resolve(request.spec.runtime.as_deref())
             .await?;
+        if request.spec.no_cgroups && !self.inner.runtimes.can_do_without_cgroups(&runtime) {
+            return Err(Error::invalid(format!(
+                "the runtime {runtime} cannot leave a container without cgroups: crun can"
+            )));
+        }
         let mut spec =
             rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
         let image_volumes = &image.record.config.volumes;
         let declared = request.anonymous_volumes.iter().chain(image_volumes);
         rules::place_volumes(&mut spec.mounts, declared, &*self.inner.host.random);
-        spec.cgroupns_mode
-            .get_or_insert_with(|| self.default_cgroupns());
+        let cgroupns = self.default_cgroupns(spec.no_cgroups);
+        spec.cgroupns_mode.get_or_insert(cgroupns);
         let choosing = match request.user_namespace {
             UserNamespace::Auto { .. } | UserNamespace::Mapped(_) => {
                 Some(self.inner.ids.choosing().await)
@@ -197,8 +202,9 @@ impl Engine {
 
     /// Docker's default: the host's on cgroup v1, a private one on v2. Fixed at create, so that a
     /// container keeps what inspect has shown.
-    fn default_cgroupns(&self) -> NamespaceMode {
+    fn default_cgroupns(&self, no_cgroups: bool) -> NamespaceMode {
         match self.inner.facts.cgroup.version {
+            _ if no_cgroups => NamespaceMode::Host,
             CgroupVersion::V1 => NamespaceMode::Host,
             CgroupVersion::V2 => NamespaceMode::Private,
         }

@@ -1,6 +1,6 @@
 //! Whether a container may be asked something now.
 
-use model::Result;
+use model::{Error, Result};
 use rules::{Asked, Operation};
 
 use crate::container::ContainerView;
@@ -25,5 +25,14 @@ pub(crate) fn check_as(view: &ContainerView, gave: &str, operation: Operation) -
         state: &view.state,
         gave,
     };
-    rules::check(&asked, operation)
+    rules::check(&asked, operation)?;
+    match operation {
+        Operation::Pause | Operation::Checkpoint if view.spec.no_cgroups => {
+            Err(Error::conflict(format!(
+                "container {} has no cgroup, without which nothing can freeze it",
+                view.id
+            )))
+        }
+        _ => Ok(()),
+    }
 }

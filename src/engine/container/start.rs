@@ -296,6 +296,7 @@ impl Run<'_> {
             restore: self.how.restore.clone(),
             descriptors: self.how.descriptors.clone(),
             notifies: spec.notifies,
+            no_cgroups: spec.no_cgroups,
             output_owner: mapped.as_ref().map(|mapped| mapped.output_owner),
             mounts: mapped.map(|mapped| mapped.mounts),
         }

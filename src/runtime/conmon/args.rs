@@ -28,6 +28,8 @@ pub(crate) struct Create<'a> {
     pub(crate) log_level: LogLevel,
     /// The runtime is to ask systemd for cgroups.
     pub(crate) by_systemd: bool,
+    /// The runtime is to make none.
+    pub(crate) no_cgroups: bool,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) restore: Option<&'a Restore>,
@@ -80,6 +82,9 @@ impl Create<'_> {
             }
         }
         args.descriptors(self.descriptors);
+        if self.no_cgroups {
+            args.runtime_arg("--cgroup-manager=", "disabled");
+        }
         args.runtime(
             self.runtime_root,
             self.json_log.then_some(&self.files.oci_log),
@@ -252,6 +257,7 @@ mod tests {
             socket_dir: Path::new("/run/m/socket"),
             log_level: LogLevel::Error,
             by_systemd: false,
+            no_cgroups: false,
             no_pivot: false,
             no_new_keyring: false,
             restore: None,
@@ -290,6 +296,16 @@ mod tests {
                 "{HEAD} -l k8s-file:/data/ID/ctr.log {DIRS} --full-attach --no-sync-log \
                  --log-level error --syslog {RUNTIME}"
             )
+        );
+    }
+
+    #[test]
+    fn without_cgroups_the_runtime_makes_none() {
+        let all = golden(|create| create.no_cgroups = true);
+        let (_, rest) = all.split_once("--syslog ").unwrap();
+        assert_eq!(
+            rest,
+            format!("--runtime-arg=--cgroup-manager=disabled {RUNTIME}")
         );
     }
 

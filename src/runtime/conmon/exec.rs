@@ -146,7 +146,9 @@ impl Runtimes {
         // When it is dead already, its complaint says more than the broken pipe.
         let _ = start.send(&[0]).await;
         detach(started, deadline, &sync).await?;
-        self.place_exec_monitor(&request.id, &request.container);
+        if !request.no_cgroups {
+            self.place_exec_monitor(&request.id, &request.container);
+        }
         match tokio::time::timeout_at(deadline, attach.receive()).await {
             Err(_) => Err(Failure::TimedOut),
             Ok(Err(e)) => Err(Error::system(format!("cannot read conmon's pipe: {e}")).into()),
@@ -182,7 +184,7 @@ impl Runtimes {
             exit_dir: &layout.exec_exit_dir(&request.id),
             socket_dir: &layout.sockets(),
             log_level: self.inner.config.log_level.quiet_in_sessions(),
-            by_systemd: self.inner.placement.by_systemd(),
+            by_systemd: self.inner.placement.by_systemd() && !request.no_cgroups,
             descriptors: request.descriptors.len(),
             features,
         };

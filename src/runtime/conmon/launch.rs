@@ -187,7 +187,7 @@ impl Runtimes {
             }
         };
         // While the runtime works: the kernel takes as long as 15 ms to move a process.
-        let (received, ()) = tokio::join!(receive, self.place_monitor(&request.id));
+        let (received, ()) = tokio::join!(receive, self.place_monitor(request));
         let Some(received) = received else {
             return Err(Failure::GivenUp);
         };
@@ -266,7 +266,8 @@ impl Runtimes {
             persist_dir: &layout.persist(&request.id),
             socket_dir: &layout.sockets(),
             log_level: config.log_level,
-            by_systemd: self.inner.placement.by_systemd(),
+            by_systemd: self.inner.placement.by_systemd() && !request.no_cgroups,
+            no_cgroups: request.no_cgroups,
             no_pivot: config.no_pivot,
             no_new_keyring: config.no_new_keyring,
             restore: request.restore.as_ref(),
@@ -281,7 +282,11 @@ impl Runtimes {
     /// own, by a path that does not depend on where it is itself.
     ///
     /// Best effort: a conmon in the daemon's own cgroup works, but is killed with its service.
-    async fn place_monitor(&self, id: &ContainerId) {
+    async fn place_monitor(&self, request: &CreateTask) {
+        let CreateTask { id, no_cgroups, .. } = request;
+        if *no_cgroups {
+            return;
+        }
         // It has failed already, or is without a pid file: told where its report is read.
         let Some(conmon) = self.find_conmon(id) else {
             return;

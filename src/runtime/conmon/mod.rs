@@ -34,6 +34,9 @@ pub struct CreateTask {
     pub restore: Option<Restore>,
     /// It speaks sd_notify: there is to be a socket in the bundle's directory `notify`.
     pub notifies: bool,
+    /// It has no cgroup of its own, and its conmon stays in the daemon's; for runtimes that
+    /// [`Runtimes::can_do_without_cgroups`](crate::Runtimes::can_do_without_cgroups) names.
+    pub no_cgroups: bool,
     /// Whose the pipes of its output are to be, as the host counts: `None` is root. What is not its
     /// process's own, that cannot open as /dev/stdout.
     pub output_owner: Option<(u32, u32)>,

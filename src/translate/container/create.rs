@@ -118,7 +118,8 @@ fn spec(
     spec.shm_size_bytes = u64::try_from(host.shm_size).ok().filter(|n| *n > 0);
     spec.runtime = Some(host.runtime.clone()).filter(|name| !name.is_empty());
     spec.cgroup_parent = Some(host.cgroup_parent.clone()).filter(|path| !path.is_empty());
-    spec.notifies = notifies(&request.config)?;
+    spec.notifies = flag_label(&request.config, SDNOTIFY_LABEL, "container", "ignore")?;
+    spec.no_cgroups = flag_label(&request.config, CGROUPS_LABEL, "disabled", "enabled")?;
     spec.init = host.init.unwrap_or(false);
     spec.auto_remove = host.auto_remove;
     spec.restart_policy = restart_policy(&host.restart_policy);
@@ -139,16 +140,18 @@ const USERNS_LABEL: &str = "moored.userns";
 /// The label of a container that speaks sd_notify (podman's `--sdnotify=container`).
 const SDNOTIFY_LABEL: &str = "moored.sdnotify";
 
-fn notifies(config: &ContainerConfig) -> Result<bool> {
+/// The label of a container without cgroups (podman's `--cgroups=disabled`).
+const CGROUPS_LABEL: &str = "moored.cgroups";
+
+/// Whether a label has the word `on`; the word `off` says what no label says.
+fn flag_label(config: &ContainerConfig, label: &str, on: &str, off: &str) -> Result<bool> {
     let labels = config.labels.as_ref();
-    match labels
-        .and_then(|l| l.get(SDNOTIFY_LABEL))
-        .map(String::as_str)
-    {
-        None | Some("ignore") => Ok(false),
-        Some("container") => Ok(true),
+    match labels.and_then(|l| l.get(label)).map(String::as_str) {
+        Some(word) if word == on => Ok(true),
+        None => Ok(false),
+        Some(word) if word == off => Ok(false),
         Some(other) => Err(Error::invalid(format!(
-            "invalid label {SDNOTIFY_LABEL}={other}: it must be container or ignore"
+            "invalid label {label}={other}: it must be {on} or {off}"
         ))),
     }
 }

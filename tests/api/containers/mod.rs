@@ -8,6 +8,7 @@ mod health;
 mod lifecycle;
 mod list;
 mod logs;
+mod no_cgroups;
 mod notify;
 mod processes;
 mod restart;

@@ -100,6 +100,7 @@ impl Bed {
             stdin: Stdin::Closed,
             restore: None,
             notifies: false,
+            no_cgroups: false,
             descriptors: Default::default(),
             output_owner: None,
             mounts: None,

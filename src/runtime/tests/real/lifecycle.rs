@@ -80,7 +80,13 @@ async fn all_processes_are_killed_where_they_have_no_pid_namespace() {
     let (id, runc) = (request.id.clone(), request.runtime.clone());
     let mut task = bed.run(request).await;
     bed.printed(&id, "ready").await;
-    assert!(bed.runtimes.processes(task.init().pid).unwrap().len() >= 2);
+    assert!(
+        bed.runtimes
+            .processes(task.init().pid, false)
+            .unwrap()
+            .len()
+            >= 2
+    );
     bed.runtimes
         .kill(&id, &runc, Signal::KILL, true)
         .await
