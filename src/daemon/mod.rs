@@ -11,6 +11,7 @@ mod launch;
 mod log;
 mod reload;
 mod roots;
+mod runtimes;
 mod serve;
 mod settings;
 mod user_namespaces;

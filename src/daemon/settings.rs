@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use engine::{IdSource, LogLevel};
+use engine::{IdSource, LogLevel, RuntimeTraits};
 use model::LogConfig;
 use serde::Deserialize;
 
 use super::cli::Options;
 use super::launch::{Launch, conmon_log_level};
+use super::runtimes::{self, Program};
 use super::user_namespaces;
 
 /// The file that is read when none is named.
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     /// Where runtimes are, by name, in the order in which to look; then `$PATH`. A default runtime
     /// that is not here is looked for on `$PATH` alone.
     pub(crate) runtimes: BTreeMap<String, Vec<PathBuf>>,
+    /// What a runtime is told, and what it can do.
+    pub(crate) runtime_traits: BTreeMap<String, RuntimeTraits>,
     /// Where conmon is, in the order in which to look; then `$PATH`.
     pub(crate) conmon_paths: Vec<PathBuf>,
     pub(crate) conmon_log_level: LogLevel,
@@ -91,6 +94,7 @@ impl Default for Settings {
             run_root: "/run/moored".into(),
             runtime: None,
             runtimes: BTreeMap::new(),
+            runtime_traits: BTreeMap::new(),
             conmon_paths: Vec::new(),
             conmon_log_level: LogLevel::Info,
             launch: Launch::default(),
@@ -142,13 +146,6 @@ struct Conmon {
     log_level: Option<String>,
 }
 
-/// `[runtimes.NAME]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Program {
-    paths: Vec<PathBuf>,
-}
-
 impl Settings {
     /// Reads the file that `options` or the default names, and lets `options` (flags over
     /// environment) weigh more.
@@ -176,7 +173,10 @@ impl Settings {
             ("data-root", self.data_root != other.data_root),
             ("run-root", self.run_root != other.run_root),
             ("runtime", self.runtime != other.runtime),
-            ("runtimes", self.runtimes != other.runtimes),
+            (
+                "runtimes",
+                (&self.runtimes, &self.runtime_traits) != (&other.runtimes, &other.runtime_traits),
+            ),
             ("conmon.paths", self.conmon_paths != other.conmon_paths),
             (
                 "conmon.log-level",
@@ -245,7 +245,8 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         data_root: path(&options.data_root, file.data_root, default.data_root)?,
         run_root: path(&options.run_root, file.run_root, default.run_root)?,
         runtime: word(&options.runtime, file.runtime),
-        runtimes: paths_by_name(file.runtimes)?,
+        runtime_traits: runtimes::traits_by_name(&file.runtimes),
+        runtimes: runtimes::paths_by_name(file.runtimes)?,
         conmon_paths: file.conmon.paths,
         conmon_log_level: conmon_log_level(file.conmon.log_level.as_deref(), &log_level)?,
         launch,
@@ -304,16 +305,6 @@ fn log_default(
     api::log_default(&driver, log_opts).context("log-driver and log-opts")
 }
 
-fn paths_by_name(runtimes: BTreeMap<String, Program>) -> Result<BTreeMap<String, Vec<PathBuf>>> {
-    let by_name = runtimes.into_iter().map(|(name, program)| {
-        if program.paths.is_empty() {
-            bail!("[runtimes.{name}] needs at least one path");
-        }
-        Ok((name, program.paths))
-    });
-    by_name.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,6 +345,9 @@ mod tests {
         no-new-keyring = true
         [runtimes.mine]
         paths = ["/opt/a", "/opt/b"]
+        args = ["--debug"]
+        json-errors = true
+        without-cgroups = true
     "#;
 
     #[test]
@@ -364,6 +358,12 @@ mod tests {
         assert_eq!(
             full.runtimes["mine"],
             [Path::new("/opt/a"), Path::new("/opt/b")]
+        );
+        let told = &full.runtime_traits["mine"];
+        assert_eq!(told.args, ["--debug"]);
+        assert_eq!(
+            (told.json_errors, told.without_cgroups),
+            (Some(true), Some(true))
         );
         assert_eq!(full.conmon_paths, [Path::new("/opt/conmon")]);
         assert_ne!(full.socket, default.socket);

@@ -49,6 +49,7 @@ pub(crate) fn runtime_config(settings: &Settings) -> RuntimeConfig {
         runtime.conmon_paths.clone_from(&settings.conmon_paths);
     }
     runtime.runtimes.extend(settings.runtimes.clone());
+    runtime.traits.clone_from(&settings.runtime_traits);
     if let Some(name) = &settings.runtime {
         // One that has no paths is looked for on `$PATH`.
         runtime.runtimes.entry(name.clone()).or_default();

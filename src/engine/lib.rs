@@ -55,7 +55,7 @@ pub use model::WaitOutcome;
 pub use stdio::LogRequest;
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
-pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, exit_dir};
+pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, RuntimeTraits, exit_dir};
 
 /// The engine: a cheap handle, cloned freely.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use failpoint::Point;
 use model::{
-    ContainerId, ContainerSpec, ContainerState, Context, Digest, Event, ExitReason, ExitStatus,
-    Exited, Intent, Readiness, Result, Running, Timestamp,
+    ContainerId, ContainerSpec, ContainerState, Context, Digest, Error, Event, ExitReason,
+    ExitStatus, Exited, Intent, Readiness, Result, Running, Timestamp,
 };
 use rules::{Recovery, plan_recovery};
 use runtime::{AdoptTask, Adopted, Task};
@@ -320,7 +320,11 @@ impl Engine {
                 }
             }
             Some(("stopped", _)) => self.resolve_ended(view, again).await,
-            _ => Ok(self.take_back_start(view, again).await),
+            None | Some(("creating" | "created", _)) => Ok(self.take_back_start(view, again).await),
+            // What is called so may run.
+            Some((status, _)) => Err(Error::system(format!(
+                "{runtime} says that it is {status:?}, which is not known here"
+            ))),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sys::spawn::{Finished, Program};
 
 use crate::failure::{self, BundleFacts, Step};
-use crate::{RuntimeName, Runtimes, StartError};
+use crate::{RuntimeName, RuntimeTraits, Runtimes, StartError};
 
 /// Runtimes that take `--log FILE --log-format json` (podman's `runtime_supports_json`).
 const JSON_RUNTIMES: &[&str] = &["crun", "runc", "kata", "runsc", "youki", "krun", "ocijail"];
@@ -185,7 +185,8 @@ impl Runtimes {
                 .oci_root(runtime.as_str())
                 .into_os_string(),
         ];
-        if takes_json_log(runtime.as_str(), &path) {
+        global.extend(self.own_args(runtime).iter().map(Into::into));
+        if self.takes_json_log(runtime, &path) {
             global.extend(["--log=/dev/null", "--log-format=json"].map(Into::into));
         }
         Ok(Program::new(path)
@@ -204,7 +205,23 @@ impl Runtimes {
 
     /// Whether a runtime can leave a container without a cgroup of its own.
     pub fn can_do_without_cgroups(&self, runtime: &RuntimeName) -> bool {
-        self.is_crun(runtime)
+        let told = self.traits(runtime).and_then(|told| told.without_cgroups);
+        told.unwrap_or_else(|| self.is_crun(runtime))
+    }
+
+    /// Whether a runtime has the options of a JSON log.
+    pub(crate) fn takes_json_log(&self, runtime: &RuntimeName, program: &Path) -> bool {
+        let told = self.traits(runtime).and_then(|told| told.json_errors);
+        told.unwrap_or_else(|| takes_json_log(runtime.as_str(), program))
+    }
+
+    /// What the operator wants a runtime to be told each time.
+    pub(crate) fn own_args(&self, runtime: &RuntimeName) -> &[String] {
+        self.traits(runtime).map_or(&[], |told| &told.args)
+    }
+
+    fn traits(&self, runtime: &RuntimeName) -> Option<&RuntimeTraits> {
+        self.inner.config.traits.get(runtime.as_str())
     }
 
     /// By its name or its program's.
@@ -216,7 +233,7 @@ impl Runtimes {
 }
 
 /// Whether a runtime, by its name or its program's, has the options of a JSON log.
-pub(crate) fn takes_json_log(name: &str, program: &Path) -> bool {
+fn takes_json_log(name: &str, program: &Path) -> bool {
     let file = program
         .file_name()
         .and_then(|f| f.to_str())

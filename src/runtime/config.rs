@@ -19,6 +19,8 @@ pub struct Config {
     pub conmon_paths: Vec<PathBuf>,
     /// Runtimes by name and where each may be, in order; `$PATH` comes last.
     pub runtimes: BTreeMap<String, Vec<PathBuf>>,
+    /// What is to be known of a runtime beyond its name.
+    pub traits: BTreeMap<String, RuntimeTraits>,
     /// The runtime of containers that name none; `None` probes crun, then runc.
     pub default_runtime: Option<String>,
     /// Who makes cgroups.
@@ -58,6 +60,7 @@ impl Config {
         Self {
             conmon_paths,
             runtimes: runtimes.into(),
+            traits: BTreeMap::new(),
             default_runtime: None,
             cgroup_manager: CgroupManager::Cgroupfs,
             run_root: run_root.into(),
@@ -110,6 +113,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What a runtime is told, and what it can do where neither its name nor its program's tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuntimeTraits {
+    /// Arguments before the command of each call.
+    pub args: Vec<String>,
+    /// It has the options of a log in JSON.
+    pub json_errors: Option<bool>,
+    /// It can leave a container without a cgroup, with crun's `--cgroup-manager=disabled`.
+    pub without_cgroups: Option<bool>,
 }
 
 /// Who makes the cgroups of containers and conmons.

@@ -41,7 +41,7 @@ mod watched;
 pub use adopt::{AdoptTask, Adopted};
 pub use checkpoint::{CriuOptions, Dump, Restore};
 pub use command::RuntimeState;
-pub use config::{CgroupManager, Config, LogLevel};
+pub use config::{CgroupManager, Config, LogLevel, RuntimeTraits};
 pub use conmon::exec::{PreparedExec, StartedExec};
 pub use conmon::{CreateTask, Stdin};
 pub use ctl::Ctl;

@@ -21,7 +21,6 @@ use sys::features::Cgroups;
 use sys::proc;
 use sys::spawn::Program;
 
-use crate::command::takes_json_log;
 use crate::failure;
 use crate::layout::{make_dir, remove_dir};
 use crate::placement::directory_of;
@@ -200,7 +199,8 @@ impl Runtimes {
         id: &str,
     ) -> Result<()> {
         let mut global = vec!["--root".into(), bundle.join("state").into_os_string()];
-        if takes_json_log(runtime.as_str(), path) {
+        global.extend(self.own_args(runtime).iter().map(Into::into));
+        if self.takes_json_log(runtime, path) {
             global.extend(["--log=/dev/null", "--log-format=json"].map(Into::into));
         }
         if self.inner.placement.by_systemd() {

@@ -8,6 +8,7 @@
 //! PROGRAM CALL ACTION [ARGUMENT]
 //!
 //! runc    create   fail no space left on device    complain on stderr, exit 1
+//! runc    state    print {"status": "odd"}         say this, exit 0
 //! runc    create   silent                          exit 1 without a word
 //! runc    create   die                             die of SIGKILL
 //! runc    create   no-pid-file                     exit 0 without having made anything
@@ -195,6 +196,10 @@ fn runtime(action: &str, argument: &str) -> ExitCode {
         "fail" => {
             eprintln!("{argument}");
             ExitCode::from(1)
+        }
+        "print" => {
+            println!("{argument}");
+            ExitCode::SUCCESS
         }
         "silent" => ExitCode::from(1),
         "die" => die(),

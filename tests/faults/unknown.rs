@@ -6,9 +6,16 @@ use testkit::{Daemon, Fakes, until};
 
 use crate::options;
 
-/// The runtime cannot be asked about a start that was cut short.
+/// The runtime cannot be asked about a start that was cut short, or says what nobody knows.
 #[test]
 fn a_container_that_may_run_is_removed_by_force_only_and_asked_about_again() {
+    let limbo = r#"print {"ociVersion":"1.0.0","id":"it","pid":0,"status":"limbo"}"#;
+    for (answer, told) in [("fail the disk is on fire", "fire"), (limbo, "limbo")] {
+        may_run(answer, told);
+    }
+}
+
+fn may_run(answer: &str, told: &str) {
     let fakes = Fakes::new();
     let mut d = Daemon::start(options().fakes(&fakes));
     let body = json!({"Cmd": ["sleep", "1000"]});
@@ -26,13 +33,13 @@ fn a_container_that_may_run_is_removed_by_force_only_and_asked_about_again() {
         });
     }
     d.kill9();
-    fakes.behave("runc state fail the disk is on fire");
+    fakes.behave(&format!("runc state {answer}"));
     d.restart();
     for id in [&first, &second] {
         let state = &d.inspect(id)["State"];
         assert_eq!(state["Status"], "dead", "{state}");
         assert!(
-            state["Error"].as_str().is_some_and(|e| e.contains("fire")),
+            state["Error"].as_str().is_some_and(|e| e.contains(told)),
             "{state}"
         );
         d.http.delete(&format!("/containers/{id}")).expect(409);

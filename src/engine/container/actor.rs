@@ -320,8 +320,8 @@ impl Actor {
                 Message::StartAgain(replies) => {
                     self.begin_start(replies, StartCause::Restart).await
                 }
-                Message::Pause(reply) => self.begin_freeze(true, reply),
-                Message::Unpause(reply) => self.begin_freeze(false, reply),
+                Message::Pause(reply) => self.begin_freeze(true, reply).await,
+                Message::Unpause(reply) => self.begin_freeze(false, reply).await,
                 Message::Look(reply) => answer(reply, Ok(self.view())),
                 Message::Rename(name, reply) => {
                     let result = self.rename(name).await;

@@ -11,7 +11,12 @@ use crate::container::handle::Reply;
 
 impl Actor {
     /// Freezing and thawing: a call of the runtime.
-    pub(crate) fn begin_freeze(&mut self, paused: bool, reply: Reply<()>) {
+    pub(crate) async fn begin_freeze(&mut self, paused: bool, reply: Reply<()>) {
+        self.notice_freeze().await;
+        self.freeze(paused, reply);
+    }
+
+    fn freeze(&mut self, paused: bool, reply: Reply<()>) {
         let operation = if paused {
             Operation::Pause
         } else {
@@ -43,7 +48,26 @@ impl Actor {
 
     /// Thaws without being asked to.
     pub(crate) fn begin_thaw(&mut self) {
-        self.begin_freeze(false, tokio::sync::oneshot::channel().0);
+        self.freeze(false, tokio::sync::oneshot::channel().0);
+    }
+
+    /// Somebody else may have frozen or thawed it since: the kernel knows. Not while a call is under
+    /// way that does so.
+    pub(crate) async fn notice_freeze(&mut self) {
+        let view = self.view();
+        let (false, Some(running), Some(task)) = (self.is_busy(), view.state.running(), &self.task)
+        else {
+            return;
+        };
+        if view.spec.no_cgroups {
+            return;
+        }
+        if let Ok(Some(frozen)) = self.engine.runtimes.is_paused(task.init().pid)
+            && frozen != running.paused
+        {
+            tracing::info!(frozen, "somebody else has frozen or thawed it");
+            drop(self.conclude_freeze(frozen, Ok(())).await);
+        }
     }
 
     /// Takes in what a freeze or thaw did. Where it failed, the kernel says which of the two

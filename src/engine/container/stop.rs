@@ -42,7 +42,7 @@ impl Actor {
         let sent = self.send_signal(signal).await;
         // A signal that is meant to end it must reach it (moby `killWithSignal`).
         if sent.is_ok() && signal == view.spec.stop_signal {
-            self.thaw_to_stop();
+            self.thaw_to_stop().await;
         }
         answer(reply, sent);
     }
@@ -85,7 +85,7 @@ impl Actor {
         if let Err(e) = self.send_signal(signal).await {
             tracing::warn!(error = %e, "the stop signal could not be sent");
         }
-        self.thaw_to_stop();
+        self.thaw_to_stop().await;
         match &mut self.stopping {
             Some(Stopping { killed: true, .. }) => {}
             Some(under_way) => {
@@ -154,7 +154,7 @@ impl Actor {
         if let Err(e) = self.send_signal(Signal::KILL).await {
             tracing::warn!(error = %e, "SIGKILL could not be sent");
         }
-        self.thaw_to_stop();
+        self.thaw_to_stop().await;
         // Those who ask again must not make the first wait longer.
         if !self.stopping.as_ref().is_some_and(|s| s.killed) {
             self.stopping = Some(Stopping {
@@ -166,7 +166,8 @@ impl Actor {
 
     /// A frozen process takes no signal, so a paused container is thawed after it was sent
     /// (moby `containerStop`). One that is being paused now is thawed when that is done.
-    fn thaw_to_stop(&mut self) {
+    async fn thaw_to_stop(&mut self) {
+        self.notice_freeze().await;
         if self.is_busy() {
             self.thaw_due = true;
         } else if self.view().state.running().is_some_and(|r| r.paused) {

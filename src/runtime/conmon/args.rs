@@ -19,6 +19,8 @@ pub(crate) struct Create<'a> {
     pub(crate) stdin: Stdin,
     pub(crate) runtime: &'a Path,
     pub(crate) runtime_root: &'a Path,
+    /// What the runtime is told besides.
+    pub(crate) runtime_args: &'a [String],
     /// The runtime takes `--log` and `--log-format=json`.
     pub(crate) json_log: bool,
     pub(crate) files: &'a AttemptFiles,
@@ -85,6 +87,9 @@ impl Create<'_> {
         if self.no_cgroups {
             args.runtime_arg("--cgroup-manager=", "disabled");
         }
+        for arg in self.runtime_args {
+            args.runtime_arg(arg, "");
+        }
         args.runtime(
             self.runtime_root,
             self.json_log.then_some(&self.files.oci_log),
@@ -105,6 +110,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) stdin: Stdin,
     pub(crate) runtime: &'a Path,
     pub(crate) runtime_root: &'a Path,
+    /// What the runtime is told besides.
+    pub(crate) runtime_args: &'a [String],
     /// The runtime takes `--log` and `--log-format=json`.
     pub(crate) json_log: bool,
     /// Its directory is conmon's bundle.
@@ -149,6 +156,9 @@ impl Exec<'_> {
         args.flag("--syslog");
         args.streams(self.tty, self.stdin);
         args.descriptors(self.descriptors);
+        for arg in self.runtime_args {
+            args.runtime_arg(arg, "");
+        }
         args.runtime(
             self.runtime_root,
             self.json_log.then_some(&self.files.oci_log),
@@ -250,6 +260,7 @@ mod tests {
             stdin: Stdin::Closed,
             runtime: Path::new("/usr/bin/runc"),
             runtime_root: Path::new("/run/m/oci/runc"),
+            runtime_args: &[],
             json_log: true,
             files,
             exit_dir: Path::new("/run/m/exits"),
@@ -297,6 +308,19 @@ mod tests {
                  --log-level error --syslog {RUNTIME}"
             )
         );
+    }
+
+    #[test]
+    fn what_the_operator_tells_the_runtime_comes_first() {
+        let args = ["--debug".to_owned(), "--criu=/x".to_owned()];
+        let files = files();
+        let create = Create {
+            runtime_args: &args,
+            ..plain(&files)
+        };
+        let all = golden_of(&create);
+        let own = "--runtime-arg=--debug --runtime-arg=--criu=/x";
+        assert!(all.ends_with(&format!("{own} {RUNTIME}")), "{all}");
     }
 
     #[test]
@@ -396,6 +420,7 @@ mod tests {
             stdin: Stdin::Once,
             runtime: Path::new("/usr/bin/runc"),
             runtime_root: Path::new("/run/m/oci/runc"),
+            runtime_args: &[],
             json_log: true,
             files: &files,
             exit_dir: Path::new("/run/m/exits/execs/E"),

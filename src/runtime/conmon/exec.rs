@@ -20,7 +20,6 @@ use super::launch::{
 };
 use super::pipe;
 use crate::cleanup::read_pid_file;
-use crate::command::takes_json_log;
 use crate::exec::host_fault;
 use crate::exit::{ExitFile, ExitReport};
 use crate::failure::{self, BundleFacts, Step};
@@ -179,7 +178,8 @@ impl Runtimes {
             stdin: request.stdin,
             runtime: &runtime,
             runtime_root: &layout.oci_root(request.runtime.as_str()),
-            json_log: takes_json_log(request.runtime.as_str(), &runtime),
+            runtime_args: self.own_args(&request.runtime),
+            json_log: self.takes_json_log(&request.runtime, &runtime),
             files: &files,
             exit_dir: &layout.exec_exit_dir(&request.id),
             socket_dir: &layout.sockets(),

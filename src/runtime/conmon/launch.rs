@@ -19,7 +19,6 @@ use super::pipe::{self, Report};
 use super::{CreateTask, Features};
 use crate::checkpoint::with_log;
 use crate::cleanup::read_pid_file;
-use crate::command::takes_json_log;
 use crate::failure::{self, BundleFacts, Step};
 use crate::layout::{BUNDLE_FILES, make_dir, remove_dir, remove_file};
 use crate::notify::NotifySocket;
@@ -260,7 +259,8 @@ impl Runtimes {
             stdin: request.stdin,
             runtime: &runtime,
             runtime_root: &layout.oci_root(request.runtime.as_str()),
-            json_log: takes_json_log(request.runtime.as_str(), &runtime),
+            runtime_args: self.own_args(&request.runtime),
+            json_log: self.takes_json_log(&request.runtime, &runtime),
             files: &layout.attempt(&request.id),
             exit_dir: &layout.exits(),
             persist_dir: &layout.persist(&request.id),

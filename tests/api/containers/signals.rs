@@ -226,3 +226,30 @@ fn stop_reaches_all_processes_of_a_container_in_the_hosts_pid_namespace() {
     d.expect_nothing_left();
     d.finish();
 }
+
+/// What somebody else froze is known when it matters: the kernel is asked.
+#[test]
+fn what_was_frozen_behind_the_daemons_back_is_thawed_and_stopped() {
+    let d = daemon();
+    let id = d.run_detached("it", json!({"Cmd": ["sleep", "1000"]}));
+    let runc = |call: &str| {
+        let root = d.root().join("run/oci/runc");
+        let mut runc = d.command_inside("runc");
+        let done = runc.arg("--root").arg(root).arg(call).arg(&id).status();
+        assert!(done.expect("runc runs").success(), "{call}");
+    };
+    runc("pause");
+    d.http.post("/containers/it/unpause").expect(204);
+    assert_eq!(d.status("it"), "running");
+    runc("pause");
+    let said = d.http.post("/containers/it/pause").error(409);
+    assert!(said.ends_with("is already paused"), "{said}");
+    assert_eq!(d.status("it"), "paused");
+    runc("resume");
+    let said = d.http.post("/containers/it/unpause").error(409);
+    assert!(said.ends_with("is not paused"), "{said}");
+    runc("pause");
+    d.http.post("/containers/it/stop?t=1").expect(204);
+    assert_eq!(d.inspect("it")["State"]["ExitCode"], 137);
+    d.finish();
+}

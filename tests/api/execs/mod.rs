@@ -187,12 +187,16 @@ fn stdin_goes_in_and_its_end_too() {
 }
 
 /// Half a megabyte in and the same out, on both streams: every byte, every code, nothing left.
+/// Whether the full counts are wanted.
+fn is_soak() -> bool {
+    std::env::var_os("MOORED_SOAK").is_some()
+}
+
 #[test]
 fn all_input_and_output_comes_each_time() {
     let d = daemon();
     host(&d);
-    let soak = std::env::var_os("MOORED_SOAK").is_some();
-    let rounds = if soak { 10_000 } else { 30 };
+    let rounds = if is_soak() { 10_000 } else { 30 };
     let input: Vec<u8> = (b'a'..=b'z').cycle().take(500_000).collect();
     let body = json!({
         "AttachStdin": true, "AttachStdout": true, "AttachStderr": true,
@@ -223,6 +227,28 @@ fn all_input_and_output_comes_each_time() {
     assert!(grown < 48 << 20, "{grown} bytes more");
     d.http.delete("/containers/host?force=1").expect(204);
     d.expect_nothing_left();
+    d.finish();
+}
+
+/// In one piece, all of it sent before any of it is read.
+#[test]
+fn a_lot_of_input_comes_back_whole() {
+    let d = daemon();
+    host(&d);
+    let bytes = if is_soak() { 100_000_000 } else { 10_000_000 };
+    let input: Vec<u8> = (0..=255).cycle().take(bytes).collect();
+    let body = json!({"AttachStdin": true, "AttachStdout": true, "Cmd": ["cat"]});
+    let id = create(&d, body);
+    let path = format!("/exec/{id}/start");
+    let mut stream = d.http.hijack_json(&path, &json!({}), true);
+    stream.write(&input);
+    stream.half_close();
+    let mut output = Vec::new();
+    for frame in testkit::frames(&stream.read_to_end()) {
+        output.extend(frame.payload);
+    }
+    assert!(output == input, "{} of {bytes} bytes", output.len());
+    assert_eq!(inspect(&d, &id)["ExitCode"], 0);
     d.finish();
 }
 
@@ -359,13 +385,14 @@ fn a_session_can_be_listed_waited_for_signalled_and_forgotten() {
 fn many_at_once() {
     let d = daemon();
     host(&d);
+    let (lanes, rounds) = if is_soak() { (200, 5) } else { (8, 10) };
     std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..8)
+        let lanes: Vec<_> = (0..lanes)
             .map(|lane| {
                 let d = &d;
                 scope.spawn(move || {
-                    for n in 0..10 {
-                        let code = lane * 10 + n;
+                    for n in 0..rounds {
+                        let code = (lane * rounds + n) % 256;
                         let script = format!("echo {code}; exit {code}");
                         let id = create(d, attached(&["sh", "-c", &script]));
                         assert_eq!(demux(&run(d, &id)).stdout, format!("{code}\n"));
