@@ -16,7 +16,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use archive::{Applier, CleanPath, Entry, EntryKind, Form, Reader, Writer, pack, shown};
-use model::{CheckpointName, ContainerName, Error, Result, VolumeName};
+use model::{CheckpointName, ContainerName, Error, Mount, MountSource, Result, VolumeName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -72,6 +72,45 @@ pub struct ExportedVolume {
     pub destination: String,
     /// What it is called; `None` when nobody chose the name.
     pub name: Option<VolumeName>,
+}
+
+impl ExportedVolume {
+    /// The volume of a mount, and what an archive says of it; `None` where the mount shows something
+    /// else.
+    pub fn of(mount: &Mount) -> Option<(&VolumeName, Self)> {
+        let MountSource::Volume {
+            name, anonymous, ..
+        } = &mount.source
+        else {
+            return None;
+        };
+        let told = Self {
+            destination: mount.destination.clone(),
+            name: (!anonymous).then(|| name.clone()),
+        };
+        Some((name, told))
+    }
+}
+
+impl Exported {
+    /// The volumes of `mounts` that the archive's belong to, by number.
+    ///
+    /// # Errors
+    /// Invalid when there is none for one of them.
+    pub fn volumes_in(&self, mounts: &[Mount]) -> Result<HashMap<usize, VolumeName>> {
+        let in_mounts = |(number, told): (usize, &ExportedVolume)| {
+            let mut there = mounts.iter().filter_map(ExportedVolume::of);
+            let found = there.find(|(_, it)| it.destination == told.destination);
+            let (name, _) = found.ok_or_else(|| {
+                Error::invalid(format!(
+                    "the archive has a volume at {}, and the container none",
+                    told.destination
+                ))
+            })?;
+            Ok((number, name.clone()))
+        };
+        self.volumes.iter().enumerate().map(in_mounts).collect()
+    }
 }
 
 /// What goes into an archive beside the checkpoint.

@@ -162,6 +162,24 @@ impl Settings {
         };
         merge(options, file)
     }
+
+    /// What no single setting tells.
+    fn check(&self) -> Result<()> {
+        let programs = self.runtimes.values().flatten();
+        if let Some(relative) = programs
+            .chain(&self.conmon_paths)
+            .find(|p| !p.is_absolute())
+        {
+            bail!(
+                "the path of a program must be absolute: {}",
+                relative.display()
+            );
+        }
+        if self.data_root == self.run_root {
+            bail!("data root and run root must be two directories");
+        }
+        Ok(())
+    }
 }
 
 impl Settings {
@@ -280,19 +298,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             .filter(|s| *s > 0)
             .map(Duration::from_secs),
     };
-    let programs = settings.runtimes.values().flatten();
-    if let Some(relative) = programs
-        .chain(&settings.conmon_paths)
-        .find(|p| !p.is_absolute())
-    {
-        bail!(
-            "the path of a program must be absolute: {}",
-            relative.display()
-        );
-    }
-    if settings.data_root == settings.run_root {
-        bail!("data root and run root must be two directories");
-    }
+    settings.check()?;
     Ok(settings)
 }
 

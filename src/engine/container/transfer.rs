@@ -13,8 +13,8 @@ use checkpoints::{
     CheckpointView, Checkpoints, Exported, ExportedVolume, Files, Head, Incoming, Origin, Places,
 };
 use model::{
-    CheckpointName, ContainerId, ContainerState, Context, Error, Kind, Mount, MountSource, Result,
-    Timestamp, UserNamespace, VolumeName,
+    CheckpointName, ContainerId, ContainerState, Context, Error, Kind, Result, Timestamp,
+    UserNamespace, VolumeName,
 };
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
@@ -82,7 +82,7 @@ impl Engine {
         let view = handle.view();
         let checkpoints = self.inner.checkpoints_of(&view);
         let volumes = view.spec.mounts.iter().filter_map(|mount| {
-            let (name, told) = volume_in(mount)?;
+            let (name, told) = ExportedVolume::of(mount)?;
             Some((told, self.inner.volumes.data(name)))
         });
         let files = Files {
@@ -272,22 +272,13 @@ impl Inner {
         request: &ImportContainer,
         planned: &Planned<'_>,
     ) -> Result<HashMap<usize, VolumeName>> {
-        let mut volumes = HashMap::new();
         if request.without.volumes {
-            return Ok(volumes);
+            return Ok(HashMap::new());
         }
-        for (number, told) in head.container.volumes.iter().enumerate() {
-            let destination = rules::clean_path(&told.destination);
-            let mut mounts = planned.row.spec.mounts.iter();
-            let mount = mounts.find(|mount| rules::clean_path(&mount.destination) == destination);
-            let Some((name, _)) = mount.and_then(volume_in) else {
-                return Err(Error::invalid(format!(
-                    "the archive has a volume at {destination}, and the container none"
-                )));
-            };
-            self.expect_new(name)?;
-            volumes.insert(number, name.clone());
-        }
+        let volumes = head.container.volumes_in(&planned.row.spec.mounts)?;
+        volumes
+            .values()
+            .try_for_each(|name| self.expect_new(name))?;
         Ok(volumes)
     }
 
@@ -341,21 +332,6 @@ fn made(place: PathBuf) -> Result<PathBuf> {
     let made = dir.recursive(true).mode(0o700).create(&place);
     made.context(format_args!("create {}", place.display()))?;
     Ok(place)
-}
-
-/// The volume of a mount, and what an archive says of it.
-fn volume_in(mount: &Mount) -> Option<(&VolumeName, ExportedVolume)> {
-    let MountSource::Volume {
-        name, anonymous, ..
-    } = &mount.source
-    else {
-        return None;
-    };
-    let told = ExportedVolume {
-        destination: mount.destination.clone(),
-        name: (!anonymous).then(|| name.clone()),
-    };
-    Some((name, told))
 }
 
 /// Whether a container's files are those of a checkpoint: the run that it ended was its last.
