@@ -1,9 +1,6 @@
 //! Whether a container needs the daemon to be there.
 
-use model::{ContainerState, RestartPolicy};
-
 use crate::Engine;
-use crate::container::ContainerView;
 
 impl Engine {
     /// Why the daemon must stay, though no client is there: a container whose end it must act on,
@@ -15,7 +12,7 @@ impl Engine {
             let view = handle.view();
             let why = match handle.is_busy() {
                 true => "is being changed",
-                false => why(&view)?,
+                false => rules::needs_daemon(&view.spec, &view.state)?,
             };
             Some(format!("container {} {why}", view.name))
         });
@@ -37,31 +34,5 @@ impl Engine {
             event = event.with(key, value);
         }
         inner.tell(event).await;
-    }
-}
-
-fn why(view: &ContainerView) -> Option<&'static str> {
-    let spec = &view.spec;
-    match &view.state {
-        ContainerState::Restarting(_) => Some("is to be started again"),
-        ContainerState::Removing | ContainerState::Lost { .. } => Some("is not at rest"),
-        ContainerState::Running(_) if spec.restart_policy != RestartPolicy::No => {
-            Some("has a restart policy")
-        }
-        ContainerState::Running(_) if spec.auto_remove => Some("is to be removed at its end"),
-        ContainerState::Running(_) if spec.health_check.is_some() => Some("has a health check"),
-        ContainerState::Running(_) if spec.log.limits().is_ok_and(|limits| limits.is_some()) => {
-            Some("has a log with limits")
-        }
-        // It would be started by the next daemon, against a client's wish.
-        ContainerState::Exited(_)
-            if rules::starts_with_daemon(&spec.restart_policy, &view.state) =>
-        {
-            Some("starts with the daemon")
-        }
-        ContainerState::Running(_)
-        | ContainerState::Created { .. }
-        | ContainerState::Exited(_)
-        | ContainerState::Dead { .. } => None,
     }
 }

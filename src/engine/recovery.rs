@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::container::actor::{Actor, Done};
 use crate::container::handle::{Found, Handle, Message};
 use crate::container::record::Unwritten;
-use crate::container::{ContainerView, auto_removal, exited_data, policy, row};
+use crate::container::{ContainerView, auto_removal, exited_data, row};
 use crate::{Engine, Inner};
 use stdio::ContainerStreams;
 
@@ -198,7 +198,12 @@ impl Engine {
         task: Option<Box<Task>>,
     ) -> Actor {
         let view = row::view(&self.inner, row, layers);
-        let streams = ContainerStreams::of(&view.spec, view.paths.log.clone(), &self.inner.spill);
+        let streams = ContainerStreams::of(
+            &view.id,
+            &view.spec,
+            view.paths.log.clone(),
+            &self.inner.spill,
+        );
         if let Some(task) = &task {
             streams.resume(&task.attach_socket());
             streams.keep_log(task, self.inner.runtimes.watcher());
@@ -375,8 +380,9 @@ fn follow_policy(view: &ContainerView, found: &mut Found) {
             by_request: found.by_request,
             ..last.clone()
         };
-        let delay = policy::delay_of(&view.state);
-        (found.state, found.restart_count) = policy::after_exit(view, last, delay);
+        let delay = rules::delay_of(&view.state);
+        let (policy, restarts) = (&view.spec.restart_policy, view.restart_count);
+        (found.state, found.restart_count) = rules::after_exit(policy, restarts, last, delay);
     }
 }
 

@@ -24,6 +24,8 @@ pub enum LogDriver {
     JsonFile,
     /// Docker's `local`; kept as a k8s-file too.
     Local,
+    /// The journal of systemd, by conmon.
+    Journald,
     /// Nothing is kept.
     None,
 }
@@ -34,15 +36,19 @@ impl LogDriver {
         match self {
             Self::JsonFile => "json-file",
             Self::Local => "local",
+            Self::Journald => "journald",
             Self::None => "none",
         }
     }
 
-    /// Whether output can be read back.
-    pub fn is_readable(self) -> bool {
-        self != Self::None
+    /// Whether output is kept in files of the daemon's.
+    pub fn has_files(self) -> bool {
+        matches!(self, Self::JsonFile | Self::Local)
     }
 }
+
+/// The option that names a container's entries in the journal.
+pub const TAG: &str = "tag";
 
 /// How much of a log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +89,7 @@ impl LogConfig {
     /// 400 in Docker's words. dockerd tells them only at the start.
     pub fn limits(&self) -> Result<Option<LogLimits>> {
         let limits = match self.driver {
-            LogDriver::None => Ok(None),
+            LogDriver::None | LogDriver::Journald => Ok(None),
             LogDriver::Local => self.local_limits().map(Some),
             LogDriver::JsonFile => self.json_file_limits(),
         };

@@ -3,6 +3,7 @@
 //! Sees `model` and nothing else: no clock, no files, no tasks. Every function here is total and
 //! has its cases as tests beside it.
 
+mod daemon;
 pub mod events;
 pub mod glob;
 pub mod health;
@@ -21,6 +22,7 @@ pub mod restart;
 mod volumes;
 mod words;
 
+pub use daemon::needs_daemon;
 pub use events::EventFilter;
 pub use glob::Pattern as ReferencePattern;
 pub use legality::{Operation, Refusal, may};
@@ -30,5 +32,5 @@ pub use pattern::Patterns;
 pub use processes::select_processes;
 pub use recovery::{Recovery, plan_recovery};
 pub use refusal::{Asked, check};
-pub use restart::{RunEnd, next_delay, starts_again, starts_with_daemon};
+pub use restart::{RunEnd, after_exit, delay_of, next_delay, starts_again, starts_with_daemon};
 pub use volumes::{clean_path, place_volumes};

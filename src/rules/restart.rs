@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ContainerState, RestartPolicy};
+use model::{ContainerState, Exited, RestartPolicy, Restarting};
 
 /// The first pause before a start.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -51,9 +51,44 @@ pub fn starts_with_daemon(policy: &RestartPolicy, state: &ContainerState) -> boo
     }
 }
 
+/// What follows the end of a run: the state, and how often the policy has acted by then, which before
+/// was `restarts` times.
+pub fn after_exit(
+    policy: &RestartPolicy,
+    restarts: u32,
+    last: Exited,
+    delay_before: Option<Duration>,
+) -> (ContainerState, u32) {
+    let end = RunEnd {
+        code: last.status.code(),
+        by_request: last.by_request,
+        restarts,
+    };
+    if !starts_again(policy, end) {
+        return (ContainerState::Exited(last), restarts);
+    }
+    let ran_for = last.finished_at.duration_since(last.started_at);
+    let ran_for = Duration::try_from(ran_for).unwrap_or_default();
+    let delay = next_delay(delay_before, ran_for);
+    let restarting = Restarting {
+        last,
+        delay_ms: u64::try_from(delay.as_millis()).expect("at most a minute"),
+    };
+    let restarts = restarts.saturating_add(1);
+    (ContainerState::Restarting(restarting), restarts)
+}
+
+/// The pause that a state says, if it is one between two runs.
+pub fn delay_of(state: &ContainerState) -> Option<Duration> {
+    match state {
+        ContainerState::Restarting(restarting) => Some(Duration::from_millis(restarting.delay_ms)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use model::{ExitStatus, Exited, Timestamp};
+    use model::{ExitStatus, Timestamp};
     use proptest::prelude::*;
 
     use super::*;

@@ -43,7 +43,7 @@ pub use checkpoint::{CriuOptions, Dump, Restore};
 pub use command::RuntimeState;
 pub use config::{CgroupManager, Config, LogLevel, RuntimeTraits};
 pub use conmon::exec::{PreparedExec, StartedExec};
-pub use conmon::{CreateTask, Stdin};
+pub use conmon::{CreateTask, Journal, Stdin};
 pub use ctl::Ctl;
 pub use exec::{AdoptExec, AdoptedExec, CreateExec, ExecTask};
 pub use exit::ExitReport;

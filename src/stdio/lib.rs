@@ -6,5 +6,5 @@
 mod logs;
 mod streams;
 
-pub use logs::LogRequest;
+pub use logs::{LogRequest, journal_of};
 pub use streams::ContainerStreams;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{ContainerSpec, Result, Timestamp};
+use model::{ContainerName, ContainerSpec, LogDriver, Result, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use streams::{FollowHandle, LogOptions, LogReader, Want};
+use runtime::Journal;
+use streams::{FollowHandle, JournalOptions, LogOptions, LogReader, Want};
 
 use crate::ContainerStreams;
 
@@ -29,6 +30,14 @@ pub struct LogRequest {
     pub tail: Option<u64>,
 }
 
+/// How a container's entries are named where its log is the journal.
+pub fn journal_of(name: &ContainerName, spec: &ContainerSpec) -> Option<Journal> {
+    (spec.log.driver == LogDriver::Journald).then(|| Journal {
+        name: name.to_string(),
+        tag: spec.log.options.get(model::log::TAG).cloned(),
+    })
+}
+
 impl ContainerStreams {
     /// Opens the log of the container that is `spec`.
     ///
@@ -40,16 +49,32 @@ impl ContainerStreams {
         request: LogRequest,
         follow: Option<FollowHandle>,
     ) -> Result<LogReader> {
+        let want = Want {
+            stdout: request.stdout,
+            stderr: request.stderr,
+        };
+        let details_prefix = request.details.then(|| details(spec));
+        if let Some(log) = self.journal() {
+            return LogReader::open_journal(JournalOptions {
+                log: log.clone(),
+                want,
+                since: request.since,
+                until: request.until,
+                timestamps: request.timestamps,
+                details_prefix,
+                tail: request.tail,
+                framed: !spec.tty,
+                payload: false,
+                ended: follow.map(|follow| follow.ended),
+            });
+        }
         LogReader::open(LogOptions {
             files: self.log()?.clone(),
-            want: Want {
-                stdout: request.stdout,
-                stderr: request.stderr,
-            },
+            want,
             since: request.since,
             until: request.until,
             timestamps: request.timestamps,
-            details_prefix: request.details.then(|| details(spec)),
+            details_prefix,
             tail: request.tail,
             tty: spec.tty,
             follow,

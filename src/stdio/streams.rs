@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use model::{ContainerSpec, Error, LogFaults, LogLimits, Result, Timestamp, limits};
+use model::{
+    ContainerId, ContainerSpec, Error, LogDriver, LogFaults, LogLimits, Result, Timestamp, limits,
+};
 use runtime::Task;
 use streams::{
-    FollowHandle, Hub, HubOptions, LogFiles, LogReader, PayloadOptions, Rotation, SpillOptions,
-    StdinPolicy, Subscription, Want, Word,
+    FollowHandle, Hub, HubOptions, JournalLog, JournalOptions, LogFiles, LogReader, PayloadOptions,
+    Rotation, SpillOptions, StdinPolicy, Subscription, Want, Word,
 };
 use sys::dir_watch::Watcher;
 use tokio_util::sync::CancellationToken;
@@ -23,13 +25,20 @@ pub struct ContainerStreams {
     run_over: Mutex<CancellationToken>,
     /// `None` where nothing is kept.
     log: Option<LogFiles>,
+    /// Where it is kept there.
+    journal: Option<JournalLog>,
     log_limits: Option<LogLimits>,
     log_faults: Mutex<LogFaults>,
 }
 
 impl ContainerStreams {
-    /// Of the container that is `spec`, whose log is kept at `log`.
-    pub fn of(spec: &ContainerSpec, log: Option<PathBuf>, spill: &SpillOptions) -> Self {
+    /// Of the container that is `spec`, whose log is kept at `log` where it has files.
+    pub fn of(
+        id: &ContainerId,
+        spec: &ContainerSpec,
+        log: Option<PathBuf>,
+        spill: &SpillOptions,
+    ) -> Self {
         let stdin = match (spec.open_stdin, spec.stdin_once, spec.tty) {
             // The runtimes give the input to the container's user.
             (false, _, false) if spec.id_maps.is_some() => StdinPolicy::Ended,
@@ -51,6 +60,7 @@ impl ContainerStreams {
             stdin,
             run_over: Mutex::new(over),
             log: log.map(LogFiles::new),
+            journal: (spec.log.driver == LogDriver::Journald).then(|| JournalLog::new(id.as_str())),
             // Checked when the container was made.
             log_limits: spec.log.limits().unwrap_or_default(),
             log_faults: Mutex::default(),
@@ -151,6 +161,11 @@ impl ContainerStreams {
         self.hub.finished().await;
     }
 
+    /// The journal, where that is its log.
+    pub(crate) fn journal(&self) -> Option<&JournalLog> {
+        self.journal.as_ref()
+    }
+
     /// Cancelled when the present run is over; at once when there is none.
     pub fn run_over(&self) -> CancellationToken {
         self.run_over
@@ -188,6 +203,21 @@ impl ContainerStreams {
             true => Some(FollowHandle::new(watcher, self.run_over())?),
             false => None,
         };
+        if let Some(log) = self.journal.clone() {
+            let reader = LogReader::open_journal(JournalOptions {
+                log,
+                want,
+                since: None,
+                until: None,
+                timestamps: false,
+                details_prefix: None,
+                tail: None,
+                framed: !tty,
+                payload: true,
+                ended: follow.map(|follow| follow.ended),
+            });
+            return Ok((Some(reader?), live));
+        }
         let log = LogReader::open_payload(PayloadOptions {
             files: self.log()?.clone(),
             want,

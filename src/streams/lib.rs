@@ -21,6 +21,7 @@ pub use hub::{
     Subscription, Want,
 };
 pub use logs::{
-    FollowHandle, LogFiles, LogOptions, LogReader, PayloadOptions, Rotation, Skipped, Word,
+    FollowHandle, JournalLog, JournalOptions, LogFiles, LogOptions, LogReader, PayloadOptions,
+    Rotation, Skipped, Word,
 };
 pub use stdcopy::StreamId;

@@ -344,7 +344,12 @@ impl SystemInfo {
 impl PluginsInfo {
     fn built_in() -> Self {
         let words = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect();
-        let drivers = [LogDriver::JsonFile, LogDriver::Local, LogDriver::None];
+        let drivers = [
+            LogDriver::Journald,
+            LogDriver::JsonFile,
+            LogDriver::Local,
+            LogDriver::None,
+        ];
         Self {
             volume: words(&["local"]),
             // Docker's names of the drivers behind `--network host` and `none`.

@@ -94,6 +94,7 @@ systemctl stop moored.service moored.socket || fail "stop"
 kill -0 "$pid" || fail "stop ended a container"
 systemctl start moored.socket
 docker rm -f counter kept >/dev/null
+. /host/journal.sh
 systemctl stop moored.service moored.socket
 . /host/cgroups.sh
 [ "$(pgrep -c conmon)" = 0 ] || fail "conmon is left: $(pgrep -a conmon)"

@@ -24,6 +24,7 @@ fn the_units_do_what_they_promise() {
         (here.join("systemd/moored.socket"), "moored.socket"),
         (here.join("tests/systemd/job.sh"), "job.sh"),
         (here.join("tests/systemd/cgroups.sh"), "cgroups.sh"),
+        (here.join("tests/systemd/journal.sh"), "journal.sh"),
         (here.join("tests/systemd/helpers.sh"), "helpers.sh"),
     ] {
         std::fs::copy(from, share.path().join(to)).expect("a file in our dir");

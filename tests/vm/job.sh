@@ -9,6 +9,7 @@ systemctl start moored.socket
 make_image
 echo "$(docker info -f '{{.CgroupDriver}} {{.CgroupVersion}} {{.DefaultRuntime}}') $(conmon --version | head -n 1)"
 [ "$(docker info -f '{{.CgroupVersion}}')" = 2 ] || fail "cgroup v2 is not seen"
+. /host/journal.sh
 systemctl stop moored.service moored.socket
 
 . /host/cgroups.sh

@@ -161,7 +161,12 @@ impl Engine {
             .map(|volume| self.inner.volume_event(&volume.name, &Action::Create))
             .collect();
         events.push(self.inner.container_event(&view, &Action::Create));
-        let streams = ContainerStreams::of(&view.spec, view.paths.log.clone(), &self.inner.spill);
+        let streams = ContainerStreams::of(
+            &view.id,
+            &view.spec,
+            view.paths.log.clone(),
+            &self.inner.spill,
+        );
         let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);
         let (inner, made, volumes) = (self.inner.clone(), handle.clone(), new_volumes.clone());
         // Who is told of it finds it there.

@@ -6,7 +6,6 @@ use runtime::{ExitReport, TaskEvent};
 
 use crate::container::actor::{Actor, AfterExit, Done, answer};
 use crate::container::handle::{Found, Message};
-use crate::container::policy::after_exit;
 use crate::container::wait::Lifecycle;
 use crate::container::{Change, RemoveContainer};
 
@@ -68,7 +67,8 @@ impl Actor {
             .map_or(report.finished_at, |r| r.started_at);
         let mut exited = exited_data(&report, started_at, view.state.running());
         exited.by_request = self.ends_by_request || self.ends_by_checkpoint();
-        let (state, restart_count) = after_exit(&view, exited, self.delay);
+        let (policy, restarts) = (&view.spec.restart_policy, view.restart_count);
+        let (state, restart_count) = rules::after_exit(policy, restarts, exited, self.delay);
         self.restart_count = restart_count;
         let restarting = self
             .after_exit

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use failpoint::Point;
-use model::{Action, ContainerState, Exited, Intent, RestartPolicy, Restarting};
+use model::{Action, ContainerState, Exited, Intent, RestartPolicy};
 use rules::Operation;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::container::actor::Actor;
-use crate::container::{ContainerView, check};
+use crate::container::check;
 
 /// How long after a start that the ledger did not take it is tried again.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -43,39 +43,6 @@ pub(crate) struct StartDue {
     pub(crate) cause: StartCause,
 }
 
-/// What follows the end of a run: the state, and how often the policy has acted by then.
-pub(crate) fn after_exit(
-    view: &ContainerView,
-    last: Exited,
-    delay_before: Option<Duration>,
-) -> (ContainerState, u32) {
-    let end = rules::RunEnd {
-        code: last.status.code(),
-        by_request: last.by_request,
-        restarts: view.restart_count,
-    };
-    if !rules::starts_again(&view.spec.restart_policy, end) {
-        return (ContainerState::Exited(last), view.restart_count);
-    }
-    let ran_for = last.finished_at.duration_since(last.started_at);
-    let ran_for = Duration::try_from(ran_for).unwrap_or_default();
-    let delay = rules::next_delay(delay_before, ran_for);
-    let restarting = Restarting {
-        last,
-        delay_ms: u64::try_from(delay.as_millis()).expect("at most a minute"),
-    };
-    let count = view.restart_count.saturating_add(1);
-    (ContainerState::Restarting(restarting), count)
-}
-
-/// The pause that a state says, if it is one between two runs.
-pub(crate) fn delay_of(state: &ContainerState) -> Option<Duration> {
-    match state {
-        ContainerState::Restarting(restarting) => Some(Duration::from_millis(restarting.delay_ms)),
-        _ => None,
-    }
-}
-
 /// Resolves at a time, but not before all containers are taken back; never, without a time.
 pub(crate) async fn due(recovered: CancellationToken, at: Option<Instant>) {
     match at {
@@ -91,7 +58,7 @@ impl Actor {
     /// A container that was taken back, and its policy.
     pub(crate) fn resume_policy(&mut self, restart_asked_for: bool) {
         let view = self.view();
-        self.delay = delay_of(&view.state);
+        self.delay = rules::delay_of(&view.state);
         let with_daemon = rules::starts_with_daemon(&view.spec.restart_policy, &view.state);
         if let Some(delay) = self.delay {
             self.start_later(delay, StartCause::Policy);
@@ -104,7 +71,7 @@ impl Actor {
 
     /// After an exit: the start, when one is to come.
     pub(crate) fn follow_policy(&mut self, state: &ContainerState) {
-        if let Some(delay) = delay_of(state) {
+        if let Some(delay) = rules::delay_of(state) {
             tracing::info!(?delay, "its restart policy starts it again");
             self.delay = Some(delay);
             self.start_later(delay, StartCause::Policy);

@@ -19,7 +19,7 @@ pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> Cont
         .spec
         .log
         .driver
-        .is_readable()
+        .has_files()
         .then(|| engine.layout.log(&row.id));
     ContainerView {
         id: row.id.clone(),

@@ -28,6 +28,9 @@ use crate::{Runtimes, StartError, Task};
 /// How long a conmon that has reported a failure may take to be gone.
 const FAILED_CONMON_GRACE: Duration = Duration::from_secs(1);
 
+/// Where the journal of systemd listens (sd_journal_print(3)).
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+
 /// How long a creation waits for a place among the others. All of those at work hang then, and
 /// say so at their own deadline.
 pub(super) const PLACE_PATIENCE: Duration = Duration::from_secs(30);
@@ -132,6 +135,13 @@ impl Runtimes {
     /// Directories must be there before conmon is: without its persist or exit dir it loses the
     /// exit code without a word. A stale pid file makes a failed start look like a good one.
     fn prepare(&self, request: &CreateTask) -> Result<()> {
+        // conmon would begin, and lose what it is given.
+        if request.journal.is_some() && !Path::new(JOURNAL_SOCKET).exists() {
+            return Err(Error::system(format!(
+                "failed to initialize logging driver: journald is not enabled on this host: \
+                 {JOURNAL_SOCKET} is not there"
+            )));
+        }
         let layout = &self.inner.layout;
         let files = layout.attempt(&request.id);
         for dir in [&files.dir, &layout.persist(&request.id)] {
@@ -255,6 +265,7 @@ impl Runtimes {
             id: request.id.as_str(),
             bundle: &request.bundle,
             log_path: request.log_path.as_deref(),
+            journal: request.journal.as_ref(),
             tty: request.tty,
             stdin: request.stdin,
             runtime: &runtime,

@@ -26,6 +26,8 @@ pub struct CreateTask {
     pub bundle: PathBuf,
     /// conmon's k8s-file log; `None` keeps nothing.
     pub log_path: Option<PathBuf>,
+    /// Into the journal of systemd in place of a file.
+    pub journal: Option<Journal>,
     /// A terminal. config.json's `process.terminal` must say the same.
     pub tty: bool,
     /// What becomes of stdin.
@@ -45,6 +47,15 @@ pub struct CreateTask {
     /// What it and its conmon have mounted that the daemon has not; `None` where they live among the
     /// daemon's own mounts.
     pub mounts: Option<OwnMounts>,
+}
+
+/// How a container's entries in the journal are named, besides its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// The container's name, which is `SYSLOG_IDENTIFIER`, too.
+    pub name: String,
+    /// `CONTAINER_TAG`.
+    pub tag: Option<String>,
 }
 
 /// The standard input of a container's first process.

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::files::LogFiles;
-use super::{next_change, watch};
+use super::reader::{next_change, watch};
 
 /// As fast as a log is thought to grow, in bytes in a second: how soon it is looked at again.
 const GROWTH_MAX: u64 = 256 << 20;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::log::TAG;
 use model::{Error, LogConfig, LogDriver, Result};
 
 use super::not_built;
@@ -9,13 +10,15 @@ use wire::container::LogConfig as Wire;
 
 /// Docker's other drivers: known, not built.
 const OTHER_DRIVERS: &[&str] = &[
-    "awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "splunk", "syslog",
+    "awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "splunk", "syslog",
 ];
 
 /// `details=1` shows what the first two name; the others are how much is kept.
 const BUILT_OPTIONS: &[&str] = &["env", "labels", "max-size", "max-file", "compress"];
 /// Options of `json-file` and `local` that are known, not built.
-const OTHER_OPTIONS: &[&str] = &["env-regex", "labels-regex", "max-buffer-size", "tag"];
+const OTHER_OPTIONS: &[&str] = &["env-regex", "labels-regex", "max-buffer-size", TAG];
+/// Options of `journald` that are known, not built: conmon cannot add fields to entries.
+const OTHER_JOURNAL_OPTIONS: &[&str] = &["env", "env-regex", "labels", "labels-regex"];
 
 /// Fills in the daemon's default: the driver where none is named, and the options of that driver which
 /// are not given (moby `mergeAndVerifyLogConfig`).
@@ -50,6 +53,7 @@ pub(super) fn log_config(wire: &Wire) -> Result<LogConfig> {
     let driver = match wire.r#type.as_str() {
         "" | "json-file" => LogDriver::JsonFile,
         "local" => LogDriver::Local,
+        "journald" => LogDriver::Journald,
         "none" => LogDriver::None,
         other if OTHER_DRIVERS.contains(&other) => {
             return Err(not_built(&format!("HostConfig.LogConfig.Type {other}")));
@@ -81,17 +85,30 @@ fn check_options(driver: LogDriver, options: &BTreeMap<String, String>) -> Resul
             }
             // moby does not look at the options of `none`.
             _ if driver == LogDriver::None => {}
+            (TAG, template) if driver == LogDriver::Journald => {
+                if template.contains("{{") {
+                    return Err(not_built("HostConfig.LogConfig.Config tag with a template"));
+                }
+            }
+            (key, _) if driver == LogDriver::Journald => {
+                if !OTHER_JOURNAL_OPTIONS.contains(&key) {
+                    return Err(unknown_option(key, driver));
+                }
+                return Err(not_built(&format!("HostConfig.LogConfig.Config {key}")));
+            }
             (key, _) if BUILT_OPTIONS.contains(&key) => {}
             (key, _) if OTHER_OPTIONS.contains(&key) => {
                 return Err(not_built(&format!("HostConfig.LogConfig.Config {key}")));
             }
             (key, _) => {
-                return Err(Error::invalid(format!(
-                    "unknown log opt '{key}' for {} log driver",
-                    driver.as_str()
-                )));
+                return Err(unknown_option(key, driver));
             }
         }
     }
     Ok(())
+}
+
+fn unknown_option(key: &str, driver: LogDriver) -> Error {
+    let driver = driver.as_str();
+    Error::invalid(format!("unknown log opt '{key}' for {driver} log driver"))
 }

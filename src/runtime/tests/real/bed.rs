@@ -95,6 +95,7 @@ impl Bed {
         CreateTask {
             bundle: self.bundle(&id),
             log_path: Some(self.bundle(&id).join("ctr.log")),
+            journal: None,
             runtime: self.runc(),
             tty: config["process"]["terminal"] == json!(true),
             stdin: Stdin::Closed,

@@ -12,9 +12,11 @@ use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
 
+use std::time::Duration;
+
 use super::*;
 use crate::stdcopy::tests::parse;
-use model::limits;
+use model::{Kind, limits};
 
 /// Records `n` seconds after 11:52, for each `(n, "stdout F text")`.
 fn file(records: &[(u32, &str)]) -> String {

@@ -1,0 +1,448 @@
+//! What conmon has written into the journal of systemd, read back and followed by journalctl(1).
+//!
+//! ```text
+//!   journalctl -o export CONTAINER_ID_FULL=...   entries   records   lines
+//!   (follow: one that stays; when the run is over, one more from the last entry on)
+//! ```
+//!
+//! The journal takes entries in later than they are written, so a follower does not end with the run: the
+//! journal is asked to write all it has, and what it has since the last entry is read to its end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use jiff::Timestamp;
+use model::{Error, Result};
+use sys::spawn::{Program, Started};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio_util::sync::CancellationToken;
+
+use super::assemble::{Assembler, Format};
+use super::payload::Payload;
+use super::record::{Record, Stamp};
+use super::scan::Product;
+use crate::Want;
+use crate::stdcopy::StreamId;
+
+/// Where the program usually is.
+const JOURNALCTL: &str = "/usr/bin/journalctl";
+/// No entry is longer: conmon's have 8 KiB of text, and some fields of the journal's own.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// About what one batch holds.
+const BATCH_BYTES: usize = 128 << 10;
+/// How long journalctl may take to end when it has said all, and the journal to write all it has.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+/// conmon's for what a container wrote on stderr (LOG_ERR); all else is stdout.
+const PRIORITY_STDERR: &[u8] = b"3";
+
+/// The journal's entries of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalLog {
+    container: String,
+    program: PathBuf,
+}
+
+/// Which lines of it, and how they are to look; as of [`super::LogOptions`].
+#[derive(Debug, Clone)]
+pub struct JournalOptions {
+    /// Whose entries.
+    pub log: JournalLog,
+    /// Whose lines.
+    pub want: Want,
+    /// Only lines that began at or after this.
+    pub since: Option<Timestamp>,
+    /// Only lines that began at or before this.
+    pub until: Option<Timestamp>,
+    /// The time in front of each line.
+    pub timestamps: bool,
+    /// `k=v,k=v` in front of each line, and a space.
+    pub details_prefix: Option<String>,
+    /// Only the last so many entries.
+    pub tail: Option<u64>,
+    /// In stdcopy frames.
+    pub framed: bool,
+    /// Not lines, but the bytes that were written.
+    pub payload: bool,
+    /// Stay for what comes until this is cancelled: the run is over, and conmon has written its last.
+    pub ended: Option<CancellationToken>,
+}
+
+impl JournalLog {
+    /// Of the container with this id.
+    pub fn new(container: &str) -> Self {
+        Self {
+            container: container.to_owned(),
+            program: JOURNALCTL.into(),
+        }
+    }
+
+    fn program(&self) -> Program {
+        let env = [("LC_ALL", "C"), ("SYSTEMD_COLORS", "0")];
+        Program::new(&self.program).env(env)
+    }
+
+    fn start(&self, args: Vec<String>) -> Result<Child> {
+        let failed = |e: &dyn std::fmt::Display| {
+            let program = self.program.display();
+            Error::system(format!("the journal cannot be read by {program}: {e}"))
+        };
+        let (output, end) = std::io::pipe().map_err(|e| failed(&e))?;
+        let output = pipe::Receiver::from_owned_fd(output.into()).map_err(|e| failed(&e))?;
+        let words = ["--output=export", "--quiet", "--no-pager"].map(str::to_owned);
+        let of = format!("CONTAINER_ID_FULL={}", self.container);
+        let all = words.into_iter().chain(args).chain([of]);
+        let started = self.program().args(all).fd(1, end.into()).start();
+        Ok(Child {
+            started: started.map_err(|e| failed(&e))?,
+            output,
+        })
+    }
+
+    /// Asks the journal to write down what it was sent. Where it cannot be asked, what it has is read.
+    async fn sync(&self) {
+        let done = self.program().args(["--sync"]).run(END_PATIENCE).await;
+        if let Err(e) = done {
+            tracing::debug!(error = %e, "the journal was not asked to write all it has");
+        }
+    }
+}
+
+/// A journalctl at work. Dropped, it is killed.
+#[derive(Debug)]
+struct Child {
+    started: Started,
+    output: pipe::Receiver,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// To the end of what there is.
+    Reading(Child),
+    /// What there is and what comes.
+    Following(Child, CancellationToken),
+    Over,
+}
+
+/// The journal's entries on their way to one client.
+#[derive(Debug)]
+pub(super) struct JournalReader {
+    log: JournalLog,
+    /// What each call is told about times.
+    times: Vec<String>,
+    until: Option<Timestamp>,
+    /// The last entry that was taken.
+    cursor: Option<String>,
+    entries: Entries,
+    product: Product,
+    phase: Phase,
+}
+
+impl JournalReader {
+    pub(super) fn open(options: JournalOptions) -> Result<Self> {
+        let product = match options.payload {
+            true => Product::Payload(Payload::new(options.want, options.framed, 0)),
+            false => Product::Lines(Assembler::new(Format {
+                want: options.want,
+                since: options.since.map(Stamp::from),
+                until: options.until.map(Stamp::from),
+                timestamps: options.timestamps,
+                details: options.details_prefix,
+                framed: options.framed,
+            })),
+        };
+        // Of nothing there is no last entry from which to go on.
+        let since = match options.tail {
+            Some(0) => Some(Timestamp::now()),
+            _ => options.since,
+        };
+        let mut times = Vec::new();
+        times.extend(since.map(|at| format!("--since={}", moment(at))));
+        let begin = match options.tail {
+            None | Some(0) => "--no-tail".to_owned(),
+            Some(count) => format!("--lines={count}"),
+        };
+        let phase = match options.ended {
+            Some(ended) => {
+                let mut args = vec!["--follow".to_owned(), begin];
+                args.extend(times.iter().cloned());
+                Phase::Following(options.log.start(args)?, ended)
+            }
+            None => {
+                times.extend(options.until.map(|at| format!("--until={}", moment(at))));
+                let mut args = times.clone();
+                args.extend(options.tail.is_some_and(|n| n > 0).then_some(begin));
+                match options.tail {
+                    Some(0) => Phase::Over,
+                    _ => Phase::Reading(options.log.start(args)?),
+                }
+            }
+        };
+        Ok(Self {
+            log: options.log,
+            times,
+            until: options.until,
+            cursor: None,
+            entries: Entries::default(),
+            product,
+            phase,
+        })
+    }
+
+    /// As [`super::LogReader::next`].
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes>> {
+        loop {
+            match self.take_entries() {
+                Ok(batch) if batch.is_empty() => {}
+                Ok(batch) => return Some(Ok(batch)),
+                Err(e) => {
+                    self.phase = Phase::Over;
+                    return Some(Err(e));
+                }
+            }
+            if let Phase::Over = self.phase {
+                return None;
+            }
+            match self.read_more().await {
+                Ok(None) => {}
+                Ok(Some(rest)) if rest.is_empty() => return None,
+                Ok(Some(rest)) => return Some(Ok(rest)),
+                Err(e) => {
+                    self.phase = Phase::Over;
+                    return Some(Err(e));
+                }
+            }
+        }
+    }
+
+    /// What the entries that are here come to.
+    fn take_entries(&mut self) -> Result<Bytes> {
+        let mut out = BytesMut::new();
+        while out.len() < BATCH_BYTES {
+            let Some(entry) = self.entries.next()? else {
+                break;
+            };
+            self.cursor = Some(entry.cursor);
+            let record = Record {
+                stamp: entry.stamp,
+                stream: entry.stream,
+                partial: entry.partial,
+                text: &entry.text,
+            };
+            match &mut self.product {
+                Product::Payload(payload) => payload.push(&record, &mut out),
+                Product::Lines(lines) => {
+                    if lines.push(&record, &mut out).is_err() {
+                        lines.finish(&mut out);
+                        self.phase = Phase::Over;
+                        self.entries = Entries::default();
+                    }
+                }
+            }
+        }
+        Ok(out.freeze())
+    }
+
+    /// Reads once, or goes over to the next phase; at the end what was held back comes.
+    async fn read_more(&mut self) -> Result<Option<Bytes>> {
+        let until = self.until;
+        let gone = match &mut self.phase {
+            Phase::Over => return Ok(Some(Bytes::new())),
+            Phase::Reading(child) => child.output.read_buf(&mut self.entries.waiting).await? == 0,
+            Phase::Following(child, ended) => tokio::select! {
+                read = child.output.read_buf(&mut self.entries.waiting) => read? == 0,
+                () = over(ended, until) => {
+                    self.log.sync().await;
+                    return self.read_the_rest().map(|()| None);
+                }
+            },
+        };
+        if !gone {
+            return Ok(None);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Following(child, _) => Err(child.complaint().await),
+            Phase::Reading(child) => {
+                let mut out = BytesMut::new();
+                if let Product::Lines(lines) = &mut self.product {
+                    lines.finish(&mut out);
+                }
+                match child.ended_well().await {
+                    true => Ok(Some(out.freeze())),
+                    false if !out.is_empty() => Ok(Some(out.freeze())),
+                    false => Ok(Some(Bytes::new())),
+                }
+            }
+            Phase::Over => Ok(Some(Bytes::new())),
+        }
+    }
+
+    /// Nothing comes any more: from the last entry on to the end.
+    fn read_the_rest(&mut self) -> Result<()> {
+        let mut args = match &self.cursor {
+            Some(cursor) => vec![format!("--after-cursor={cursor}")],
+            None => self.times.clone(),
+        };
+        args.extend(self.until.map(|at| format!("--until={}", moment(at))));
+        // Half an entry comes once more.
+        self.entries = Entries::default();
+        self.phase = Phase::Reading(self.log.start(args)?);
+        Ok(())
+    }
+}
+
+impl Child {
+    async fn complaint(self) -> Error {
+        let said = match self.started.finish(END_PATIENCE).await {
+            Ok(done) if done.message().is_empty() => done.status.to_string(),
+            Ok(done) => done.message(),
+            Err(e) => e.to_string(),
+        };
+        Error::system(format!(
+            "the journal cannot be followed: journalctl: {said}"
+        ))
+    }
+
+    /// One that finds nothing fails in some releases, and says nothing.
+    async fn ended_well(self) -> bool {
+        match self.started.finish(END_PATIENCE).await {
+            Ok(done) if done.status.success() => true,
+            Ok(done) => {
+                tracing::debug!(said = done.message(), status = %done.status, "journalctl");
+                false
+            }
+            Err(e) => {
+                tracing::debug!(error = %e, "journalctl");
+                false
+            }
+        }
+    }
+}
+
+/// The run is over, or no later line is wanted.
+async fn over(ended: &CancellationToken, until: Option<Timestamp>) {
+    let until_passed = async {
+        match until {
+            Some(until) => tokio::time::sleep(super::reader::remaining(until)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = ended.cancelled() => {}
+        () = until_passed => {}
+    }
+}
+
+/// As systemd.time(7) takes it, down to the microsecond.
+fn moment(at: Timestamp) -> String {
+    let micros = at.as_microsecond().max(0);
+    format!("@{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// Entries in the journal's export format (systemd's JOURNAL_EXPORT_FORMATS): `NAME=text` lines, or
+/// `NAME`, eight bytes of length and as many of anything; an empty line ends an entry.
+#[derive(Debug, Default)]
+struct Entries {
+    waiting: BytesMut,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    cursor: String,
+    stamp: Stamp,
+    stream: StreamId,
+    partial: bool,
+    text: Vec<u8>,
+}
+
+impl Entries {
+    /// The next whole entry that has a text.
+    fn next(&mut self) -> Result<Option<Entry>> {
+        loop {
+            let Some((fields, length)) = fields_of(&self.waiting)? else {
+                if self.waiting.len() > ENTRY_BYTES_MAX {
+                    return Err(unreadable("an entry is too long"));
+                }
+                return Ok(None);
+            };
+            let entry = Entry::of(&fields);
+            self.waiting.advance(length);
+            if let Some(entry) = entry {
+                return Ok(Some(entry));
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// `None` for one that is not conmon's.
+    fn of(fields: &[(&[u8], &[u8])]) -> Option<Self> {
+        let field = |name: &str| {
+            let mut named = fields.iter().filter(|(n, _)| *n == name.as_bytes());
+            named.next().map(|(_, value)| *value)
+        };
+        let text = |name: &str| std::str::from_utf8(field(name)?).ok();
+        let partial = field("CONTAINER_PARTIAL_MESSAGE") == Some(b"true");
+        let micros = text("__REALTIME_TIMESTAMP")?.parse().ok()?;
+        Some(Self {
+            cursor: text("__CURSOR")?.to_owned(),
+            stamp: Stamp::from(Timestamp::from_microsecond(micros).ok()?),
+            stream: match field("PRIORITY") {
+                Some(PRIORITY_STDERR) => StreamId::Stderr,
+                _ => StreamId::Stdout,
+            },
+            partial,
+            // conmon leaves a line its newline.
+            text: match field("MESSAGE")? {
+                [line @ .., b'\n'] if !partial => line.to_vec(),
+                text => text.to_vec(),
+            },
+        })
+    }
+}
+
+type Fields<'a> = Vec<(&'a [u8], &'a [u8])>;
+
+/// The fields of the first entry and its length, if it is whole.
+fn fields_of(bytes: &[u8]) -> Result<Option<(Fields<'_>, usize)>> {
+    const LENGTH_BYTES: usize = 8;
+    let mut fields = Vec::new();
+    let mut at = 0;
+    loop {
+        let Some(end) = memchr::memchr(b'\n', &bytes[at..]) else {
+            return Ok(None);
+        };
+        let line = &bytes[at..at + end];
+        at += end + 1;
+        if line.is_empty() {
+            return Ok(Some((fields, at)));
+        }
+        if let Some(equals) = memchr::memchr(b'=', line) {
+            fields.push((&line[..equals], &line[equals + 1..]));
+            continue;
+        }
+        let Some((length, rest)) = bytes[at..].split_first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
+        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        if length > ENTRY_BYTES_MAX {
+            return Err(unreadable("a field is too long"));
+        }
+        if rest.len() <= length {
+            return Ok(None);
+        }
+        if rest[length] != b'\n' {
+            return Err(unreadable("a field does not end where it says"));
+        }
+        fields.push((line, &rest[..length]));
+        at += LENGTH_BYTES + length + 1;
+    }
+}
+
+fn unreadable(why: &str) -> Error {
+    Error::system(format!("what journalctl says is not understood: {why}"))
+}
+
+#[cfg(test)]
+mod tests;
