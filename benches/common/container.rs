@@ -42,6 +42,7 @@ impl Floor {
             upper: &upper,
             work: &work,
             ids: None,
+            label: None,
         };
         overlay(OverlayApi::Fsopen, layers, &merged).expect("an overlay");
         let mut config = self.config().clone();

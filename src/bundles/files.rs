@@ -5,6 +5,7 @@ use std::path::Path;
 use model::{ContainerSpec, Context, Result};
 
 use crate::EtcFiles;
+use crate::sources::relabel;
 
 /// What a container's resolver and hosts files are made from.
 const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -23,6 +24,9 @@ pub(super) fn write_etc(files: &EtcFiles, spec: &ContainerSpec) -> Result<()> {
     ];
     for (path, text) in texts {
         std::fs::write(path, text).context(format_args!("write {}", path.display()))?;
+        if let Some(labels) = &spec.selinux {
+            relabel(path, &labels.mount, "Z")?;
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use mapped::{check_maps, make_place};
 
+use images::Shown;
 use model::{ContainerId, ContainerSpec, Layer, Result};
 use spec::{ConsoleSize, HostFacts, ResolvedMount, SpecInput};
 use sys::apart::OwnMounts;
@@ -158,6 +159,11 @@ impl Maker<'_> {
         ids: Option<&UserNamespace>,
     ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
         let key = order.id.as_str();
+        let label = order
+            .spec
+            .selinux
+            .as_ref()
+            .map(|labels| labels.mount.as_str());
         self.images.create_writable(key)?;
         if ids.is_some() {
             // Whoever mounted it may not have come to the ids, or have gone beyond the first run.
@@ -165,8 +171,10 @@ impl Maker<'_> {
         }
         let plain = ids.is_none() || order.first_run;
         let mut rootfs = match plain {
-            true => self.images.mount(key, order.layers, None)?,
-            false => self.images.mount(key, order.layers, ids)?,
+            true => self
+                .images
+                .mount(key, order.layers, Shown { ids: None, label })?,
+            false => self.images.mount(key, order.layers, Shown { ids, label })?,
         };
         if order.first_run {
             self.images.furnish(&rootfs)?;
@@ -175,7 +183,7 @@ impl Maker<'_> {
         if plain && ids.is_some() {
             // What the daemon makes, it makes with the ids that are on the disk.
             self.images.unmount(key)?;
-            rootfs = self.images.mount(key, order.layers, ids)?;
+            rootfs = self.images.mount(key, order.layers, Shown { ids, label })?;
         }
         Ok((rootfs, mounts))
     }

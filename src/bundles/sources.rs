@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{ContainerSpec, Context, Error, IdMaps, Kind, Mount, MountSource, Result};
+use model::{
+    ContainerSpec, Context, Error, IdMaps, Kind, Mount, MountSource, Result, SelinuxLabel,
+};
 use spec::ResolvedMount;
 
 use crate::Maker;
@@ -15,8 +17,7 @@ impl Maker<'_> {
         rootfs: &Path,
         fill: bool,
     ) -> Result<Vec<ResolvedMount>> {
-        let ids = spec.id_maps.as_ref();
-        let resolve = |m| self.resolve_mount(m, rootfs, fill, ids);
+        let resolve = |m| self.resolve_mount(m, rootfs, fill, spec);
         spec.mounts.iter().map(resolve).collect()
     }
 
@@ -25,8 +26,9 @@ impl Maker<'_> {
         mount: &Mount,
         rootfs: &Path,
         fill: bool,
-        ids: Option<&IdMaps>,
+        spec: &ContainerSpec,
     ) -> Result<ResolvedMount> {
+        let ids = spec.id_maps.as_ref();
         let source = match &mount.source {
             MountSource::Bind {
                 path,
@@ -45,12 +47,79 @@ impl Maker<'_> {
                 }
                 data
             }
-            MountSource::Tmpfs { .. } => PathBuf::new(),
+            MountSource::Tmpfs { .. } => {
+                return Ok(ResolvedMount {
+                    mount: mount.clone(),
+                    source: PathBuf::new(),
+                });
+            }
         };
+        if let Some(labels) = &spec.selinux {
+            relabel(&source, &labels.mount, &mount.mode)?;
+        }
         Ok(ResolvedMount {
             mount: mount.clone(),
             source,
         })
+    }
+}
+
+/// Directories of the host that lose their meaning for it with another label (go-selinux `Chcon`).
+const NEVER_RELABELLED: &[&str] = &[
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/shadow",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+];
+
+/// Gives what is mounted with the mode `Z` the container's label, and with `z` one that all containers
+/// can use; with neither it keeps its own.
+pub(super) fn relabel(source: &Path, label: &str, mode: &str) -> Result<()> {
+    let label = match mode.split(',').find(|word| matches!(*word, "z" | "Z")) {
+        None => return Ok(()),
+        Some("z") => shared(label),
+        Some(_) => label.to_owned(),
+    };
+    // Links in the way are the operator's: what counts is where they lead.
+    let path = std::fs::canonicalize(source).context(format_args!("find {}", source.display()))?;
+    if NEVER_RELABELLED.iter().any(|kept| path == Path::new(kept)) {
+        return Err(Error::invalid(format!(
+            "SELinux relabeling of {} is not allowed",
+            path.display()
+        )));
+    }
+    sys::selinux::relabel(&path, &label)
+        .context(format_args!("give {} the label {label}", path.display()))
+}
+
+/// Without the categories of one container.
+fn shared(label: &str) -> String {
+    match SelinuxLabel::parse(label) {
+        Some(mut parsed) => {
+            parsed.level = parsed.level.map(|_| "s0".to_owned());
+            parsed.to_string()
+        }
+        None => label.to_owned(),
     }
 }
 
@@ -80,5 +149,22 @@ fn ensure_bind_source(path: &str, create_missing: bool, ids: Option<&IdMaps>) ->
             Kind::InvalidParameter,
             format!("invalid mount config for type \"bind\": bind source path {path}: {e}"),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+
+    #[test]
+    fn what_the_host_lives_of_keeps_its_label() {
+        for kept in ["/", "/etc", "/usr/../var", "/proc/self/root"] {
+            let e = relabel(Path::new(kept), LABEL, "ro,Z").unwrap_err();
+            assert!(e.message().starts_with("SELinux relabeling of /"), "{e}");
+        }
+        relabel(Path::new("/etc"), LABEL, "ro").expect("nothing is asked for");
+        assert_eq!(shared(LABEL), "system_u:object_r:container_file_t:s0");
     }
 }

@@ -7,6 +7,8 @@
 
 mod apparmor;
 mod ids;
+mod selinux;
 
 pub use apparmor::AppArmor;
 pub use ids::{IdSource, Ids, check_ids};
+pub use selinux::SeLinux;

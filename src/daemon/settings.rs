@@ -75,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) log_default: LogConfig,
     /// Where the ids of user namespaces come from.
     pub(crate) ids: IdSource,
+    /// Containers are to have SELinux labels.
+    pub(crate) selinux_enabled: bool,
     /// Docker's clients are to offer what they call experimental.
     pub(crate) experimental: bool,
     /// Most output that waits on disk for one attached client that does not read.
@@ -102,6 +104,7 @@ impl Default for Settings {
             cgroup_parent: CgroupManager::Cgroupfs.usual_parent().to_owned(),
             log_default: LogConfig::default(),
             ids: IdSource::default(),
+            selinux_enabled: false,
             experimental: false,
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
             log_level: "info".to_owned(),
@@ -128,6 +131,7 @@ struct File {
     userns_auto_user: Option<String>,
     subuid: Option<PathBuf>,
     subgid: Option<PathBuf>,
+    selinux_enabled: bool,
     experimental: bool,
     spill_max_bytes: Option<u64>,
     log_level: Option<String>,
@@ -214,6 +218,10 @@ impl Settings {
                 "log-driver or log-opts",
                 self.log_default != other.log_default,
             ),
+            (
+                "selinux-enabled",
+                self.selinux_enabled != other.selinux_enabled,
+            ),
             ("experimental", self.experimental != other.experimental),
             (
                 "spill-max-bytes",
@@ -281,6 +289,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             file.subuid,
             file.subgid,
         )?,
+        selinux_enabled: file.selinux_enabled,
         experimental: options.experimental || file.experimental,
         spill_max_bytes: options
             .spill_max_bytes
@@ -339,6 +348,7 @@ mod tests {
         userns-auto-user = "me"
         subuid = "/u"
         subgid = "/g"
+        selinux-enabled = true
         experimental = true
         log-level = "debug"
         log-format = "json"
@@ -390,6 +400,7 @@ mod tests {
         assert_ne!(full.ids.auto_user, default.ids.auto_user);
         assert_ne!(full.ids.subuid, default.ids.subuid);
         assert_ne!(full.ids.subgid, default.ids.subgid);
+        assert_ne!(full.selinux_enabled, default.selinux_enabled);
         assert_ne!(full.experimental, default.experimental);
         assert_ne!(full.log_level, default.log_level);
         assert_ne!(full.log_format, default.log_format);

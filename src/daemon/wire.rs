@@ -29,11 +29,26 @@ pub(crate) async fn open(settings: &Settings) -> Result<Engine> {
         .map_err(Into::into)
 }
 
+/// Whether containers have labels: the operator wants it, and the kernel has it.
+fn selinux(settings: &Settings) -> bool {
+    let has_it = sys::host::security().selinux;
+    if settings.selinux_enabled && !has_it {
+        tracing::warn!(
+            "selinux-enabled is set, and this kernel has no SELinux: nothing has a label"
+        );
+    }
+    settings.selinux_enabled && has_it
+}
+
 fn config(settings: &Settings) -> Config {
+    let selinux = selinux(settings);
+    let mut runtime = runtime_config(settings);
+    runtime.selinux = selinux;
     Config {
         data_root: settings.data_root.clone(),
         run_root: settings.run_root.clone(),
-        runtime: runtime_config(settings),
+        runtime,
+        selinux,
         spill_bytes_max: settings.spill_max_bytes,
         log_default: settings.log_default.clone(),
         ids: settings.ids.clone(),

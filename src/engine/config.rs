@@ -21,6 +21,8 @@ pub struct Config {
     pub log_default: LogConfig,
     /// Where the ids of user namespaces come from.
     pub ids: IdSource,
+    /// Containers are to have SELinux labels, and the kernel has it.
+    pub selinux: bool,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
 }

@@ -78,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) log_default: model::LogConfig,
     pub(crate) ids: confine::Ids,
     pub(crate) apparmor: confine::AppArmor,
+    pub(crate) selinux: confine::SeLinux,
     /// Held from the look whether a volume is there to the moment it is.
     pub(crate) making_volumes: tokio::sync::Mutex<()>,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.

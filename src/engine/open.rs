@@ -40,11 +40,10 @@ impl Engine {
         let remaps = config.ids.remap.is_some();
         let open = move || open_stores(&opened, &boot_id, remaps);
         let stores = tokio::spawn(crate::blocking(open));
-        let runtimes = runtime::Runtimes::open(config.runtime);
+        let runtimes = runtime::Runtimes::open(config.runtime)?;
         let facts = Arc::new(spec::HostFacts::probe());
         let early = |e| Error::system(format!("opening the stores ended early: {e}"));
         let (ledger, contents, store) = stores.await.map_err(early)??;
-        let runtimes = runtimes?;
         let new_id = || ContainerId::from_bytes((host.random)()).to_string();
         let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, new_id).await?;
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
@@ -79,6 +78,7 @@ impl Engine {
             log_default: config.log_default,
             ids: confine::Ids::new(config.ids)?,
             apparmor,
+            selinux: confine::SeLinux::new(config.selinux)?,
             making_volumes: tokio::sync::Mutex::default(),
             starts: tokio::sync::RwLock::default(),
             recovered: CancellationToken::new(),

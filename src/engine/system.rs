@@ -21,6 +21,7 @@ impl Engine {
             event_listeners: self.event_listeners(),
             log_driver: inner.log_default.driver,
             remaps_ids: inner.ids.remaps(),
+            selinux: inner.selinux.is_on(),
             data_root: inner.layout.data_root(),
             init_binary: inner.init_binary.as_deref(),
             now: (inner.host.now)(),

@@ -24,7 +24,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
-use sys::id_map::UserNamespace;
 use sys::overlay::OverlayApi;
 
 pub use index::Index;
@@ -32,7 +31,7 @@ pub use load::{LoadStep, LoadedImage};
 pub use store::Lease;
 use store::Store;
 pub use sweep::Swept;
-pub use writable::WritablePaths;
+pub use writable::{Shown, WritablePaths};
 
 /// The image store; clones share it.
 #[derive(Debug, Clone)]
@@ -118,18 +117,12 @@ impl Images {
     }
 
     /// Mounts the writable tree `key` on `layers`, given from the bottom up, and tells where;
-    /// fine when it is mounted. With `ids` its files belong to the host's ids behind those that the
-    /// disk has.
+    /// fine when it is mounted.
     ///
     /// # Errors
     /// `System`, naming a layer that is missing or the place that cannot be mounted.
-    pub fn mount(
-        &self,
-        key: &str,
-        layers: &[Layer],
-        ids: Option<&UserNamespace>,
-    ) -> Result<PathBuf> {
-        writable::mount(&self.store, self.overlay, key, layers, ids)
+    pub fn mount(&self, key: &str, layers: &[Layer], shown: Shown<'_>) -> Result<PathBuf> {
+        writable::mount(&self.store, self.overlay, key, layers, shown)
     }
 
     /// The directory below which writable trees are mounted.

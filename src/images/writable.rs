@@ -29,6 +29,15 @@ pub struct WritablePaths {
     pub merged: PathBuf,
 }
 
+/// What a tree shows that is not on the disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown<'a> {
+    /// Its files belong to the host's ids behind those that the disk has.
+    pub ids: Option<&'a UserNamespace>,
+    /// The SELinux label of all its files.
+    pub label: Option<&'a str>,
+}
+
 /// Longest key: a file name, with room for what is put in front of it.
 const KEY_BYTES_MAX: usize = 200;
 
@@ -88,7 +97,7 @@ pub(crate) fn mount(
     api: OverlayApi,
     key: &str,
     layers: &[Layer],
-    ids: Option<&UserNamespace>,
+    Shown { ids, label }: Shown<'_>,
 ) -> Result<PathBuf> {
     let paths = paths(store, key, layers)?;
     if mount::is_mount_point(&paths.merged).at("look at", &paths.merged)? {
@@ -111,6 +120,7 @@ pub(crate) fn mount(
         upper: &paths.upper,
         work: &paths.work,
         ids,
+        label,
     };
     let mounted = overlay(api, wanted, &paths.merged);
     let cannot = mounted.as_ref().is_err_and(|e| {
@@ -254,6 +264,7 @@ fn try_overlay(api: OverlayApi, dir: &Path) -> std::io::Result<()> {
         upper: &upper,
         work: &work,
         ids: None,
+        label: None,
     };
     overlay(api, wanted, &merged)?;
     let looked = Dir::open(&merged).and_then(|d| {

@@ -11,6 +11,7 @@ use crate::id_map::IdMaps;
 use crate::log::LogConfig;
 use crate::mount::Mount;
 use crate::resources::{Device, Resources, Ulimit};
+use crate::selinux::{SelinuxLabels, SelinuxWish};
 use crate::signal::Signal;
 
 /// Everything the engine needs to start this container, again and again.
@@ -81,6 +82,12 @@ pub struct ContainerSpec {
     /// The AppArmor profile; `None` is the default one.
     #[serde(default)]
     pub apparmor: Option<String>,
+    /// What it is to have of SELinux.
+    #[serde(default)]
+    pub selinux_wish: SelinuxWish,
+    /// What it has of it; `None` where that is off.
+    #[serde(default)]
+    pub selinux: Option<SelinuxLabels>,
     /// `no_new_privs` of the first process.
     pub no_new_privileges: bool,
     /// Paths masked inside; `None` is Docker's default list.

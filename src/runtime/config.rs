@@ -34,6 +34,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Tell the runtime not to use pivot_root (a root file system on a ramdisk).
     pub no_pivot: bool,
+    /// Containers have SELinux labels.
+    pub selinux: bool,
     /// Tell the runtime not to make a session keyring.
     pub no_new_keyring: bool,
     /// Further environment variables of conmon and the runtimes.
@@ -68,6 +70,7 @@ impl Config {
             log_level: LogLevel::Error,
             no_pivot: false,
             no_new_keyring: false,
+            selinux: false,
             environment: Vec::new(),
             create_timeout: limits::CREATE_TIMEOUT,
             call_timeout: limits::RUNTIME_CALL_TIMEOUT,

@@ -12,6 +12,7 @@ use sys::dir_watch::Watcher;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::conmon::Features;
+use crate::conmon::monitor_label;
 use crate::layout::Layout;
 use crate::locate::locate;
 use crate::placement::Placement;
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) default_failure: Mutex<Option<(Instant, Error)>>,
     pub(crate) versions: VersionCache,
     pub(crate) supports: crate::support::SupportCache,
+    /// What conmon is to have of SELinux, where that is not the daemon's own label.
+    pub(crate) monitor_label: Option<String>,
     search_path: Option<OsString>,
     conmon: Found,
     programs: BTreeMap<RuntimeName, Found>,
@@ -107,6 +110,10 @@ impl Runtimes {
             default_failure: Mutex::new(None),
             versions: VersionCache::default(),
             supports: crate::support::SupportCache::default(),
+            monitor_label: match config.selinux {
+                true => monitor_label(&sys::selinux::current().context("read the daemon's label")?),
+                false => None,
+            },
             conmon: Found::default(),
             watcher,
             config,

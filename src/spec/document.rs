@@ -47,6 +47,8 @@ pub(super) struct Process<'a> {
     pub(super) no_new_privileges: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) apparmor_profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) selinux_label: Option<&'a str>,
     pub(super) oom_score_adj: i32,
 }
 
@@ -121,6 +123,9 @@ pub(super) struct Linux<'a> {
     pub(super) rootfs_propagation: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) masked_paths: Vec<&'a str>,
+    /// Of what the runtime mounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mount_label: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) readonly_paths: Vec<&'a str>,
 }

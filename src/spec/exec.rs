@@ -82,6 +82,7 @@ pub fn exec_process(input: &ExecInput<'_>) -> Result<Vec<u8>> {
         no_new_privileges: container.no_new_privileges,
         // The container's own also for a privileged exec, as moby has it.
         apparmor_profile: *apparmor,
+        selinux_label: crate::process_label(container),
         oom_score_adj: resources::oom_score_adj(score, host, &mut warnings),
     };
     serde_json::to_vec(&process).map_err(|e| Error::system(format!("write a process: {e}")))

@@ -325,3 +325,24 @@ fn what_cannot_be_built_is_told() {
     let e = build(&fixture::input(&id, &spec, &user, &host)).unwrap_err();
     assert_eq!(e.message(), "no command specified");
 }
+
+#[test]
+fn labels_are_of_the_process_and_of_what_is_mounted() {
+    let labels = |process: &str| {
+        let spec = ContainerSpec {
+            selinux: Some(model::SelinuxLabels {
+                process: process.to_owned(),
+                mount: "u:object_r:f_t:s0:c1,c2".to_owned(),
+            }),
+            cmd: Some(vec!["sh".to_owned()]),
+            ..ContainerSpec::default()
+        };
+        let built = built(&spec, &fixture::host(), &[], &[]);
+        let spec: Value = serde_json::from_slice(&built.config_json).unwrap();
+        assert_oci_spec_reads_it(&spec);
+        assert_eq!(spec["linux"]["mountLabel"], "u:object_r:f_t:s0:c1,c2");
+        spec["process"]["selinuxLabel"].clone()
+    };
+    assert_eq!(labels("u:r:c_t:s0:c1,c2"), "u:r:c_t:s0:c1,c2");
+    assert_eq!(labels(""), Value::Null);
+}

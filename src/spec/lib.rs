@@ -144,6 +144,7 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
             seccomp: seccomp_profile(spec, host, caps, &mut warnings),
             rootfs_propagation: propagation::of_rootfs(input.mounts),
             masked_paths: masked_paths(spec, host),
+            mount_label: spec.selinux.as_ref().map(|labels| labels.mount.as_str()),
             readonly_paths: readonly_paths(spec),
         },
     };
@@ -153,6 +154,12 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
         config_json,
         warnings,
     })
+}
+
+/// An empty one is that of whoever starts the process.
+fn process_label(spec: &ContainerSpec) -> Option<&str> {
+    let labels = spec.selinux.as_ref()?;
+    Some(labels.process.as_str()).filter(|label| !label.is_empty())
 }
 
 fn process<'a>(
@@ -187,6 +194,7 @@ fn process<'a>(
         rlimits,
         no_new_privileges: spec.no_new_privileges,
         apparmor_profile: input.apparmor,
+        selinux_label: process_label(spec),
         oom_score_adj: resources::oom_score_adj(spec.resources.oom_score_adj, input.host, warnings),
     })
 }

@@ -135,6 +135,8 @@ pub struct Own<'a> {
     pub log_driver: LogDriver,
     /// Containers that wish nothing have a user namespace.
     pub remaps_ids: bool,
+    /// Containers have SELinux labels.
+    pub selinux: bool,
     /// Where it keeps all that lasts.
     pub data_root: &'a Path,
     /// The packaged init, if one was found.
@@ -153,6 +155,7 @@ impl HostInfo {
         let programs = runtimes.programs().await;
         let (choice, no_checkpoints) =
             tokio::join!(choice_soon(runtimes), no_checkpoints(runtimes, &programs));
+        let security_options = security_options(facts, &own);
         let mut warnings = own.warnings;
         let missing = [programs.conmon.as_ref().err(), choice.as_ref().err()];
         warnings.extend(
@@ -189,7 +192,7 @@ impl HostInfo {
             pids_limit: cgroup.pids,
             oom_kill_disable: cgroup.oom_kill_disable,
             ipv4_forwarding: sys::host::ipv4_forwarding(),
-            security_options: security_options(facts, own.remaps_ids),
+            security_options,
             log_driver: own.log_driver,
             default_runtime: choice
                 .as_ref()
@@ -258,7 +261,7 @@ fn broken(runtimes: &Runtimes, programs: &Programs) -> Vec<String> {
     told
 }
 
-fn security_options(facts: &HostFacts, remaps_ids: bool) -> Vec<String> {
+fn security_options(facts: &HostFacts, own: &Own<'_>) -> Vec<String> {
     let mut options = Vec::new();
     if facts.apparmor {
         options.push("name=apparmor".to_owned());
@@ -266,7 +269,10 @@ fn security_options(facts: &HostFacts, remaps_ids: bool) -> Vec<String> {
     if facts.seccomp {
         options.push("name=seccomp,profile=builtin".to_owned());
     }
-    if remaps_ids {
+    if own.selinux {
+        options.push("name=selinux".to_owned());
+    }
+    if own.remaps_ids {
         options.push("name=userns".to_owned());
     }
     if facts.cgroup.version == CgroupVersion::V2 {

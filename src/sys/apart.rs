@@ -13,6 +13,7 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 
 use crate::id_map::{UserNamespace, mapped_clone};
 use crate::mount::{MountOptions, attach, below, detached_clone, make_slave, tmpfs, unmount};
+use crate::selinux::label_next_program;
 
 /// Does `work` on a thread with a mount namespace of its own, of which nothing is seen outside.
 ///
@@ -36,6 +37,33 @@ pub fn apart<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result
 fn leave() -> io::Result<()> {
     use nix::sched::{CloneFlags, unshare};
     unshare(CloneFlags::CLONE_NEWNS).map_err(io::Error::from)
+}
+
+/// What a program is given that the daemon's threads have not.
+#[derive(Debug, Clone, Default)]
+pub struct Apart {
+    /// What it has mounted.
+    pub mounts: Option<OwnMounts>,
+    /// Its SELinux label.
+    pub label: Option<String>,
+}
+
+impl Apart {
+    /// Whether it needs no thread of its own.
+    pub fn is_nothing(&self) -> bool {
+        self.mounts.is_none() && self.label.is_none()
+    }
+
+    /// Makes the calling thread live apart; it must end without other work.
+    ///
+    /// # Errors
+    /// What the kernel says, with the step.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        if let Some(label) = &self.label {
+            step("give it its label", label_next_program(label))?;
+        }
+        self.mounts.as_ref().map_or(Ok(()), OwnMounts::enter)
+    }
 }
 
 /// What a program's own mount namespace has that the daemon's has not.
@@ -172,13 +200,20 @@ fn step<T>(step: &str, done: io::Result<T>) -> io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn with(mounts: OwnMounts) -> Apart {
+        Apart {
+            mounts: Some(mounts),
+            label: None,
+        }
+    }
     use crate::spawn::{Finished, Program};
     use std::time::Duration;
 
     async fn run(mounts: OwnMounts, script: &str, args: &[&Path]) -> Finished {
         let program = Program::new("/bin/sh").args(["-c", script, "sh"]);
         let program = program.args(args.iter().map(|a| a.as_os_str().to_owned()));
-        let started = program.start_apart(mounts).await.unwrap();
+        let started = program.start_apart(with(mounts)).await.unwrap();
         started.finish(Duration::from_secs(20)).await.unwrap()
     }
 
@@ -310,7 +345,7 @@ mod tests {
         let mut mounts = OwnMounts::at("/nonexistent/place".into());
         mounts.show(Path::new("/nonexistent/shown"), None);
         let e = Program::new("/bin/true")
-            .start_apart(mounts)
+            .start_apart(with(mounts))
             .await
             .unwrap_err();
         assert_eq!(

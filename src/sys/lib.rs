@@ -21,6 +21,7 @@ pub mod own;
 pub mod pidfd;
 pub mod proc;
 pub mod rootfs;
+pub mod selinux;
 pub mod seqpacket;
 pub mod space;
 pub mod spawn;

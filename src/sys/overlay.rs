@@ -27,6 +27,8 @@ pub struct Overlay<'a> {
     /// The ids that its files have for those outside this user namespace: what is on the disk are
     /// the ids inside. `None` where both are the same.
     pub ids: Option<&'a UserNamespace>,
+    /// The SELinux label that all its files have; `None` is what the disk says.
+    pub label: Option<&'a str>,
 }
 
 /// The two ways to tell the kernel about an overlay.
@@ -106,6 +108,7 @@ fn mapped(
         upper: &top.join(upper),
         work: &top.join(work),
         ids: None,
+        label: overlay.label,
     };
     match api {
         OverlayApi::Fsopen => by_fsopen(overlay),
@@ -155,6 +158,9 @@ fn by_fsopen(overlay: Overlay<'_>) -> io::Result<OwnedFd> {
     for (key, value) in OVERLAY_OPTIONS {
         fsconfig_set_string(context.as_fd(), key, value)?;
     }
+    if let Some(label) = overlay.label {
+        fsconfig_set_string(context.as_fd(), "context", label)?;
+    }
     fsconfig_create(context.as_fd())?;
     let attributes = MountAttrFlags::empty();
     Ok(fsmount(
@@ -179,6 +185,10 @@ fn by_options(overlay: Overlay<'_>, target: &Path) -> io::Result<()> {
     }
     for (key, value) in OVERLAY_OPTIONS {
         data.extend_from_slice(format!(",{key}={value}").as_bytes());
+    }
+    if let Some(label) = overlay.label {
+        // A level has commas.
+        data.extend_from_slice(format!(",context=\"{label}\"").as_bytes());
     }
     if data.len() >= MOUNT_DATA_BYTES_MAX {
         return Err(Errno::TOOBIG.into());
@@ -239,6 +249,7 @@ mod tests {
                 upper: &upper,
                 work: &work,
                 ids: None,
+                label: None,
             };
             overlay(api, wanted, &target).unwrap();
             assert!(is_mount_point(&target).unwrap());
@@ -263,6 +274,7 @@ mod tests {
             upper: temp.path(),
             work: temp.path(),
             ids: None,
+            label: None,
         };
         let e = overlay(OverlayApi::MountOptions, wanted, temp.path()).unwrap_err();
         assert_eq!(e.raw_os_error(), Some(libc::E2BIG));
@@ -296,6 +308,7 @@ mod tests {
                 upper: &upper,
                 work: &work,
                 ids: Some(&ids),
+                label: None,
             };
             overlay(api, wanted, &target).unwrap();
             let owner = |path: PathBuf| {

@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 
-use crate::apart::OwnMounts;
+use crate::apart::Apart;
 
 /// Marks every descriptor from 3 up close-on-exec, inherited ones too, so that none reaches a program
 /// by accident. To be called once at start, after descriptors handed over by systemd were taken.
@@ -143,12 +143,11 @@ impl Program {
         self.start()?.finish(deadline).await
     }
 
-    /// Starts it in a mount namespace of its own, from a thread that lives [apart](crate::apart) until
-    /// then. All descriptors given to it are closed on our side, whether this works or not.
+    /// Starts it from a thread that lives [apart](crate::apart) until then. All descriptors given to it are closed on our side, whether this works or not.
     ///
     /// # Errors
     /// [`RunError::Start`], also when its mounts cannot be made.
-    pub async fn start_apart(self, mounts: OwnMounts) -> Result<Started, RunError> {
+    pub async fn start_apart(self, apart: Apart) -> Result<Started, RunError> {
         let program = self.path.clone();
         let fail = |source| RunError::Start {
             program: program.clone(),
@@ -158,7 +157,7 @@ impl Program {
         let (tell, told) = tokio::sync::oneshot::channel();
         let start = move || {
             let _runtime = runtime.enter();
-            let started = match mounts.enter() {
+            let started = match apart.enter() {
                 Ok(()) => self.start(),
                 Err(source) => Err(RunError::Start {
                     program: self.path,

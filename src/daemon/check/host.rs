@@ -154,6 +154,28 @@ pub(super) fn apparmor() -> Option<Finding> {
     })
 }
 
+/// Nothing where the kernel has none.
+pub(super) fn selinux(wanted: bool) -> Option<Finding> {
+    match (sys::host::security().selinux, wanted) {
+        (true, true) => Some(Finding::ok("SELinux", "yes".to_owned(), "")),
+        (true, false) => Some(Finding::bad(
+            Verdict::Warn,
+            "SELinux",
+            "not used",
+            "containers have no labels, so nothing keeps one that breaks out from the host's files",
+            "install the policy container-selinux, and set selinux-enabled = true",
+        )),
+        (false, true) => Some(Finding::bad(
+            Verdict::Warn,
+            "SELinux",
+            "the kernel has none",
+            "selinux-enabled has no effect",
+            "boot with selinux=1, or take the setting out",
+        )),
+        (false, false) => None,
+    }
+}
+
 pub(super) fn open_files() -> Finding {
     match sys::own::limit("nofile").and_then(|l| l.hard) {
         Some(hard) if hard < OPEN_FILES_MIN => Finding::bad(

@@ -36,6 +36,7 @@ async fn all(settings: &Settings) -> Vec<Finding> {
     findings.push(host::cgroups(&sys::features::cgroups()));
     findings.push(host::seccomp());
     findings.extend(host::apparmor());
+    findings.extend(host::selinux(settings.selinux_enabled));
     findings.push(host::open_files());
     findings.extend(programs::conmon_and_runtimes(settings).await);
     findings.push(programs::init());

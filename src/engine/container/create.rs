@@ -5,7 +5,8 @@ use catalog::ImageView;
 use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps, Kind,
-    Mount, MountSource, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
+    Mount, MountSource, NamespaceMode, NetworkMode, Platform, Result, SelinuxWish, UserNamespace,
+    VolumeName,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
@@ -98,7 +99,7 @@ impl Engine {
         spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
         let mut warnings = ::spec::check(&spec, &self.inner.facts)?;
         warnings.extend(platform_warning);
-        warnings.extend(self.choose_apparmor(&mut spec));
+        warnings.extend(self.choose_policies(&mut spec)?);
         let asked = spec.clone();
         crate::blocking(move || ::spec::check_bind_sources(&asked)).await?;
         let parent = spec.cgroup_parent.as_deref();
@@ -195,7 +196,13 @@ impl Engine {
         self.inner.ids.choose(wish, &used.collect::<Vec<_>>())
     }
 
-    /// Fixed at create, so that inspect shows it; a warning where it is not to be had.
+    /// Profile and labels, fixed at create, so that inspect shows them; a warning for what is not to be
+    /// had.
+    fn choose_policies(&self, spec: &mut ContainerSpec) -> Result<Vec<String>> {
+        let told = [self.choose_apparmor(spec), self.choose_selinux(spec)?];
+        Ok(told.into_iter().flatten().collect())
+    }
+
     fn choose_apparmor(&self, spec: &mut ContainerSpec) -> Option<String> {
         let asked = spec.apparmor.take();
         let apparmor = &self.inner.apparmor;
@@ -203,6 +210,16 @@ impl Engine {
         let wants = asked.is_some_and(|profile| profile != "unconfined");
         let in_vain = wants && !apparmor.is_on();
         in_vain.then(|| "AppArmor is not enabled: the profile is not applied".to_owned())
+    }
+
+    fn choose_selinux(&self, spec: &mut ContainerSpec) -> Result<Option<String>> {
+        let (inner, views) = (&self.inner, self.inner.registry.all());
+        let views: Vec<_> = views.iter().map(|handle| handle.view()).collect();
+        let used = views.iter().filter_map(|view| view.spec.selinux.as_ref());
+        spec.selinux = inner.selinux.choose(spec, used, &*inner.host.random)?;
+        let wish = &spec.selinux_wish;
+        let in_vain = !inner.selinux.is_on() && !wish.disable && *wish != SelinuxWish::default();
+        Ok(in_vain.then(|| "SELinux is not enabled: the label is not applied".to_owned()))
     }
 
     /// Docker's default: the host's on cgroup v1, a private one on v2. Fixed at create, so that a

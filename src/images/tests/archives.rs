@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Fixture, Tar, config_of, docker_archive, docker_archive_with, gzip, layer_of, read, zstd,
 };
+use crate::Shown;
 use crate::compression::digest_of;
 use crate::{LoadStep, LoadedImage};
 
@@ -113,7 +114,10 @@ fn layers_may_be_linked_named_by_digest_and_come_after_the_manifest() {
     assert!(image.references.is_empty());
     // The same layer three times is one tree, and still mounts.
     f.images.create_writable("k").unwrap();
-    let merged = f.images.mount("k", &image.record.layers, None).unwrap();
+    let merged = f
+        .images
+        .mount("k", &image.record.layers, Shown::default())
+        .unwrap();
     assert_eq!(read(merged.join("f")), "x");
 }
 

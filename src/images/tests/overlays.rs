@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use super::{Fixture, Tar, docker_archive, layer_of, read};
+use crate::Shown;
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
@@ -52,7 +53,10 @@ fn whiteouts_and_opaque_directories_hide_what_is_below() {
         .remove(0);
     assert_eq!(f.images.writable_size("k1").unwrap(), 0);
     f.images.create_writable("k1").unwrap();
-    let merged = f.images.mount("k1", &image.record.layers, None).unwrap();
+    let merged = f
+        .images
+        .mount("k1", &image.record.layers, Shown::default())
+        .unwrap();
     assert_eq!(
         names(&merged),
         ["again", "again2", "again3", "kept", "merged", "opaque"]
@@ -73,12 +77,15 @@ fn a_writable_tree_lives_from_create_to_remove() {
         .unwrap()
         .remove(0);
     let layers = &image.record.layers;
-    assert!(f.images.mount("nokey", layers, None).is_err());
+    assert!(f.images.mount("nokey", layers, Shown::default()).is_err());
     for _ in 0..2 {
         f.images.create_writable("k1").unwrap();
     }
-    let merged = f.images.mount("k1", layers, None).unwrap();
-    assert_eq!(f.images.mount("k1", layers, None).unwrap(), merged);
+    let merged = f.images.mount("k1", layers, Shown::default()).unwrap();
+    assert_eq!(
+        f.images.mount("k1", layers, Shown::default()).unwrap(),
+        merged
+    );
     assert_eq!(sys::mount::below(&merged).unwrap().len(), 1);
     assert_eq!(
         std::fs::metadata(&merged).unwrap().permissions().mode() & 0o7777,
@@ -96,7 +103,7 @@ fn a_writable_tree_lives_from_create_to_remove() {
         f.images.unmount("k1").unwrap();
     }
     // The changes outlive the mount, and an open file does not keep it.
-    let merged = f.images.mount("k1", layers, None).unwrap();
+    let merged = f.images.mount("k1", layers, Shown::default()).unwrap();
     assert_eq!(read(merged.join("f")), "changed!");
     let open = std::fs::File::open(merged.join("f")).unwrap();
     assert_eq!(f.images.remove_writable("k1").unwrap(), 10);
@@ -119,7 +126,10 @@ fn many_layers_and_none_can_be_mounted() {
         .unwrap()
         .remove(0);
     f.images.create_writable("many").unwrap();
-    let merged = f.images.mount("many", &image.record.layers, None).unwrap();
+    let merged = f
+        .images
+        .mount("many", &image.record.layers, Shown::default())
+        .unwrap();
     assert_eq!(names(&merged).len(), 60);
     // The way of older kernels, all options in one page.
     let paths = f.images.paths("old", &image.record.layers).unwrap();
@@ -129,6 +139,7 @@ fn many_layers_and_none_can_be_mounted() {
         upper: &paths.upper,
         work: &paths.work,
         ids: None,
+        label: None,
     };
     sys::overlay::overlay(
         sys::overlay::OverlayApi::MountOptions,
@@ -145,7 +156,7 @@ fn many_layers_and_none_can_be_mounted() {
     f.images.create_writable("none").unwrap();
     let merged = f
         .images
-        .mount("none", &nothing.record.layers, None)
+        .mount("none", &nothing.record.layers, Shown::default())
         .unwrap();
     assert_eq!(names(&merged).len(), 0);
     std::fs::write(merged.join("f"), "").unwrap();
@@ -167,7 +178,9 @@ fn what_could_not_be_mounted_is_not_loaded() {
     let load = |archive: &[u8]| old.load(&mut &archive[..], &mut |_| {});
     let image = load(&docker_archive(&layers, &["x:1"])).unwrap().remove(0);
     old.create_writable("most").unwrap();
-    let merged = old.mount("most", &image.record.layers, None).unwrap();
+    let merged = old
+        .mount("most", &image.record.layers, Shown::default())
+        .unwrap();
     assert_eq!(names(&merged).len(), most);
     old.unmount("most").unwrap();
 
@@ -187,7 +200,10 @@ fn a_missing_layer_is_named() {
         .remove(0);
     std::fs::remove_dir_all(f.tree(&image.record)).unwrap();
     f.images.create_writable("k").unwrap();
-    let e = f.images.mount("k", &image.record.layers, None).unwrap_err();
+    let e = f
+        .images
+        .mount("k", &image.record.layers, Shown::default())
+        .unwrap_err();
     assert!(
         e.message().contains("is missing: load the image again"),
         "{e}"
@@ -218,7 +234,10 @@ fn a_volume_starts_with_what_the_image_has_there() {
         .unwrap()
         .remove(0);
     f.images.create_writable("k").unwrap();
-    let merged = f.images.mount("k", &image.record.layers, None).unwrap();
+    let merged = f
+        .images
+        .mount("k", &image.record.layers, Shown::default())
+        .unwrap();
     let volume = tempfile::tempdir().unwrap();
     let copy = |inside: &str, to: &Path| f.images.copy_out(&merged, Path::new(inside), to).unwrap();
     for nothing in ["/absent", "/plain", "/escape"] {
@@ -262,7 +281,10 @@ fn a_copy_that_was_cut_short_is_made_anew_or_finished_never_taken_for_whole() {
         .unwrap()
         .remove(0);
     f.images.create_writable("k").unwrap();
-    let merged = f.images.mount("k", &image.record.layers, None).unwrap();
+    let merged = f
+        .images
+        .mount("k", &image.record.layers, Shown::default())
+        .unwrap();
     let volume = tempfile::tempdir().unwrap();
     let [data, part, whole] = ["_data", "_data.part", "_data.whole"].map(|n| volume.path().join(n));
     let copy = || f.images.copy_out(&merged, Path::new("/d"), &data).unwrap();

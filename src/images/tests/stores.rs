@@ -132,6 +132,7 @@ fn an_overlay_that_a_killed_daemon_left_mounted_is_unmounted() {
         upper: &upper,
         work: &work,
         ids: None,
+        label: None,
     };
     sys::overlay::overlay(f.images.overlay_api(), overlay, &merged).unwrap();
     reopen(&f);

@@ -141,7 +141,12 @@ impl Runtimes {
             .fd(number(0), sync_end)
             .fd(number(1), start_end)
             .fd(number(2), attach_end);
-        let started = conmon.start().map_err(Error::from)?;
+        let apart = self.apart(None);
+        let started = match apart.is_nothing() {
+            false => conmon.start_apart(apart).await,
+            true => conmon.start(),
+        };
+        let started = started.map_err(Error::from)?;
         // When it is dead already, its complaint says more than the broken pipe.
         let _ = start.send(&[0]).await;
         detach(started, deadline, &sync).await?;

@@ -173,15 +173,16 @@ impl Runtimes {
             false => None,
         };
         let conmon = self.conmon_of(request, features, [sync_end, start_end])?;
-        let started = match request.mounts.clone() {
+        let apart = self.apart(request.mounts.clone());
+        let started = match apart.is_nothing() {
             // A source that hangs hangs its thread alone; what it starts too late is killed.
-            Some(mounts) => tokio::select! {
-                started = tokio::time::timeout_at(deadline, conmon.start_apart(mounts)) => {
+            false => tokio::select! {
+                started = tokio::time::timeout_at(deadline, conmon.start_apart(apart)) => {
                     started.map_err(|_| Failure::TimedOut)?
                 }
                 () = &mut given_up => return Err(Failure::GivenUp),
             },
-            None => conmon.start(),
+            true => conmon.start(),
         };
         let started = started.map_err(Error::from)?;
         // conmon waits for this byte before it forks. When it is dead already, its complaint says

@@ -2,6 +2,7 @@
 //!
 //! Written for conmon 2.0.5 to 2.2.x; what differs is asked of `--version` once ([`Features`]).
 
+mod apart;
 pub(crate) mod args;
 pub(crate) mod exec;
 pub(crate) mod launch;
@@ -14,6 +15,8 @@ use sys::apart::OwnMounts;
 use sys::spawn::Descriptors;
 
 use crate::{Restore, RuntimeName};
+
+pub(crate) use apart::monitor_label;
 
 /// A container to be created. `bundle` has its config.json already.
 #[derive(Debug, Clone)]

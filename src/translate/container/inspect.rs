@@ -22,6 +22,7 @@ pub fn inspect(
     log_faults: &model::LogFaults,
 ) -> ContainerInspect {
     let request = echo(view);
+    let labels = view.spec.selinux.clone().unwrap_or_default();
     let mut args = view.spec.args();
     let path = if args.is_empty() {
         String::new()
@@ -51,8 +52,8 @@ pub fn inspect(
         restart_count: view.restart_count,
         driver: STORAGE_DRIVER.to_owned(),
         platform: "linux".to_owned(),
-        mount_label: String::new(),
-        process_label: String::new(),
+        mount_label: labels.mount,
+        process_label: labels.process,
         app_armor_profile: view.spec.apparmor.clone().unwrap_or_default(),
         exec_ids: (!execs.is_empty()).then(|| execs.iter().map(ToString::to_string).collect()),
         graph_driver: graph_driver(view),

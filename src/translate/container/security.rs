@@ -1,7 +1,7 @@
 //! Capabilities, security options, masked paths, kernel parameters.
 
 use model::container::Seccomp;
-use model::{ContainerSpec, Error, Result};
+use model::{ContainerSpec, Error, Result, SelinuxWish};
 
 use super::{bounded, not_built};
 use wire::container::{HostConfig, StrSlice};
@@ -9,7 +9,7 @@ use wire::container::{HostConfig, StrSlice};
 /// Copies the security half of `HostConfig` into the spec.
 ///
 /// # Errors
-/// 400 for what Docker does not know, 501 for seccomp profiles and labels.
+/// 400 for what Docker does not know, 501 for seccomp profiles.
 pub(super) fn apply(host: &HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     spec.privileged = host.privileged;
     spec.read_only_rootfs = host.readonly_rootfs;
@@ -33,7 +33,10 @@ fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
             return Ok(());
         }
         // An old spelling of label=disable.
-        "disable" => return Ok(()),
+        "disable" => {
+            spec.selinux_wish.disable = true;
+            return Ok(());
+        }
         _ => {}
     }
     let Some((key, value)) = option.split_once('=').or_else(|| option.split_once(':')) else {
@@ -59,15 +62,44 @@ fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
             )));
         }
         ("apparmor", profile) => spec.apparmor = Some(profile.to_owned()),
-        // Nothing has a label yet, so "none" is what one gets anyway.
-        ("label", "disable") => {}
-        ("label", _) => return Err(not_built("HostConfig.SecurityOpt label")),
+        ("label", text) => label(text, &mut spec.selinux_wish)?,
         _ => {
             return Err(Error::invalid(format!(
                 "invalid --security-opt 2: {option:?}"
             )));
         }
     }
+    Ok(())
+}
+
+/// A part of the container's label (go-selinux `InitLabels`).
+fn label(text: &str, wish: &mut SelinuxWish) -> Result<()> {
+    let bad = || {
+        Error::invalid(format!(
+            "Bad label option {text:?}, valid options 'disable' or \n'user, role, level, type, filetype' \
+             followed by ':' and a value"
+        ))
+    };
+    let (part, value) = match text.split_once(':') {
+        Some(both) => both,
+        None if text == "disable" => {
+            wish.disable = true;
+            return Ok(());
+        }
+        None => return Err(bad()),
+    };
+    let wished = match part {
+        "user" => &mut wish.user,
+        "role" => &mut wish.role,
+        "type" => &mut wish.kind,
+        "level" => &mut wish.level,
+        "filetype" => &mut wish.file_kind,
+        _ => return Err(bad()),
+    };
+    if value.is_empty() || value.contains(['\0', ',']) && part != "level" {
+        return Err(bad());
+    }
+    *wished = Some(value.to_owned());
     Ok(())
 }
 

@@ -332,3 +332,25 @@ fn an_image_must_be_of_the_platform_asked_for() {
     assert_eq!(plain["Warnings"], json!([]));
     d.finish();
 }
+
+/// Where the kernel has no SELinux, or nobody switched it on, a label is not applied, and that is told.
+#[test]
+fn a_label_is_shown_where_there_are_labels_and_told_where_not() {
+    let d = daemon();
+    let body = json!({"Image": "busybox", "Cmd": ["true"],
+        "HostConfig": {"SecurityOpt": ["label=type:x_t"], "Binds": ["vol:/vol:Z"]}});
+    let made = d.http.post_json("/containers/create?name=it", &body);
+    let made = made.expect(201).json();
+    let warning = "SELinux is not enabled: the label is not applied";
+    assert_eq!(made["Warnings"], json!([warning]));
+    d.start_container("it");
+    d.wait("it");
+    let shown = d.inspect("it");
+    assert_eq!(
+        (&shown["ProcessLabel"], &shown["MountLabel"]),
+        (&json!(""), &json!(""))
+    );
+    let options = d.http.get("/info").expect(200).json()["SecurityOptions"].to_string();
+    assert!(!options.contains("selinux"), "{options}");
+    d.finish();
+}

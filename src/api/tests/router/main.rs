@@ -66,6 +66,7 @@ async fn engine(roots: &Path) -> Engine {
         run_root,
         spill_bytes_max: 0,
         log_default: model::LogConfig::default(),
+        selinux: false,
         ids: engine::IdSource::default(),
         init_paths: Vec::new(),
     };

@@ -178,11 +178,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "HostConfig.SecurityOpt",
-            json!(["label=type:x"]),
-            "HostConfig.SecurityOpt label",
-        ),
-        (
-            "HostConfig.SecurityOpt",
             json!(["seccomp={}"]),
             "HostConfig.SecurityOpt seccomp profile",
         ),

@@ -150,6 +150,18 @@ fn what_is_wrong_is_told_in_dockers_words() {
             "invalid --security-opt 2: \"x=y\"",
         ),
         (
+            "HostConfig.SecurityOpt",
+            json!(["label=x"]),
+            "Bad label option \"x\", valid options 'disable' or \n'user, role, level, type, filetype' \
+             followed by ':' and a value",
+        ),
+        (
+            "HostConfig.SecurityOpt",
+            json!(["label=x:y"]),
+            "Bad label option \"x:y\", valid options 'disable' or \n'user, role, level, type, filetype' \
+             followed by ':' and a value",
+        ),
+        (
             "HostConfig.ShmSize",
             json!(-1),
             "SHM size can not be less than 0",
