@@ -1,10 +1,12 @@
 //! Archives as they go to a client: made by a thread that blocks, few at once, and none that waits for
 //! ever on one who does not read.
 
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -41,6 +43,8 @@ impl Default for Downloads {
 pub struct Download {
     first: Option<Bytes>,
     rest: mpsc::Receiver<Result<Bytes>>,
+    /// All of it was handed over.
+    whole: Arc<AtomicBool>,
 }
 
 impl Downloads {
@@ -54,8 +58,10 @@ impl Downloads {
     ) -> Result<Download> {
         let turn = self.turns.clone().acquire_owned().await;
         let turn = turn.map_err(|e| Error::system(format!("downloads are closed: {e}")))?;
-        let (sender, mut rest) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let (sender, rest) = mpsc::channel(CHUNKS_WAITING_MAX);
         let patience = self.patience;
+        let whole: Arc<AtomicBool> = Arc::default();
+        let told = whole.clone();
         tokio::task::spawn_blocking(move || {
             let mut chunks = Chunks {
                 filling: BytesMut::with_capacity(CHUNK_BYTES),
@@ -63,13 +69,22 @@ impl Downloads {
                 patience,
             };
             let done = work(&mut chunks).and_then(|()| chunks.flush().map_err(failure::writing));
-            if let Err(e) = done {
-                drop(chunks.send(Err(e)));
+            match done {
+                Ok(()) => told.store(true, Ordering::Release),
+                // Where there is no room for it, the end without a word is told of as well.
+                Err(e) => drop(chunks.sender.try_send(Err(e))),
             }
             drop(turn);
         });
-        let first = rest.recv().await.transpose()?;
-        Ok(Download { first, rest })
+        let mut download = Download {
+            first: None,
+            rest,
+            whole,
+        };
+        download.first = poll_fn(|cx| Pin::new(&mut download).poll_next(cx))
+            .await
+            .transpose()?;
+        Ok(download)
     }
 }
 
@@ -79,7 +94,17 @@ impl Stream for Download {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.first.take() {
             Some(first) => Poll::Ready(Some(Ok(first))),
-            None => self.rest.poll_recv(cx),
+            None => match ready!(self.rest.poll_recv(cx)) {
+                None if !self.whole.swap(true, Ordering::AcqRel) => {
+                    Poll::Ready(Some(Err(Error::system("the archive was cut off"))))
+                }
+                // It says what cut it off.
+                Some(Err(e)) => {
+                    self.whole.store(true, Ordering::Release);
+                    Poll::Ready(Some(Err(e)))
+                }
+                next => Poll::Ready(next),
+            },
         }
     }
 }
@@ -128,7 +153,6 @@ impl Write for Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
 
     async fn next(download: &mut Download) -> Option<Result<Bytes>> {
         poll_fn(|cx| Pin::new(&mut *download).poll_next(cx)).await
@@ -183,9 +207,24 @@ mod tests {
                 Err(failure::writing(e))
             }
         };
-        let deaf = downloads.begin(flood()).await.unwrap();
+        let mut deaf = downloads.begin(flood()).await.unwrap();
         assert_eq!(ended.recv().await, Some(io::ErrorKind::TimedOut));
-        drop(deaf);
+        // One that reads on gets what waited, and not an end as if that were all.
+        let mut waited = 0;
+        let end = loop {
+            match next(&mut deaf).await {
+                Some(Ok(_)) => waited += 1,
+                end => break end,
+            }
+        };
+        assert_eq!(waited, 1 + CHUNKS_WAITING_MAX);
+        assert_eq!(
+            end.unwrap().unwrap_err().message(),
+            "the archive was cut off"
+        );
+        assert!(next(&mut deaf).await.is_none());
+        let panics = downloads.begin(|_| panic!("a defect")).await;
+        assert_eq!(panics.unwrap_err().message(), "the archive was cut off");
         drop(downloads.begin(flood()).await.unwrap());
         assert_eq!(ended.recv().await, Some(io::ErrorKind::BrokenPipe));
         drop(downloads.turns.acquire().await.unwrap());

@@ -5,8 +5,6 @@ use sys::beneath::{DeviceNumber, Kind, Metadata};
 /// What a directory that hides the same directory of lower layers carries (kernel,
 /// Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
 pub(crate) const OPAQUE: (&str, &[u8]) = ("trusted.overlay.opaque", b"y");
-/// Overlayfs' own attributes.
-pub(crate) const OWN_PREFIX: &[u8] = b"trusted.overlay.";
 /// Overlayfs' mark for "removed".
 pub(crate) const WHITEOUT_DEVICE: DeviceNumber = DeviceNumber { major: 0, minor: 0 };
 

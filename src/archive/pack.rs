@@ -8,15 +8,16 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use model::{Error, Result, limits};
-use sys::beneath::{Dir, Kind, Metadata, content_ranges};
+use sys::beneath::{Dir, Kind, Metadata, content_ranges, is_bad_path};
 
 use crate::Form;
 use crate::apply::is_kept_xattr;
 use crate::failure::At;
-use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, OWN_PREFIX, WHITEOUT_PREFIX, is_whiteout};
+use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout};
 use crate::tar::{Entry, EntryKind, Segment, Writer};
 
 /// How much content is moved at once.
@@ -37,6 +38,8 @@ pub fn pack<W: Write>(out: &mut Writer<W>, tree: &Path, prefix: &str, form: Form
         root: Dir::open(tree).at("open", tree)?,
         form,
         links: HashMap::new(),
+        entries: 0,
+        size_bytes: 0,
         buffer: vec![0; COPY_BYTES],
     };
     packer.all()
@@ -48,8 +51,10 @@ struct Packer<'a, W> {
     tree: PathBuf,
     root: Dir,
     form: Form,
-    /// What the first name of a file with several is in the archive.
-    links: HashMap<(u64, u64), Vec<u8>>,
+    /// Of a file with several names: what the first is in the archive, and how many are still to come.
+    links: HashMap<(u64, u64), (Vec<u8>, u64)>,
+    entries: u64,
+    size_bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -126,14 +131,11 @@ impl<W: Write> Packer<'_, W> {
             },
         };
         let shown = self.name(path, false);
-        if found.links > 1 {
-            if let Some(first) = self.links.get(&found.inode) {
-                let link = EntryKind::HardLink(first.clone());
-                return self
-                    .write_entry(&entry(shown, link, &found))
-                    .map(|()| false);
-            }
-            self.links.insert(found.inode, shown.clone());
+        if let Some(first) = self.first_name(&found) {
+            let link = EntryKind::HardLink(first);
+            return self
+                .write_entry(&entry(shown, link, &found))
+                .map(|()| false);
         }
         let attributes = match dir.xattrs(name) {
             Err(e) if is_gone(&e) => return Ok(false),
@@ -143,23 +145,55 @@ impl<W: Write> Packer<'_, W> {
         let mut entry = entry(shown, kind, &found);
         entry.xattrs = self.kept(&attributes, path)?;
         match entry.kind {
-            EntryKind::File => self.file(dir, name, entry, &at)?,
-            _ => self.write_entry(&entry)?,
+            EntryKind::File => self.file(dir, name, entry, &found, &at)?,
+            _ => {
+                self.remember(&found, &entry);
+                self.write_entry(&entry)?;
+            }
         }
         Ok(false)
     }
 
-    fn file(&mut self, dir: &Dir, name: &OsStr, mut entry: Entry, at: &Path) -> Result<()> {
+    /// What another name of the same file is in the archive.
+    fn first_name(&mut self, found: &Metadata) -> Option<Vec<u8>> {
+        let (first, left) = self.links.get_mut(&found.inode)?;
+        *left = left.saturating_sub(1);
+        match left {
+            0 => self.links.remove(&found.inode).map(|(first, _)| first),
+            _ => Some(first.clone()),
+        }
+    }
+
+    fn remember(&mut self, found: &Metadata, first: &Entry) {
+        if found.links > 1 {
+            let left = (first.path.clone(), found.links - 1);
+            self.links.insert(found.inode, left);
+        }
+    }
+
+    fn file(
+        &mut self,
+        dir: &Dir,
+        name: &OsStr,
+        mut entry: Entry,
+        found: &Metadata,
+        at: &Path,
+    ) -> Result<()> {
         let file = match dir.open_file(name) {
-            // Its further names have no first one then.
-            Err(e) if is_gone(&e) => {
-                self.links.retain(|_, first| *first != entry.path);
-                return Ok(());
-            }
+            Err(e) if is_gone(&e) => return Ok(()),
             other => other.at("open", at)?,
         };
+        let opened = file.metadata().at("look at", at)?;
+        if !opened.is_file() {
+            return Ok(());
+        }
+        // Another one may have taken its name: it is a file of one name then, as long as it is.
+        entry.size_bytes = opened.len();
+        if (opened.dev(), opened.ino()) == found.inode {
+            self.remember(found, &entry);
+        }
         let whole = 0..entry.size_bytes;
-        let ranges = content_ranges(&file, entry.size_bytes, limits::SPARSE_SEGMENTS_MAX);
+        let ranges = content_ranges(&file, entry.size_bytes, limits::SPARSE_SEGMENTS_MAX - 1);
         let ranges = ranges.at("read", at)?;
         entry.segments = ranges.as_ref().map(|ranges| {
             let segment = |range: &std::ops::Range<u64>| Segment {
@@ -216,8 +250,26 @@ impl<W: Write> Packer<'_, W> {
         })
     }
 
+    /// Nothing that an import would refuse.
     fn write_entry(&mut self, entry: &Entry) -> Result<()> {
-        self.out.entry(entry).map_err(crate::failure::writing)
+        self.entries += 1;
+        self.size_bytes = self.size_bytes.saturating_add(entry.size_bytes);
+        let too_much = if self.entries > limits::LAYER_ENTRIES_MAX {
+            format!("more than {} entries", limits::LAYER_ENTRIES_MAX)
+        } else if self.size_bytes > limits::LAYER_BYTES_MAX {
+            format!(
+                "more than {} bytes, holes included",
+                limits::LAYER_BYTES_MAX
+            )
+        } else if entry.path.len() > limits::LAYER_PATH_BYTES_MAX {
+            format!("a name of more than {} bytes", limits::LAYER_PATH_BYTES_MAX)
+        } else {
+            return self.out.entry(entry).map_err(crate::failure::writing);
+        };
+        Err(Error::system(format!(
+            "{} has {too_much}: no archive may hold that",
+            self.tree.display()
+        )))
     }
 
     fn name(&self, path: &Path, is_dir: bool) -> Vec<u8> {
@@ -254,7 +306,7 @@ impl<W: Write> Packer<'_, W> {
         }
         let kept = attributes
             .iter()
-            .filter(|(name, _)| is_kept_xattr(name) && !name.starts_with(OWN_PREFIX));
+            .filter(|(name, _)| is_kept_xattr(name, self.form));
         Ok(kept.cloned().collect())
     }
 }
@@ -280,11 +332,9 @@ fn raw((name, value): (std::ffi::OsString, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
     (name.as_bytes().to_vec(), value)
 }
 
-/// It was there when its directory was read.
+/// It was there when its directory was read, or was something else.
 fn is_gone(e: &io::Error) -> bool {
-    use io::ErrorKind::{NotADirectory, NotFound};
-    // ELOOP: it is a link now.
-    matches!(e.kind(), NotFound | NotADirectory) || e.raw_os_error() == Some(40)
+    e.kind() == io::ErrorKind::NotFound || is_bad_path(e)
 }
 
 #[cfg(test)]

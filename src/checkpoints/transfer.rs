@@ -11,12 +11,12 @@
 //! An archive comes from anybody. What it says of itself is compared, what it brings is put below the
 //! places it is given and nowhere else, and nothing of it is taken for right before all of it is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use archive::{Applier, CleanPath, Entry, EntryKind, Form, Reader, Writer, pack, shown};
-use model::{CheckpointName, ContainerName, Error, Mount, MountSource, Result, VolumeName};
+use model::{CheckpointName, ContainerName, Error, Exited, Mount, MountSource, Result, VolumeName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -58,8 +58,8 @@ pub struct Exported {
     pub image: String,
     /// The request it was made with, in the words of those who took it.
     pub request: Box<RawValue>,
-    /// Its changes are in the archive.
-    pub rootfs: bool,
+    /// The run that the checkpoint has ended, where its changes are in the archive.
+    pub last_run: Option<Exited>,
     /// The volumes that are in the archive, by number.
     pub volumes: Vec<ExportedVolume>,
 }
@@ -96,8 +96,9 @@ impl Exported {
     /// The volumes of `mounts` that the archive's belong to, by number.
     ///
     /// # Errors
-    /// Invalid when there is none for one of them.
+    /// Invalid when there is none for one of them, or the same for two.
     pub fn volumes_in(&self, mounts: &[Mount]) -> Result<HashMap<usize, VolumeName>> {
+        let mut taken = HashSet::new();
         let in_mounts = |(number, told): (usize, &ExportedVolume)| {
             let mut there = mounts.iter().filter_map(ExportedVolume::of);
             let found = there.find(|(_, it)| it.destination == told.destination);
@@ -107,6 +108,12 @@ impl Exported {
                     told.destination
                 ))
             })?;
+            if !taken.insert(name) {
+                return Err(Error::invalid(format!(
+                    "the archive has the volume at {} twice",
+                    told.destination
+                )));
+            }
             Ok((number, name.clone()))
         };
         self.volumes.iter().enumerate().map(in_mounts).collect()
@@ -114,11 +121,11 @@ impl Exported {
 }
 
 /// What goes into an archive beside the checkpoint.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Files {
-    /// The directory of the container's changes.
-    pub upper: Option<PathBuf>,
-    /// Each volume's files.
+    /// The directory of the container's changes, and the run after which they are what they are.
+    pub changes: Option<(PathBuf, Exited)>,
+    /// Each volume's files, each volume once.
     pub volumes: Vec<(ExportedVolume, PathBuf)>,
 }
 
@@ -149,7 +156,7 @@ impl Checkpoints {
             name: container,
             image,
             request,
-            rootfs: files.upper.is_some(),
+            last_run: files.changes.as_ref().map(|(_, last)| last.clone()),
             volumes: files.volumes.iter().map(|(told, _)| told.clone()).collect(),
         };
         Ok(Outgoing {
@@ -175,7 +182,7 @@ impl Outgoing {
         let head = serde_json::to_vec(&self.head).expect("its keys are strings");
         plain_file(&mut out, HEAD, &head)?;
         pack(&mut out, &self.images, IMAGES, Form::Plain)?;
-        if let Some(upper) = &self.files.upper {
+        if let Some((upper, _)) = &self.files.changes {
             pack(&mut out, upper, ROOTFS, Form::Layer)?;
         }
         for (number, (_, files)) in self.files.volumes.iter().enumerate() {
@@ -269,7 +276,8 @@ impl<R: Read> Incoming<R> {
     /// Invalid for an archive that is damaged, cut off or hostile; System when the host cannot hold
     /// it. The caller removes what was written.
     pub fn unpack(mut self, places: &Places) -> Result<()> {
-        let mut trees: HashMap<Part, Applier> = HashMap::new();
+        let mut tree: Option<(Part, Applier)> = None;
+        let mut finished = HashSet::new();
         let mut ended = false;
         while let Some(mut entry) = self.reader.next_entry()? {
             if ended {
@@ -297,19 +305,27 @@ impl<R: Read> Incoming<R> {
                 *target = inside;
             }
             entry.path = rest;
-            let tree = match trees.entry(part) {
-                std::collections::hash_map::Entry::Occupied(tree) => tree.into_mut(),
-                std::collections::hash_map::Entry::Vacant(new) => {
-                    new.insert(Applier::new(place, form)?)
-                }
+            if let Some((before, whole)) = tree.take_if(|(before, _)| *before != part) {
+                whole.finish()?;
+                finished.insert(before);
+            }
+            if finished.contains(&part) {
+                return Err(Error::invalid(format!(
+                    "{} comes behind another part of the archive",
+                    shown(path.as_bytes())
+                )));
+            }
+            let (_, tree) = match &mut tree {
+                Some(tree) => tree,
+                none => none.insert((part, Applier::new(place, form)?)),
             };
             tree.entry(&mut self.reader, &entry)?;
         }
         if !ended {
             return Err(Error::invalid("the archive is truncated"));
         }
-        for tree in trees.into_values() {
-            tree.finish()?;
+        if let Some((_, last)) = tree {
+            last.finish()?;
         }
         // To its last byte: a client that is still sending takes an early answer for a failure.
         let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());

@@ -18,7 +18,7 @@ impl Engine {
         });
         let kept = self.inner.execs.any_kept();
         let upload = self.inner.images.uploads().is_busy();
-        let upload = upload.then(|| "an image is being read".to_owned());
+        let upload = upload.then(|| "an archive is being read".to_owned());
         needs.chain(kept).chain(upload).next()
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::Result;
-use stdio::{ContainerStreams, LogRequest};
-use streams::{FollowHandle, LogReader, Skipped};
+use stdio::LogRequest;
+use streams::{LogReader, Skipped};
 
 use crate::Engine;
 use crate::container::handle::Handle;
@@ -54,21 +54,13 @@ impl Engine {
     pub async fn container_logs(&self, reference: &str, request: LogRequest) -> Result<LogStream> {
         let handle = self.inner.registry.find(reference)?;
         let view = handle.view();
-        let follow = match request.follow {
-            true => Some(self.follow(&handle.streams)?),
-            false => None,
-        };
+        let watcher = self.inner.runtimes.watcher();
         let streams = &handle.streams;
-        let reader = streams.read_log(&view.spec, request, follow).await?;
+        let reader = streams.read_log(&view.spec, request, watcher).await?;
         Ok(LogStream {
             tty: view.spec.tty,
             reader,
             container: handle,
         })
-    }
-
-    /// Following the log of a container's present run.
-    pub(crate) fn follow(&self, streams: &ContainerStreams) -> Result<FollowHandle> {
-        FollowHandle::new(self.inner.runtimes.watcher(), streams.run_over())
     }
 }

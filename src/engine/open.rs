@@ -218,13 +218,14 @@ impl Engine {
         }
     }
 
-    /// Takes away the writable layers that no container names. Looked up after they were listed:
-    /// a container is known before it has one.
+    /// Takes away the writable layers that no container names; each is claimed meanwhile, so that none
+    /// can come to have it. A container that was created is known before it has one.
     async fn sweep_writable(&self) -> Result<()> {
         let inner = self.inner.clone();
         crate::blocking(move || {
             for key in inner.images.store().writable_keys()? {
-                if !inner.registry.has_id(&key) {
+                let claim = key.parse().map(|id| inner.registry.claim(&id));
+                if !matches!(claim, Ok(Err(_))) {
                     tracing::info!(key, "removing a writable layer that no container names");
                     inner.images.store().unmount(&key)?;
                     inner.images.store().remove_writable(&key)?;

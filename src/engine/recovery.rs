@@ -299,9 +299,7 @@ impl Engine {
                 })
             }
             Adopted::Exited(report) => {
-                let before = view.state.running();
-                let started_at = before.map_or(report.finished_at, |r| r.started_at);
-                let exited = exited_data(&report, started_at, before);
+                let exited = exited_data(&report, view);
                 Ok(at_rest(ContainerState::Exited(exited)))
             }
         }
@@ -414,6 +412,7 @@ impl Engine {
         };
         if let Err(e) = self.inner.registry.reserve(&name, &id) {
             tracing::error!(id = id.short(), error = %e, "a damaged row has another's name");
+            self.inner.registry.keep_out(id);
             return;
         }
         let reason = format!(

@@ -104,6 +104,9 @@ pub const UPLOADS_MAX: usize = 8;
 /// How long an upload may bring nothing, once it is read.
 pub const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Logs read from the journal at once; each is a program at work. Further ones are refused.
+pub const JOURNAL_READERS_MAX: usize = 64;
+
 /// Archives sent at once; each holds a blocking thread. Further ones wait.
 pub const DOWNLOADS_MAX: usize = 8;
 /// How long a client may take nothing of an archive it is sent.

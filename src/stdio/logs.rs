@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{ContainerName, ContainerSpec, LogDriver, Result, Timestamp};
+use model::{ContainerId, ContainerName, ContainerSpec, LogDriver, Result, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use runtime::Journal;
 use streams::{FollowHandle, JournalOptions, LogOptions, LogReader, Want};
+use sys::dir_watch::Watcher;
 
 use crate::ContainerStreams;
 
@@ -31,10 +32,12 @@ pub struct LogRequest {
 }
 
 /// How a container's entries are named where its log is the journal.
-pub fn journal_of(name: &ContainerName, spec: &ContainerSpec) -> Option<Journal> {
+pub fn journal_of(id: &ContainerId, name: &ContainerName, spec: &ContainerSpec) -> Option<Journal> {
+    let tag = spec.log.options.get(model::log::TAG);
     (spec.log.driver == LogDriver::Journald).then(|| Journal {
         name: name.to_string(),
-        tag: spec.log.options.get(model::log::TAG).cloned(),
+        // Docker's: `{{.ID}}`.
+        tag: tag.cloned().unwrap_or_else(|| id.short().to_owned()),
     })
 }
 
@@ -47,7 +50,7 @@ impl ContainerStreams {
         &self,
         spec: &ContainerSpec,
         request: LogRequest,
-        follow: Option<FollowHandle>,
+        watcher: Option<&Watcher>,
     ) -> Result<LogReader> {
         let want = Want {
             stdout: request.stdout,
@@ -65,9 +68,13 @@ impl ContainerStreams {
                 tail: request.tail,
                 framed: !spec.tty,
                 payload: false,
-                ended: follow.map(|follow| follow.ended),
+                ended: request.follow.then(|| self.run_over()),
             });
         }
+        let follow = match request.follow {
+            true => Some(FollowHandle::new(watcher, self.run_over())?),
+            false => None,
+        };
         LogReader::open(LogOptions {
             files: self.log()?.clone(),
             want,

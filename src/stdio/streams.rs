@@ -187,6 +187,24 @@ impl ContainerStreams {
         tty: bool,
         watcher: Option<&Watcher>,
     ) -> Result<(Option<LogReader>, Option<Subscription>)> {
+        if let Some(log) = self.journal.clone() {
+            // What it holds back until a line is whole, and what it drops, the hub has: a line that
+            // comes between the two can come twice.
+            let live = stream.then(|| self.hub.subscribe(want)).transpose()?;
+            let reader = LogReader::open_journal(JournalOptions {
+                log,
+                want,
+                since: None,
+                until: None,
+                timestamps: false,
+                details_prefix: None,
+                tail: None,
+                framed: !tty,
+                payload: true,
+                ended: None,
+            });
+            return Ok((Some(reader?), live));
+        }
         let runs = !self.run_over().is_cancelled();
         let nothing = Want {
             stdout: false,
@@ -203,21 +221,6 @@ impl ContainerStreams {
             true => Some(FollowHandle::new(watcher, self.run_over())?),
             false => None,
         };
-        if let Some(log) = self.journal.clone() {
-            let reader = LogReader::open_journal(JournalOptions {
-                log,
-                want,
-                since: None,
-                until: None,
-                timestamps: false,
-                details_prefix: None,
-                tail: None,
-                framed: !tty,
-                payload: true,
-                ended: follow.map(|follow| follow.ended),
-            });
-            return Ok((Some(reader?), live));
-        }
         let log = LogReader::open_payload(PayloadOptions {
             files: self.log()?.clone(),
             want,

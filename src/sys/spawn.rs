@@ -252,6 +252,14 @@ impl Started {
     /// # Errors
     /// [`RunError::TimedOut`] with what it had printed.
     pub async fn finish(mut self, deadline: Duration) -> Result<Finished, RunError> {
+        self.wait(deadline).await
+    }
+
+    /// As [`Started::finish`], of one that is kept: cancelled, it can be called again.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn wait(&mut self, deadline: Duration) -> Result<Finished, RunError> {
         let limit = tokio::time::sleep(deadline);
         tokio::pin!(limit);
         let waited = loop {

@@ -166,11 +166,23 @@ impl Volumes {
         Ok(dir)
     }
 
-    /// Gives volumes their files that came with a container; the ledger has both. Quick, however much
-    /// there is. What an earlier call has done stays, and so does what a volume has by now.
+    /// Makes room for volumes whose files come: what can fail fails before the ledger has them.
     ///
     /// # Errors
-    /// What the host says; a later call goes on.
+    /// What the host says.
+    pub fn expect(&self, names: &[VolumeName]) -> Result<()> {
+        names.iter().try_for_each(|name| {
+            let dir = self.root.join(name.as_str());
+            std::fs::create_dir_all(&dir).context(format_args!("create {}", dir.display()))
+        })
+    }
+
+    /// Gives volumes their files that came with a container; the ledger has both. Quick, however much
+    /// there is. What an earlier call has done stays.
+    ///
+    /// # Errors
+    /// What the host says, also when a volume has files by now: those that came stay where they are. A
+    /// later call goes on.
     pub fn arrived(&self, container: &ContainerId) -> Result<()> {
         let dir = self.root.join(format!("{COMING_PREFIX}{container}"));
         let entries = match std::fs::read_dir(&dir) {
@@ -182,13 +194,14 @@ impl Volumes {
             let volume = self.root.join(entry.file_name());
             let data = volume.join("_data");
             std::fs::create_dir_all(&volume)
-                .and_then(|()| match std::fs::rename(entry.path(), &data) {
-                    Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
-                    other => other,
-                })
-                .context(format_args!("fill volume {}", data.display()))?;
+                .and_then(|()| std::fs::rename(entry.path(), &data))
+                .context(format_args!(
+                    "move {} to {}",
+                    entry.path().display(),
+                    data.display()
+                ))?;
         }
-        remove_all(&dir)
+        std::fs::remove_dir(&dir).context(format_args!("remove {}", dir.display()))
     }
 
     /// The containers with which files of volumes come, or came before a daemon's death.
@@ -209,7 +222,12 @@ impl Volumes {
     /// # Errors
     /// What the host says.
     pub fn remove_coming(&self, container: &ContainerId) -> Result<()> {
-        remove_all(&self.root.join(format!("{COMING_PREFIX}{container}")))
+        let dir = self.root.join(format!("{COMING_PREFIX}{container}"));
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            // The room that was made for it; with anything in it, it stays.
+            let _ = std::fs::remove_dir(self.root.join(entry.file_name()));
+        }
+        remove_all(&dir)
     }
 
     /// Moves a volume's files out of the way, to be removed by [`Volumes::sweep_doomed`] or
@@ -294,6 +312,7 @@ mod tests {
         // Of an attempt that was cut short.
         bring(&one, "data");
         bring(&two, "other");
+        volumes.expect(&["other".parse().unwrap()]).unwrap();
         let mut all = volumes.all_coming();
         all.sort();
         assert_eq!(all, [one.clone(), two.clone()]);
@@ -303,11 +322,15 @@ mod tests {
         assert_eq!(read("data").unwrap(), one.as_str());
         assert!(read("left").is_err() && read("other").is_err());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-        // What a volume has stays.
+        volumes.arrived(&one).unwrap();
+        // What a volume has stays, and what came stays where it is.
         bring(&two, "data");
-        volumes.arrived(&two).unwrap();
-        volumes.arrived(&two).unwrap();
+        assert!(volumes.arrived(&two).is_err());
         assert_eq!(read("data").unwrap(), one.as_str());
+        assert_eq!(volumes.all_coming(), std::slice::from_ref(&two));
+        fs::remove_dir_all(root.path().join("data/_data")).unwrap();
+        volumes.arrived(&two).unwrap();
+        assert_eq!(read("data").unwrap(), two.as_str());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use model::{Context, Error, Result};
 use sys::beneath::{self, Dir, Node};
 
+use crate::Form;
 use crate::failure::{self, At};
 use crate::path::{CleanPath, shown};
 use crate::tar::{Entry, EntryKind, Reader};
@@ -25,6 +26,7 @@ pub(super) struct Target<'a> {
     /// For messages.
     pub(super) path: &'a CleanPath,
     pub(super) tree: &'a Path,
+    pub(super) form: Form,
 }
 
 impl Target<'_> {
@@ -94,7 +96,7 @@ fn create_file<R: Read>(target: &Target<'_>, entry: &Entry, reader: &mut Reader<
     write_content(target, &mut file, entry, reader)?;
     // chown(2) clears set-id bits and file capabilities, so it comes first.
     beneath::set_file_owner(file.as_fd(), entry.uid, entry.gid).map_err(|e| target.failed(&e))?;
-    for (name, value) in kept_xattrs(entry) {
+    for (name, value) in kept_xattrs(entry, target.form) {
         let set = beneath::set_file_xattr(file.as_fd(), name, value);
         check_xattr(set, name, target)?;
     }
@@ -168,10 +170,15 @@ fn create_symlink(target: &Target<'_>, entry: &Entry, text: &[u8]) -> Result<()>
 }
 
 /// Owner, attributes and mode of a directory; its times come when it is complete.
-pub(super) fn set_dir_attributes(dir: &Dir, entry: &Entry, shown_path: &Path) -> Result<()> {
+pub(super) fn set_dir_attributes(
+    dir: &Dir,
+    entry: &Entry,
+    form: Form,
+    shown_path: &Path,
+) -> Result<()> {
     dir.set_own_owner(entry.uid, entry.gid)
         .at("change the owner of", shown_path)?;
-    for (name, value) in kept_xattrs(entry) {
+    for (name, value) in kept_xattrs(entry, form) {
         let set = dir.set_own_xattr(name, value);
         if !is_unsupported(&set, name) {
             set.context(format_args!(
@@ -186,7 +193,7 @@ pub(super) fn set_dir_attributes(dir: &Dir, entry: &Entry, shown_path: &Path) ->
 }
 
 fn set_named_xattrs(target: &Target<'_>, entry: &Entry) -> Result<()> {
-    for (name, value) in kept_xattrs(entry) {
+    for (name, value) in kept_xattrs(entry, target.form) {
         let set = target.dir.set_xattr(target.name, name, value);
         check_xattr(set, name, target)?;
     }
@@ -217,17 +224,17 @@ fn is_unsupported(set: &io::Result<()>, name: &OsStr) -> bool {
             .is_err_and(|e| matches!(e.kind(), Unsupported | PermissionDenied))
 }
 
-fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
+fn kept_xattrs(entry: &Entry, form: Form) -> impl Iterator<Item = (&OsStr, &[u8])> {
     entry
         .xattrs
         .iter()
-        .filter(|(name, _)| is_kept_xattr(name))
+        .filter(move |(name, _)| is_kept_xattr(name, form))
         .map(|(name, value)| (OsStr::from_bytes(name), &value[..]))
 }
 
-/// What an image may set. Overlayfs' own attributes would make the layer reach or hide what it
-/// should not; labels and measurements of security modules are the host's to give.
-pub(crate) fn is_kept_xattr(name: &[u8]) -> bool {
+/// What an archive may set. Overlayfs' own attributes would make a layer reach or hide what it
+/// should not, and are a volume's own business; labels and measurements of security modules are the host's to give.
+pub(crate) fn is_kept_xattr(name: &[u8], form: Form) -> bool {
     const KEPT: [&[u8]; 3] = [
         b"security.capability",
         b"system.posix_acl_access",
@@ -235,7 +242,7 @@ pub(crate) fn is_kept_xattr(name: &[u8]) -> bool {
     ];
     let overlay = name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.");
     let free = name.starts_with(b"user.") || name.starts_with(b"trusted.");
-    KEPT.contains(&name) || free && !overlay
+    KEPT.contains(&name) || free && (form == Form::Plain || !overlay)
 }
 
 #[cfg(test)]
@@ -250,7 +257,7 @@ mod tests {
             "security.capability",
             "system.posix_acl_access",
         ] {
-            assert!(is_kept_xattr(kept.as_bytes()), "{kept}");
+            assert!(is_kept_xattr(kept.as_bytes(), Form::Layer), "{kept}");
         }
         for left in [
             "trusted.overlay.redirect",
@@ -262,7 +269,13 @@ mod tests {
             "",
             "capability",
         ] {
-            assert!(!is_kept_xattr(left.as_bytes()), "{left}");
+            assert!(!is_kept_xattr(left.as_bytes(), Form::Layer), "{left}");
+            let overlay = left.contains("overlay");
+            assert_eq!(
+                is_kept_xattr(left.as_bytes(), Form::Plain),
+                overlay,
+                "{left}"
+            );
         }
     }
 }

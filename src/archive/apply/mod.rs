@@ -132,7 +132,7 @@ impl Applier {
                 shown(&entry.path)
             )));
         }
-        entry::set_dir_attributes(&self.root, entry, &self.tree)?;
+        entry::set_dir_attributes(&self.root, entry, self.form, &self.tree)?;
         self.remember_times(CleanPath::default(), entry.modified)
     }
 
@@ -143,7 +143,7 @@ impl Applier {
             Some(found) if found.kind == Kind::Dir => false,
             Some(found) => {
                 self.remove(path, name, &found)?;
-                is_whiteout(&found)
+                self.form == Form::Layer && is_whiteout(&found)
             }
             None => false,
         };
@@ -156,7 +156,7 @@ impl Applier {
             // The layer removes the lower directory and brings a new one.
             set_opaque(&dir).map_err(|e| target.failed(&e))?;
         }
-        entry::set_dir_attributes(&dir, entry, &self.tree.join(path.as_path()))?;
+        entry::set_dir_attributes(&dir, entry, self.form, &self.tree.join(path.as_path()))?;
         self.remember_times(path.clone(), entry.modified)
     }
 
@@ -179,7 +179,8 @@ impl Applier {
         let found = target_dir
             .metadata(target_name)
             .map_err(|_| dangling())?
-            .filter(|found| found.kind != Kind::Dir && !is_whiteout(found))
+            .filter(|found| found.kind != Kind::Dir)
+            .filter(|found| self.form == Form::Plain || !is_whiteout(found))
             .ok_or_else(dangling)?;
         if self
             .existing(path, name)?
@@ -286,7 +287,7 @@ impl Applier {
             dir = match found {
                 Some(found) if found.kind == Kind::Dir => dir.child(name),
                 Some(found) if found.kind == Kind::Symlink => self.root.in_root(walked.as_path()),
-                Some(found) if is_whiteout(&found) => dir
+                Some(found) if self.form == Form::Layer && is_whiteout(&found) => dir
                     .unlink(name)
                     .and_then(|()| make_dir(&dir, name))
                     .and_then(|new| set_opaque(&new).map(|()| new)),
@@ -316,6 +317,7 @@ impl Applier {
             name,
             path,
             tree: &self.tree,
+            form: self.form,
         }
     }
 

@@ -200,7 +200,7 @@ fn records(entry: &Entry, stored: u64) -> io::Result<Vec<u8>> {
         }
     }
     let FileTime { secs, nanos } = entry.modified;
-    if nanos != 0 || u64::try_from(secs).is_err() {
+    if nanos != 0 || u64::try_from(secs).map_or(true, |secs| secs > SIZE_MAX) {
         add(b"mtime", time(entry.modified).as_bytes())?;
     }
     for (name, value) in &entry.xattrs {

@@ -8,6 +8,17 @@ use tempfile::TempDir;
 
 use super::*;
 
+fn last_run() -> Exited {
+    Exited {
+        status: model::ExitStatus::from_wait_status(9),
+        started_at: model::Timestamp::UNIX_EPOCH,
+        finished_at: model::Timestamp::UNIX_EPOCH,
+        oom_killed: false,
+        error: String::new(),
+        by_request: true,
+    }
+}
+
 struct Bed {
     dir: TempDir,
     checkpoints: Checkpoints,
@@ -51,7 +62,7 @@ impl Bed {
             name: Some("data".parse().unwrap()),
         };
         let files = Files {
-            upper: Some(self.path("upper")),
+            changes: Some((self.path("upper"), last_run())),
             volumes: vec![(volume, self.path("volume"))],
         };
         let named = ("it".parse().unwrap(), "busybox".to_owned());
@@ -89,6 +100,29 @@ fn what_is_sent_arrives() {
     assert_eq!(head.container.name.as_str(), "it");
     assert_eq!(head.container.request.get(), r#"{"Image":"busybox"}"#);
     assert_eq!(head.container.volumes[0].destination, "/data");
+    assert_eq!(head.container.last_run, Some(last_run()));
+    let mount = |name: &str| Mount {
+        source: MountSource::Volume {
+            name: name.parse().unwrap(),
+            anonymous: false,
+            no_copy: false,
+        },
+        destination: "/data".to_owned(),
+        read_only: false,
+        propagation: Default::default(),
+        mode: String::new(),
+    };
+    let found = head.container.volumes_in(&[mount("data")]).unwrap();
+    assert_eq!(found[&0].as_str(), "data");
+    let none = head.container.volumes_in(&[]).unwrap_err();
+    assert!(
+        none.message()
+            .ends_with("a volume at /data, and the container none")
+    );
+    let mut twice = head.container.clone();
+    twice.volumes.push(twice.volumes[0].clone());
+    let twice = twice.volumes_in(&[mount("data")]).unwrap_err();
+    assert!(twice.message().ends_with("the volume at /data twice"));
     let places = bed.places();
     incoming.unpack(&places).unwrap();
     let read = |file: &str| fs::read_to_string(bed.path("to").join(file)).unwrap();
@@ -139,12 +173,18 @@ fn what_is_cut_off_anywhere_is_refused() {
     assert_eq!(e.unwrap_err().message(), "the archive is truncated");
 }
 
-/// The whole archive with an entry before its end.
-fn with_entry(bed: &Bed, path: &str, kind: EntryKind) -> Vec<u8> {
+/// The whole archive with an entry more, before the first whose name begins with `before`.
+fn with_entry(bed: &Bed, path: &str, kind: EntryKind, before: &str) -> Vec<u8> {
     let (mut archive, _) = bed.archive(|| Ok(()));
-    archive.truncate(archive.len() - 1024 - 512);
+    let block = |at: usize, text: &str| archive[at..].starts_with(text.as_bytes());
+    let mut blocks = (0..archive.len()).step_by(512);
+    let mut at = blocks.find(|at| block(*at, before)).unwrap();
+    // What belongs to that one stands in front of it.
+    if block(at - 1024, "PaxHeaders") {
+        at -= 1024;
+    }
     let mut more = Writer::new(Vec::new());
-    let entry = |path: &str, kind| Entry {
+    more.entry(&Entry {
         path: path.into(),
         kind,
         mode: 0o644,
@@ -154,10 +194,10 @@ fn with_entry(bed: &Bed, path: &str, kind: EntryKind) -> Vec<u8> {
         size_bytes: 0,
         xattrs: Vec::new(),
         segments: None,
-    };
-    more.entry(&entry(path, kind)).unwrap();
-    more.entry(&entry(END, EntryKind::File)).unwrap();
-    archive.extend(more.finish().unwrap());
+    })
+    .unwrap();
+    let more = more.finish().unwrap();
+    archive.splice(at..at, more[..more.len() - 1024].iter().copied());
     archive
 }
 
@@ -184,6 +224,8 @@ fn hostile_entries_are_refused() {
             "not a file of the same layer",
         ),
         ("end", EntryKind::File, "goes on behind its end"),
+        ("./rootfs/x", EntryKind::File, "comes behind another part"),
+        ("./images/x", EntryKind::File, "comes behind another part"),
         (
             "images/manifest.json",
             EntryKind::File,
@@ -195,7 +237,12 @@ fn hostile_entries_are_refused() {
             "checkpoint one is damaged",
         ),
     ] {
-        let archive = with_entry(&bed, path, kind.clone());
+        let before = match path.split('/').next() {
+            Some(IMAGES) => "rootfs/",
+            Some(ROOTFS) => "volumes/",
+            _ => "end",
+        };
+        let archive = with_entry(&bed, path, kind.clone(), before);
         let read = Incoming::open(&archive[..]).unwrap().unpack(&bed.places());
         let e = read.expect_err(path);
         assert!(e.message().contains(says), "{path} {kind:?}: {e}");
@@ -206,7 +253,7 @@ fn hostile_entries_are_refused() {
         );
     }
     // A name is taken as the kernel takes it.
-    let archive = with_entry(&bed, "rootfs/./sub//x", EntryKind::File);
+    let archive = with_entry(&bed, "rootfs/./sub//x", EntryKind::File, "volumes/");
     Incoming::open(&archive[..])
         .unwrap()
         .unpack(&bed.places())

@@ -15,7 +15,6 @@ use tokio::sync::MutexGuard;
 use crate::Engine;
 use crate::container::actor::Actor;
 use crate::container::handle::Handle;
-use crate::container::wait::Lifecycle;
 use crate::container::{CreateContainer, Created, row};
 use stdio::ContainerStreams;
 
@@ -168,7 +167,7 @@ impl Engine {
             view.paths.log.clone(),
             &self.inner.spill,
         );
-        let (handle, inbox) = Handle::new(view, Lifecycle::default(), streams);
+        let (handle, inbox) = Handle::new(view, row::lifecycle(row), streams);
         let (inner, made, volumes) = (self.inner.clone(), handle.clone(), new_volumes.clone());
         // Who is told of it finds it there.
         let ledger = self.inner.ledger.telling(events).applying(move || {
@@ -257,7 +256,7 @@ impl Engine {
     }
 }
 
-fn is_volume(mount: &Mount) -> bool {
+pub(crate) fn is_volume(mount: &Mount) -> bool {
     matches!(mount.source, MountSource::Volume { .. })
 }
 

@@ -1,9 +1,10 @@
 //! The end of a container's process: record it, tell everybody, then clean up.
 
 use failpoint::Point;
-use model::{Action, ContainerState, Exited, Intent, Readiness, Running, Timestamp, WaitOutcome};
+use model::{Action, ContainerState, Exited, Intent, Readiness, Running, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
+use crate::container::ContainerView;
 use crate::container::actor::{Actor, AfterExit, Done, answer};
 use crate::container::handle::{Found, Message};
 use crate::container::wait::Lifecycle;
@@ -61,11 +62,7 @@ impl Actor {
     async fn exit(&mut self, report: ExitReport) {
         drop(failpoint::reach(Point::ExitSeen).await);
         let view = self.view();
-        let started_at = view
-            .state
-            .running()
-            .map_or(report.finished_at, |r| r.started_at);
-        let mut exited = exited_data(&report, started_at, view.state.running());
+        let mut exited = exited_data(&report, &view);
         exited.by_request = self.ends_by_request || self.ends_by_checkpoint();
         let (policy, restarts) = (&view.spec.restart_policy, view.restart_count);
         let (state, restart_count) = rules::after_exit(policy, restarts, exited, self.delay);
@@ -206,11 +203,8 @@ pub(crate) fn auto_removal() -> AfterExit {
 }
 
 /// How a run ended.
-pub(crate) fn exited_data(
-    report: &ExitReport,
-    started_at: Timestamp,
-    running: Option<&Running>,
-) -> Exited {
+pub(crate) fn exited_data(report: &ExitReport, view: &ContainerView) -> Exited {
+    let running = view.state.running();
     let lost_monitor = running.is_some_and(|r| r.monitor.is_none());
     let error = match report.status.reason() {
         Some(reason) => reason.to_owned(),
@@ -221,9 +215,10 @@ pub(crate) fn exited_data(
     };
     Exited {
         status: report.status.clone(),
-        started_at,
+        started_at: running.map_or(report.finished_at, |r| r.started_at),
         finished_at: report.finished_at,
-        oom_killed: report.oom_killed,
+        // conmon looks at the cgroup of the process, which may be the daemon's.
+        oom_killed: report.oom_killed && !view.spec.no_cgroups,
         error,
         by_request: false,
     }

@@ -105,10 +105,25 @@ impl Registry {
         self.write().by_id.insert(handle.id().clone(), handle);
     }
 
-    /// Takes a container and its name out.
-    pub(crate) fn remove(&self, id: &ContainerId, name: &ContainerName) {
-        self.release(name, id);
-        self.write().by_id.remove(id);
+    /// Takes a container and its name out, unless another one has the id by now.
+    pub(crate) fn remove(&self, container: &Arc<Handle>) {
+        let (id, name) = (container.id(), container.view().name.clone());
+        let mut maps = self.write();
+        if maps
+            .by_id
+            .get(id)
+            .is_some_and(|other| Arc::ptr_eq(other, container))
+        {
+            maps.by_id.remove(id);
+            if maps.by_name.get(&name) == Some(id) {
+                maps.by_name.remove(&name);
+            }
+        }
+    }
+
+    /// No container that is on its way may have this id: something of it is here that cannot be read.
+    pub(crate) fn keep_out(&self, id: ContainerId) {
+        self.write().claimed.insert(id);
     }
 
     /// All containers, by id.

@@ -62,10 +62,9 @@ impl Actor {
         intent: Intent,
         replies: Vec<Reply<()>>,
     ) -> bool {
-        let view = self.view();
         match result {
             Ok(()) => {
-                self.engine.registry.remove(&view.id, &view.name);
+                self.engine.registry.remove(&self.handle);
                 self.handle.advance(|l| l.removed = true);
                 self.engine.tidy_soon();
                 tracing::info!("removed");
@@ -133,10 +132,11 @@ impl Inner {
             .map(|name| self.volume_event(name, &Action::Destroy))
             .collect();
         events.push(self.container_event(view, &Action::Destroy));
-        let (inner, gone, gone_volumes) = (self.clone(), view.clone(), names.clone());
+        let (inner, gone_volumes) = (self.clone(), names.clone());
+        let gone = self.registry.find(view.id.as_str()).ok();
         let ledger = self.ledger.telling(events).applying(move || {
             inner.volumes.forget(&gone_volumes);
-            inner.registry.remove(&gone.id, &gone.name);
+            gone.iter().for_each(|handle| inner.registry.remove(handle));
         });
         match ledger.delete_container(&view.id, names.clone()).await {
             Err(e) if e.kind() != Kind::NotFound => return Err(e),

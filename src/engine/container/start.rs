@@ -291,7 +291,7 @@ impl Run<'_> {
             runtime: runtime.clone(),
             bundle: self.engine.layout.bundle(&self.view.id),
             log_path: self.view.paths.log.clone(),
-            journal: stdio::journal_of(&self.view.name, spec),
+            journal: stdio::journal_of(&self.view.id, &self.view.name, spec),
             tty: spec.tty,
             stdin: self.streams.stdin(),
             restore: self.how.restore.clone(),

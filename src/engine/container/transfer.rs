@@ -4,7 +4,7 @@
 //! below a claimed id first; the row is written when all of it is there, so a death in the middle
 //! leaves files that no row names, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,13 +13,14 @@ use checkpoints::{
     CheckpointView, Checkpoints, Exported, ExportedVolume, Files, Head, Incoming, Origin, Places,
 };
 use model::{
-    CheckpointName, ContainerId, ContainerState, Context, Error, Kind, Result, Timestamp,
+    CheckpointName, ContainerId, ContainerState, Context, Error, Exited, Kind, Result, Timestamp,
     UserNamespace, VolumeName,
 };
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 
-use crate::container::create::Planned;
+use crate::container::ContainerView;
+use crate::container::create::{Planned, is_volume};
 use crate::container::handle::{self, Message};
 use crate::container::request::CreateContainer;
 use crate::{Engine, Inner};
@@ -81,33 +82,31 @@ impl Engine {
         let handle = self.inner.registry.find(reference)?;
         let view = handle.view();
         let checkpoints = self.inner.checkpoints_of(&view);
-        let volumes = view.spec.mounts.iter().filter_map(|mount| {
-            let (name, told) = ExportedVolume::of(mount)?;
-            Some((told, self.inner.volumes.data(name)))
-        });
-        let files = Files {
-            upper: (!without.rootfs).then(|| view.paths.upper.clone()),
-            volumes: if without.volumes {
-                Vec::new()
-            } else {
-                volumes.collect()
-            },
-        };
-        let bare = files.upper.is_none() && files.volumes.is_empty();
+        let (of, cp) = (checkpoints.clone(), name.clone());
+        let ended_run = crate::blocking(move || of.ended_run(&cp)).await?;
+        let mut files = Files::default();
+        let bare = without.rootfs && (without.volumes || !view.spec.mounts.iter().any(is_volume));
+        if !bare {
+            let last = at_rest(&handle, ended_run, &name).await?;
+            if !without.rootfs {
+                files.changes = Some((view.paths.upper.clone(), last));
+            }
+            if !without.volumes {
+                files.volumes = self.inner.volumes_to_export(&view);
+            }
+        }
         let look = Handle::current();
-        let still = move |checkpoints: &Checkpoints, name: &CheckpointName| match bare {
-            true => Ok(()),
-            false => look.block_on(at_rest(&handle, checkpoints.ended_run(name)?, name)),
-        };
-        let (outgoing, still) = crate::blocking(move || {
-            still(&checkpoints, &name)?;
-            let named = (view.name.clone(), view.image_name.clone());
-            let outgoing = checkpoints.outgoing(&name, named, &view.echo, files)?;
-            Ok((outgoing, move || still(&checkpoints, &name)))
-        })
-        .await?;
-        let send = move |out: &mut dyn std::io::Write| outgoing.write(out, still);
-        self.inner.downloads.begin(send).await
+        self.inner
+            .downloads
+            .begin(move |out| {
+                let named = (view.name.clone(), view.image_name.clone());
+                let outgoing = checkpoints.outgoing(&name, named, &view.echo, files)?;
+                outgoing.write(out, || match bare {
+                    true => Ok(()),
+                    false => look.block_on(at_rest(&handle, ended_run, &name)).map(drop),
+                })
+            })
+            .await
     }
 
     /// Takes in a container with a checkpoint. It does not run yet. `translate` makes a create of the
@@ -120,14 +119,16 @@ impl Engine {
         &self,
         archive: impl AsyncRead + Send + Unpin + 'static,
         request: ImportContainer,
-        translate: impl FnOnce(&Exported) -> Result<CreateContainer> + Send + 'static,
+        translate: impl FnOnce(&Exported) -> Result<(CreateContainer, Vec<String>)> + Send + 'static,
     ) -> Result<Imported> {
         let engine = self.clone();
         crate::to_the_end(async move {
             let upload = engine.inner.images.uploads().open(archive).await?;
             let incoming = crate::blocking(move || Incoming::open(upload)).await?;
-            let create = translate(&incoming.head.container)?;
-            engine.import(incoming, request, create).await
+            let (create, told) = translate(&incoming.head.container)?;
+            let mut imported = engine.import(incoming, request, create).await?;
+            imported.warnings.extend(told);
+            Ok(imported)
         })
         .await
     }
@@ -147,7 +148,14 @@ impl Engine {
         head.origin.expect_same(&head.checkpoint, &here)?;
         let _claim = self.inner.registry.claim(&id)?;
         let mut planned = self.plan_import(&head, &request, create).await?;
-        planned.row.image_name.clone_from(&head.container.image);
+        // Where the name means another image here, or none, it has its id.
+        let named = self.image(&head.container.image);
+        if named.is_ok_and(|image| image.record.id == head.origin.image) {
+            planned.row.image_name.clone_from(&head.container.image);
+        }
+        if let (Some(last), false) = (&head.container.last_run, request.without.rootfs) {
+            planned.row.state = ContainerState::Exited(last.clone());
+        }
         let name = planned.row.name.clone();
         let warnings = std::mem::take(&mut planned.warnings);
         let brought = match self.inner.volumes_of(&head, &request, &planned) {
@@ -203,6 +211,7 @@ impl Engine {
     ) -> Result<()> {
         let (inner, id) = (self.inner.clone(), planned.row.id.clone());
         let coming: Vec<VolumeName> = volumes.values().cloned().collect();
+        let names = coming.clone();
         let layers = planned.image.record.layers.clone();
         crate::blocking(move || {
             let checkpoints = Checkpoints::of(&inner.layout.container(&id), id.short());
@@ -211,13 +220,14 @@ impl Engine {
             store.create_writable(id.as_str())?;
             let places = Places {
                 images: made(checkpoints.place(&incoming.head.checkpoint))?,
-                upper: match without.rootfs || !incoming.head.container.rootfs {
+                upper: match without.rootfs || incoming.head.container.last_run.is_none() {
                     true => None,
                     false => Some(store.paths(id.as_str(), &layers)?.upper),
                 },
                 volumes: inner.places_of(&id, &volumes)?,
             };
-            incoming.unpack(&places)
+            incoming.unpack(&places)?;
+            inner.volumes.expect(&names)
         })
         .await?;
         self.make(planned, coming).await
@@ -230,21 +240,31 @@ impl Engine {
     pub(crate) async fn finish_imports(&self) {
         let inner = self.inner.clone();
         let arrive = move || {
-            let has = |id: &ContainerId| inner.registry.has_id(id.as_str());
-            let coming = inner.volumes.all_coming().into_iter();
-            coming
-                .filter(has)
-                .try_for_each(|id| inner.volumes.arrived(&id))
+            for id in inner.volumes.all_coming() {
+                if inner.registry.has_id(id.as_str())
+                    && let Err(e) = inner.volumes.arrived(&id)
+                {
+                    tracing::error!(id = id.short(), error = %e, "its volumes have not got all files");
+                }
+            }
+            Ok(())
         };
-        if let Err(e) = crate::blocking(arrive).await {
-            tracing::error!(error = %e, "a volume has not got its files");
-        }
+        drop(crate::blocking(arrive).await);
     }
 }
 
 impl Inner {
-    /// Removes what has come with containers that no row names. Looked up after they were listed: one
-    /// that is on its way is known before it brings anything.
+    /// Each volume of a container once, with its first place in it.
+    fn volumes_to_export(&self, view: &ContainerView) -> Vec<(ExportedVolume, PathBuf)> {
+        let mut seen = HashSet::new();
+        let volumes = view.spec.mounts.iter().filter_map(ExportedVolume::of);
+        let once = volumes.filter(|(name, _)| seen.insert(*name));
+        once.map(|(name, told)| (told, self.volumes.data(name)))
+            .collect()
+    }
+
+    /// Removes what has come with containers that no row names; each is claimed meanwhile, so that none
+    /// can come to have it.
     pub(crate) fn sweep_imports(&self) -> Result<()> {
         let mut left = self.volumes.all_coming();
         let dirs = std::fs::read_dir(self.layout.containers()).into_iter();
@@ -254,7 +274,7 @@ impl Inner {
                 .filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerId>().ok()),
         );
         for id in left {
-            if !self.registry.has_id(id.as_str()) {
+            if let Ok(_claim) = self.registry.claim(&id) {
                 tracing::info!(
                     id = id.short(),
                     "removing files of a container that has no row"
@@ -334,17 +354,17 @@ fn made(place: PathBuf) -> Result<PathBuf> {
     Ok(place)
 }
 
-/// Whether a container's files are those of a checkpoint: the run that it ended was its last.
+/// The last run of a container, when its files are those of a checkpoint: that run has ended with it.
 async fn at_rest(
     container: &handle::Handle,
     ended_run: Option<Timestamp>,
     name: &CheckpointName,
-) -> Result<()> {
+) -> Result<Exited> {
     let view = container.ask(Message::Look).await?;
     if let ContainerState::Exited(last) = &view.state
         && Some(last.started_at) == ended_run
     {
-        return Ok(());
+        return Ok(last.clone());
     }
     Err(Error::conflict(format!(
         "the files of container {} may not be those of checkpoint {name} any more: it did not end with \

@@ -219,9 +219,7 @@ impl Args {
     fn journal(&mut self, journal: &Journal) {
         self.pair("-l", "journald:");
         self.pair("-n", &journal.name);
-        if let Some(tag) = &journal.tag {
-            self.pair("--log-tag", tag);
-        }
+        self.pair("--log-tag", &journal.tag);
     }
 
     /// The runtime leaves as many open, from 3 up.

@@ -58,7 +58,7 @@ pub struct Journal {
     /// The container's name, which is `SYSLOG_IDENTIFIER`, too.
     pub name: String,
     /// `CONTAINER_TAG`.
-    pub tag: Option<String>,
+    pub tag: String,
 }
 
 /// The standard input of a container's first process.

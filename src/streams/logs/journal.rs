@@ -5,18 +5,19 @@
 //!   (follow: one that stays; when the run is over, one more from the last entry on)
 //! ```
 //!
-//! The journal takes entries in later than they are written, so a follower does not end with the run: the
-//! journal is asked to write all it has, and what it has since the last entry is read to its end.
+//! The journal takes entries in later than they are written. So it is asked to write all it has before its
+//! end is looked for, also by a follower, who does not end with the run but behind its last entry.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use jiff::Timestamp;
-use model::{Error, Result};
-use sys::spawn::{Program, Started};
+use model::{Error, Kind, Result, limits};
+use sys::spawn::{Finished, Program, RunError, Started};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::{Assembler, Format};
@@ -30,10 +31,15 @@ use crate::stdcopy::StreamId;
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 /// No entry is longer: conmon's have 8 KiB of text, and some fields of the journal's own.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
 /// About what one batch holds.
 const BATCH_BYTES: usize = 128 << 10;
 /// How long journalctl may take to end when it has said all, and the journal to write all it has.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// How many logs may be read at once: each is a program at work.
+const READERS_MAX: usize = limits::JOURNAL_READERS_MAX;
+static READERS: Semaphore = Semaphore::const_new(READERS_MAX);
 /// conmon's for what a container wrote on stderr (LOG_ERR); all else is stdout.
 const PRIORITY_STDERR: &[u8] = b"3";
 
@@ -118,10 +124,14 @@ struct Child {
 
 #[derive(Debug)]
 enum Phase {
-    /// To the end of what there is.
-    Reading(Child),
     /// What there is and what comes.
     Following(Child, CancellationToken),
+    /// The journal is to write all it has, which then is read.
+    Syncing,
+    /// To the end of what there is.
+    Reading(Child),
+    /// It has said all.
+    Ending(Child),
     Over,
 }
 
@@ -129,18 +139,32 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct JournalReader {
     log: JournalLog,
-    /// What each call is told about times.
-    times: Vec<String>,
+    /// Where to begin when no entry was taken yet.
+    begin: Vec<String>,
     until: Option<Timestamp>,
     /// The last entry that was taken.
     cursor: Option<String>,
     entries: Entries,
     product: Product,
     phase: Phase,
+    /// One of those that may be at work.
+    _place: SemaphorePermit<'static>,
 }
 
 impl JournalReader {
     pub(super) fn open(options: JournalOptions) -> Result<Self> {
+        let place = READERS.try_acquire().map_err(|_| {
+            Error::new(
+                Kind::Unavailable,
+                format!("{READERS_MAX} logs are being read from the journal: try again later"),
+            )
+        })?;
+        if !options.log.program.exists() {
+            return Err(Error::system(format!(
+                "the journal cannot be read: {} is not there (it is part of systemd)",
+                options.log.program.display()
+            )));
+        }
         let product = match options.payload {
             true => Product::Payload(Payload::new(options.want, options.framed, 0)),
             false => Product::Lines(Assembler::new(Format {
@@ -152,41 +176,35 @@ impl JournalReader {
                 framed: options.framed,
             })),
         };
-        // Of nothing there is no last entry from which to go on.
-        let since = match options.tail {
-            Some(0) => Some(Timestamp::now()),
-            _ => options.since,
+        // A count is before the times, as in the logs of files; journalctl takes it for that of what
+        // lies between the times, or not, by its release. The times are looked at here, too.
+        let begin = match (options.tail, options.since) {
+            // Of nothing there is no last entry from which to go on.
+            (Some(0), _) => Some(format!("--since={}", moment(Timestamp::now()))),
+            (Some(count), _) => Some(format!("--lines={count}")),
+            (None, since) => since.map(|at| format!("--since={}", moment(at))),
         };
-        let mut times = Vec::new();
-        times.extend(since.map(|at| format!("--since={}", moment(at))));
-        let begin = match options.tail {
-            None | Some(0) => "--no-tail".to_owned(),
-            Some(count) => format!("--lines={count}"),
-        };
+        let begin: Vec<String> = begin.into_iter().collect();
         let phase = match options.ended {
-            Some(ended) => {
-                let mut args = vec!["--follow".to_owned(), begin];
-                args.extend(times.iter().cloned());
+            Some(ended) if !ended.is_cancelled() => {
+                let mut args = vec!["--follow".to_owned()];
+                let counted = options.tail.is_some_and(|count| count > 0);
+                args.extend((!counted).then(|| "--no-tail".to_owned()));
+                args.extend(begin.iter().cloned());
                 Phase::Following(options.log.start(args)?, ended)
             }
-            None => {
-                times.extend(options.until.map(|at| format!("--until={}", moment(at))));
-                let mut args = times.clone();
-                args.extend(options.tail.is_some_and(|n| n > 0).then_some(begin));
-                match options.tail {
-                    Some(0) => Phase::Over,
-                    _ => Phase::Reading(options.log.start(args)?),
-                }
-            }
+            _ if options.tail == Some(0) => Phase::Over,
+            _ => Phase::Syncing,
         };
         Ok(Self {
             log: options.log,
-            times,
+            begin,
             until: options.until,
             cursor: None,
             entries: Entries::default(),
             product,
             phase,
+            _place: place,
         })
     }
 
@@ -204,14 +222,9 @@ impl JournalReader {
             if let Phase::Over = self.phase {
                 return None;
             }
-            match self.read_more().await {
-                Ok(None) => {}
-                Ok(Some(rest)) if rest.is_empty() => return None,
-                Ok(Some(rest)) => return Some(Ok(rest)),
-                Err(e) => {
-                    self.phase = Phase::Over;
-                    return Some(Err(e));
-                }
+            if let Err(e) = self.go_on().await {
+                self.phase = Phase::Over;
+                return Some(Err(e));
             }
         }
     }
@@ -220,8 +233,12 @@ impl JournalReader {
     fn take_entries(&mut self) -> Result<Bytes> {
         let mut out = BytesMut::new();
         while out.len() < BATCH_BYTES {
-            let Some(entry) = self.entries.next()? else {
-                break;
+            let entry = match self.entries.next() {
+                Ok(Some(entry)) => entry,
+                // What came before is told first: the damage is still there then.
+                Err(_) if !out.is_empty() => break,
+                Err(e) => return Err(e),
+                Ok(None) => break,
             };
             self.cursor = Some(entry.cursor);
             let record = Record {
@@ -241,83 +258,64 @@ impl JournalReader {
                 }
             }
         }
+        // What waits for the end of its line goes without one when nothing more comes.
+        if let (Phase::Over, Product::Lines(lines)) = (&self.phase, &mut self.product) {
+            lines.finish(&mut out);
+        }
         Ok(out.freeze())
     }
 
-    /// Reads once, or goes over to the next phase; at the end what was held back comes.
-    async fn read_more(&mut self) -> Result<Option<Bytes>> {
+    /// Reads once, or goes over to the next phase. Cancelled, it is as if it had not begun.
+    async fn go_on(&mut self) -> Result<()> {
         let until = self.until;
+        self.entries.waiting.reserve(READ_BYTES);
         let gone = match &mut self.phase {
-            Phase::Over => return Ok(Some(Bytes::new())),
-            Phase::Reading(child) => child.output.read_buf(&mut self.entries.waiting).await? == 0,
+            Phase::Over => return Ok(()),
             Phase::Following(child, ended) => tokio::select! {
                 read = child.output.read_buf(&mut self.entries.waiting) => read? == 0,
                 () = over(ended, until) => {
-                    self.log.sync().await;
-                    return self.read_the_rest().map(|()| None);
+                    // Half an entry comes once more.
+                    self.entries = Entries::default();
+                    self.phase = Phase::Syncing;
+                    return Ok(());
                 }
             },
-        };
-        if !gone {
-            return Ok(None);
-        }
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Following(child, _) => Err(child.complaint().await),
-            Phase::Reading(child) => {
-                let mut out = BytesMut::new();
-                if let Product::Lines(lines) = &mut self.product {
-                    lines.finish(&mut out);
-                }
-                match child.ended_well().await {
-                    true => Ok(Some(out.freeze())),
-                    false if !out.is_empty() => Ok(Some(out.freeze())),
-                    false => Ok(Some(Bytes::new())),
-                }
+            Phase::Syncing => {
+                self.log.sync().await;
+                let begin = match &self.cursor {
+                    Some(cursor) => vec![format!("--after-cursor={cursor}")],
+                    None => self.begin.clone(),
+                };
+                self.phase = Phase::Reading(self.log.start(begin)?);
+                return Ok(());
             }
-            Phase::Over => Ok(Some(Bytes::new())),
-        }
-    }
-
-    /// Nothing comes any more: from the last entry on to the end.
-    fn read_the_rest(&mut self) -> Result<()> {
-        let mut args = match &self.cursor {
-            Some(cursor) => vec![format!("--after-cursor={cursor}")],
-            None => self.times.clone(),
+            Phase::Reading(child) => child.output.read_buf(&mut self.entries.waiting).await? == 0,
+            Phase::Ending(child) => {
+                let done = child.started.wait(END_PATIENCE).await;
+                self.phase = Phase::Over;
+                return complaint(done);
+            }
         };
-        args.extend(self.until.map(|at| format!("--until={}", moment(at))));
-        // Half an entry comes once more.
-        self.entries = Entries::default();
-        self.phase = Phase::Reading(self.log.start(args)?);
+        if gone {
+            self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
+                Phase::Reading(child) | Phase::Following(child, _) => Phase::Ending(child),
+                other => other,
+            };
+        }
         Ok(())
     }
 }
 
-impl Child {
-    async fn complaint(self) -> Error {
-        let said = match self.started.finish(END_PATIENCE).await {
-            Ok(done) if done.message().is_empty() => done.status.to_string(),
-            Ok(done) => done.message(),
-            Err(e) => e.to_string(),
-        };
-        Error::system(format!(
-            "the journal cannot be followed: journalctl: {said}"
-        ))
-    }
-
-    /// One that finds nothing fails in some releases, and says nothing.
-    async fn ended_well(self) -> bool {
-        match self.started.finish(END_PATIENCE).await {
-            Ok(done) if done.status.success() => true,
-            Ok(done) => {
-                tracing::debug!(said = done.message(), status = %done.status, "journalctl");
-                false
-            }
-            Err(e) => {
-                tracing::debug!(error = %e, "journalctl");
-                false
-            }
-        }
-    }
+/// What journalctl failed of. One that finds nothing fails in some releases, and says nothing.
+fn complaint(done: Result<Finished, RunError>) -> Result<()> {
+    let said = match done {
+        Ok(done) if done.status.success() || done.message().is_empty() => return Ok(()),
+        Ok(done) => done.message(),
+        Err(e) => e.to_string(),
+    };
+    Err(Error::system(format!(
+        "the journal cannot be read: journalctl: {said}"
+    )))
 }
 
 /// The run is over, or no later line is wanted.

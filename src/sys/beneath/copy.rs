@@ -26,7 +26,12 @@ pub fn content_ranges(
             Err(Errno::NXIO) => break,
             Err(e) => return Err(e.into()),
         };
-        let hole = rustix::fs::seek(file, SeekFrom::Hole(data))?.min(length);
+        let hole = match rustix::fs::seek(file, SeekFrom::Hole(data)) {
+            Ok(hole) => hole.min(length),
+            // It has become shorter than that.
+            Err(Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
         if data < hole {
             pieces.push(data..hole);
         }

@@ -74,11 +74,10 @@ pub fn create(
 ///
 /// # Errors
 /// As [`create`].
-pub fn of_echo(echo: &str, log_default: &LogConfig) -> Result<CreateContainer> {
+pub fn of_echo(echo: &str, log_default: &LogConfig) -> Result<Translated> {
     let request = serde_json::from_str(echo)
         .map_err(|e| Error::invalid(format!("bad request in the archive: {e}")))?;
-    let translated = create(request, None, None, NEWEST, log_default)?;
-    Ok(translated.create)
+    create(request, None, None, NEWEST, log_default)
 }
 
 /// Docker's `[rows, columns]`; `[0, 0]` is no wish, and so is what no terminal can have.

@@ -2,7 +2,7 @@
 //! does is tested in an emulated machine (`make vm`).
 
 use serde_json::{Value, json};
-use testkit::{Daemon, Fakes, Image};
+use testkit::{Daemon, Fakes, Image, TarBuilder};
 
 use crate::{daemon, options};
 
@@ -92,7 +92,11 @@ fn what_cannot_be_checkpointed_is_refused_and_goes_on() {
 /// A daemon whose runtime plays CRIU's part: a dump is a page, a restore runs the bundle.
 fn with_dumps(fakes: &Fakes) -> Daemon {
     let d = Daemon::start(options().fakes(fakes));
-    d.load(&Image::busybox());
+    let mut image = Image::with("with-files:latest", &json!({}));
+    let mut layer = TarBuilder::new();
+    layer.file("emptied/of-the-image", 0o644, b"");
+    image.layers.push(layer.finish());
+    d.load(&image);
     fakes.behave("runc checkpoint dump\nrunc restore anew\n");
     d
 }
@@ -107,13 +111,16 @@ fn import(d: &Daemon, query: &str, archive: &[u8]) -> testkit::Response {
     )
 }
 
-const STEPS: &str = "cat /data/n /etc/made 2>/dev/null; echo 1 >/data/n; echo 2 >/etc/made; \
-                     rm /etc/group; echo ready; sleep 1000";
+const STEPS: &str = "cat /data/n /etc/made /again/n 2>/dev/null; ls /emptied; echo 1 >/data/n; \
+                     echo 2 >/etc/made; rm -f /etc/group /emptied/*; echo ready; sleep 1000";
+/// What a restored one, which begins anew, finds.
+const FOUND: &str = "1\n2\n1\nready\n";
 
 /// Runs, ends with the checkpoint `one`, and is exported.
 fn exported(d: &Daemon, name: &str) -> Vec<u8> {
     let body = json!({"Cmd": ["sh", "-c", STEPS],
-        "HostConfig": {"Binds": ["data:/data"], "Memory": 64 << 20}, "Volumes": {"/own": {}}});
+        "HostConfig": {"Binds": ["data:/data", "data:/again"], "Memory": 64 << 20},
+        "Volumes": {"/own": {}, "/emptied": {}}, "Image": "with-files"});
     d.run_detached(name, body);
     testkit::until("it is ready", || d.logs(name).stdout.ends_with("ready\n"));
     let one = json!({"CheckpointID": "one", "Exit": true});
@@ -148,12 +155,16 @@ fn a_container_goes_to_another_daemon_with_its_files() {
     assert_eq!(answer["Id"], before["Id"]);
     assert_eq!(answer["Checkpoint"], "one");
     let after = second.inspect("moves");
-    assert_eq!(after["State"]["Status"], "created");
+    assert_eq!(after["State"]["Status"], "exited");
+    assert_eq!(after["State"]["StartedAt"], before["State"]["StartedAt"]);
     for same in ["Path", "Args", "Image", "Config", "HostConfig"] {
         assert_eq!(after[same], before[same], "{same}");
     }
     let list = second.http.get("/containers/json?all=1").expect(200).json();
-    assert_eq!(list[0]["Image"], "busybox:latest");
+    assert_eq!(list[0]["Image"], "with-files");
+    // It has not run here: it goes on to a third just so.
+    let onward = second.http.get(&export_path("moves")).expect(200).body;
+    assert_eq!(onward.len(), archive.len());
     second
         .http
         .post("/containers/moves/start?checkpoint=one")
@@ -161,7 +172,7 @@ fn a_container_goes_to_another_daemon_with_its_files() {
     testkit::until("it is ready", || {
         second.logs("moves").stdout.ends_with("ready\n")
     });
-    assert_eq!(second.logs("moves").stdout, "1\n2\nready\n");
+    assert_eq!(second.logs("moves").stdout, FOUND);
     let removed = second.inside(after["GraphDriver"]["Data"]["MergedDir"].as_str().unwrap());
     let removed = second
         .command_inside("stat")
@@ -204,7 +215,7 @@ fn a_container_goes_to_another_daemon_with_its_files() {
     testkit::until("it is ready", || {
         second.logs("other").stdout.ends_with("ready\n")
     });
-    assert_eq!(second.logs("other").stdout, "1\nready\n");
+    assert_eq!(second.logs("other").stdout, "1\n1\nof-the-image\nready\n");
     first.finish();
     second.finish();
 }
@@ -250,15 +261,13 @@ fn an_import_that_fails_leaves_nothing() {
     assert_eq!(files(), Vec::<std::path::PathBuf>::new());
 
     // Without the image it was made of.
-    d.http.delete("/images/busybox").expect(200);
+    d.http.delete("/images/with-files").expect(200);
     let said = import(&d, "", &archive).error(404);
     assert!(
-        said.starts_with("the container needs its image busybox:latest: No such image: sha256:"),
+        said.starts_with("the container needs its image with-files: No such image: sha256:"),
         "{said}"
     );
     assert_eq!(files(), Vec::<std::path::PathBuf>::new());
-    d.load(&Image::busybox());
-    import(&d, "", &archive).expect(201);
     d.finish();
 }
 
@@ -314,7 +323,7 @@ fn a_death_in_an_import_leaves_all_of_it_or_nothing() {
         testkit::until("it is ready", || {
             d.logs("moves").stdout.ends_with("ready\n")
         });
-        assert_eq!(d.logs("moves").stdout, "1\n2\nready\n", "{plan}");
+        assert_eq!(d.logs("moves").stdout, FOUND, "{plan}");
         d.http.post("/containers/moves/kill").expect(204);
         d.wait("moves");
     }

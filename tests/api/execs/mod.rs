@@ -186,12 +186,12 @@ fn stdin_goes_in_and_its_end_too() {
     d.finish();
 }
 
-/// Half a megabyte in and the same out, on both streams: every byte, every code, nothing left.
 /// Whether the full counts are wanted.
 fn is_soak() -> bool {
     std::env::var_os("MOORED_SOAK").is_some()
 }
 
+/// Half a megabyte in and the same out, on both streams: every byte, every code, nothing left.
 #[test]
 fn all_input_and_output_comes_each_time() {
     let d = daemon();

@@ -144,7 +144,8 @@ async fn import(
     };
     let log_default = engine.log_default().clone();
     let create = move |container: &engine::Exported| {
-        translate::container::of_echo(container.request.get(), &log_default)
+        let translated = translate::container::of_echo(container.request.get(), &log_default)?;
+        Ok((translated.create, translated.warnings))
     };
     let imported = engine.import_container(archive, request, create).await?;
     let answer = ImportResponse::from(imported);

@@ -76,7 +76,7 @@ fn a_plain_container() {
 fn a_container_whose_log_is_the_journal() {
     let journal = Journal {
         name: "web".to_owned(),
-        tag: Some("-t".to_owned()),
+        tag: "-t".to_owned(),
     };
     let files = files();
     let create = Create {

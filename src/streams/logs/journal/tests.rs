@@ -123,7 +123,7 @@ async fn lines_are_joined_and_the_call_says_what_is_wanted() {
         entry(4, 6, true, b"no end"),
     ];
     std::fs::write(dir.path().join("said"), said.concat()).unwrap();
-    let log = journalctl(dir.path(), "cat said");
+    let log = journalctl(dir.path(), "case $1 in --sync) ;; *) cat said;; esac");
     let reader = JournalReader::open(options(log.clone())).unwrap();
     assert_eq!(all(reader).await, "aside\nbegin\nno end");
     let at = "2023-11-14T22:13:20.000002Z".parse().unwrap();
@@ -149,11 +149,41 @@ async fn lines_are_joined_and_the_call_says_what_is_wanted() {
     let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
     let calls: Vec<&str> = calls.lines().collect();
     let head = "--output=export --quiet --no-pager";
-    assert_eq!(calls[0], format!("{head} CONTAINER_ID_FULL=ID"));
     assert_eq!(
-        calls[1],
-        format!("{head} --since=@1700000000.000002 --lines=3 CONTAINER_ID_FULL=ID")
+        calls[..2],
+        ["--sync".to_owned(), format!("{head} CONTAINER_ID_FULL=ID")]
     );
+    // A count is of all lines: the times are looked at when they come.
+    assert_eq!(calls[3], format!("{head} --lines=3 CONTAINER_ID_FULL=ID"));
+}
+
+/// Of a run that is over nothing is followed, and a count holds all the same.
+#[tokio::test]
+async fn a_count_holds_for_a_follower_of_a_run_that_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = [entry(1, 6, false, b"one"), entry(2, 6, false, b"two")];
+    std::fs::write(dir.path().join("said"), said.concat()).unwrap();
+    let ended = CancellationToken::new();
+    ended.cancel();
+    let log = journalctl(dir.path(), "case $1 in --sync) ;; *) cat said;; esac");
+    let wanted = |tail, since: Option<&str>, until: Option<&str>| {
+        let reader = JournalReader::open(JournalOptions {
+            ended: Some(ended.clone()),
+            tail,
+            since: since.map(|at| at.parse().unwrap()),
+            until: until.map(|at| at.parse().unwrap()),
+            ..options(log.clone())
+        });
+        all(reader.unwrap())
+    };
+    assert_eq!(wanted(Some(7), None, None).await, "one\ntwo\n");
+    assert_eq!(wanted(Some(0), None, None).await, "");
+    let (first, second) = ("2023-11-14T22:13:20.000001Z", "2023-11-14T22:13:20.000002Z");
+    assert_eq!(wanted(Some(7), Some(second), None).await, "two\n");
+    assert_eq!(wanted(None, None, Some(first)).await, "one\n");
+    let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
+    assert!(!calls.contains("--follow"), "{calls}");
+    assert_eq!(calls.matches("--lines=7 CONTAINER").count(), 2, "{calls}");
 }
 
 /// What the journal takes in after the run is over comes, too, and nothing comes twice.
@@ -186,21 +216,24 @@ async fn a_journal_that_cannot_be_read_is_told() {
     };
     let e = JournalReader::open(options(none)).unwrap_err();
     assert!(
-        e.message().starts_with("the journal cannot be read by "),
+        e.message().starts_with("the journal cannot be read: "),
         "{e}"
     );
-    let ended = Some(CancellationToken::new());
-    let log = journalctl(dir.path(), "echo No journal files were found. >&2; exit 1");
-    let mut reader = JournalReader::open(JournalOptions {
-        ended,
-        ..options(log)
-    })
-    .unwrap();
-    let e = reader.next().await.unwrap().unwrap_err();
-    assert!(
-        e.message()
-            .ends_with("journalctl: No journal files were found."),
-        "{e}"
-    );
-    assert!(reader.next().await.is_none());
+    let log = journalctl(dir.path(), "cat said; echo No journal files. >&2; exit 1");
+    std::fs::write(dir.path().join("said"), entry(1, 6, true, b"begun")).unwrap();
+    for ended in [None, Some(CancellationToken::new())] {
+        let mut reader = JournalReader::open(JournalOptions {
+            ended,
+            ..options(log.clone())
+        })
+        .unwrap();
+        let e = reader.next().await.unwrap().unwrap_err();
+        assert!(
+            e.message().ends_with("journalctl: No journal files."),
+            "{e}"
+        );
+        // What it had said is not lost with that.
+        assert_eq!(reader.next().await.unwrap().unwrap(), "begun");
+        assert!(reader.next().await.is_none());
+    }
 }
