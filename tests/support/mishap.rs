@@ -12,13 +12,13 @@ use crate::{Daemon, census};
 pub struct Frozen(Vec<(PathBuf, &'static str)>);
 
 impl Frozen {
-    /// Freezes the container with this whole id.
+    /// Freezes the containers of a cgroup parent: a thaw of one of them does not help it.
     ///
     /// # Panics
     /// When none of its cgroups can be frozen.
-    pub fn new(d: &Daemon, id: &str) -> Self {
+    pub fn new(d: &Daemon, parent: &str) -> Self {
         let groups = census::cgroups(&d.mark()).into_iter();
-        let own: Vec<PathBuf> = groups.filter(|g| g.ends_with(id)).collect();
+        let own: Vec<PathBuf> = groups.filter(|g| g.ends_with(parent)).collect();
         let switches = own.iter().flat_map(|group| {
             let v1 = group.join("freezer.state");
             let v2 = group.join("cgroup.freeze");
