@@ -1,7 +1,7 @@
 //! A tree as entries, parents before what is in them, names in order.
 //!
-//! Somebody may work in the tree meanwhile: what vanishes is left out, a file that shrinks is filled up
-//! with zeros, and no link is followed.
+//! Somebody may work in the tree meanwhile: what vanishes is left out, a file that shrinks ends it, for
+//! what is sent was never there, and no link is followed.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -11,13 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use model::{Error, Result, limits};
+use model::{Context as _, Error, Result, limits};
 use sys::beneath::{Dir, Kind, Metadata, content_ranges, is_bad_path};
 
 use crate::Form;
 use crate::apply::is_kept_xattr;
 use crate::failure::At;
 use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout};
+use crate::path::shown;
 use crate::tar::{Entry, EntryKind, Segment, Writer};
 
 /// How much content is moved at once.
@@ -219,14 +220,12 @@ impl<W: Write> Packer<'_, W> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.at("read", at)?,
             };
-            // Shorter than it was: somebody truncated it meanwhile.
-            let read = match read {
-                0 => {
-                    self.buffer[..wanted].fill(0);
-                    wanted
-                }
-                read => read,
-            };
+            if read == 0 {
+                return Err(Error::conflict(format!(
+                    "{} has become shorter while it was read",
+                    at.display()
+                )));
+            }
             let written = self.out.write_all(&self.buffer[..read]);
             written.map_err(crate::failure::writing)?;
             left -= read as u64;
@@ -264,7 +263,12 @@ impl<W: Write> Packer<'_, W> {
         } else if entry.path.len() > limits::LAYER_PATH_BYTES_MAX {
             format!("a name of more than {} bytes", limits::LAYER_PATH_BYTES_MAX)
         } else {
-            return self.out.entry(entry).map_err(crate::failure::writing);
+            let written = self.out.entry(entry).map_err(crate::failure::writing);
+            return written.context(format_args!(
+                "{} of {}",
+                shown(&entry.path),
+                self.tree.display()
+            ));
         };
         Err(Error::system(format!(
             "{} has {too_much}: no archive may hold that",
@@ -301,7 +305,7 @@ impl<W: Write> Packer<'_, W> {
             return Err(Error::system(format!(
                 "{} has {}: mount overlays with redirect_dir=off and metacopy=off",
                 self.tree.join(path).display(),
-                crate::shown(name)
+                shown(name)
             )));
         }
         let kept = attributes

@@ -190,8 +190,13 @@ impl Checkpoints {
     /// The same, and they are.
     fn whole(&self, name: &CheckpointName) -> Result<(PathBuf, Manifest)> {
         let (images, manifest) = self.manifest(name)?;
-        manifest.check(&images).map_err(|e| damaged(name, &e))?;
-        Ok((images, manifest))
+        match manifest.check(&images) {
+            // Removed meanwhile.
+            Err(_) if !images.is_dir() => Err(self.missing(name)),
+            checked => checked
+                .map(|()| (images, manifest))
+                .map_err(|e| damaged(name, &e)),
+        }
     }
 
     /// Where the images of one are, or are to be.

@@ -117,6 +117,17 @@ impl Manifest {
         self.files.values().map(|content| content.bytes).sum()
     }
 
+    /// Whether each file is what it was, and there are no others.
+    pub(crate) fn check_all(&self, images: &Path) -> io::Result<()> {
+        self.check(images)?;
+        let mut found = BTreeMap::new();
+        collect(images, "", 0, &mut found)?;
+        match found.keys().find(|name| !self.files.contains_key(*name)) {
+            Some(other) => Err(io::Error::other(format!("{other} is none of its files"))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether each file is what it was.
     pub(crate) fn check(&self, images: &Path) -> io::Result<()> {
         for (name, promised) in &self.files {

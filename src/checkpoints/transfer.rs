@@ -229,6 +229,20 @@ pub struct Places {
     pub volumes: HashMap<usize, PathBuf>,
 }
 
+impl Places {
+    /// Makes what is there survive a loss of power.
+    fn flush(&self) -> Result<()> {
+        let mut all = vec![&self.images];
+        all.extend(&self.upper);
+        all.extend(self.volumes.values());
+        for place in all {
+            sys::durable::sync_file_system(place)
+                .map_err(|e| Error::system(format!("flush {}: {e}", place.display())))?;
+        }
+        Ok(())
+    }
+}
+
 impl<R: Read> Incoming<R> {
     /// Reads the head. `archive` should be buffered.
     ///
@@ -241,7 +255,13 @@ impl<R: Read> Incoming<R> {
             ))
         };
         let mut reader = Reader::new(archive);
-        let first = reader.next_entry()?.ok_or_else(none)?;
+        let first = reader.next_entry().map_err(|e| {
+            let why = e.message();
+            Error::invalid(format!(
+                "not an archive of a checkpoint (one that is compressed is to be unpacked first): {why}"
+            ))
+        })?;
+        let first = first.ok_or_else(none)?;
         if first.path != HEAD.as_bytes() || first.kind != EntryKind::File {
             return Err(none());
         }
@@ -277,7 +297,7 @@ impl<R: Read> Incoming<R> {
     /// it. The caller removes what was written.
     pub fn unpack(mut self, places: &Places) -> Result<()> {
         let mut tree: Option<(Part, Applier)> = None;
-        let mut finished = HashSet::new();
+        let (mut seen, mut finished) = (HashSet::new(), HashSet::new());
         let mut ended = false;
         while let Some(mut entry) = self.reader.next_entry()? {
             if ended {
@@ -287,10 +307,16 @@ impl<R: Read> Incoming<R> {
             }
             let path = CleanPath::parse(&entry.path)?;
             if path.as_bytes() == END.as_bytes() {
+                if entry.kind != EntryKind::File || entry.size_bytes != 0 {
+                    return Err(Error::invalid(format!(
+                        "{END} of the archive is no empty file"
+                    )));
+                }
                 ended = true;
                 continue;
             }
             let (part, rest) = part_of(&path).ok_or_else(|| unknown(&path))?;
+            seen.insert(part);
             let Some((place, form)) = self.place(part, places)? else {
                 continue;
             };
@@ -327,18 +353,12 @@ impl<R: Read> Incoming<R> {
         if let Some((_, last)) = tree {
             last.finish()?;
         }
+        self.head.expect_parts(&seen)?;
         // To its last byte: a client that is still sending takes an early answer for a failure.
         let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());
         rest.map_err(archive::reading)?;
         self.head.check(&places.images)?;
-        let mut all = vec![&places.images];
-        all.extend(&places.upper);
-        all.extend(places.volumes.values());
-        for place in all {
-            sys::durable::sync_file_system(place)
-                .map_err(|e| Error::system(format!("flush {}: {e}", place.display())))?;
-        }
-        Ok(())
+        places.flush()
     }
 
     fn place<'p>(&self, part: Part, places: &'p Places) -> Result<Option<(&'p Path, Form)>> {
@@ -357,6 +377,19 @@ impl<R: Read> Incoming<R> {
 }
 
 impl Head {
+    /// Whether all that it tells of has come, and nothing else.
+    fn expect_parts(&self, seen: &HashSet<Part>) -> Result<()> {
+        let mut told = HashSet::from([Part::Images]);
+        told.extend(self.container.last_run.as_ref().map(|_| Part::Rootfs));
+        told.extend((0..self.container.volumes.len()).map(Part::Volume));
+        match told == *seen {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "{HEAD} tells of other parts than the archive has"
+            ))),
+        }
+    }
+
     /// Whether what was put into `images` is what it says, byte for byte.
     fn check(&self, images: &Path) -> Result<()> {
         let bad = |e: io::Error| {
@@ -369,7 +402,7 @@ impl Head {
                 "{HEAD} and {IMAGES} are of two checkpoints"
             )));
         }
-        manifest.check(images).map_err(bad)
+        manifest.check_all(images).map_err(bad)
     }
 }
 
@@ -389,7 +422,11 @@ fn part_of(path: &CleanPath) -> Option<(Part, Vec<u8>)> {
         first if first == ROOTFS.as_bytes() => Part::Rootfs,
         first if first == VOLUMES.as_bytes() => {
             let number = std::str::from_utf8(components.next()?).ok()?;
-            Part::Volume(number.parse().ok()?)
+            let number: usize = number
+                .parse()
+                .ok()
+                .filter(|n: &usize| n.to_string() == number)?;
+            Part::Volume(number)
         }
         _ => return None,
     };

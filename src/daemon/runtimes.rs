@@ -11,6 +11,7 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Program {
+    #[serde(default)]
     paths: Vec<PathBuf>,
     #[serde(default)]
     args: Vec<String>,
@@ -36,16 +37,27 @@ pub(super) fn traits_by_name(
     runtimes.iter().map(told).collect()
 }
 
-/// Where each may be.
+/// What the daemon says itself, in each call or in some.
+const OWN_ARGS: &[&str] = &[
+    "--root",
+    "--log",
+    "--log-format",
+    "--systemd-cgroup",
+    "--cgroup-manager",
+];
+
+/// Where each may be; none is where it usually is.
 ///
 /// # Errors
-/// One without a path.
+/// One that is to be told what the daemon says itself.
 pub(super) fn paths_by_name(
     runtimes: BTreeMap<String, Program>,
 ) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let by_name = runtimes.into_iter().map(|(name, program)| {
-        if program.paths.is_empty() {
-            bail!("[runtimes.{name}] needs at least one path");
+        let option = |arg: &String| arg.split('=').next().unwrap_or_default().to_owned();
+        let mut options = program.args.iter().map(option);
+        if let Some(own) = options.find(|option| OWN_ARGS.contains(&option.as_str())) {
+            bail!("[runtimes.{name}] args must not have {own}: the daemon gives it");
         }
         Ok((name, program.paths))
     });

@@ -90,13 +90,15 @@ fn expect_threads() -> std::io::Result<()> {
     })
 }
 
-/// Keeps one thread for calls that block, whatever happens; never returns. The runtime ends them when
+/// Keeps one thread for calls that block, as long as the runtime lives. The runtime ends them when
 /// they have rested for ten seconds, and panics when it can start none for the next call. With one
 /// left, calls wait for it where the kernel gives no more.
 async fn keep_a_thread() {
     loop {
-        let kept = tokio::task::spawn_blocking(|| ()).await;
-        kept.expect("nothing cannot panic");
+        // Cancelled: the runtime ends, and so does this.
+        if tokio::task::spawn_blocking(|| ()).await.is_err() {
+            return;
+        }
         tokio::time::sleep(THREAD_REST).await;
     }
 }

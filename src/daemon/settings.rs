@@ -455,7 +455,7 @@ mod tests {
         for (text, word) in [
             ("sockte = '/s'", "sockte"),
             ("[runtimes.x]\npath = ['/x']", "path"),
-            ("[runtimes.x]\npaths = []", "at least one path"),
+            ("[runtimes.x]\nargs = ['--root=/x']", "must not have --root"),
             ("[conmon]\npaths = ['conmon']", "absolute"),
             ("cgroup-manager = 'none'", "none"),
             ("data-root = '/x'\nrun-root = '/x'", "two directories"),

@@ -63,7 +63,12 @@ pub(crate) fn runtime_config(settings: &Settings) -> RuntimeConfig {
     if !settings.conmon_paths.is_empty() {
         runtime.conmon_paths.clone_from(&settings.conmon_paths);
     }
-    runtime.runtimes.extend(settings.runtimes.clone());
+    for (name, paths) in &settings.runtimes {
+        let known = runtime.runtimes.entry(name.clone()).or_default();
+        if !paths.is_empty() {
+            known.clone_from(paths);
+        }
+    }
     runtime.traits.clone_from(&settings.runtime_traits);
     if let Some(name) = &settings.runtime {
         // One that has no paths is looked for on `$PATH`.

@@ -365,6 +365,7 @@ fn ended_with_host(state: &ContainerState, now: Timestamp) -> Found {
         oom_killed: false,
         error,
         by_request: false,
+        by_checkpoint: false,
     }))
 }
 

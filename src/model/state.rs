@@ -85,6 +85,9 @@ pub struct Exited {
     /// A client had asked for it, by stop or kill.
     #[serde(default)]
     pub by_request: bool,
+    /// It ended with a checkpoint, and waits to go on from there: nothing but a client starts it.
+    #[serde(default)]
+    pub by_checkpoint: bool,
 }
 
 /// A container between two runs.

@@ -189,6 +189,7 @@ mod tests {
             oom_killed: false,
             error: String::new(),
             by_request: false,
+            by_checkpoint: false,
         })
     }
 

@@ -45,6 +45,7 @@ pub fn next_delay(previous: Option<Duration>, ran_for: Duration) -> Duration {
 /// not; `on-failure` looks at ends, and not at daemons.
 pub fn starts_with_daemon(policy: &RestartPolicy, state: &ContainerState) -> bool {
     match (policy, state) {
+        (_, ContainerState::Exited(exited)) if exited.by_checkpoint => false,
         (RestartPolicy::Always, ContainerState::Exited(_)) => true,
         (RestartPolicy::UnlessStopped, ContainerState::Exited(exited)) => !exited.by_request,
         _ => false,
@@ -153,6 +154,7 @@ mod tests {
                 oom_killed: false,
                 error: String::new(),
                 by_request,
+                by_checkpoint: false,
             })
         };
         let created = ContainerState::Created { failure: None };
@@ -163,6 +165,11 @@ mod tests {
         assert!(!starts_with_daemon(&ON_FAILURE, &exited(false)));
         assert!(!starts_with_daemon(&always, &created));
         assert!(!starts_with_daemon(&RestartPolicy::No, &exited(false)));
+        let ContainerState::Exited(mut waits) = exited(true) else {
+            unreachable!("it was made so");
+        };
+        waits.by_checkpoint = true;
+        assert!(!starts_with_daemon(&always, &ContainerState::Exited(waits)));
     }
 
     proptest! {

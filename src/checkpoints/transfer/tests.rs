@@ -16,6 +16,7 @@ fn last_run() -> Exited {
         oom_killed: false,
         error: String::new(),
         by_request: true,
+        by_checkpoint: true,
     }
 }
 
@@ -261,11 +262,50 @@ fn hostile_entries_are_refused() {
     assert!(bed.path("to/upper/sub/x").exists());
 }
 
+/// What is told of in front must come, and nothing else.
+#[test]
+fn an_archive_has_what_it_says_and_no_more() {
+    let bed = Bed::new();
+    for (path, kind, says) in [
+        (
+            "images/more.img",
+            EntryKind::File,
+            "more.img is none of its files",
+        ),
+        ("end", EntryKind::Dir, "end of the archive is no empty file"),
+        ("volumes/00/x", EntryKind::File, "no part of"),
+    ] {
+        let before = match path.starts_with("images") {
+            true => "rootfs/",
+            false => "end",
+        };
+        let archive = with_entry(&bed, path, kind, before);
+        let e = Incoming::open(&archive[..]).unwrap().unpack(&bed.places());
+        let e = e.unwrap_err();
+        assert!(e.message().contains(says), "{path}: {e}");
+    }
+    let (archive, _) = bed.archive(|| Ok(()));
+    for change in [
+        (|head| head.container.last_run = None) as fn(&mut Head),
+        |head| {
+            head.container
+                .volumes
+                .push(head.container.volumes[0].clone())
+        },
+    ] {
+        let mut incoming = Incoming::open(&archive[..]).unwrap();
+        change(&mut incoming.head);
+        let e = incoming.unpack(&bed.places()).unwrap_err();
+        assert!(e.message().contains("tells of other parts"), "{e}");
+    }
+}
+
 #[test]
 fn other_archives_and_other_forms_are_told_apart() {
     let opened = |archive: &[u8]| Incoming::open(archive).unwrap_err().message().to_owned();
     assert!(opened(b"").contains("not an archive of a checkpoint"));
     assert!(opened(b"{}").contains("truncated"));
+    assert!(opened(&[0x1f, 0x8b].repeat(300)).contains("to be unpacked first"));
     let headed = |head: &str| {
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out as &mut dyn Write);

@@ -176,6 +176,23 @@ pub(super) fn selinux(wanted: bool) -> Option<Finding> {
     }
 }
 
+/// Nothing where no log goes there by itself.
+pub(super) fn journal(driver: model::LogDriver) -> Option<Finding> {
+    const SOCKET: &str = "/run/systemd/journal/socket";
+    (driver == model::LogDriver::Journald).then(|| {
+        if std::path::Path::new(SOCKET).exists() {
+            return Finding::ok("journal", "yes".to_owned(), "");
+        }
+        Finding::bad(
+            Verdict::Fail,
+            "journal",
+            format!("{SOCKET} is not there"),
+            "log-driver is journald, so no container can be started",
+            "start systemd-journald, or take another log-driver",
+        )
+    })
+}
+
 pub(super) fn open_files() -> Finding {
     match sys::own::limit("nofile").and_then(|l| l.hard) {
         Some(hard) if hard < OPEN_FILES_MIN => Finding::bad(

@@ -37,6 +37,7 @@ async fn all(settings: &Settings) -> Vec<Finding> {
     findings.push(host::seccomp());
     findings.extend(host::apparmor());
     findings.extend(host::selinux(settings.selinux_enabled));
+    findings.extend(host::journal(settings.log_default.driver));
     findings.push(host::open_files());
     findings.extend(programs::conmon_and_runtimes(settings).await);
     findings.push(programs::init());

@@ -63,7 +63,8 @@ impl Actor {
         drop(failpoint::reach(Point::ExitSeen).await);
         let view = self.view();
         let mut exited = exited_data(&report, &view);
-        exited.by_request = self.ends_by_request || self.ends_by_checkpoint();
+        exited.by_checkpoint = self.ends_by_checkpoint();
+        exited.by_request = self.ends_by_request || exited.by_checkpoint;
         let (policy, restarts) = (&view.spec.restart_policy, view.restart_count);
         let (state, restart_count) = rules::after_exit(policy, restarts, exited, self.delay);
         self.restart_count = restart_count;
@@ -221,6 +222,7 @@ pub(crate) fn exited_data(report: &ExitReport, view: &ContainerView) -> Exited {
         oom_killed: report.oom_killed && !view.spec.no_cgroups,
         error,
         by_request: false,
+        by_checkpoint: false,
     }
 }
 

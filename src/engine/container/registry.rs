@@ -72,7 +72,7 @@ impl Registry {
         let mut maps = self.write();
         if maps.by_id.contains_key(id) || !maps.claimed.insert(id.clone()) {
             return Err(Error::conflict(format!(
-                "container {id} is here already: remove it first"
+                "container {id} is here already, or on its way: remove it first"
             )));
         }
         Ok(Claim {

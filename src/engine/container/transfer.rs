@@ -190,8 +190,20 @@ impl Engine {
             .clone()
             .or_else(|| Some(head.container.name.to_string()));
         create.image.clone_from(&image);
-        // It had none: one that has cannot be dumped.
-        create.user_namespace = UserNamespace::Host;
+        // One that has ids of its own cannot be dumped.
+        match create.user_namespace {
+            UserNamespace::Default if self.inner.ids.remaps() => {
+                return Err(Error::conflict(
+                    "the container has the host's ids, and userns-remap is set here",
+                ));
+            }
+            UserNamespace::Default | UserNamespace::Host => {}
+            _ => {
+                return Err(Error::invalid(
+                    "a container with ids of its own has no checkpoint",
+                ));
+            }
+        }
         create.spec.runtime = Some(head.origin.runtime.clone());
         match self.plan(create, head.origin.container.clone()).await {
             Err(e) if e.kind() == Kind::NotFound => {

@@ -48,6 +48,7 @@ fn any_state() -> impl Strategy<Value = ContainerState> {
             .prop_map(move |(status, started, finished, flags, error, delay_ms)| {
                 let last = Exited {
                     by_request: flags[0],
+                    by_checkpoint: flags[1],
                     status,
                     started_at: at(started),
                     finished_at: at(finished),

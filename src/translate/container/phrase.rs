@@ -156,6 +156,7 @@ mod tests {
             oom_killed: false,
             error: String::new(),
             by_request: false,
+            by_checkpoint: false,
         });
         let restarting = ContainerState::Restarting(model::Restarting {
             last: exited.exited().unwrap().clone(),

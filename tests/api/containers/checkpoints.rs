@@ -117,9 +117,10 @@ const STEPS: &str = "cat /data/n /etc/made /again/n 2>/dev/null; ls /emptied; ec
 const FOUND: &str = "1\n2\n1\nready\n";
 
 /// Runs, ends with the checkpoint `one`, and is exported.
-fn exported(d: &Daemon, name: &str) -> Vec<u8> {
+fn exported(d: &Daemon, name: &str, policy: &str) -> Vec<u8> {
     let body = json!({"Cmd": ["sh", "-c", STEPS],
-        "HostConfig": {"Binds": ["data:/data", "data:/again"], "Memory": 64 << 20},
+        "HostConfig": {"Binds": ["data:/data", "data:/again"], "Memory": 64 << 20,
+            "RestartPolicy": {"Name": policy}},
         "Volumes": {"/own": {}, "/emptied": {}}, "Image": "with-files"});
     d.run_detached(name, body);
     testkit::until("it is ready", || d.logs(name).stdout.ends_with("ready\n"));
@@ -139,7 +140,7 @@ fn export_path(name: &str) -> String {
 fn a_container_goes_to_another_daemon_with_its_files() {
     let fakes = Fakes::new();
     let first = with_dumps(&fakes);
-    let archive = exported(&first, "moves");
+    let archive = exported(&first, "moves", "always");
     let told = first.http.get("/moored/containers/moves/checkpoints/one");
     let told = told.expect(200).json();
     assert_eq!(told["Exit"], true);
@@ -150,7 +151,7 @@ fn a_container_goes_to_another_daemon_with_its_files() {
     let before = first.inspect("moves");
 
     let fakes_there = Fakes::new();
-    let second = with_dumps(&fakes_there);
+    let mut second = with_dumps(&fakes_there);
     let answer = import(&second, "", &archive).expect(201).json();
     assert_eq!(answer["Id"], before["Id"]);
     assert_eq!(answer["Checkpoint"], "one");
@@ -162,6 +163,10 @@ fn a_container_goes_to_another_daemon_with_its_files() {
     }
     let list = second.http.get("/containers/json?all=1").expect(200).json();
     assert_eq!(list[0]["Image"], "with-files");
+    // It waits to be restored, whatever its policy.
+    second.stop();
+    second.restart();
+    assert_eq!(second.status("moves"), "exited");
     // It has not run here: it goes on to a third just so.
     let onward = second.http.get(&export_path("moves")).expect(200).body;
     assert_eq!(onward.len(), archive.len());
@@ -193,7 +198,10 @@ fn a_container_goes_to_another_daemon_with_its_files() {
     let bare = format!("{}?ignoreRootFS=1&ignoreVolumes=1", export_path("moves"));
     assert!(second.http.get(&bare).expect(200).body.len() < archive.len());
     let said = import(&second, "?name=other", &archive).error(409);
-    assert!(said.ends_with("is here already: remove it first"), "{said}");
+    assert!(
+        said.ends_with("is here already, or on its way: remove it first"),
+        "{said}"
+    );
     second.http.delete("/containers/moves?v=1").expect(204);
 
     // The volume is still there.
@@ -224,7 +232,7 @@ fn a_container_goes_to_another_daemon_with_its_files() {
 fn an_import_that_fails_leaves_nothing() {
     let fakes = Fakes::new();
     let d = with_dumps(&fakes);
-    let archive = exported(&d, "moves");
+    let archive = exported(&d, "moves", "no");
     let id = d.inspect("moves")["Id"].as_str().unwrap().to_owned();
     d.http.delete("/containers/moves?v=1").expect(204);
     d.http.delete("/volumes/data").expect(204);
@@ -277,7 +285,7 @@ fn an_import_that_fails_leaves_nothing() {
 fn a_death_in_an_import_leaves_all_of_it_or_nothing() {
     let fakes = Fakes::new();
     let mut d = with_dumps(&fakes);
-    let archive = exported(&d, "moves");
+    let archive = exported(&d, "moves", "no");
     let data = d.root().join("data/volumes/data/_data/n");
     for (plan, is_there) in [
         ("create-begun=kill", false),

@@ -14,10 +14,13 @@ const ENDPOINTS: &str = include_str!("endpoints.tsv");
 const ELSEWHERE: [&str; 3] = ["POST /session", "POST /grpc", "OPTIONS /{any}"];
 
 /// Ours, not Docker's.
-const OWN: [&str; 8] = [
+const OWN: [&str; 11] = [
     "GET /openapi.json",
     "GET /moored/events",
     "GET /moored/containers/{id}/execs",
+    "GET /moored/containers/{id}/checkpoints/{checkpoint}",
+    "GET /moored/containers/{id}/checkpoints/{checkpoint}/export",
+    "POST /moored/containers/import",
     "POST /moored/exec/{id}/attach",
     "POST /moored/exec/{id}/wait",
     "POST /moored/exec/{id}/kill",

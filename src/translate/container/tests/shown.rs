@@ -56,6 +56,7 @@ fn cap1() -> ContainerView {
         echo: create.echo.into(),
         state: ContainerState::Exited(Exited {
             by_request: false,
+            by_checkpoint: false,
             status: ExitStatus::Known(7),
             started_at: time("2026-11-23T12:07:19.397086574Z"),
             finished_at: time("2026-11-23T12:07:20.012112693Z"),
@@ -136,6 +137,7 @@ fn every_state_is_told_by_dockers_booleans() {
     };
     let lost = ContainerState::Exited(Exited {
         by_request: false,
+        by_checkpoint: false,
         status: ExitStatus::Unknown(ExitReason::HostRestarted),
         started_at,
         finished_at: started_at,
