@@ -207,7 +207,11 @@ impl<W: Write> Packer<'_, W> {
         for range in ranges.unwrap_or_else(|| vec![whole]) {
             self.content(&file, range, at)?;
         }
-        Ok(())
+        // What looked like a hole may have been cut off.
+        match file.metadata().at("look at", at)?.len() < entry.size_bytes {
+            true => Err(shorter(at)),
+            false => Ok(()),
+        }
     }
 
     fn content(&mut self, mut file: &File, range: std::ops::Range<u64>, at: &Path) -> Result<()> {
@@ -221,10 +225,7 @@ impl<W: Write> Packer<'_, W> {
                 other => other.at("read", at)?,
             };
             if read == 0 {
-                return Err(Error::conflict(format!(
-                    "{} has become shorter while it was read",
-                    at.display()
-                )));
+                return Err(shorter(at));
             }
             let written = self.out.write_all(&self.buffer[..read]);
             written.map_err(crate::failure::writing)?;
@@ -334,6 +335,11 @@ fn entry(path: Vec<u8>, kind: EntryKind, found: &Metadata) -> Entry {
 
 fn raw((name, value): (std::ffi::OsString, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
     (name.as_bytes().to_vec(), value)
+}
+
+fn shorter(at: &Path) -> Error {
+    let at = at.display();
+    Error::conflict(format!("{at} has become shorter while it was read"))
 }
 
 /// It was there when its directory was read, or was something else.

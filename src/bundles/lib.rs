@@ -101,6 +101,9 @@ impl Maker<'_> {
         let notify = spec.notifies.then(|| order.bundle.join("notify"));
         if let Some(dir) = &notify {
             files::make_open_dir(dir)?;
+            if let Some(labels) = &spec.selinux {
+                sources::relabel(dir, &labels.mount, "z")?;
+            }
         }
         let mut paths = Paths {
             notify,

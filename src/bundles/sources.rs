@@ -55,7 +55,12 @@ impl Maker<'_> {
             }
         };
         if let Some(labels) = &spec.selinux {
-            relabel(&source, &labels.mount, &mount.mode)?;
+            // Docker shares volumes that say nothing, binds it leaves alone.
+            let mode = match &mount.source {
+                MountSource::Volume { .. } if mount.mode.is_empty() => "z",
+                _ => mount.mode.as_str(),
+            };
+            relabel(&source, &labels.mount, mode)?;
         }
         Ok(ResolvedMount {
             mount: mount.clone(),

@@ -119,11 +119,7 @@ impl Checkpoints {
             )));
         }
         remove_all(&images)?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&images)
-            .context(format_args!("make directory {}", images.display()))?;
+        make_dir(&images)?;
         let making = Making {
             of: self.clone(),
             name: name.clone(),
@@ -199,9 +195,18 @@ impl Checkpoints {
         }
     }
 
-    /// Where the images of one are, or are to be.
-    pub fn place(&self, name: &CheckpointName) -> PathBuf {
+    fn place(&self, name: &CheckpointName) -> PathBuf {
         self.dir.join(name.as_str())
+    }
+
+    /// Makes the directory in which the images of one are to be that comes from elsewhere.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn make_place(&self, name: &CheckpointName) -> Result<PathBuf> {
+        let place = self.place(name);
+        make_dir(&place)?;
+        Ok(place)
     }
 
     /// Removes one.
@@ -287,6 +292,14 @@ impl Unfinished {
         }
         self.0.discard().map(|()| false)
     }
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
+    made.context(format_args!("make directory {}", dir.display()))
 }
 
 fn damaged(name: &CheckpointName, e: &io::Error) -> Error {

@@ -4,9 +4,10 @@
 //! The types are the policy's (`lxc_contexts`, as libvirt and podman read it); without them there is
 //! nothing to confine a container with.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use model::{
     ContainerSpec, Error, NamespaceMode, Result, SelinuxLabel, SelinuxLabels, SelinuxWish,
@@ -18,6 +19,8 @@ const CONFIG: &str = "/etc/selinux/config";
 const CATEGORIES: u16 = 1024;
 /// The level of files of containers without confinement (go-selinux).
 const UNCONFINED_LEVEL: &str = "s0:c1022,c1023";
+/// How long a container may take to be made, an imported one with all its files.
+const MAKING: Duration = Duration::from_secs(3600);
 /// How often a pair of categories is drawn before it is given up.
 const DRAWS_MAX: usize = 10_000;
 
@@ -29,8 +32,8 @@ pub struct SeLinux(Option<Arc<Policy>>);
 struct Policy {
     process: SelinuxLabel,
     file: SelinuxLabel,
-    /// Levels that this daemon has given.
-    given: Mutex<HashSet<String>>,
+    /// Levels that this daemon has given lately: to containers that are not to be seen yet.
+    given: Mutex<HashMap<String, Instant>>,
 }
 
 impl SeLinux {
@@ -63,6 +66,16 @@ impl SeLinux {
         self.0.is_some()
     }
 
+    /// What a container was asked to be, without labels where this was switched off since it was made.
+    pub fn in_force(&self, spec: &Arc<ContainerSpec>) -> Arc<ContainerSpec> {
+        if self.is_on() || spec.selinux.is_none() {
+            return spec.clone();
+        }
+        let mut spec = ContainerSpec::clone(spec);
+        spec.selinux = None;
+        Arc::new(spec)
+    }
+
     /// The labels of a container, none of whose `used` levels others have; `None` where it is off
     /// (moby `generateSecurityOpt`, go-selinux `InitLabels`). `random` draws.
     ///
@@ -79,7 +92,9 @@ impl SeLinux {
         };
         let wish = &spec.selinux_wish;
         let shares = [spec.pid_mode, spec.ipc_mode].contains(&NamespaceMode::Host);
-        if wish.disable || spec.privileged || shares {
+        // Who asks for a label gets it, whatever else (moby `generateSecurityOpt`).
+        let asks = *wish != SelinuxWish::default();
+        if wish.disable || !asks && (spec.privileged || shares) {
             let mut file = policy.file.clone();
             file.level = file.level.map(|_| UNCONFINED_LEVEL.to_owned());
             return Ok(Some(SelinuxLabels {
@@ -134,12 +149,15 @@ impl Policy {
         let level = |labels: &SelinuxLabels| SelinuxLabel::parse(&labels.mount)?.level;
         let used: HashSet<String> = used.filter_map(level).collect();
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.retain(|_, at| at.elapsed() < MAKING);
         for _ in 0..DRAWS_MAX {
             let bytes = random();
             let draw = |at| u16::from_le_bytes([bytes[at], bytes[at + 1]]) % CATEGORIES;
             let (one, other) = (draw(0), draw(2));
             let level = format!("s0:c{},c{}", one.min(other), one.max(other));
-            if one != other && !used.contains(&level) && given.insert(level.clone()) {
+            let is_free = level != UNCONFINED_LEVEL && !used.contains(&level);
+            if one != other && is_free && !given.contains_key(&level) {
+                given.insert(level.clone(), Instant::now());
                 return Ok(level);
             }
         }
@@ -262,5 +280,14 @@ mod tests {
         });
         assert_eq!(chosen.process, "u:r:spc_t:s0:c7");
         assert_eq!(chosen.mount, "u:object_r:f_t:s0:c7");
+        let privileged = labels(&ContainerSpec {
+            privileged: true,
+            selinux_wish: SelinuxWish {
+                level: some("s0:c7"),
+                ..SelinuxWish::default()
+            },
+            ..ContainerSpec::default()
+        });
+        assert_eq!(privileged.process, "system_u:system_r:container_t:s0:c7");
     }
 }

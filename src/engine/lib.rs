@@ -43,7 +43,7 @@ pub use bundles::EtcFiles;
 pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use checkpoints::{CheckpointView, DumpStatistics, Exported};
 pub use config::{Config, Host};
-pub use confine::{IdSource, check_ids};
+pub use confine::{IdSource, SeLinux, check_ids};
 pub use container::{
     Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
     ImportContainer, Imported, ListContainers, ListedContainer, MountView, ProcessTable, Pruned,
@@ -78,7 +78,7 @@ pub(crate) struct Inner {
     pub(crate) log_default: model::LogConfig,
     pub(crate) ids: confine::Ids,
     pub(crate) apparmor: confine::AppArmor,
-    pub(crate) selinux: confine::SeLinux,
+    pub(crate) selinux: SeLinux,
     /// Held from the look whether a volume is there to the moment it is.
     pub(crate) making_volumes: tokio::sync::Mutex<()>,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.

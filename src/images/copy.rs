@@ -5,7 +5,7 @@
 //! directories.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -217,7 +217,7 @@ impl Copy {
             Kind::BlockDevice => to.mknod(name, Node::BlockDevice(found.device))?,
         }
         to.set_owner(name, found.uid, found.gid)?;
-        for (attribute, value) in from.xattrs(name)? {
+        for (attribute, value) in kept(from.xattrs(name)?) {
             to.set_xattr(name, &attribute, &value)?;
         }
         if found.kind != Kind::Symlink {
@@ -233,7 +233,7 @@ fn copy_file(from: &Dir, to: &Dir, name: &OsStr, found: &Metadata) -> io::Result
     let target = to.create_file(name)?;
     beneath::copy_content(&source, &target, found.size)?;
     beneath::set_file_owner(target.as_fd(), found.uid, found.gid)?;
-    for (attribute, value) in from.xattrs(name)? {
+    for (attribute, value) in kept(from.xattrs(name)?) {
         beneath::set_file_xattr(target.as_fd(), &attribute, &value)?;
     }
     beneath::set_file_mode(target.as_fd(), found.mode)?;
@@ -243,8 +243,14 @@ fn copy_file(from: &Dir, to: &Dir, name: &OsStr, found: &Metadata) -> io::Result
 fn set_dir_attributes(from: &Dir, to: &Dir) -> io::Result<()> {
     let found = from.own_metadata()?;
     to.set_own_owner(found.uid, found.gid)?;
-    for (attribute, value) in from.own_xattrs()? {
+    for (attribute, value) in kept(from.own_xattrs()?) {
         to.set_own_xattr(&attribute, &value)?;
     }
     to.set_own_mode(found.mode)
+}
+
+/// All but the SELinux label, which is the container's.
+fn kept(attributes: Vec<(OsString, Vec<u8>)>) -> impl Iterator<Item = (OsString, Vec<u8>)> {
+    let all = attributes.into_iter();
+    all.filter(|(name, _)| name != "security.selinux")
 }

@@ -19,6 +19,13 @@ pub struct Mount {
     pub mode: String,
 }
 
+impl Mount {
+    /// Whether it shows a volume.
+    pub fn is_volume(&self) -> bool {
+        matches!(self.source, MountSource::Volume { .. })
+    }
+}
+
 /// The kinds of mounts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountSource {

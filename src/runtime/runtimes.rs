@@ -135,9 +135,20 @@ impl Runtimes {
     /// The runtime a container asked for by name, or the default one.
     ///
     /// # Errors
-    /// InvalidParameter in Docker's words for a name that is not configured. Without a name as
+    /// InvalidParameter in Docker's words for a name that is not configured, and for one that cannot
+    /// leave a container without cgroups, where that is asked for. Without a name as
     /// [`Runtimes::default_runtime`].
-    pub async fn resolve(&self, name: Option<&str>) -> Result<RuntimeName> {
+    pub async fn resolve(&self, name: Option<&str>, no_cgroups: bool) -> Result<RuntimeName> {
+        let runtime = self.choose_by(name).await?;
+        if no_cgroups && !self.can_do_without_cgroups(&runtime) {
+            return Err(Error::invalid(format!(
+                "the runtime {runtime} cannot leave a container without cgroups: crun can"
+            )));
+        }
+        Ok(runtime)
+    }
+
+    async fn choose_by(&self, name: Option<&str>) -> Result<RuntimeName> {
         match name.filter(|n| !n.is_empty()) {
             Some(name) => self.named(name),
             None => self.default_runtime().await,
@@ -280,11 +291,15 @@ mod tests {
     async fn an_unknown_name_is_refused_in_dockers_words() {
         let run = tempfile::tempdir().unwrap();
         let runtimes = Runtimes::open(Config::new(run.path())).unwrap();
-        let e = runtimes.resolve(Some("x")).await.unwrap_err();
+        let e = runtimes.resolve(Some("x"), false).await.unwrap_err();
         assert_eq!(e.kind(), Kind::InvalidParameter);
         assert_eq!(e.message(), "unknown or invalid runtime name: x");
         assert_eq!(
-            runtimes.resolve(Some("runc")).await.unwrap().as_str(),
+            runtimes
+                .resolve(Some("runc"), false)
+                .await
+                .unwrap()
+                .as_str(),
             "runc"
         );
     }

@@ -60,7 +60,8 @@ impl Apart {
     /// What the kernel says, with the step.
     pub(crate) fn enter(&self) -> io::Result<()> {
         if let Some(label) = &self.label {
-            step("give it its label", label_next_program(label))?;
+            label_next_program(label)
+                .map_err(|e| io::Error::new(e.kind(), format!("the SELinux label {label}: {e}")))?;
         }
         self.mounts.as_ref().map_or(Ok(()), OwnMounts::enter)
     }

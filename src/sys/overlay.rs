@@ -46,8 +46,8 @@ impl OverlayApi {
         match self {
             Self::Fsopen => limits::IMAGE_LAYERS_MAX,
             // Each is `/proc/self/fd/NUMBER:` of up to seven digits; the rest of the options
-            // needs less than 150 bytes.
-            Self::MountOptions => (MOUNT_DATA_BYTES_MAX - 150) / "/proc/self/fd/1048575:".len(),
+            // needs less than 450 bytes, a label of four parts included.
+            Self::MountOptions => (MOUNT_DATA_BYTES_MAX - 450) / "/proc/self/fd/1048575:".len(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use crate::beneath::{Dir, Kind};
+use crate::beneath::{Dir, Kind, is_bad_path};
 
 /// Where the kernel says and takes a thread's labels.
 const CURRENT: &str = "/proc/thread-self/attr/current";
@@ -47,7 +47,11 @@ pub fn relabel(path: &Path, label: &str) -> io::Result<()> {
     let top = parent.child(name)?;
     let mut waiting = vec![std::path::PathBuf::new()];
     while let Some(path) = waiting.pop() {
-        let dir = top.beneath(&path)?;
+        let dir = match top.beneath(&path) {
+            // Gone meanwhile, or something else by now.
+            Err(e) if e.kind() == io::ErrorKind::NotFound || is_bad_path(&e) => continue,
+            other => other?,
+        };
         for name in dir.names()? {
             let Some(found) = dir.metadata(&name)? else {
                 continue;
@@ -62,6 +66,13 @@ pub fn relabel(path: &Path, label: &str) -> io::Result<()> {
 }
 
 fn one(dir: &Dir, name: &OsStr, label: &str) -> io::Result<()> {
+    // Writing it changes the file's times, and each start would.
+    let has_it = |(attribute, value): &(std::ffi::OsString, Vec<u8>)| {
+        attribute == ATTRIBUTE && value.strip_suffix(b"\0").unwrap_or(value) == label.as_bytes()
+    };
+    if dir.xattrs(name).is_ok_and(|all| all.iter().any(has_it)) {
+        return Ok(());
+    }
     match dir.set_xattr(name, OsStr::new(ATTRIBUTE), label.as_bytes()) {
         // Gone meanwhile, or of a file system without labels.
         Err(e)

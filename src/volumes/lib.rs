@@ -170,8 +170,8 @@ impl Volumes {
     ///
     /// # Errors
     /// What the host says.
-    pub fn expect(&self, names: &[VolumeName]) -> Result<()> {
-        names.iter().try_for_each(|name| {
+    pub fn expect<'a>(&self, names: impl IntoIterator<Item = &'a VolumeName>) -> Result<()> {
+        names.into_iter().try_for_each(|name| {
             let dir = self.root.join(name.as_str());
             std::fs::create_dir_all(&dir).context(format_args!("create {}", dir.display()))
         })

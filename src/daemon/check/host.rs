@@ -157,7 +157,16 @@ pub(super) fn apparmor() -> Option<Finding> {
 /// Nothing where the kernel has none.
 pub(super) fn selinux(wanted: bool) -> Option<Finding> {
     match (sys::host::security().selinux, wanted) {
-        (true, true) => Some(Finding::ok("SELinux", "yes".to_owned(), "")),
+        (true, true) => Some(match engine::SeLinux::new(true) {
+            Ok(_) => Finding::ok("SELinux", "yes".to_owned(), ""),
+            Err(e) => Finding::bad(
+                Verdict::Fail,
+                "SELinux",
+                e.message(),
+                "the daemon does not start",
+                "install the policy container-selinux, or set selinux-enabled = false",
+            ),
+        }),
         (true, false) => Some(Finding::bad(
             Verdict::Warn,
             "SELinux",

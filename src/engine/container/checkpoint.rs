@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use checkpoints::{Checkpoints, Origin, Request, Unfinished};
-use model::{Action, CheckpointName, Error, Result};
+use model::{Action, CheckpointName, ContainerState, Error, Exited, Result};
 use rules::Operation;
 use runtime::{CriuOptions, Restore};
 
@@ -169,7 +169,10 @@ impl Actor {
     pub(crate) async fn conclude_checkpoint(&mut self, result: Result<()>, reply: Reply<()>) {
         let exit = self.ends_by_checkpoint();
         let knew = self.wants_end(&self.view().state);
-        self.checkpoint = None;
+        // Kept until the exit is seen, which is one by a checkpoint then.
+        if !exit || result.is_err() || self.task.is_none() {
+            self.checkpoint = None;
+        }
         self.thaw_due = false;
         if result.is_ok() {
             self.ends_by_request |= exit;
@@ -197,11 +200,22 @@ impl Actor {
     /// A dump that another daemon began is over; `made` when it is a checkpoint now. CRIU had frozen
     /// the container, and it was taken back as paused.
     pub(crate) async fn take_dump_end(&mut self, made: bool) {
+        let view = self.view();
+        if let (true, ContainerState::Exited(last)) = (made, &view.state) {
+            // It waits to be restored: what its policy is about to do is called off.
+            self.start_due = None;
+            let state = ContainerState::Exited(Exited {
+                by_checkpoint: true,
+                ..last.clone()
+            });
+            drop(self.set_state(state, None, vec![]).await);
+        }
         let Some(init) = self.task.as_ref().map(|task| task.init().pid) else {
             return;
         };
-        let view = self.view();
-        if !made {
+        if made {
+            self.checkpoint = Some(Checkpointing { exit: true });
+        } else {
             if let Ok(runtime) = self.engine.runtime_of(&view) {
                 checkpoints::thaw(&self.engine.runtimes, &view.id, &runtime, init).await;
             }

@@ -5,8 +5,7 @@ use catalog::ImageView;
 use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps, Kind,
-    Mount, MountSource, NamespaceMode, NetworkMode, Platform, Result, SelinuxWish, UserNamespace,
-    VolumeName,
+    Mount, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
@@ -74,13 +73,8 @@ impl Engine {
         let runtime = self
             .inner
             .runtimes
-            .resolve(request.spec.runtime.as_deref())
+            .resolve(request.spec.runtime.as_deref(), request.spec.no_cgroups)
             .await?;
-        if request.spec.no_cgroups && !self.inner.runtimes.can_do_without_cgroups(&runtime) {
-            return Err(Error::invalid(format!(
-                "the runtime {runtime} cannot leave a container without cgroups: crun can"
-            )));
-        }
         let mut spec =
             rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
         let image_volumes = &image.record.config.volumes;
@@ -143,7 +137,7 @@ impl Engine {
             )));
         }
         // From the look to the row, so that a volume is made once.
-        let has_volumes = row.spec.mounts.iter().any(is_volume);
+        let has_volumes = row.spec.mounts.iter().any(Mount::is_volume);
         let _making = match has_volumes {
             true => Some(self.inner.making_volumes.lock().await),
             false => None,
@@ -195,30 +189,12 @@ impl Engine {
         self.inner.ids.choose(wish, &used.collect::<Vec<_>>())
     }
 
-    /// Profile and labels, fixed at create, so that inspect shows them; a warning for what is not to be
-    /// had.
+    /// Profile and labels.
     fn choose_policies(&self, spec: &mut ContainerSpec) -> Result<Vec<String>> {
-        let told = [self.choose_apparmor(spec), self.choose_selinux(spec)?];
-        Ok(told.into_iter().flatten().collect())
-    }
-
-    fn choose_apparmor(&self, spec: &mut ContainerSpec) -> Option<String> {
-        let asked = spec.apparmor.take();
-        let apparmor = &self.inner.apparmor;
-        spec.apparmor = apparmor.choose(asked.as_deref(), spec.privileged);
-        let wants = asked.is_some_and(|profile| profile != "unconfined");
-        let in_vain = wants && !apparmor.is_on();
-        in_vain.then(|| "AppArmor is not enabled: the profile is not applied".to_owned())
-    }
-
-    fn choose_selinux(&self, spec: &mut ContainerSpec) -> Result<Option<String>> {
-        let (inner, views) = (&self.inner, self.inner.registry.all());
-        let views: Vec<_> = views.iter().map(|handle| handle.view()).collect();
+        let views: Vec<_> = self.inner.registry.all().iter().map(|h| h.view()).collect();
         let used = views.iter().filter_map(|view| view.spec.selinux.as_ref());
-        spec.selinux = inner.selinux.choose(spec, used, &*inner.host.random)?;
-        let wish = &spec.selinux_wish;
-        let in_vain = !inner.selinux.is_on() && !wish.disable && *wish != SelinuxWish::default();
-        Ok(in_vain.then(|| "SELinux is not enabled: the label is not applied".to_owned()))
+        let (apparmor, selinux) = (&self.inner.apparmor, &self.inner.selinux);
+        confine::choose(apparmor, selinux, spec, used, &*self.inner.host.random)
     }
 
     /// Docker's default: the host's on cgroup v1, a private one on v2. Fixed at create, so that a
@@ -254,10 +230,6 @@ impl Engine {
             "no free name found: name the container yourself",
         ))
     }
-}
-
-pub(crate) fn is_volume(mount: &Mount) -> bool {
-    matches!(mount.source, MountSource::Volume { .. })
 }
 
 /// The short id; on the host's network or uts the host's name.

@@ -65,6 +65,9 @@ impl Actor {
         let mut exited = exited_data(&report, &view);
         exited.by_checkpoint = self.ends_by_checkpoint();
         exited.by_request = self.ends_by_request || exited.by_checkpoint;
+        if !self.is_busy() {
+            self.checkpoint = None;
+        }
         let (policy, restarts) = (&view.spec.restart_policy, view.restart_count);
         let (state, restart_count) = rules::after_exit(policy, restarts, exited, self.delay);
         self.restart_count = restart_count;

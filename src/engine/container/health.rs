@@ -202,7 +202,7 @@ impl crate::Inner {
     /// A runtime that is configured no more.
     pub(crate) fn target(&self, view: &ContainerView) -> model::Result<Target> {
         Ok(Target {
-            spec: view.spec.clone(),
+            spec: self.selinux.in_force(&view.spec),
             rootfs: view.paths.merged.clone(),
             runtime: self.runtime_of(view)?,
         })

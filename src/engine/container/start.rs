@@ -336,7 +336,7 @@ impl Inner {
         };
         maker.make(&bundles::Order {
             id: &view.id,
-            spec: &view.spec,
+            spec: &self.selinux.in_force(&view.spec),
             layers: &image.layers,
             dir: &self.layout.container(&view.id),
             bundle: &self.layout.bundle(&view.id),

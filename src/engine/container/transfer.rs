@@ -13,14 +13,14 @@ use checkpoints::{
     CheckpointView, Checkpoints, Exported, ExportedVolume, Files, Head, Incoming, Origin, Places,
 };
 use model::{
-    CheckpointName, ContainerId, ContainerState, Context, Error, Exited, Kind, Result, Timestamp,
-    UserNamespace, VolumeName,
+    CheckpointName, ContainerId, ContainerState, Context, Error, Exited, Kind, Mount, Result,
+    Timestamp, UserNamespace, VolumeName,
 };
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 
 use crate::container::ContainerView;
-use crate::container::create::{Planned, is_volume};
+use crate::container::create::Planned;
 use crate::container::handle::{self, Message};
 use crate::container::request::CreateContainer;
 use crate::{Engine, Inner};
@@ -85,7 +85,8 @@ impl Engine {
         let (of, cp) = (checkpoints.clone(), name.clone());
         let ended_run = crate::blocking(move || of.ended_run(&cp)).await?;
         let mut files = Files::default();
-        let bare = without.rootfs && (without.volumes || !view.spec.mounts.iter().any(is_volume));
+        let bare =
+            without.rootfs && (without.volumes || !view.spec.mounts.iter().any(Mount::is_volume));
         if !bare {
             let last = at_rest(&handle, ended_run, &name).await?;
             if !without.rootfs {
@@ -154,7 +155,12 @@ impl Engine {
             planned.row.image_name.clone_from(&head.container.image);
         }
         if let (Some(last), false) = (&head.container.last_run, request.without.rootfs) {
-            planned.row.state = ContainerState::Exited(last.clone());
+            planned.row.state = ContainerState::Exited(Exited {
+                by_request: true,
+                by_checkpoint: true,
+                error: String::new(),
+                ..last.clone()
+            });
         }
         let name = planned.row.name.clone();
         let warnings = std::mem::take(&mut planned.warnings);
@@ -183,6 +189,12 @@ impl Engine {
         request: &ImportContainer,
         mut create: CreateContainer,
     ) -> Result<Planned<'_>> {
+        if self.inner.selinux.is_on() {
+            // CRIU gives the processes the labels of before, and the files have new ones.
+            return Err(Error::not_implemented(
+                "an import where containers have SELinux labels is not implemented by moored yet",
+            ));
+        }
         let image = head.origin.image.to_string();
         let name = &head.container.image;
         create.name = request
@@ -223,7 +235,6 @@ impl Engine {
     ) -> Result<()> {
         let (inner, id) = (self.inner.clone(), planned.row.id.clone());
         let coming: Vec<VolumeName> = volumes.values().cloned().collect();
-        let names = coming.clone();
         let layers = planned.image.record.layers.clone();
         crate::blocking(move || {
             let checkpoints = Checkpoints::of(&inner.layout.container(&id), id.short());
@@ -231,7 +242,7 @@ impl Engine {
             inner.remove_all_of(&id)?;
             store.create_writable(id.as_str())?;
             let places = Places {
-                images: made(checkpoints.place(&incoming.head.checkpoint))?,
+                images: checkpoints.make_place(&incoming.head.checkpoint)?,
                 upper: match without.rootfs || incoming.head.container.last_run.is_none() {
                     true => None,
                     false => Some(store.paths(id.as_str(), &layers)?.upper),
@@ -239,7 +250,7 @@ impl Engine {
                 volumes: inner.places_of(&id, &volumes)?,
             };
             incoming.unpack(&places)?;
-            inner.volumes.expect(&names)
+            inner.volumes.expect(volumes.values())
         })
         .await?;
         self.make(planned, coming).await
@@ -356,14 +367,6 @@ impl Inner {
         self.layout.remove_container_dirs(id)?;
         self.volumes.remove_coming(id)
     }
-}
-
-fn made(place: PathBuf) -> Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let mut dir = std::fs::DirBuilder::new();
-    let made = dir.recursive(true).mode(0o700).create(&place);
-    made.context(format_args!("create {}", place.display()))?;
-    Ok(place)
 }
 
 /// The last run of a container, when its files are those of a checkpoint: that run has ended with it.

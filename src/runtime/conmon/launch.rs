@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::args;
 use super::pipe::{self, Report};
-use super::{CreateTask, Features};
+use super::{CreateTask, Features, Journal};
 use crate::checkpoint::with_log;
 use crate::cleanup::read_pid_file;
 use crate::failure::{self, BundleFacts, Step};
@@ -27,9 +27,6 @@ use crate::{Runtimes, StartError, Task};
 
 /// How long a conmon that has reported a failure may take to be gone.
 const FAILED_CONMON_GRACE: Duration = Duration::from_secs(1);
-
-/// Where the journal of systemd listens (sd_journal_print(3)).
-const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How long a creation waits for a place among the others. All of those at work hang then, and
 /// say so at their own deadline.
@@ -135,13 +132,7 @@ impl Runtimes {
     /// Directories must be there before conmon is: without its persist or exit dir it loses the
     /// exit code without a word. A stale pid file makes a failed start look like a good one.
     fn prepare(&self, request: &CreateTask) -> Result<()> {
-        // conmon would begin, and lose what it is given.
-        if request.journal.is_some() && !Path::new(JOURNAL_SOCKET).exists() {
-            return Err(Error::system(format!(
-                "failed to initialize logging driver: journald is not enabled on this host: \
-                 {JOURNAL_SOCKET} is not there"
-            )));
-        }
+        request.journal.as_ref().map_or(Ok(()), Journal::check)?;
         let layout = &self.inner.layout;
         let files = layout.attempt(&request.id);
         for dir in [&files.dir, &layout.persist(&request.id)] {

@@ -8,9 +8,9 @@ pub(crate) mod exec;
 pub(crate) mod launch;
 pub(crate) mod pipe;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use model::ContainerId;
+use model::{ContainerId, Error, Result};
 use sys::apart::OwnMounts;
 use sys::spawn::Descriptors;
 
@@ -59,6 +59,22 @@ pub struct Journal {
     pub name: String,
     /// `CONTAINER_TAG`.
     pub tag: String,
+}
+
+/// Where the journal of systemd listens (sd_journal_print(3)).
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+
+impl Journal {
+    /// Whether it is there. conmon would begin without it, and lose what it is given.
+    pub(crate) fn check(&self) -> Result<()> {
+        match Path::new(JOURNAL_SOCKET).exists() {
+            true => Ok(()),
+            false => Err(Error::system(format!(
+                "failed to initialize logging driver: journald is not enabled on this host: \
+                 {JOURNAL_SOCKET} is not there"
+            ))),
+        }
+    }
 }
 
 /// The standard input of a container's first process.

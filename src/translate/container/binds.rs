@@ -84,8 +84,8 @@ struct Mode {
 }
 
 impl Mode {
-    /// `None` for an unknown word or two of one kind. Labels (`z`, `Z`) and consistency words
-    /// are accepted and change nothing: there is no SELinux here and no macOS.
+    /// `None` for an unknown word or two of one kind. Labels (`z`, `Z`) are read where
+    /// there are any, and consistency words change nothing: there is no macOS here.
     fn parse(text: &str) -> Option<Self> {
         let mut mode = Self::default();
         if text.is_empty() {

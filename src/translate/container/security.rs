@@ -72,6 +72,9 @@ fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
     Ok(())
 }
 
+/// Longest part of a label.
+const LABEL_PART_BYTES_MAX: usize = 64;
+
 /// A part of the container's label (go-selinux `InitLabels`).
 fn label(text: &str, wish: &mut SelinuxWish) -> Result<()> {
     let bad = || {
@@ -96,7 +99,9 @@ fn label(text: &str, wish: &mut SelinuxWish) -> Result<()> {
         "filetype" => &mut wish.file_kind,
         _ => return Err(bad()),
     };
-    if value.is_empty() || value.contains(['\0', ',']) && part != "level" {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let fits = |c: char| plain(c) || part == "level" && ":,".contains(c);
+    if value.is_empty() || value.len() > LABEL_PART_BYTES_MAX || !value.chars().all(fits) {
         return Err(bad());
     }
     *wished = Some(value.to_owned());

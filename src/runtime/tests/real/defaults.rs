@@ -23,8 +23,11 @@ async fn a_runtime_that_refuses_the_host_is_passed_over_and_its_words_are_kept()
         "crun does not: cgroups in hybrid mode not supported; runc runs containers here"
     );
     assert_eq!(bed.runtimes.known_default().unwrap(), choice);
-    assert_eq!(bed.runtimes.resolve(None).await.unwrap(), bed.runc());
-    assert_eq!(bed.runtimes.resolve(Some("")).await.unwrap(), bed.runc());
+    assert_eq!(bed.runtimes.resolve(None, false).await.unwrap(), bed.runc());
+    assert_eq!(
+        bed.runtimes.resolve(Some(""), false).await.unwrap(),
+        bed.runc()
+    );
     assert!(!bed.path("run/probe/runc").exists());
 }
 
