@@ -5,7 +5,7 @@ use runtime::{CriuOptions, Dump, Restore, RuntimeName, Runtimes};
 use sys::task::blocking;
 
 use crate::manifest::Manifest;
-use crate::{Checkpoints, Origin, Unfinished};
+use crate::{Checkpoints, DumpEnd, Origin, Unfinished};
 
 /// A checkpoint to be made.
 #[derive(Debug, Clone)]
@@ -85,11 +85,11 @@ impl Checkpoints {
 }
 
 impl Unfinished {
-    /// Waits for the dump's end and makes a checkpoint of it. Whether there is one now.
+    /// Waits for the dump's end and makes a checkpoint of it.
     ///
     /// # Errors
     /// As [`Unfinished::conclude`].
-    pub async fn settle(self, runtimes: &Runtimes, id: &ContainerId) -> Result<bool> {
+    pub async fn settle(self, runtimes: &Runtimes, id: &ContainerId) -> Result<DumpEnd> {
         runtimes.dump_ended(id).await;
         blocking(move || self.conclude()).await
     }

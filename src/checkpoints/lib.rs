@@ -7,10 +7,10 @@
 //!
 //! A checkpoint is whole or not there: it is made under another name, flushed, and renamed. CRIU goes
 //! on when the daemon dies, and may have ended the container by then, so the next daemon finishes what
-//! was dumped ([`Unfinished`]). The manifest says of which container, image and kernel it is and what each file holds; what does not
-//! fit is refused before a process is made of it. With its container's files it can be sent to another
-//! daemon ([`Outgoing`], [`Incoming`]). Whether a checkpoint may be made now, and what
-//! becomes of its container, is the engine's business.
+//! was dumped ([`Unfinished`]). The manifest says of which container, image and kernel it is and what
+//! each file holds; what does not fit is refused before a process is made of it. With its container's
+//! files it can be sent to another daemon ([`Outgoing`], [`Incoming`]). Whether a checkpoint may be
+//! made now, and what becomes of its container, is the engine's business.
 
 mod dump;
 mod manifest;
@@ -66,6 +66,17 @@ pub struct Making {
 /// A checkpoint that a daemon did not live to finish.
 #[derive(Debug)]
 pub struct Unfinished(Making);
+
+/// How a dump ended that a daemon did not live to finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DumpEnd {
+    /// There is a checkpoint, and its container ended with it.
+    Stopped,
+    /// There is a checkpoint, and its container goes on.
+    WentOn,
+    /// There is no checkpoint.
+    Failed,
+}
 
 /// A checkpoint to restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,16 +292,20 @@ impl Unfinished {
     }
 
     /// To be called when nobody dumps any more: finishes it where the dump came to its end, and
-    /// removes it where not. Whether there is a checkpoint now.
+    /// removes it where not.
     ///
     /// # Errors
     /// As [`Making::finish`].
-    pub fn conclude(mut self) -> Result<bool> {
+    pub fn conclude(mut self) -> Result<DumpEnd> {
         let log = fs::read(self.0.images.join(LOG)).unwrap_or_default();
         if String::from_utf8_lossy(&log).contains(DUMPED) {
-            return self.0.finish().map(|()| true);
+            let end = match self.0.manifest.ended_run {
+                Some(_) => DumpEnd::Stopped,
+                None => DumpEnd::WentOn,
+            };
+            return self.0.finish().map(|()| end);
         }
-        self.0.discard().map(|()| false)
+        self.0.discard().map(|()| DumpEnd::Failed)
     }
 }
 
@@ -364,12 +379,16 @@ mod tests {
     fn what_was_not_finished_is_finished_by_the_next_or_gone() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::of(dir.path(), "it");
-        for (name, log, is_one) in [
-            ("dumped", "(00.1) Dumping finished successfully\n", true),
-            ("half", "(00.1) Dumping\n", false),
+        let dumped = "(00.1) Dumping finished successfully\n";
+        let run = Some(Timestamp::now());
+        for (name, ended_run, log, end) in [
+            ("dumped", run, dumped, DumpEnd::Stopped),
+            ("beside", None, dumped, DumpEnd::WentOn),
+            ("half", run, "(00.1) Dumping\n", DumpEnd::Failed),
         ] {
             let name: CheckpointName = name.parse().unwrap();
-            let making = begin(&checkpoints, &name).unwrap();
+            let manifest = Manifest::new(origin(), CriuOptions::default(), ended_run);
+            let making = checkpoints.begin(&name, manifest).unwrap();
             fs::write(making.images().join("core-1.img"), "x").unwrap();
             fs::write(making.images().join(LOG), log).unwrap();
             drop(making);
@@ -384,7 +403,8 @@ mod tests {
             let mut unfinished = checkpoints.unfinished();
             assert_eq!(unfinished.len(), 1);
             assert_eq!(unfinished[0].name(), &name);
-            assert_eq!(unfinished.remove(0).conclude().unwrap(), is_one);
+            assert_eq!(unfinished.remove(0).conclude().unwrap(), end);
+            let is_one = end != DumpEnd::Failed;
             assert_eq!(checkpoints.open(&name, &origin()).is_ok(), is_one);
             if is_one {
                 checkpoints.remove(&name).unwrap();

@@ -315,7 +315,7 @@ impl Actor {
                         .await;
                 }
                 Message::Restore(name, reply) => self.begin_restore(name, reply),
-                Message::DumpEnded(made) => self.take_dump_end(made).await,
+                Message::DumpEnded(end) => self.take_dump_end(end).await,
                 Message::Checkpoint(request, reply) => self.begin_checkpoint(request, reply).await,
                 Message::StartAgain(replies) => {
                     self.begin_start(replies, StartCause::Restart).await

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use checkpoints::{Checkpoints, Origin, Request, Unfinished};
+use checkpoints::{Checkpoints, DumpEnd, Origin, Request, Unfinished};
 use model::{Action, CheckpointName, ContainerState, Error, Exited, Result};
 use rules::Operation;
 use runtime::{CriuOptions, Restore};
@@ -72,17 +72,20 @@ impl Inner {
     async fn finish_checkpoint(&self, handle: &Handle, unfinished: Unfinished) {
         let view = handle.view();
         let (id, name) = (view.id.short(), unfinished.name().clone());
-        let made = unfinished.settle(&self.runtimes, &view.id).await;
-        match &made {
-            Ok(true) => {
+        let end = unfinished.settle(&self.runtimes, &view.id).await;
+        match &end {
+            Ok(DumpEnd::Failed) => {
+                tracing::warn!(id, checkpoint = %name, "was not dumped to its end");
+            }
+            Ok(DumpEnd::Stopped | DumpEnd::WentOn) => {
                 tracing::info!(id, checkpoint = %name, "finished for a dead daemon");
                 self.tell(self.container_event(&view, &Action::Checkpoint))
                     .await;
             }
-            Ok(false) => tracing::warn!(id, checkpoint = %name, "was not dumped to its end"),
             Err(e) => tracing::warn!(id, checkpoint = %name, error = %e, "was not finished"),
         }
-        handle.tell_dump_ended(made.is_ok_and(|made| made)).await;
+        let end = end.unwrap_or(DumpEnd::Failed);
+        handle.tell_dump_ended(end).await;
     }
 
     pub(crate) fn checkpoints_of(&self, view: &ContainerView) -> Checkpoints {
@@ -197,11 +200,11 @@ impl Actor {
         answer(reply, result);
     }
 
-    /// A dump that another daemon began is over; `made` when it is a checkpoint now. CRIU had frozen
-    /// the container, and it was taken back as paused.
-    pub(crate) async fn take_dump_end(&mut self, made: bool) {
+    /// A dump that another daemon began is over. CRIU had frozen the container, and it was taken back
+    /// as paused.
+    pub(crate) async fn take_dump_end(&mut self, end: DumpEnd) {
         let view = self.view();
-        if let (true, ContainerState::Exited(last)) = (made, &view.state) {
+        if let (DumpEnd::Stopped, ContainerState::Exited(last)) = (end, &view.state) {
             // It waits to be restored: what its policy is about to do is called off.
             self.start_due = None;
             let state = ContainerState::Exited(Exited {
@@ -213,16 +216,19 @@ impl Actor {
         let Some(init) = self.task.as_ref().map(|task| task.init().pid) else {
             return;
         };
-        if made {
-            self.checkpoint = Some(Checkpointing { exit: true });
-        } else {
-            if let Ok(runtime) = self.engine.runtime_of(&view) {
-                checkpoints::thaw(&self.engine.runtimes, &view.id, &runtime, init).await;
-            }
-            let knew = self.wants_end(&view.state);
-            self.ends_by_request = false;
-            if knew {
-                self.write_wish().await;
+        match end {
+            // Its exit is under way.
+            DumpEnd::Stopped => self.checkpoint = Some(Checkpointing { exit: true }),
+            DumpEnd::WentOn => {}
+            DumpEnd::Failed => {
+                if let Ok(runtime) = self.engine.runtime_of(&view) {
+                    checkpoints::thaw(&self.engine.runtimes, &view.id, &runtime, init).await;
+                }
+                let knew = self.wants_end(&view.state);
+                self.ends_by_request = false;
+                if knew {
+                    self.write_wish().await;
+                }
             }
         }
         if let Ok(Some(frozen)) = self.engine.runtimes.is_paused(init) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use checkpoints::DumpEnd;
 use model::{
     CheckpointName, ContainerId, ContainerName, ContainerState, Error, Event, Kind, Result, Signal,
 };
@@ -53,8 +54,8 @@ pub(crate) enum Message {
     Remove(RemoveContainer, Reply<()>),
     /// Recovery's: what became of a lost container.
     Found(Box<Found>),
-    /// Recovery's: a dump that another daemon had begun is over, and is a checkpoint or not.
-    DumpEnded(bool),
+    /// Recovery's: a dump that another daemon had begun is over.
+    DumpEnded(DumpEnd),
     /// Recovery's: the container runs, and its health is to be looked at again.
     TakeBack,
     /// The task's own: the start half of all restarts that waited for one exit.
@@ -180,8 +181,8 @@ impl Handle {
     }
 
     /// Tells the task that a dump is over which another daemon had begun.
-    pub(crate) async fn tell_dump_ended(&self, made: bool) {
-        drop(self.mailbox.send(Message::DumpEnded(made)).await);
+    pub(crate) async fn tell_dump_ended(&self, end: DumpEnd) {
+        drop(self.mailbox.send(Message::DumpEnded(end)).await);
     }
 
     /// No answer: the task has ended, for the container was removed meanwhile; or it lost the
