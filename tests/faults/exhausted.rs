@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit, test_kill_process};
 use serde_json::{Value, json};
-use testkit::{Daemon, Kept, until};
+use testkit::{Daemon, Kept, census, until};
 
 use crate::search::truth;
 use crate::{daemon, options};
@@ -321,7 +321,7 @@ fn recover_with_more_and_more(
         } else {
             refused += 1;
             let said = d.log().split_off(said_before);
-            assert!(!said.contains("panicked"), "with {step}: {said}");
+            assert_eq!(census::panic_in(&said), None, "with {step}: {said}");
             eprintln!("{step}: {}", said.lines().last().unwrap_or_default());
         }
         d.set_through(&[]);

@@ -347,11 +347,8 @@ impl Daemon {
         self.stop();
         let left = census::processes(&self.mark(), Some(self.namespace.pid()), &self.not_left());
         assert!(left.is_empty(), "left after SIGTERM: {left:#?}");
-        let log = self.log();
-        let panic = log.lines().position(|l| l.contains("panicked at"));
-        if let Some(line) = panic {
-            let around: Vec<_> = log.lines().skip(line).take(8).collect();
-            panic!("the daemon panicked:\n{}", around.join("\n"));
+        if let Some(panic) = census::panic_in(&self.log()) {
+            panic!("the daemon panicked:\n{panic}");
         }
         self.finished = true;
     }
