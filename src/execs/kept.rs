@@ -114,10 +114,10 @@ impl Kept {
                 "its output is not whole, for the disk was full: it can only be read from 0",
             ));
         }
-        let follow = match self.over.is_cancelled() {
-            true => None,
-            false => Some(FollowHandle::new(watcher, self.over.clone())?),
-        };
+        let follow = (!self.over.is_cancelled()).then(|| FollowHandle {
+            watcher: watcher.cloned(),
+            ended: self.over.clone(),
+        });
         LogReader::open_payload(PayloadOptions {
             files: self.files.clone(),
             want: self.want,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{ContainerId, ContainerName, ContainerSpec, LogDriver, Result, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use runtime::Journal;
-use streams::{FollowHandle, JournalOptions, LogOptions, LogReader, Want};
+use streams::{LogOptions, LogReader, Want};
 use sys::dir_watch::Watcher;
 
 use crate::ContainerStreams;
@@ -52,39 +52,19 @@ impl ContainerStreams {
         request: LogRequest,
         watcher: Option<&Watcher>,
     ) -> Result<LogReader> {
-        let want = Want {
-            stdout: request.stdout,
-            stderr: request.stderr,
-        };
-        let details_prefix = request.details.then(|| details(spec));
-        if let Some(log) = self.journal() {
-            return LogReader::open_journal(JournalOptions {
-                log: log.clone(),
-                want,
-                since: request.since,
-                until: request.until,
-                timestamps: request.timestamps,
-                details_prefix,
-                tail: request.tail,
-                framed: !spec.tty,
-                payload: false,
-                ended: request.follow.then(|| self.run_over()),
-            });
-        }
-        let follow = match request.follow {
-            true => Some(FollowHandle::new(watcher, self.run_over())?),
-            false => None,
-        };
         LogReader::open(LogOptions {
-            files: self.log()?.clone(),
-            want,
+            source: self.log_source()?,
+            want: Want {
+                stdout: request.stdout,
+                stderr: request.stderr,
+            },
             since: request.since,
             until: request.until,
             timestamps: request.timestamps,
-            details_prefix,
+            details_prefix: request.details.then(|| details(spec)),
             tail: request.tail,
             tty: spec.tty,
-            follow,
+            follow: request.follow.then(|| self.follow(watcher)),
         })
         .await
     }

@@ -8,7 +8,7 @@ use model::{
 };
 use runtime::Task;
 use streams::{
-    FollowHandle, Hub, HubOptions, JournalLog, JournalOptions, LogFiles, LogReader, PayloadOptions,
+    FollowHandle, Hub, HubOptions, JournalLog, LogFiles, LogReader, LogSource, PayloadOptions,
     Rotation, SpillOptions, StdinPolicy, Subscription, Want, Word,
 };
 use sys::dir_watch::Watcher;
@@ -161,9 +161,15 @@ impl ContainerStreams {
         self.hub.finished().await;
     }
 
-    /// The journal, where that is its log.
-    pub(crate) fn journal(&self) -> Option<&JournalLog> {
-        self.journal.as_ref()
+    /// Where lines of its log are.
+    ///
+    /// # Errors
+    /// 501 where nothing is kept.
+    pub(crate) fn log_source(&self) -> Result<LogSource> {
+        Ok(match &self.journal {
+            Some(log) => LogSource::Journal(log.clone()),
+            None => LogSource::Files(self.log()?.clone()),
+        })
     }
 
     /// Cancelled when the present run is over; at once when there is none.
@@ -172,6 +178,14 @@ impl ContainerStreams {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// For who follows the log to the end of the present run.
+    pub(crate) fn follow(&self, watcher: Option<&Watcher>) -> FollowHandle {
+        FollowHandle {
+            watcher: watcher.cloned(),
+            ended: self.run_over(),
+        }
     }
 
     /// The log from its beginning, as an attach with `logs=1` shows it first. While the container
@@ -191,18 +205,7 @@ impl ContainerStreams {
             // What it holds back until a line is whole, and what it drops, the hub has: a line that
             // comes between the two can come twice.
             let live = stream.then(|| self.hub.subscribe(want)).transpose()?;
-            let reader = LogReader::open_journal(JournalOptions {
-                log,
-                want,
-                since: None,
-                until: None,
-                timestamps: false,
-                details_prefix: None,
-                tail: None,
-                framed: !tty,
-                payload: true,
-                ended: None,
-            });
+            let reader = LogReader::open_journal_payload(log, want, !tty);
             return Ok((Some(reader?), live));
         }
         let runs = !self.run_over().is_cancelled();
@@ -217,10 +220,7 @@ impl ContainerStreams {
             // Of a container that does not run, the next run.
             (true, false) => Some(self.hub.subscribe(want)?),
         };
-        let follow = match stream && runs {
-            true => Some(FollowHandle::new(watcher, self.run_over())?),
-            false => None,
-        };
+        let follow = (stream && runs).then(|| self.follow(watcher));
         let log = LogReader::open_payload(PayloadOptions {
             files: self.log()?.clone(),
             want,

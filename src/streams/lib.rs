@@ -21,7 +21,7 @@ pub use hub::{
     Subscription, Want,
 };
 pub use logs::{
-    FollowHandle, JournalLog, JournalOptions, LogFiles, LogOptions, LogReader, PayloadOptions,
-    Rotation, Skipped, Word,
+    FollowHandle, JournalLog, LogFiles, LogOptions, LogReader, LogSource, PayloadOptions, Rotation,
+    Skipped, Word,
 };
 pub use stdcopy::StreamId;

@@ -20,11 +20,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use super::assemble::{Assembler, Format};
-use super::payload::Payload;
 use super::record::{Record, Stamp};
 use super::scan::Product;
-use crate::Want;
 use crate::stdcopy::StreamId;
 
 /// Where the program usually is.
@@ -50,27 +47,17 @@ pub struct JournalLog {
     program: PathBuf,
 }
 
-/// Which lines of it, and how they are to look; as of [`super::LogOptions`].
-#[derive(Debug, Clone)]
-pub struct JournalOptions {
-    /// Whose entries.
+/// Which of its entries, and what is made of them.
+#[derive(Debug)]
+pub(super) struct JournalOptions {
     pub log: JournalLog,
-    /// Whose lines.
-    pub want: Want,
-    /// Only lines that began at or after this.
+    pub product: Product,
+    /// As of [`super::LogOptions`].
     pub since: Option<Timestamp>,
-    /// Only lines that began at or before this.
+    /// As of [`super::LogOptions`].
     pub until: Option<Timestamp>,
-    /// The time in front of each line.
-    pub timestamps: bool,
-    /// `k=v,k=v` in front of each line, and a space.
-    pub details_prefix: Option<String>,
     /// Only the last so many entries.
     pub tail: Option<u64>,
-    /// In stdcopy frames.
-    pub framed: bool,
-    /// Not lines, but the bytes that were written.
-    pub payload: bool,
     /// Stay for what comes until this is cancelled: the run is over, and conmon has written its last.
     pub ended: Option<CancellationToken>,
 }
@@ -165,17 +152,6 @@ impl JournalReader {
                 options.log.program.display()
             )));
         }
-        let product = match options.payload {
-            true => Product::Payload(Payload::new(options.want, options.framed, 0)),
-            false => Product::Lines(Assembler::new(Format {
-                want: options.want,
-                since: options.since.map(Stamp::from),
-                until: options.until.map(Stamp::from),
-                timestamps: options.timestamps,
-                details: options.details_prefix,
-                framed: options.framed,
-            })),
-        };
         // A count is before the times, as in the logs of files; journalctl takes it for that of what
         // lies between the times, or not, by its release. The times are looked at here, too.
         let begin = match (options.tail, options.since) {
@@ -202,7 +178,7 @@ impl JournalReader {
             until: options.until,
             cursor: None,
             entries: Entries::default(),
-            product,
+            product: options.product,
             phase,
             _place: place,
         })

@@ -34,23 +34,36 @@ mod tests;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use model::{Error, Result};
+use model::Result;
 use sys::dir_watch::Watcher;
 use tokio_util::sync::CancellationToken;
 
+use self::assemble::{Assembler, Format};
 pub use self::files::LogFiles;
-use self::journal::JournalReader;
-pub use self::journal::{JournalLog, JournalOptions};
+pub use self::journal::JournalLog;
+use self::journal::{JournalOptions, JournalReader};
+use self::payload::Payload;
 use self::reader::FileReader;
+use self::record::Stamp;
 pub use self::rotate::{Rotation, Word};
+use self::scan::Product;
 pub use self::scan::Skipped;
 use crate::Want;
+
+/// Where a log is.
+#[derive(Debug, Clone)]
+pub enum LogSource {
+    /// In k8s-file logs. Where there is no file, it is empty.
+    Files(LogFiles),
+    /// In the journal of systemd, for as long as that keeps entries.
+    Journal(JournalLog),
+}
 
 /// Which lines of which log, and how they are to look.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// The k8s-file log. Where there is no file, it is empty.
-    pub files: LogFiles,
+    /// Where it is.
+    pub source: LogSource,
     /// Whose lines.
     pub want: Want,
     /// Only lines that began at or after this.
@@ -87,25 +100,15 @@ pub struct PayloadOptions {
 /// How a follower learns that there is more, and that there will not be.
 #[derive(Debug, Clone)]
 pub struct FollowHandle {
-    /// The daemon's watcher.
-    pub watcher: Watcher,
+    /// The daemon's watcher, if it has one. Files cannot be followed without.
+    pub watcher: Option<Watcher>,
     /// Cancelled when the container has ended and conmon has written its last line.
     pub ended: CancellationToken,
 }
 
-impl FollowHandle {
-    /// With the daemon's watcher, if it has one.
-    ///
-    /// # Errors
-    /// [`Kind::System`] when there is none; the message says what to do.
-    pub fn new(watcher: Option<&Watcher>, ended: CancellationToken) -> Result<Self> {
-        let watcher = watcher.cloned().ok_or_else(|| {
-            Error::system(
-                "the log cannot be followed: no inotify instance is left on this host (raise \
-                 fs.inotify.max_user_instances)",
-            )
-        })?;
-        Ok(Self { watcher, ended })
+impl From<LogFiles> for LogSource {
+    fn from(files: LogFiles) -> Self {
+        Self::Files(files)
     }
 }
 
@@ -119,13 +122,42 @@ enum Of {
     Journal(Box<JournalReader>),
 }
 
+impl Of {
+    fn journal(options: JournalOptions) -> Result<Self> {
+        Ok(Self::Journal(Box::new(JournalReader::open(options)?)))
+    }
+}
+
 impl LogReader {
     /// Opens a log to read lines, and finds where to begin.
     ///
     /// # Errors
-    /// [`model::Kind::System`] when the log is there but cannot be read, or cannot be watched.
+    /// [`model::Kind::System`] when the log is there but cannot be read, or cannot be watched;
+    /// [`model::Kind::Unavailable`] when too many read from the journal.
     pub async fn open(options: LogOptions) -> Result<Self> {
-        Ok(Self(Of::Files(FileReader::open(options).await?)))
+        let lines = Product::Lines(Assembler::new(Format {
+            want: options.want,
+            since: options.since.map(Stamp::from),
+            until: options.until.map(Stamp::from),
+            timestamps: options.timestamps,
+            details: options.details_prefix,
+            framed: !options.tty,
+        }));
+        let of = match options.source {
+            LogSource::Files(files) => {
+                let follow = options.follow.map(|follow| (follow, options.until));
+                Of::Files(FileReader::begin(files, options.tail, follow, lines).await?)
+            }
+            LogSource::Journal(log) => Of::journal(JournalOptions {
+                log,
+                product: lines,
+                since: options.since,
+                until: options.until,
+                tail: options.tail,
+                ended: options.follow.map(|follow| follow.ended),
+            })?,
+        };
+        Ok(Self(of))
     }
 
     /// Opens a log to read the bytes that were written, each once and in order. Also the number
@@ -139,13 +171,20 @@ impl LogReader {
         Ok((Self(Of::Files(reader)), begin))
     }
 
-    /// Opens what the journal has of a container.
+    /// Opens what the journal has to read the bytes that were written; nothing is followed.
     ///
     /// # Errors
-    /// [`model::Kind::System`] when journalctl cannot be started.
-    pub fn open_journal(options: JournalOptions) -> Result<Self> {
-        let reader = JournalReader::open(options)?;
-        Ok(Self(Of::Journal(Box::new(reader))))
+    /// As [`LogReader::open`].
+    pub fn open_journal_payload(log: JournalLog, want: Want, framed: bool) -> Result<Self> {
+        let of = Of::journal(JournalOptions {
+            log,
+            product: Product::Payload(Payload::new(want, framed, 0)),
+            since: None,
+            until: None,
+            tail: None,
+            ended: None,
+        });
+        Ok(Self(of?))
     }
 
     /// The next lines, ready for the wire: whole stdcopy frames, one for each line, or raw with a

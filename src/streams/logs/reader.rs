@@ -13,12 +13,10 @@ use sys::dir_watch::{Event, Mask, Watch, Watcher};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::assemble::{Assembler, Format};
 use super::files::LogFiles;
 use super::payload::Payload;
-use super::record::Stamp;
 use super::scan::{Product, Scanner, Skipped, Step};
-use super::{FollowHandle, LogOptions, PayloadOptions};
+use super::{FollowHandle, PayloadOptions};
 
 /// The files of a log on their way to one client.
 #[derive(Debug)]
@@ -48,28 +46,11 @@ enum Work {
 }
 
 impl FileReader {
-    /// Opens a log to read lines, and finds where to begin.
-    ///
-    /// # Errors
-    /// [`model::Kind::System`] when the log is there but cannot be read, or cannot be watched.
-    pub(super) async fn open(options: LogOptions) -> Result<Self> {
-        let lines = Assembler::new(Format {
-            want: options.want,
-            since: options.since.map(Stamp::from),
-            until: options.until.map(Stamp::from),
-            timestamps: options.timestamps,
-            details: options.details_prefix,
-            framed: !options.tty,
-        });
-        let follow = options.follow.map(|follow| (follow, options.until));
-        Self::begin(options.files, options.tail, follow, Product::Lines(lines)).await
-    }
-
     /// Opens a log to read the bytes that were written, each once and in order. Also the number
     /// of the first byte that comes: later ones than asked for when older files are gone.
     ///
     /// # Errors
-    /// As [`FileReader::open`]; [`model::Kind::InvalidParameter`] when less was written than is to
+    /// As [`FileReader::begin`]; [`model::Kind::InvalidParameter`] when less was written than is to
     /// be left out.
     pub(super) async fn open_payload(options: PayloadOptions) -> Result<(Self, u64)> {
         let since = options.since;
@@ -99,7 +80,11 @@ impl FileReader {
         Ok((reader, begin))
     }
 
-    async fn begin(
+    /// Opens a log for what `product` makes of it, and finds where to begin.
+    ///
+    /// # Errors
+    /// [`model::Kind::System`] when the log is there but cannot be read, or cannot be watched.
+    pub(super) async fn begin(
         files: LogFiles,
         tail: Option<u64>,
         follow: Option<(FollowHandle, Option<Timestamp>)>,
@@ -109,7 +94,7 @@ impl FileReader {
             // Watched before it is read: what is written in between is not missed.
             Some((follow, until)) => Some(Following {
                 ended: follow.ended,
-                watch: watch(&follow.watcher, &files)?,
+                watch: watch(follow.watcher.as_ref().ok_or_else(no_watcher)?, &files)?,
                 until,
             }),
             None => None,
@@ -251,6 +236,13 @@ pub(super) async fn next_change(watch: &mut Watch) {
             _ => return,
         }
     }
+}
+
+fn no_watcher() -> Error {
+    Error::system(
+        "the log cannot be followed: no inotify instance is left on this host (raise \
+         fs.inotify.max_user_instances)",
+    )
 }
 
 fn cannot(what: &str, path: &Path, e: &io::Error) -> Error {

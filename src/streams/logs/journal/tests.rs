@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
+use crate::Want;
+use crate::logs::{FollowHandle, LogOptions, LogReader, LogSource};
 
 const BOTH: Want = Want {
     stdout: true,
@@ -55,22 +57,29 @@ fn journalctl(dir: &Path, script: &str) -> JournalLog {
     }
 }
 
-fn options(log: JournalLog) -> JournalOptions {
-    JournalOptions {
-        log,
+fn options(log: JournalLog) -> LogOptions {
+    LogOptions {
+        source: LogSource::Journal(log),
         want: BOTH,
         since: None,
         until: None,
         timestamps: false,
         details_prefix: None,
         tail: None,
-        framed: false,
-        payload: false,
-        ended: None,
+        tty: true,
+        follow: None,
     }
 }
 
-async fn all(mut reader: JournalReader) -> String {
+/// To follow to this end; the journal needs no watcher.
+fn until(ended: &CancellationToken) -> Option<FollowHandle> {
+    Some(FollowHandle {
+        watcher: None,
+        ended: ended.clone(),
+    })
+}
+
+async fn all(mut reader: LogReader) -> String {
     let mut out = Vec::new();
     while let Some(batch) = reader.next().await {
         out.extend_from_slice(&batch.unwrap());
@@ -124,10 +133,10 @@ async fn lines_are_joined_and_the_call_says_what_is_wanted() {
     ];
     std::fs::write(dir.path().join("said"), said.concat()).unwrap();
     let log = journalctl(dir.path(), "case $1 in --sync) ;; *) cat said;; esac");
-    let reader = JournalReader::open(options(log.clone())).unwrap();
+    let reader = LogReader::open(options(log.clone())).await.unwrap();
     assert_eq!(all(reader).await, "aside\nbegin\nno end");
     let at = "2023-11-14T22:13:20.000002Z".parse().unwrap();
-    let reader = JournalReader::open(JournalOptions {
+    let reader = LogReader::open(LogOptions {
         since: Some(at),
         timestamps: true,
         tail: Some(3),
@@ -138,13 +147,10 @@ async fn lines_are_joined_and_the_call_says_what_is_wanted() {
         ..options(log.clone())
     });
     assert_eq!(
-        all(reader.unwrap()).await,
+        all(reader.await.unwrap()).await,
         "2023-11-14T22:13:20.000002000Z aside\n"
     );
-    let reader = JournalReader::open(JournalOptions {
-        payload: true,
-        ..options(log)
-    });
+    let reader = LogReader::open_journal_payload(log, BOTH, false);
     assert_eq!(all(reader.unwrap()).await, "beaside\ngin\nno end");
     let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
     let calls: Vec<&str> = calls.lines().collect();
@@ -166,15 +172,15 @@ async fn a_count_holds_for_a_follower_of_a_run_that_is_over() {
     let ended = CancellationToken::new();
     ended.cancel();
     let log = journalctl(dir.path(), "case $1 in --sync) ;; *) cat said;; esac");
-    let wanted = |tail, since: Option<&str>, until: Option<&str>| {
-        let reader = JournalReader::open(JournalOptions {
-            ended: Some(ended.clone()),
+    let wanted = |tail, since: Option<&str>, before: Option<&str>| {
+        let reader = LogReader::open(LogOptions {
+            follow: until(&ended),
             tail,
             since: since.map(|at| at.parse().unwrap()),
-            until: until.map(|at| at.parse().unwrap()),
+            until: before.map(|at| at.parse().unwrap()),
             ..options(log.clone())
         });
-        all(reader.unwrap())
+        async { all(reader.await.unwrap()).await }
     };
     assert_eq!(wanted(Some(7), None, None).await, "one\ntwo\n");
     assert_eq!(wanted(Some(0), None, None).await, "");
@@ -195,10 +201,11 @@ async fn a_follower_gets_what_the_journal_had_not_taken_in_yet() {
     let script = "case \"$*\" in *--follow*) cat first; printf __CUR; exec sleep 1000;; \
                   *--sync*) touch synced;; *--after-cursor=c1*) [ -e synced ] && cat rest;; esac";
     let ended = CancellationToken::new();
-    let mut reader = JournalReader::open(JournalOptions {
-        ended: Some(ended.clone()),
+    let mut reader = LogReader::open(LogOptions {
+        follow: until(&ended),
         ..options(journalctl(dir.path(), script))
     })
+    .await
     .unwrap();
     assert_eq!(reader.next().await.unwrap().unwrap(), "one\n");
     let nothing = tokio::time::timeout(Duration::from_millis(50), reader.next());
@@ -214,7 +221,7 @@ async fn a_journal_that_cannot_be_read_is_told() {
         program: dir.path().join("none"),
         ..JournalLog::new("ID")
     };
-    let e = JournalReader::open(options(none)).unwrap_err();
+    let e = LogReader::open(options(none)).await.unwrap_err();
     assert!(
         e.message().starts_with("the journal cannot be read: "),
         "{e}"
@@ -222,10 +229,11 @@ async fn a_journal_that_cannot_be_read_is_told() {
     let log = journalctl(dir.path(), "cat said; echo No journal files. >&2; exit 1");
     std::fs::write(dir.path().join("said"), entry(1, 6, true, b"begun")).unwrap();
     for ended in [None, Some(CancellationToken::new())] {
-        let mut reader = JournalReader::open(JournalOptions {
-            ended,
+        let mut reader = LogReader::open(LogOptions {
+            follow: ended.as_ref().and_then(until),
             ..options(log.clone())
         })
+        .await
         .unwrap();
         let e = reader.next().await.unwrap().unwrap_err();
         assert!(

@@ -7,7 +7,7 @@ pub(super) fn follow(log: &Log, watcher: &Watcher) -> (LogOptions, CancellationT
     let ended = CancellationToken::new();
     let options = LogOptions {
         follow: Some(FollowHandle {
-            watcher: watcher.clone(),
+            watcher: Some(watcher.clone()),
             ended: ended.clone(),
         }),
         ..log.options()

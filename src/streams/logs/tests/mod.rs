@@ -61,7 +61,7 @@ impl Log {
 
     fn options(&self) -> LogOptions {
         LogOptions {
-            files: LogFiles::new(self.path.clone()),
+            source: LogFiles::new(self.path.clone()).into(),
             want: BOTH,
             since: None,
             until: None,

@@ -259,7 +259,7 @@ async fn a_dropped_next_loses_nothing() {
 async fn what_cannot_be_read_is_an_error_that_names_the_file() {
     let log = sample();
     let below_a_file = LogOptions {
-        files: LogFiles::new(log.path.join("x")),
+        source: LogFiles::new(log.path.join("x")).into(),
         ..log.options()
     };
     let e = LogReader::open(below_a_file).await.unwrap_err();
@@ -271,7 +271,7 @@ async fn what_cannot_be_read_is_an_error_that_names_the_file() {
         )
     );
     let a_directory = LogOptions {
-        files: LogFiles::new(log.path.parent().unwrap().to_owned()),
+        source: LogFiles::new(log.path.parent().unwrap().to_owned()).into(),
         ..log.options()
     };
     let mut reader = LogReader::open(a_directory).await.unwrap();

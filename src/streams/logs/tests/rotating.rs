@@ -85,7 +85,7 @@ async fn a_log_is_read_across_its_files_and_found_again() {
     assert_eq!(names(&log), expected);
     for files in [files, LogFiles::new(log.path.clone())] {
         let options = || LogOptions {
-            files: files.clone(),
+            source: files.clone().into(),
             ..log.options()
         };
         assert_eq!(lines(options()).await, numbered(0..50));
@@ -145,7 +145,7 @@ async fn a_log_does_not_begin_with_the_rest_of_a_line() {
     // The same to a daemon that comes later.
     for files in [files.clone(), LogFiles::new(log.path.clone())] {
         let options = LogOptions {
-            files,
+            source: files.into(),
             ..log.options()
         };
         let left = ["err other\n", "out next\n", "out last\n"];
@@ -189,7 +189,7 @@ async fn readers_that_need_too_much_are_told_what_they_missed() {
     let files = LogFiles::new(log.path.clone());
     let (options, ended) = following::follow(&log, &Watcher::new().unwrap());
     let options = LogOptions {
-        files: files.clone(),
+        source: files.clone().into(),
         ..options
     };
     let mut reader = LogReader::open(options).await.unwrap();
@@ -291,7 +291,7 @@ async fn followers_lose_and_double_nothing_while_a_log_rotates() {
             ..follow
         });
         let options = LogOptions {
-            files: files.clone(),
+            source: files.clone().into(),
             follow,
             ..options
         };
@@ -350,7 +350,7 @@ async fn a_log_whose_newest_file_never_came_is_read_to_its_end() {
     files.rotate().unwrap();
     let (options, ended) = following::follow(&log, &Watcher::new().unwrap());
     let options = LogOptions {
-        files: files.clone(),
+        source: files.clone().into(),
         ..options
     };
     let mut follower = LogReader::open(options.clone()).await.unwrap();
@@ -377,7 +377,7 @@ async fn a_follower_from_now_on_gets_what_comes_into_a_renamed_file() {
     files.rotate().unwrap();
     let (options, ended) = following::follow(&log, &Watcher::new().unwrap());
     let options = LogOptions {
-        files,
+        source: files.into(),
         tail: Some(0),
         ..options
     };
