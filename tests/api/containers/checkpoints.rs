@@ -132,6 +132,13 @@ fn exported(d: &Daemon, name: &str, policy: &str) -> Vec<u8> {
     answer.body
 }
 
+/// Starts it out of its checkpoint, and waits until it has said all.
+fn restore(d: &Daemon, name: &str) {
+    let start = format!("/containers/{name}/start?checkpoint=one");
+    d.http.post(&start).expect(204);
+    testkit::until("it is ready", || d.logs(name).stdout.ends_with("ready\n"));
+}
+
 fn export_path(name: &str) -> String {
     format!("/moored/containers/{name}/checkpoints/one/export")
 }
@@ -170,13 +177,7 @@ fn a_container_goes_to_another_daemon_with_its_files() {
     // It has not run here: it goes on to a third just so.
     let onward = second.http.get(&export_path("moves")).expect(200).body;
     assert_eq!(onward.len(), archive.len());
-    second
-        .http
-        .post("/containers/moves/start?checkpoint=one")
-        .expect(204);
-    testkit::until("it is ready", || {
-        second.logs("moves").stdout.ends_with("ready\n")
-    });
+    restore(&second, "moves");
     assert_eq!(second.logs("moves").stdout, FOUND);
     let removed = second.inside(after["GraphDriver"]["Data"]["MergedDir"].as_str().unwrap());
     let removed = second
@@ -216,13 +217,7 @@ fn a_container_goes_to_another_daemon_with_its_files() {
         &archive,
     )
     .expect(201);
-    second
-        .http
-        .post("/containers/other/start?checkpoint=one")
-        .expect(204);
-    testkit::until("it is ready", || {
-        second.logs("other").stdout.ends_with("ready\n")
-    });
+    restore(&second, "other");
     assert_eq!(second.logs("other").stdout, "1\n1\nof-the-image\nready\n");
     first.finish();
     second.finish();
@@ -325,12 +320,7 @@ fn a_death_in_an_import_leaves_all_of_it_or_nothing() {
                 )
                 .expect(201);
         }
-        d.http
-            .post("/containers/moves/start?checkpoint=one")
-            .expect(204);
-        testkit::until("it is ready", || {
-            d.logs("moves").stdout.ends_with("ready\n")
-        });
+        restore(&d, "moves");
         assert_eq!(d.logs("moves").stdout, FOUND, "{plan}");
         d.http.post("/containers/moves/kill").expect(204);
         d.wait("moves");
