@@ -22,6 +22,7 @@ mod job;
 mod load;
 mod remove;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -168,14 +169,16 @@ impl Catalog {
         self.inner.gate.clone().write_owned().await
     }
 
-    /// The images that `filters` select, newest first; `until` is what the filter of that name
-    /// says.
+    /// The images that `filters` select, newest first. One without a name that another was made
+    /// from is only a step of that one, and left out unless `all`.
     ///
     /// # Errors
     /// Bad filters.
-    pub fn list(&self, filters: &Filters, until: Option<Timestamp>) -> Result<Vec<ImageView>> {
+    pub fn list(&self, filters: &Filters, all: bool) -> Result<Vec<ImageView>> {
         filters.check_keys(KEYS)?;
         let dangling = filters.flag("dangling")?;
+        let now = (self.inner.tools.now)();
+        let until = filters.until(now, sys::host::local_offset(now))?;
         let created = |key: &str| -> Result<Option<Timestamp>> {
             let named = filters.values(key).next();
             Ok(named
@@ -186,12 +189,17 @@ impl Catalog {
         let (before, since) = (created("before")?, created("since")?);
         let patterns = filters.values("reference").map(Pattern::parse);
         let patterns = patterns.collect::<Result<Vec<_>>>()?;
-        let mut selected: Vec<ImageView> = self
-            .inner
-            .index
-            .all()
+        let known = self.inner.index.all();
+        let parents: HashSet<Digest> = known
+            .iter()
+            .filter_map(|(record, _)| record.parent.clone())
+            .collect();
+        let is_step =
+            |image: &ImageView| image.references.is_empty() && parents.contains(&image.record.id);
+        let mut selected: Vec<ImageView> = known
             .into_iter()
             .map(|(record, references)| self.image_view(record, references))
+            .filter(|i| all || !is_step(i))
             .filter(|i| dangling.is_none_or(|wanted| wanted == i.references.is_empty()))
             .filter(|i| filters.match_labels(&i.record.config.labels))
             .filter_map(|i| named_by(i, &patterns))

@@ -40,7 +40,7 @@ pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
 pub use archive::Download;
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
-pub use catalog::{ImageView, ImportImage, Job, Progress, RemovedReference};
+pub use catalog::{Catalog, ImageView, ImportImage, Job, Progress, RemovedReference};
 pub use checkpoints::{CheckpointView, DumpStatistics, Exported};
 pub use config::{Config, Host};
 pub use confine::{IdSource, SeLinux, check_ids};
@@ -70,7 +70,7 @@ pub(crate) struct Inner {
     pub(crate) layout: layout::Layout,
     pub(crate) facts: Arc<spec::HostFacts>,
     pub(crate) ledger: state::Ledger,
-    pub(crate) images: catalog::Catalog,
+    pub(crate) images: Catalog,
     pub(crate) volumes: volumes::Volumes,
     pub(crate) downloads: archive::Downloads,
     pub(crate) runtimes: runtime::Runtimes,

@@ -163,6 +163,9 @@ mod tests {
                 layers: Vec::new(),
                 size_bytes: 0,
                 config: ImageConfig::default(),
+                manifest: None,
+                parent: None,
+                tagged_at: None,
             };
             known.records.insert(record.id.clone(), Arc::new(record));
         }

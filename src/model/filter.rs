@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
 use crate::error::Error;
 
 /// The `filters` parameter of a request, decoded. `api` parses Docker's two JSON spellings.
@@ -45,6 +48,22 @@ impl Filters {
             None => labels.contains_key(wanted),
         };
         self.values("label").all(holds) && !self.values("label!").any(holds)
+    }
+
+    /// The one moment that an `until` filter names; a time without an offset is at `local`, the
+    /// host's.
+    ///
+    /// # Errors
+    /// Docker's words for what is no time, and for more than one.
+    pub fn until(&self, now: Timestamp, local: Offset) -> Result<Option<Timestamp>, Error> {
+        let mut values = self.values("until");
+        let Some(text) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(Error::invalid("more than one until filter specified"));
+        }
+        crate::moment::parse(text, now, local).map(Some)
     }
 
     /// A boolean filter such as `dangling`: `None` when not asked for, an error when the values

@@ -19,6 +19,17 @@ pub struct ImageRecord {
     pub size_bytes: u64,
     /// What its configuration says.
     pub config: ImageConfig,
+    // What follows is absent from rows that older daemons wrote.
+    /// The manifest it came with, whose bytes the store keeps so that they can be sent on; `None`
+    /// for an image that was made here or came without.
+    #[serde(default)]
+    pub manifest: Option<Digest>,
+    /// The image it was made from here, by a commit.
+    #[serde(default)]
+    pub parent: Option<Digest>,
+    /// When it was given a name last.
+    #[serde(default)]
+    pub tagged_at: Option<Timestamp>,
 }
 
 /// One layer of an image.
@@ -31,6 +42,21 @@ pub struct Layer {
     pub chain_id: Digest,
     /// Sum of the sizes of its regular files.
     pub size_bytes: u64,
+    /// The compressed tar it came as, which the store keeps; `None` where it came as a plain one,
+    /// which can be written again from the tree. Absent from rows that older daemons wrote.
+    #[serde(default)]
+    pub blob: Option<Blob>,
+}
+
+/// Bytes by digest, as a manifest describes them (OCI image spec, descriptor.md).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Blob {
+    /// Of the bytes.
+    pub digest: Digest,
+    /// How many they are.
+    pub size_bytes: u64,
+    /// What they are.
+    pub media_type: String,
 }
 
 /// The parts of the OCI image configuration that the engine acts on or shows.

@@ -44,7 +44,7 @@ pub use filter::Filters;
 pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
 pub use id::{CheckpointName, ContainerId, ContainerName, ExecId, VolumeName};
 pub use id_map::{IdMaps, UserNamespace};
-pub use image::{ImageConfig, ImageRecord, Layer};
+pub use image::{Blob, ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
 pub use log::{LogConfig, LogDriver, LogFaults, LogLimits};
 pub use mount::{Mount, MountSource};

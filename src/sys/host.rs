@@ -252,6 +252,11 @@ pub fn apparmor_parser() -> Option<PathBuf> {
     find_program(NAME).or_else(|| usual.into_iter().find(|path| path.is_file()))
 }
 
+/// How far the host's time zone is from UTC at `now`.
+pub fn local_offset(now: jiff::Timestamp) -> jiff::tz::Offset {
+    jiff::tz::TimeZone::system().to_offset(now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

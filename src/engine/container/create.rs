@@ -62,7 +62,7 @@ impl Engine {
         request: CreateContainer,
         id: ContainerId,
     ) -> Result<Planned<'_>> {
-        let image = self.image(&request.image)?;
+        let image = self.images().find(&request.image)?;
         let platform_warning = rules::platform::check(
             &request.image,
             &image.record.config,
@@ -130,7 +130,7 @@ impl Engine {
         // The image may have been removed since it was looked up; holding the gate keeps it, and
         // the volumes that are there now.
         let _gate = self.inner.images.gate().await;
-        if self.image(image.record.id.as_str()).is_err() {
+        if self.images().find(image.record.id.as_str()).is_err() {
             return Err(Error::not_found(format!(
                 "No such image: {}",
                 row.image_name

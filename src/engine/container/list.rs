@@ -61,27 +61,10 @@ impl Engine {
             // An image nobody has selects nothing, as in Docker, and is no error.
             let ids = filters
                 .values("ancestor")
-                .filter_map(|name| self.image(name).ok());
+                .filter_map(|name| self.inner.images.find(name).ok());
             selection.ancestors = Some(ids.map(|image| image.record.id.to_string()).collect());
         }
         Ok(selection)
-    }
-
-    /// The one moment that an `until` filter names; a time without an offset is the host's.
-    ///
-    /// # Errors
-    /// Docker's words for what is no time, and for more than one.
-    pub(crate) fn until(&self, filters: &Filters) -> Result<Option<model::Timestamp>> {
-        let mut values = filters.values("until");
-        let Some(text) = values.next() else {
-            return Ok(None);
-        };
-        if values.next().is_some() {
-            return Err(Error::invalid("more than one until filter specified"));
-        }
-        let now = (self.inner.host.now)();
-        let local = jiff::tz::TimeZone::system().to_offset(now);
-        model::moment::parse(text, now, local).map(Some)
     }
 
     /// The container a client named: full id, name with or without a leading slash, or a unique

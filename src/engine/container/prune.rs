@@ -16,7 +16,8 @@ impl Engine {
     /// Bad filters.
     pub async fn prune_containers(&self, filters: Filters) -> Result<Pruned> {
         filters.check_keys(KEYS)?;
-        let until = self.until(&filters)?;
+        let now = (self.inner.host.now)();
+        let until = filters.until(now, sys::host::local_offset(now))?;
         let stopped = |view: &ContainerView| {
             let at_rest = match view.state {
                 ContainerState::Created { .. }

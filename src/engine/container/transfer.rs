@@ -150,7 +150,7 @@ impl Engine {
         let _claim = self.inner.registry.claim(&id)?;
         let mut planned = self.plan_import(&head, &request, create).await?;
         // Where the name means another image here, or none, it has its id.
-        let named = self.image(&head.container.image);
+        let named = self.images().find(&head.container.image);
         if named.is_ok_and(|image| image.record.id == head.origin.image) {
             planned.row.image_name.clone_from(&head.container.image);
         }

@@ -182,6 +182,7 @@ pub(crate) fn record(id: Digest, config: ImageConfig, infos: Vec<TreeInfo>) -> I
             chain_id: chain_id(layers.last().map(|l| &l.chain_id), &info.diff_id),
             diff_id: info.diff_id,
             size_bytes: info.size_bytes,
+            blob: None,
         });
     }
     ImageRecord {
@@ -189,6 +190,9 @@ pub(crate) fn record(id: Digest, config: ImageConfig, infos: Vec<TreeInfo>) -> I
         size_bytes: layers.iter().map(|l| l.size_bytes).sum(),
         layers,
         config,
+        manifest: None,
+        parent: None,
+        tagged_at: None,
     }
 }
 

@@ -60,9 +60,13 @@ fn image(n: u8) -> ImageRecord {
             diff_id: Digest::from_sha256([1; 32]),
             chain_id: Digest::from_sha256([2; 32]),
             size_bytes: 4_000_000,
+            blob: None,
         }],
         size_bytes: 4_000_000,
         config: ImageConfig::default(),
+        manifest: None,
+        parent: None,
+        tagged_at: None,
     }
 }
 

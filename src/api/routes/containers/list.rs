@@ -87,7 +87,11 @@ impl ImageNames {
     fn shown(&mut self, engine: &Engine, view: &ContainerView) -> String {
         let name = &view.image_name;
         if !self.0.contains_key(name) {
-            let meant = engine.image(name).ok().map(|image| image.record.id.clone());
+            let meant = engine
+                .images()
+                .find(name)
+                .ok()
+                .map(|image| image.record.id.clone());
             self.0.insert(name.clone(), meant);
         }
         if self.0.get(name) == Some(&Some(view.image_id.clone())) {

@@ -1,0 +1,90 @@
+//! Names of images: tag, remove.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use engine::Engine;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::image::ImageDeleteResponseItem;
+
+use super::repo_tag_reference;
+use crate::error::ApiResult;
+use crate::extract::{DockerBool, Name, Query};
+use crate::reply;
+
+/// The routes of this file.
+pub(super) fn router() -> OpenApiRouter<Engine> {
+    OpenApiRouter::new()
+        .routes(routes!(tag))
+        .routes(routes!(remove))
+}
+
+/// The query of a tag.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct TagQuery {
+    /// The repository of the new name.
+    #[param(required = false)]
+    repo: Option<String>,
+    /// Its tag; `latest` when absent.
+    tag: Option<String>,
+}
+
+/// Give an image another name
+#[utoipa::path(post, path = "/images/{name}/tag", operation_id = "ImageTag", tag = "Image",
+    params(("name" = String, Path, description = "Image name or id"), TagQuery),
+    responses(
+        (status = 201, description = "Done"),
+        (status = 400, description = "Bad name", body = ErrorResponse),
+        (status = 404, description = "No such image", body = ErrorResponse),
+    ))]
+async fn tag(
+    State(engine): State<Engine>,
+    Name(name): Name,
+    Query(query): Query<TagQuery>,
+) -> ApiResult {
+    let repo = query.repo.unwrap_or_default();
+    let target = repo_tag_reference(&repo, query.tag.as_deref())?;
+    engine.images().tag(&name, target).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+/// The query of a removal.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RemoveQuery {
+    /// Remove it although stopped containers use it or it has other names.
+    #[serde(default)]
+    #[param(value_type = bool, required = false)]
+    force: DockerBool,
+    /// Keep parents that nothing else names.
+    #[expect(
+        dead_code,
+        reason = "no image has a parent until images are built or committed"
+    )]
+    #[serde(default)]
+    #[param(value_type = bool, required = false)]
+    noprune: DockerBool,
+}
+
+/// Remove a name of an image, and the image with its last name
+#[utoipa::path(delete, path = "/images/{name}", operation_id = "ImageDelete", tag = "Image",
+    params(("name" = String, Path, description = "Image name or id"), RemoveQuery),
+    responses(
+        (status = 200, description = "What was removed", body = [ImageDeleteResponseItem]),
+        (status = 404, description = "No such image", body = ErrorResponse),
+        (status = 409, description = "It is in use", body = ErrorResponse),
+    ))]
+async fn remove(
+    State(engine): State<Engine>,
+    Name(name): Name,
+    Query(query): Query<RemoveQuery>,
+) -> ApiResult {
+    let removed = engine.images().remove(&name, query.force.0).await?;
+    let removed: Vec<ImageDeleteResponseItem> = removed.into_iter().map(Into::into).collect();
+    Ok(reply::json(&removed))
+}
