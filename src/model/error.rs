@@ -23,6 +23,8 @@ pub enum Kind {
     NotModified,
     /// What was asked for was there once, and is kept no more.
     Gone,
+    /// The caller's credentials are no good.
+    Unauthorized,
     /// The operation is refused whatever the state.
     Forbidden,
     /// Docker has it, this daemon has not built it (an endpoint, or a field of a request).

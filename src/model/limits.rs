@@ -112,6 +112,13 @@ pub const DOWNLOADS_MAX: usize = 8;
 /// How long a client may take nothing of an archive it is sent.
 pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How long a registry may take to be connected to.
+pub const REGISTRY_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one may bring nothing: the head of an answer, or more of its body.
+pub const REGISTRY_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long one may take nothing of what it is sent.
+pub const REGISTRY_ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Directories within one another that a size is asked of; one descriptor each.
 pub const SIZE_DEPTH_MAX: usize = 128;
 /// Entries of a container's changes that a size is asked of.

@@ -1,0 +1,182 @@
+//! Manifests and blobs, from whichever server has them.
+
+use std::sync::Arc;
+
+use model::{Digest, Reference, Result, limits};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
+
+use crate::auth::{Credentials, Scope};
+use crate::blob::BlobStream;
+use crate::client::{Client, Clients, read_bounded};
+use crate::failure::Failure;
+use crate::hosts::Server;
+
+/// What we understand, by preference; schema 1 so that it is refused with its reason.
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.5, application/json;q=0.1";
+
+/// Where an image can be had.
+#[derive(Debug, Clone)]
+pub struct Source {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clients: Arc<Clients>,
+    servers: Vec<Server>,
+    reference: Reference,
+    credentials: Credentials,
+    /// Those of `servers` that were spoken to.
+    spoken_to: Mutex<Vec<Option<Client>>>,
+}
+
+/// Which manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// What a tag points at now.
+    Tag(String),
+    /// One that is known.
+    Digest(Digest),
+}
+
+impl Wanted {
+    fn text(&self) -> &str {
+        match self {
+            Self::Tag(tag) => tag,
+            Self::Digest(digest) => digest.as_str(),
+        }
+    }
+}
+
+/// A manifest or an index as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What the server says it is; empty where it says nothing.
+    pub media_type: String,
+    /// Of the bytes.
+    pub digest: Digest,
+}
+
+impl Source {
+    pub(crate) fn new(
+        clients: Arc<Clients>,
+        servers: Vec<Server>,
+        reference: &Reference,
+        credentials: Credentials,
+    ) -> Self {
+        let spoken_to = Mutex::new(vec![None; servers.len()]);
+        Self {
+            shared: Arc::new(Shared {
+                clients,
+                servers,
+                reference: reference.clone(),
+                credentials,
+                spoken_to,
+            }),
+        }
+    }
+
+    /// A manifest or index, from the first server that has it. One that is asked for by its digest is
+    /// what that says.
+    ///
+    /// # Errors
+    /// Not found, and Docker's words for why; System: no server can be reached, or what came is not
+    /// what was asked for.
+    pub async fn manifest(&self, wanted: &Wanted) -> Result<Fetched> {
+        let mut last = None;
+        for at in 0..self.shared.servers.len() {
+            let failure = match self.manifest_of(at, wanted).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(failure) => failure,
+            };
+            tracing::debug!(server = %self.shared.servers[at].base, ?failure, "no manifest");
+            last = Some(more_telling(last, failure));
+        }
+        let last = last.unwrap_or_else(|| Failure::wrong("no server is known for the registry"));
+        Err(last.of_pull(&self.shared.reference))
+    }
+
+    async fn manifest_of(&self, at: usize, wanted: &Wanted) -> Result<Fetched, Failure> {
+        let client = self.client(at).await?;
+        let path = format!("{}/manifests/{}", self.repository(), wanted.text());
+        let url = client.url(&path);
+        let response = client
+            .ask(Method::GET, &url, &self.scope(), |r| {
+                r.header(ACCEPT, ACCEPTED)
+            })
+            .await?;
+        let media_type = response.headers().get(CONTENT_TYPE);
+        let media_type = media_type.and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        let media_type = media_type.to_owned();
+        let most = usize::try_from(limits::MANIFEST_BYTES_MAX).unwrap_or(usize::MAX);
+        let bytes = read_bounded(&Method::GET, &url, response, most).await?;
+        let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
+        if let Wanted::Digest(asked) = wanted
+            && *asked != digest
+        {
+            return Err(Failure::wrong(format!(
+                "manifest verification failed for digest {asked}"
+            )));
+        }
+        Ok(Fetched {
+            bytes,
+            media_type,
+            digest,
+        })
+    }
+
+    /// A blob of `size_bytes`, from its byte number `from` on. It is over when all of them came; the
+    /// line may drop meanwhile. Whether they are the ones that `digest` speaks of is for the reader
+    /// to find.
+    pub fn blob(&self, digest: &Digest, size_bytes: u64, from: u64) -> BlobStream {
+        BlobStream::new(self.clone(), digest.clone(), size_bytes, from)
+    }
+
+    /// The server number `at`, spoken to.
+    pub(crate) async fn client(&self, at: usize) -> Result<Client, Failure> {
+        let shared = &self.shared;
+        let mut spoken_to = shared.spoken_to.lock().await;
+        if let Some(client) = &spoken_to[at] {
+            return Ok(client.clone());
+        }
+        let server = &shared.servers[at];
+        let client = Client::connect(&shared.clients, server, &shared.credentials).await?;
+        spoken_to[at] = Some(client.clone());
+        Ok(client)
+    }
+
+    pub(crate) fn servers(&self) -> usize {
+        self.shared.servers.len()
+    }
+
+    pub(crate) fn repository(&self) -> &str {
+        self.shared.reference.path()
+    }
+
+    pub(crate) fn reference(&self) -> &Reference {
+        &self.shared.reference
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::pull(self.repository())
+    }
+}
+
+/// Of two failures the one that the user can do more with: a registry without TLS fails at its TLS
+/// line first, one with TLS that has no such image at its open line last.
+pub(crate) fn more_telling(before: Option<Failure>, now: Failure) -> Failure {
+    match (before, now) {
+        (Some(refused @ Failure::Refused(_)), Failure::Line { .. }) => refused,
+        (_, now) => now,
+    }
+}
