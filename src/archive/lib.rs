@@ -7,6 +7,7 @@
 //! | `path` | what a name in an archive means |
 //! | `apply` | entries put into a tree |
 //! | `pack` | a tree as entries |
+//! | `frame` | what a tar has beside the content of its files, so that it can be written again |
 //! | `overlay` | how a layer's marks look in an archive and on the disk |
 //! | `upload`, `download` | the stream of a client: few at once, and none that stands still for ever |
 //!
@@ -16,6 +17,7 @@
 mod apply;
 mod download;
 mod failure;
+mod frame;
 mod overlay;
 mod pack;
 mod path;
@@ -25,6 +27,7 @@ mod upload;
 pub use apply::Applier;
 pub use download::{Download, Downloads};
 pub use failure::{At, carried, reading, writing};
+pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};
 pub use pack::pack;
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};

@@ -48,6 +48,18 @@ impl CleanPath {
         Ok(Self(parts.join(&b'/')))
     }
 
+    /// One that is known to be clean: the kernel told it, or it was one before.
+    pub(crate) fn real(clean: Vec<u8>) -> Self {
+        Self(clean)
+    }
+
+    /// What is called `name` in this directory.
+    pub(crate) fn join(&self, name: &[u8]) -> Self {
+        let parts = [&self.0[..], name];
+        let parts: Vec<_> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+        Self(parts.join(&b'/'))
+    }
+
     /// Whether it is the tree's root itself.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()

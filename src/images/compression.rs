@@ -21,6 +21,33 @@ const FOREIGN: [(&[u8], &str); 3] = [
     (&[0x04, 0x22, 0x4d, 0x18], "lz4"),
 ];
 
+/// The compressions that are unpacked here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// How what begins with `head` is compressed; `None` for plain bytes and what is not known.
+pub(crate) fn packed_with(head: &[u8]) -> Option<Packing> {
+    if head.starts_with(GZIP) {
+        return Some(Packing::Gzip);
+    }
+    (head.starts_with(ZSTD) || is_skippable_frame(head)).then_some(Packing::Zstd)
+}
+
+/// The first bytes of `source`, as many as [`packed_with`] looks at, and all of it once more.
+pub(crate) fn peek<R: Read>(source: R) -> Result<(Vec<u8>, impl Read)> {
+    const HEAD_BYTES: u64 = 4;
+    let mut head = Vec::new();
+    let mut start = source.take(HEAD_BYTES);
+    start.read_to_end(&mut head).map_err(archive::reading)?;
+    let whole = io::Cursor::new(head.clone()).chain(start.into_inner());
+    Ok((head, whole))
+}
+
 /// An unpacked stream that refuses to grow beyond reason.
 pub(crate) struct Unpacked<R: Read> {
     inner: Format<R>,
@@ -45,31 +72,29 @@ impl<R: Read> Unpacked<R> {
         let counted = Counted { source, bytes: 0 };
         let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
         let head = input.fill_buf().map_err(archive::reading)?;
-        let inner = if head.starts_with(GZIP) {
-            Format::Gzip(Box::new(MultiGzDecoder::new(input)))
-        } else if head.starts_with(ZSTD) || is_skippable_frame(head) {
-            let mut decoder = zstd::Decoder::with_buffer(input).map_err(archive::reading)?;
-            decoder
-                .window_log_max(limits::ZSTD_WINDOW_LOG_MAX)
-                .map_err(archive::reading)?;
-            Format::Zstd(Box::new(decoder))
-        } else if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
-            return Err(Error::invalid(format!(
-                "the archive is compressed with {name}, which is not supported: \
-                 compress it with gzip or zstd"
-            )));
-        } else {
-            Format::Plain(input)
+        let inner = match packed_with(head) {
+            Some(Packing::Gzip) => Format::Gzip(Box::new(MultiGzDecoder::new(input))),
+            Some(Packing::Zstd) => {
+                let mut decoder = zstd::Decoder::with_buffer(input).map_err(archive::reading)?;
+                decoder
+                    .window_log_max(limits::ZSTD_WINDOW_LOG_MAX)
+                    .map_err(archive::reading)?;
+                Format::Zstd(Box::new(decoder))
+            }
+            None => {
+                if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+                    return Err(Error::invalid(format!(
+                        "the archive is compressed with {name}, which is not supported: \
+                         compress it with gzip or zstd"
+                    )));
+                }
+                Format::Plain(input)
+            }
         };
         Ok(Self {
             inner,
             out_bytes: 0,
         })
-    }
-
-    /// Whether packed and unpacked bytes differ.
-    pub(crate) fn is_compressed(&self) -> bool {
-        !matches!(self.inner, Format::Plain(_))
     }
 
     fn in_bytes(&self) -> u64 {

@@ -7,6 +7,7 @@ use model::image::HistoryEntry;
 use model::{Context, ImageConfig, Result, Timestamp};
 
 use crate::compression::digest_of;
+use crate::layer::Keep;
 use crate::load::{LoadedImage, record};
 use crate::store::{Item, Lease, Store, TreeInfo};
 use crate::{config, layer};
@@ -19,8 +20,10 @@ pub(crate) fn import(
     created: Timestamp,
 ) -> Result<LoadedImage> {
     let staging = store.stage()?;
-    let (dir, tree) = staging.layer(0)?;
-    let info = TreeInfo::from(layer::unpack(tar, &tree).context("cannot import the archive")?);
+    let dir = staging.layer(0)?;
+    // Nobody names it by what it was compressed to.
+    let unpack = layer::unpack(tar, &dir, Keep::Plain).context("cannot import the archive")?;
+    let info = TreeInfo::from(unpack);
     image.created = Some(created);
     image.history = vec![HistoryEntry {
         created: Some(created),
@@ -34,7 +37,7 @@ pub(crate) fn import(
     lease.hold(Item::Tree(info.diff_id.clone()));
     store.commit(&[(dir, info.clone())], &[(id.clone(), bytes)])?;
     Ok(LoadedImage {
-        record: record(id, image, vec![info]),
+        record: record(id, image, vec![(info, None)]),
         references: Vec::new(),
         lease,
     })

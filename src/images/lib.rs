@@ -4,7 +4,7 @@
 //! containers or the ledger: it is told which records live, and what no record
 //! names is garbage. All functions block; callers put them where that is fine.
 //!
-//! Absent on purpose: registries, saving, diffs and copies in and out of containers come with
+//! Absent on purpose: registries, diffs and copies in and out of containers come with
 //! the image issue; the applier already takes any [`std::io::Read`], and the store any blob.
 
 mod compression;
@@ -13,8 +13,10 @@ mod copy;
 mod furnish;
 mod import;
 mod index;
+mod keep;
 mod layer;
 mod load;
+mod source;
 mod store;
 mod sweep;
 mod writable;
@@ -28,6 +30,7 @@ use sys::overlay::OverlayApi;
 
 pub use index::Index;
 pub use load::{LoadStep, LoadedImage};
+pub use source::{BlobFile, LayerTar, StoreUsage};
 pub use store::Lease;
 use store::Store;
 pub use sweep::Swept;
@@ -95,6 +98,50 @@ impl Images {
     /// `NotFound`, and `System` when the file is damaged.
     pub fn config_blob(&self, id: &Digest) -> Result<Vec<u8>> {
         self.store.read_blob(id)
+    }
+
+    /// Keeps all that is kept of an image from a sweep. To be asked for before the record is looked up for
+    /// the last time: what nobody held may be gone.
+    pub fn hold(&self, record: &ImageRecord) -> Lease {
+        source::hold(&self.store, record)
+    }
+
+    /// The tar of a layer, the very bytes its diff_id is of, whichever way they are kept. It must be held.
+    ///
+    /// # Errors
+    /// `Conflict` for a layer that an older daemon made, whose tar was not kept; `System`. Reading it
+    /// fails at the end when it is not what the diff_id says.
+    pub fn layer_tar(&self, layer: &Layer) -> Result<LayerTar> {
+        LayerTar::open(&self.store, layer)
+    }
+
+    /// A blob of any size, as it came: the `blob` of a layer, say. It must be held.
+    ///
+    /// # Errors
+    /// `NotFound`, `System`.
+    pub fn blob(&self, digest: &Digest) -> Result<BlobFile> {
+        BlobFile::open(&self.store, digest)
+    }
+
+    /// Whether a blob is here. Only for one that is held does that last.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.store.has_blob(digest)
+    }
+
+    /// The content of a small blob (a manifest, a configuration), checked against its digest.
+    ///
+    /// # Errors
+    /// `NotFound`, and `System` when the file is damaged.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
+        self.store.read_blob(digest)
+    }
+
+    /// What is kept, and how much it takes.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn usage(&self) -> Result<StoreUsage> {
+        source::usage(&self.store)
     }
 
     /// Removes every layer and blob that no record names. `live` must give the records of all

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! root/lock                      held while a daemon uses the store
-//! root/blobs/sha256/HEX          configurations, by their digest
+//! root/blobs/sha256/HEX          configurations, manifests and compressed layers, by their digest
 //! root/trees/HEX/tree            a layer's files, by diff_id
 //! root/trees/HEX/tree.json       what is known about it
+//! root/trees/HEX/frame, ...      what its tar had beside them, see `archive::record`
 //! root/staging/N                 work that is not finished; emptied when the store is opened
 //! root/writable/KEY/             a container's own tree, see `writable`
 //! ```
@@ -13,9 +14,11 @@
 //! synced once, and a rename makes them visible; blobs are small and written whole. Something
 //! that is there was verified, so nothing is verified twice.
 //!
-//! Determination. A layer's archive is not kept, only its tree. Saving an image will need it
-//! (or a record of the tar's framing) to give back the same digests; `tree.json` says which
-//! blob the tree came from, so it can be kept beside it then.
+//! Determination. A layer is kept so that the very bytes can be given on: one that came compressed
+//! as the blob it was, for nobody compresses to the same bytes again; a plain tar as its tree and a
+//! frame, which is a hundredth of its size. A compressed layer costs its tree *and* its blob, as with
+//! containerd. Trees that older daemons made have neither: they work, and can be saved once their image
+//! was loaded again.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -25,13 +28,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::image::Blob;
 use model::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
 use sys::beneath::Dir;
-use sys::durable;
 use sys::own::Lock;
 
-use crate::layer::{self, Unpack};
+use crate::layer::{self, Kept, Unpack};
 use archive::At;
 
 /// The store's directories and leases.
@@ -40,6 +43,8 @@ pub(crate) struct Store {
     root: PathBuf,
     leases: Mutex<HashMap<Item, usize>>,
     next_staging: AtomicU64,
+    /// Held while the description of a tree that is visible is changed.
+    pub(crate) describing: Mutex<()>,
     /// Keeps a second daemon out.
     _lock: Lock,
 }
@@ -58,21 +63,32 @@ pub(crate) enum Item {
 pub(crate) struct TreeInfo {
     /// Digest of the uncompressed tar.
     pub(crate) diff_id: Digest,
-    /// Digest of the tar as it came, which the next archive may name it by.
-    pub(crate) blob: Digest,
-    /// Size of the tar as it came.
-    pub(crate) blob_bytes: u64,
     /// Sum of the sizes of its regular files.
     pub(crate) size_bytes: u64,
+    // What follows is absent from what older daemons wrote.
+    /// Size of the uncompressed tar.
+    #[serde(default)]
+    pub(crate) tar_bytes: Option<u64>,
+    /// What its frame takes, where it has one.
+    #[serde(default)]
+    pub(crate) frame_bytes: Option<u64>,
+    /// What is known to unpack to this tar. The store may have it, for as long as a record names it.
+    #[serde(default)]
+    pub(crate) packed: Vec<Blob>,
 }
 
 impl From<Unpack> for TreeInfo {
     fn from(u: Unpack) -> Self {
+        let (frame_bytes, packed) = match u.kept {
+            Kept::Frame(bytes) => (Some(bytes), None),
+            Kept::Packed(blob) => (None, Some(blob)),
+        };
         Self {
             diff_id: u.diff_id,
-            blob: u.blob,
-            blob_bytes: u.blob_bytes,
             size_bytes: u.size_bytes,
+            tar_bytes: Some(u.tar_bytes),
+            frame_bytes,
+            packed: packed.into_iter().collect(),
         }
     }
 }
@@ -107,6 +123,7 @@ impl Store {
             root: root.canonicalize().at("resolve", root)?,
             leases: Mutex::default(),
             next_staging: AtomicU64::new(0),
+            describing: Mutex::default(),
             _lock: lock,
         };
         store.remove_left_overs();
@@ -120,7 +137,12 @@ impl Store {
 
     /// The files of the layer `diff_id`.
     pub(crate) fn tree_path(&self, diff_id: &Digest) -> PathBuf {
-        layer::tree_in(&self.trees().join(diff_id.hex()))
+        layer::tree_in(&self.layer_dir(diff_id))
+    }
+
+    /// What holds them, and all else that is kept of the layer.
+    pub(crate) fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
+        self.trees().join(diff_id.hex())
     }
 
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -161,59 +183,6 @@ impl Store {
             }
         }
         Ok(infos)
-    }
-
-    /// Makes blobs and staged trees visible, after making them durable. A tree that somebody
-    /// else committed meanwhile stays staged, to be removed with its staging directory.
-    ///
-    /// One syncfs(2) serves all of them: an fsync for each of a layer's thousands of files would
-    /// cost a journal commit each. The price is that other dirty data of the file system is
-    /// written too.
-    pub(crate) fn commit(
-        &self,
-        trees: &[(PathBuf, TreeInfo)],
-        blobs: &[(Digest, Vec<u8>)],
-    ) -> Result<()> {
-        for (dir, info) in trees {
-            let path = dir.join("tree.json");
-            let text = serde_json::to_vec(info).map_err(|e| Error::system(e.to_string()))?;
-            std::fs::write(&path, text).at("write", &path)?;
-        }
-        if !trees.is_empty() {
-            durable::sync_file_system(&self.root).at("sync the file system of", &self.root)?;
-        }
-        for (dir, info) in trees {
-            let target = self.trees().join(info.diff_id.hex());
-            durable::rename_new(dir, &target).at("rename a layer to", &target)?;
-        }
-        // Also when there was nothing to rename: whoever committed a tree that is used here may
-        // not have come to this line yet.
-        durable::sync_dir(&self.trees()).at("sync", &self.trees())?;
-        for (digest, bytes) in blobs {
-            let path = self.blob_path(digest);
-            durable::write_whole(&path, bytes, 0o600).at("write", &path)?;
-        }
-        Ok(())
-    }
-
-    /// The verified content of a small blob.
-    pub(crate) fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
-        let path = self.blob_path(digest);
-        let bytes = match std::fs::read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::not_found(format!(
-                    "no blob {digest} in the image store"
-                )));
-            }
-            other => other.at("read", &path)?,
-        };
-        if crate::compression::digest_of(&bytes) != *digest {
-            return Err(Error::system(format!(
-                "{} is damaged: its content is not what its name says",
-                path.display()
-            )));
-        }
-        Ok(bytes)
     }
 
     /// A name in staging that nobody has.
@@ -332,8 +301,8 @@ impl Staging {
         &self.path
     }
 
-    /// A directory for the layer number `n`, and the empty tree in it.
-    pub(crate) fn layer(&self, n: usize) -> Result<(PathBuf, PathBuf)> {
+    /// A directory for the layer number `n`, with an empty tree in it.
+    pub(crate) fn layer(&self, n: usize) -> Result<PathBuf> {
         let dir = self.path.join(n.to_string());
         let tree = layer::tree_in(&dir);
         std::fs::create_dir(&dir).at("create", &dir)?;
@@ -345,7 +314,7 @@ impl Staging {
         Dir::open(&tree)
             .and_then(|d| d.set_own_mode(0o755))
             .at("change the mode of", &tree)?;
-        Ok((dir, tree))
+        Ok(dir)
     }
 
     /// Removes what [`Staging::layer`] gave.

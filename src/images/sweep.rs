@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use model::{Digest, ImageRecord, Result};
 
+use crate::source::items_of;
 use crate::store::{Item, Store, digests_in};
 use archive::At;
 
@@ -28,8 +29,7 @@ pub(crate) fn sweep(
 ) -> Result<Swept> {
     let mut keep: HashSet<Item> = store.leases().keys().cloned().collect();
     for record in live()? {
-        keep.insert(Item::Blob(record.id));
-        keep.extend(record.layers.into_iter().map(|l| Item::Tree(l.diff_id)));
+        keep.extend(items_of(&record));
     }
     let mut swept = Swept::default();
     for digest in digests_in(&store.trees())? {

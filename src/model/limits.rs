@@ -130,6 +130,10 @@ pub const LAYER_ENTRIES_MAX: u64 = 4_000_000;
 pub const LAYER_PATH_BYTES_MAX: usize = 4096;
 /// Unpacked bytes of one layer: beyond every image in use, below what fills most disks.
 pub const LAYER_BYTES_MAX: u64 = 64 << 30;
+/// What a layer's archive may hold beside the content of its files; it is kept, compressed.
+pub const FRAME_BYTES_MAX: u64 = LAYER_BYTES_MAX;
+/// Names of what entries of a layer replaced; held in memory when the layer is made and read.
+pub const FRAME_MOVED_BYTES_MAX: usize = 8 << 20;
 /// Extended header (PAX) of one archive entry: its long names and attributes.
 pub const PAX_BYTES_MAX: u64 = 1 << 20;
 /// Pieces of one sparse file in an archive; 16 bytes of memory each.

@@ -14,7 +14,7 @@ mod usage;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -165,6 +165,17 @@ impl Dir {
         let flags = DIR_FLAGS | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?;
         Ok(Self { fd })
+    }
+
+    /// Where this directory is now, from the root of the process: a path without links. Another process
+    /// may move it at any moment.
+    ///
+    /// # Errors
+    /// Whatever readlink(2) says; `ENAMETOOLONG` for a path longer than a page.
+    pub fn place(&self) -> io::Result<PathBuf> {
+        let own = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        let text = rustix::fs::readlinkat(CWD, own, Vec::new())?;
+        Ok(OsString::from_vec(text.into_bytes()).into())
     }
 
     /// Opens the file `name` for reading; a link is refused, a fifo does not block.

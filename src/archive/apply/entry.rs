@@ -12,11 +12,15 @@ use sys::beneath::{self, Dir, Node};
 
 use crate::Form;
 use crate::failure::{self, At};
+use crate::frame::Recording;
 use crate::path::{CleanPath, shown};
 use crate::tar::{Entry, EntryKind, Reader};
 
 /// How much content is moved at once.
 const COPY_BYTES: usize = 128 << 10;
+
+/// What keeps the bytes of the archive, and what the file is really called.
+pub(super) type Kept<'a> = (&'a Recording, CleanPath);
 
 /// Where an entry goes.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +59,10 @@ pub(super) fn create<R: Read>(
     target: &Target<'_>,
     entry: &Entry,
     reader: &mut Reader<R>,
+    kept: Option<&Kept<'_>>,
 ) -> Result<()> {
     let node = match &entry.kind {
-        EntryKind::File => return create_file(target, entry, reader),
+        EntryKind::File => return create_file(target, entry, reader, kept),
         EntryKind::Symlink(text) => return create_symlink(target, entry, text),
         EntryKind::CharDevice(device) => Node::CharDevice(*device),
         EntryKind::BlockDevice(device) => Node::BlockDevice(*device),
@@ -88,12 +93,17 @@ pub(super) fn create<R: Read>(
         .map_err(|e| target.failed(&e))
 }
 
-fn create_file<R: Read>(target: &Target<'_>, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
+fn create_file<R: Read>(
+    target: &Target<'_>,
+    entry: &Entry,
+    reader: &mut Reader<R>,
+    kept: Option<&Kept<'_>>,
+) -> Result<()> {
     let mut file = target
         .dir
         .create_file(target.name)
         .map_err(|e| target.failed(&e))?;
-    write_content(target, &mut file, entry, reader)?;
+    write_content(target, &mut file, entry, reader, kept)?;
     // chown(2) clears set-id bits and file capabilities, so it comes first.
     beneath::set_file_owner(file.as_fd(), entry.uid, entry.gid).map_err(|e| target.failed(&e))?;
     for (name, value) in kept_xattrs(entry, target.form) {
@@ -110,15 +120,22 @@ fn write_content<R: Read>(
     file: &mut File,
     entry: &Entry,
     reader: &mut Reader<R>,
+    kept: Option<&Kept<'_>>,
 ) -> Result<()> {
+    let record = |offset, length| match kept {
+        Some((recording, file)) => recording.piece(file, offset, length),
+        None => Ok(()),
+    };
     let mut buffer =
         vec![0; COPY_BYTES.min(usize::try_from(entry.size_bytes).unwrap_or(COPY_BYTES))];
     let Some(segments) = &entry.segments else {
+        record(0, entry.size_bytes)?;
         return copy(target, file, entry.size_bytes, reader, &mut buffer);
     };
     for segment in segments {
         file.seek(SeekFrom::Start(segment.offset))
             .map_err(|e| target.failed(&e))?;
+        record(segment.offset, segment.length)?;
         copy(target, file, segment.length, reader, &mut buffer)?;
     }
     file.set_len(entry.size_bytes)

@@ -17,6 +17,7 @@ use sys::beneath::{Dir, FileTime, Kind, Metadata, Node};
 use crate::Form;
 use crate::apply::entry::Target;
 use crate::failure::At;
+use crate::frame::Recording;
 use crate::path::{CleanPath, shown};
 use crate::tar::{Entry, EntryKind, Reader};
 
@@ -36,12 +37,24 @@ pub struct Applier {
     form: Form,
     root: Dir,
     /// The directory of the last entry: the next one is nearly always in the same.
-    parent: Option<(CleanPath, Dir)>,
+    parent: Option<Parent>,
+    /// What keeps the archive's bytes, where they are kept.
+    recording: Option<Recording>,
     entries: u64,
     size_bytes: u64,
     /// Directory times, set at the end because every entry made inside changes them.
     times: Vec<(CleanPath, FileTime)>,
     times_bytes: usize,
+}
+
+/// A directory that entries are put into.
+#[derive(Debug)]
+struct Parent {
+    /// As the archive calls it.
+    path: CleanPath,
+    /// Without a link on the way; told only where the archive is recorded.
+    real: CleanPath,
+    dir: Dir,
 }
 
 impl Applier {
@@ -55,11 +68,19 @@ impl Applier {
             form,
             root: Dir::open(tree).at("open", tree)?,
             parent: None,
+            recording: None,
             entries: 0,
             size_bytes: 0,
             times: Vec::new(),
             times_bytes: 0,
         })
+    }
+
+    /// Records where the content of the archive goes, and destroys none of it.
+    #[must_use]
+    pub fn recording(mut self, recording: Recording) -> Self {
+        self.recording = Some(recording);
+        self
     }
 
     /// Applies every entry there is; the sum of the sizes of regular files.
@@ -119,7 +140,9 @@ impl Applier {
             _ => {
                 self.make_room(&path, name)?;
                 let target = self.target(&path, name);
-                entry::create(&target, entry, reader)
+                let kept = self.recording.as_ref();
+                let kept = kept.map(|r| (r, self.here().real.join(name.as_bytes())));
+                entry::create(&target, entry, reader, kept.as_ref())
             }
         }
     }
@@ -189,9 +212,13 @@ impl Applier {
             return Ok(());
         }
         self.make_room(path, name)?;
+        // It may have been in the directory that made room, and that may only be put aside.
+        let target_dir = self
+            .root
+            .in_root(target_parent.as_path())
+            .map_err(|_| dangling())?;
         let here = self.target(path, name);
         match target_dir.link(target_name, here.dir, name) {
-            // It was in the directory that made room.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(dangling()),
             other => other.map_err(|e| here.failed(&e)),
         }
@@ -201,8 +228,9 @@ impl Applier {
         let bytes = name.as_bytes();
         if bytes == OPAQUE_WHITEOUT {
             self.enter(parent)?;
-            let (path, dir) = self.here();
-            return set_opaque(dir).at("mark opaque", &self.tree.join(path.as_path()));
+            let here = self.here();
+            let at = self.tree.join(here.path.as_path());
+            return set_opaque(&here.dir).at("mark opaque", &at);
         }
         if bytes.starts_with(AUFS_PREFIX) {
             return Ok(());
@@ -246,6 +274,11 @@ impl Applier {
 
     fn remove(&mut self, path: &CleanPath, name: &OsStr, found: &Metadata) -> Result<()> {
         let target = self.target(path, name);
+        let has_content = found.kind == Kind::Dir || found.kind == Kind::File && found.size > 0;
+        if let (true, Some(recording)) = (has_content, &self.recording) {
+            let real = self.here().real.join(name.as_bytes());
+            return recording.put_aside(target.dir, name, &real);
+        }
         if found.kind != Kind::Dir {
             return target.dir.unlink(name).map_err(|e| target.failed(&e));
         }
@@ -256,23 +289,54 @@ impl Applier {
 
     /// Makes `path` the directory of the next operations, with whatever is missing on the way.
     fn enter(&mut self, path: CleanPath) -> Result<()> {
-        if self.parent.as_ref().is_some_and(|(open, _)| *open == path) {
+        if self.parent.as_ref().is_some_and(|open| open.path == path) {
             return Ok(());
         }
-        let dir = match self.root.in_root(path.as_path()) {
+        let mut real = Some(path.clone());
+        let dir = match self.root.beneath(path.as_path()) {
             Ok(dir) => dir,
+            // Missing, behind a link, or impossible.
+            Err(_) => {
+                real = None;
+                self.in_root(&path)?
+            }
+        };
+        let real = match real {
+            None if self.recording.is_some() => self.real_path(&path, &dir)?,
+            real => real.unwrap_or_default(),
+        };
+        self.parent = Some(Parent { path, real, dir });
+        Ok(())
+    }
+
+    fn in_root(&self, path: &CleanPath) -> Result<Dir> {
+        match self.root.in_root(path.as_path()) {
             Err(e)
                 if matches!(
                     e.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
-                self.make_dirs(&path)?
+                self.make_dirs(path)
             }
-            Err(e) => return Err(entry::failed(&e, &path, &self.tree)),
-        };
-        self.parent = Some((path, dir));
-        Ok(())
+            other => other.map_err(|e| entry::failed(&e, path, &self.tree)),
+        }
+    }
+
+    /// What `path`, opened as `dir`, is called when no link is followed.
+    fn real_path(&self, path: &CleanPath, dir: &Dir) -> Result<CleanPath> {
+        if self.root.beneath(path.as_path()).is_ok() {
+            return Ok(path.clone());
+        }
+        let told = dir
+            .place()
+            .and_then(|place| Ok((place, self.root.place()?)));
+        let (place, root) = told.map_err(|e| entry::failed(&e, path, &self.tree))?;
+        let inside = place.strip_prefix(&root).map_err(|_| {
+            let path = shown(path.as_bytes());
+            Error::system(format!("{path} of the archive is outside of the tree"))
+        })?;
+        Ok(CleanPath::real(inside.as_os_str().as_bytes().to_vec()))
     }
 
     /// Opens `path` one component after the other and makes the missing ones, mode 0755, root's.
@@ -306,14 +370,13 @@ impl Applier {
         Ok(dir)
     }
 
-    fn here(&self) -> (&CleanPath, &Dir) {
-        let (path, dir) = self.parent.as_ref().expect("entered before use");
-        (path, dir)
+    fn here(&self) -> &Parent {
+        self.parent.as_ref().expect("entered before use")
     }
 
     fn target<'b>(&'b self, path: &'b CleanPath, name: &'b OsStr) -> Target<'b> {
         Target {
-            dir: self.here().1,
+            dir: &self.here().dir,
             name,
             path,
             tree: &self.tree,

@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use model::image::Blob;
 use model::{Digest, Error, Result, limits};
 
 use super::LoadStep;
 use crate::compression::{Unpacked, buffered};
-use crate::layer;
+use crate::layer::{self, Keep};
 use crate::store::{Item, Lease, Staging, Store, TreeInfo, digest_of_hex};
 use archive::CleanPath;
 use archive::{Entry, EntryKind, Reader};
@@ -28,8 +29,11 @@ pub(super) enum Member {
     Json(Vec<u8>),
     /// A layer, unpacked into `dir` of staging.
     Layer { dir: PathBuf, info: TreeInfo },
-    /// A layer whose tree the store has; its content was not looked at.
-    Known(TreeInfo),
+    /// A layer that the store has, and the blob it has it as; its content was not looked at.
+    Known {
+        info: TreeInfo,
+        packed: Option<Blob>,
+    },
     /// Something like a layer that could not be unpacked, which matters only if it is one.
     Broken(Error),
     /// Of no use.
@@ -105,7 +109,7 @@ struct Pass<'a> {
     staging: &'a Staging,
     lease: &'a mut Lease,
     progress: &'a mut dyn FnMut(LoadStep),
-    /// Trees of the store by diff_id and by the digest of the blob they came from.
+    /// Trees of the store by diff_id and by the digests of the blobs they came from.
     known: HashMap<Digest, TreeInfo>,
     contents: Contents,
     json_bytes: u64,
@@ -150,8 +154,8 @@ impl Pass<'_> {
         entry: &Entry,
         path: &CleanPath,
     ) -> Result<Member> {
-        if let Some(info) = self.known_by_name(path)? {
-            return Ok(Member::Known(info));
+        if let Some(known) = self.known_by_name(path)? {
+            return Ok(known);
         }
         let mut head = Vec::new();
         reader
@@ -177,19 +181,40 @@ impl Pass<'_> {
         Ok(Member::Json(head))
     }
 
-    /// A tree of the store that the file's name speaks of. What the file holds does not matter
-    /// then: the tree was verified when it was made.
-    fn known_by_name(&mut self, path: &CleanPath) -> Result<Option<TreeInfo>> {
-        let Some(info) = digest_in_name(path).and_then(|d| self.known.get(&d)) else {
+    /// A layer of the store that the file's name speaks of. What the file holds does not matter
+    /// then: the tree was verified when it was made. One whose bytes the store did not keep is read
+    /// again, so that it does.
+    fn known_by_name(&mut self, path: &CleanPath) -> Result<Option<Member>> {
+        let Some((digest, info)) =
+            digest_in_name(path).and_then(|d| self.known.get(&d).map(|info| (d, info)))
+        else {
             return Ok(None);
         };
         self.lease.hold(Item::Tree(info.diff_id.clone()));
+        for blob in &info.packed {
+            self.lease.hold(Item::Blob(blob.digest.clone()));
+        }
         // It may have been swept between the look at the store and the lease.
-        self.store.tree_info(&info.diff_id)
+        let Some(info) = self.store.tree_info(&info.diff_id)? else {
+            return Ok(None);
+        };
+        let mut held = info
+            .packed
+            .iter()
+            .filter(|b| self.store.has_blob(&b.digest));
+        let known = match digest == info.diff_id {
+            true if info.frame_bytes.is_some() => Some(None),
+            true => held.next().map(Some),
+            false => held.find(|b| b.digest == digest).map(Some),
+        };
+        Ok(known.map(|packed| Member::Known {
+            packed: packed.cloned(),
+            info: info.clone(),
+        }))
     }
 
     fn layer(&mut self, content: &mut dyn Read, entry: &Entry, path: &CleanPath) -> Result<Member> {
-        let (dir, tree) = self.staging.layer(self.entries)?;
+        let dir = self.staging.layer(self.entries)?;
         let mut told = Told {
             source: content,
             progress: &mut *self.progress,
@@ -201,7 +226,7 @@ impl Pass<'_> {
             told_bytes: 0,
             total_bytes: entry.size_bytes,
         };
-        match layer::unpack(&mut told, &tree) {
+        match layer::unpack(&mut told, &dir, Keep::AsItCame) {
             Ok(unpack) => Ok(Member::Layer {
                 dir,
                 info: unpack.into(),
@@ -219,7 +244,9 @@ impl Pass<'_> {
 fn known_trees(store: &Store) -> Result<HashMap<Digest, TreeInfo>> {
     let mut known = HashMap::new();
     for info in store.tree_infos()? {
-        known.insert(info.blob.clone(), info.clone());
+        for blob in &info.packed {
+            known.insert(blob.digest.clone(), info.clone());
+        }
         known.insert(info.diff_id.clone(), info);
     }
     Ok(known)

@@ -3,8 +3,8 @@
 use model::{Context, Error, Reference, Result, limits};
 use serde::Deserialize;
 
-use super::Found;
 use super::contents::{Contents, digest_in_name};
+use super::{Found, FoundLayer};
 use crate::compression::digest_of;
 use archive::CleanPath;
 
@@ -30,7 +30,32 @@ pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
             limits::ARCHIVE_IMAGES_MAX
         )));
     }
-    items.iter().map(|item| image(contents, item)).collect()
+    let images = items.iter().map(|item| image(contents, item));
+    let mut images = images.collect::<Result<Vec<_>>>()?;
+    add_manifests(contents, &mut images);
+    Ok(images)
+}
+
+/// Docker since 25 writes an OCI layout into the same archive. Its manifests are kept, where they say
+/// the same; where they do not, or say nothing that can be read, this one counts.
+fn add_manifests(contents: &Contents, images: &mut [Found]) {
+    if !contents.has("index.json") {
+        return;
+    }
+    let Ok(described) = super::oci::images(contents) else {
+        return;
+    };
+    for image in images {
+        let same = |other: &&Found| {
+            let paths = |found: &Found| found.layers.iter().map(|l| l.path.clone()).collect();
+            let (these, those): (Vec<_>, Vec<_>) = (paths(image), paths(other));
+            other.config == image.config && these == those
+        };
+        if let Some(other) = described.iter().find(same) {
+            image.manifest.clone_from(&other.manifest);
+            image.layers.clone_from(&other.layers);
+        }
+    }
 }
 
 fn image(contents: &Contents, item: &Item) -> Result<Found> {
@@ -45,13 +70,19 @@ fn image(contents: &Contents, item: &Item) -> Result<Found> {
         )));
     }
     let layers = item.layers.as_deref().unwrap_or_default();
-    let layers = layers.iter().map(|path| CleanPath::parse(path.as_bytes()));
+    let layers = layers.iter().map(|path| {
+        Ok(FoundLayer {
+            path: CleanPath::parse(path.as_bytes())?,
+            media_type: String::new(),
+        })
+    });
     let references = item.repo_tags.as_deref().unwrap_or_default();
     let references = references.iter().map(|tag| named(tag));
     Ok(Found {
         config,
         layers: layers.collect::<Result<_>>()?,
         references: references.collect::<Result<_>>()?,
+        manifest: None,
     })
 }
 

@@ -9,11 +9,12 @@ mod contents;
 mod docker;
 mod oci;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use model::image::Blob;
 use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, Result};
 use sha2::{Digest as _, Sha256};
 use sys::overlay::OverlayApi;
@@ -53,9 +54,22 @@ pub struct LoadedImage {
 #[derive(Debug)]
 struct Found {
     config: Vec<u8>,
-    layers: Vec<CleanPath>,
+    layers: Vec<FoundLayer>,
     references: Vec<Reference>,
+    /// The manifest that names them, where they have one.
+    manifest: Option<Vec<u8>>,
 }
+
+/// A layer that an archive names.
+#[derive(Debug, Clone)]
+struct FoundLayer {
+    path: CleanPath,
+    /// What its manifest says it is; empty where nothing does.
+    media_type: String,
+}
+
+/// Layers in staging that are to be committed.
+type Staged = Vec<(PathBuf, TreeInfo)>;
 
 pub(crate) fn load(
     store: &Arc<Store>,
@@ -76,12 +90,13 @@ pub(crate) fn load(
         ));
     };
     let mut loaded: Vec<LoadedImage> = Vec::new();
-    let mut trees: HashMap<Digest, (PathBuf, TreeInfo)> = HashMap::new();
+    let mut staged = Staged::new();
     let mut blobs = Vec::new();
     for image in found {
-        let (record, lease) = resolve(store, overlay, &contents, &image, &mut trees)
+        let (record, lease) = resolve(store, overlay, &contents, &image, &mut staged)
             .context(format_args!("cannot load {}", title(&image)))?;
         blobs.push((record.id.clone(), image.config));
+        blobs.extend(record.manifest.clone().zip(image.manifest));
         match loaded.iter_mut().find(|l| l.record.id == record.id) {
             Some(same) => same.references.extend(image.references),
             None => loaded.push(LoadedImage {
@@ -95,19 +110,18 @@ pub(crate) fn load(
         let mut seen = BTreeSet::new();
         image.references.retain(|r| seen.insert(r.clone()));
     }
-    let trees: Vec<_> = trees.into_values().collect();
-    store.commit(&trees, &blobs)?;
+    store.commit(&staged, &blobs)?;
     Ok(loaded)
 }
 
 /// Checks that the archive or the store has every layer the configuration names, and notes those
-/// that are still in staging in `trees`.
+/// that are still in staging in `staged`.
 fn resolve(
     store: &Arc<Store>,
     overlay: OverlayApi,
     contents: &Contents,
     image: &Found,
-    trees: &mut HashMap<Digest, (PathBuf, TreeInfo)>,
+    staged: &mut Staged,
 ) -> Result<(ImageRecord, Lease)> {
     let parsed = config::parse(&image.config)?;
     if parsed.diff_ids.len() != image.layers.len() {
@@ -130,28 +144,81 @@ fn resolve(
     let mut lease = Lease::new(store);
     let id = digest_of(&image.config);
     lease.hold(Item::Blob(id.clone()));
-    let mut infos = Vec::new();
-    for (diff_id, path) in parsed.diff_ids.iter().zip(&image.layers) {
-        lease.hold(Item::Tree(diff_id.clone()));
-        let info = match store.tree_info(diff_id)? {
-            Some(info) => info,
-            None => staged(contents, path, diff_id, trees)?,
-        };
-        infos.push(info);
+    let manifest = image.manifest.as_deref().map(digest_of);
+    if let Some(digest) = &manifest {
+        lease.hold(Item::Blob(digest.clone()));
     }
-    Ok((record(id, parsed.config, infos), lease))
+    let mut layers = Vec::new();
+    for (diff_id, layer) in parsed.diff_ids.iter().zip(&image.layers) {
+        lease.hold(Item::Tree(diff_id.clone()));
+        layers.push(one_layer(
+            store, contents, layer, diff_id, &mut lease, staged,
+        )?);
+    }
+    let mut record = record(id, parsed.config, layers);
+    record.manifest = manifest;
+    Ok((record, lease))
 }
 
-fn staged(
+/// What is known of a layer, and the blob that is kept of it where it came as one.
+fn one_layer(
+    store: &Arc<Store>,
     contents: &Contents,
-    path: &CleanPath,
+    layer: &FoundLayer,
     diff_id: &Digest,
-    trees: &mut HashMap<Digest, (PathBuf, TreeInfo)>,
-) -> Result<TreeInfo> {
-    let name = shown(path.as_bytes());
-    let (dir, info) = match contents.get(path) {
-        Some(Member::Layer { dir, info }) => (Some(dir), info),
-        Some(Member::Known(info)) => (None, info),
+    lease: &mut Lease,
+    staged: &mut Staged,
+) -> Result<(TreeInfo, Option<Blob>)> {
+    let (mut info, brought) = match (find(contents, layer, diff_id), store.tree_info(diff_id)?) {
+        (Ok(Brought { dir, info, packed }), _) => {
+            let dir = dir.filter(|dir| staged.iter().all(|(other, _)| other != *dir));
+            staged.extend(dir.map(|dir| (dir.clone(), info.clone())));
+            (info.clone(), packed.cloned())
+        }
+        // Whatever the archive has instead of it.
+        (Err(_), Some(info)) => (info, None),
+        (Err(e), None) => return Err(e),
+    };
+    for blob in brought.iter().chain(&info.packed) {
+        lease.hold(Item::Blob(blob.digest.clone()));
+    }
+    let mut blob = brought;
+    if blob.is_none() && info.frame_bytes.is_none() {
+        info.packed.retain(|b| store.has_blob(&b.digest));
+        blob = info.packed.first().cloned();
+    }
+    // Docker's own names for the same things are kept.
+    let named = ["gzip", "zstd"]
+        .iter()
+        .any(|p| layer.media_type.ends_with(p));
+    if let (Some(blob), true) = (&mut blob, named) {
+        blob.media_type.clone_from(&layer.media_type);
+    }
+    Ok((info, blob))
+}
+
+/// A layer that the archive brought.
+struct Brought<'a> {
+    /// Where it is staged, unless the store had it.
+    dir: Option<&'a PathBuf>,
+    info: &'a TreeInfo,
+    packed: Option<&'a Blob>,
+}
+
+/// The layer of the archive, one with this digest.
+fn find<'a>(contents: &'a Contents, layer: &FoundLayer, diff_id: &Digest) -> Result<Brought<'a>> {
+    let name = shown(layer.path.as_bytes());
+    let brought = match contents.get(&layer.path) {
+        Some(Member::Layer { dir, info }) => Brought {
+            dir: Some(dir),
+            info,
+            packed: info.packed.first(),
+        },
+        Some(Member::Known { info, packed }) => Brought {
+            dir: None,
+            info,
+            packed: packed.as_ref(),
+        },
         Some(Member::Broken(e)) => return Err(e.clone()).context(format_args!("layer {name}")),
         Some(Member::Json(_) | Member::Other) => {
             return Err(Error::invalid(format!("layer {name} is not a tar archive")));
@@ -162,27 +229,28 @@ fn staged(
             )));
         }
     };
-    if info.diff_id != *diff_id {
+    if brought.info.diff_id != *diff_id {
         return Err(Error::invalid(format!(
             "layer {name} has the digest {}, the configuration says {diff_id}",
-            info.diff_id
+            brought.info.diff_id
         )));
     }
-    if let Some(dir) = dir {
-        trees.insert(diff_id.clone(), (dir.clone(), info.clone()));
-    }
-    Ok(info.clone())
+    Ok(brought)
 }
 
-/// The record of an image with these layers, from the bottom up.
-pub(crate) fn record(id: Digest, config: ImageConfig, infos: Vec<TreeInfo>) -> ImageRecord {
-    let mut layers: Vec<Layer> = Vec::with_capacity(infos.len());
-    for info in infos {
+/// The record of an image with these layers, from the bottom up, and the blobs they are kept as.
+pub(crate) fn record(
+    id: Digest,
+    config: ImageConfig,
+    known: Vec<(TreeInfo, Option<Blob>)>,
+) -> ImageRecord {
+    let mut layers: Vec<Layer> = Vec::with_capacity(known.len());
+    for (info, blob) in known {
         layers.push(Layer {
             chain_id: chain_id(layers.last().map(|l| &l.chain_id), &info.diff_id),
             diff_id: info.diff_id,
             size_bytes: info.size_bytes,
-            blob: None,
+            blob,
         });
     }
     ImageRecord {

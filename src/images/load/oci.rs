@@ -6,8 +6,8 @@ use model::platform::host_architecture;
 use model::{Context, Digest, Error, Reference, Result, limits};
 use serde::Deserialize;
 
-use super::Found;
 use super::contents::Contents;
+use super::{Found, FoundLayer};
 use crate::compression::digest_of;
 use archive::CleanPath;
 
@@ -135,8 +135,12 @@ fn image(
         }
         Checked::Image { config, layers } => Ok(Found {
             config: config.blob(contents)?.to_vec(),
-            layers: layers.iter().map(Descriptor::path).collect::<Result<_>>()?,
+            layers: layers
+                .iter()
+                .map(Descriptor::layer)
+                .collect::<Result<_>>()?,
             references,
+            manifest: Some(bytes.to_vec()),
         }),
     }
 }
@@ -237,6 +241,13 @@ impl Descriptor {
     fn path(&self) -> Result<CleanPath> {
         let digest: Digest = self.digest.parse()?;
         CleanPath::parse(format!("blobs/sha256/{}", digest.hex()).as_bytes())
+    }
+
+    fn layer(&self) -> Result<FoundLayer> {
+        Ok(FoundLayer {
+            path: self.path()?,
+            media_type: self.media_type.clone(),
+        })
     }
 
     /// The JSON blob it describes, verified.
