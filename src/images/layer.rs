@@ -71,23 +71,55 @@ pub(crate) fn unpack(source: &mut dyn Read, dir: &Path, keep: Keep) -> Result<Un
 }
 
 fn keep_packed(source: &mut dyn Read, dir: &Path, media_type: &str) -> Result<Unpack> {
-    let mut tar = Hashed::new(Unpacked::new(Copied::new(source, &packed_in(dir))?)?);
+    let (unpacked, copied) = unpack_packed(Copied::new(source, &packed_in(dir))?, dir)?;
+    copied.finish()?;
+    Ok(Unpack {
+        diff_id: unpacked.diff_id,
+        tar_bytes: unpacked.tar_bytes,
+        size_bytes: unpacked.size_bytes,
+        kept: Kept::Packed(Blob {
+            digest: unpacked.blob,
+            size_bytes: unpacked.blob_bytes,
+            media_type: media_type.to_owned(),
+        }),
+    })
+}
+
+/// A layer unpacked whose bytes somebody else keeps.
+pub(crate) struct UnpackedBlob {
+    /// Digest of the uncompressed tar.
+    pub(crate) diff_id: Digest,
+    /// Size of the uncompressed tar.
+    pub(crate) tar_bytes: u64,
+    /// Sum of the sizes of the regular files.
+    pub(crate) size_bytes: u64,
+    /// Digest of the tar as it came.
+    pub(crate) blob: Digest,
+    /// Size of the tar as it came.
+    pub(crate) blob_bytes: u64,
+}
+
+/// Unpacks a layer, compressed or not, into the directory `dir` of staging, and gives `source` back, read
+/// to its end.
+///
+/// # Errors
+/// As [`unpack`].
+pub(crate) fn unpack_packed<R: Read>(source: R, dir: &Path) -> Result<(UnpackedBlob, R)> {
+    let mut tar = Hashed::new(Unpacked::new(Hashed::new(source))?);
     let mut reader = Reader::new(buffered(&mut tar));
     let size_bytes = Applier::new(&tree_in(dir), Form::Layer)?.all(&mut reader)?;
     // The end marker is padded to a record, and the digest is over all of it.
     drain(&mut reader.into_inner())?;
     let (diff_id, tar_bytes, unpacked) = tar.finish();
-    let (digest, size, _) = unpacked.finish()?.finish()?;
-    Ok(Unpack {
+    let (blob, blob_bytes, source) = unpacked.finish()?.finish();
+    let unpacked = UnpackedBlob {
         diff_id,
         tar_bytes,
         size_bytes,
-        kept: Kept::Packed(Blob {
-            digest,
-            size_bytes: size,
-            media_type: media_type.to_owned(),
-        }),
-    })
+        blob,
+        blob_bytes,
+    };
+    Ok((unpacked, source))
 }
 
 fn apply_recorded(tar: &mut dyn Read, dir: &Path) -> Result<(u64, u64)> {
@@ -117,7 +149,7 @@ fn media_type_of(head: &[u8]) -> Option<&'static str> {
 
 /// What is read, written to a file on the way.
 struct Copied<R> {
-    source: Hashed<R>,
+    source: R,
     path: PathBuf,
     file: BufWriter<File>,
 }
@@ -125,15 +157,14 @@ struct Copied<R> {
 impl<R: Read> Copied<R> {
     fn new(source: R, path: &Path) -> Result<Self> {
         Ok(Self {
-            source: Hashed::new(source),
+            source,
             file: BufWriter::new(File::create_new(path).at("create", path)?),
             path: path.to_owned(),
         })
     }
 
-    fn finish(mut self) -> Result<(Digest, u64, R)> {
-        self.file.flush().at("write", &self.path)?;
-        Ok(self.source.finish())
+    fn finish(mut self) -> Result<()> {
+        self.file.flush().at("write", &self.path)
     }
 }
 

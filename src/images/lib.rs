@@ -16,6 +16,8 @@ mod index;
 mod keep;
 mod layer;
 mod load;
+pub mod manifest;
+mod pull;
 mod source;
 mod store;
 mod sweep;
@@ -30,6 +32,7 @@ use sys::overlay::OverlayApi;
 
 pub use index::Index;
 pub use load::{LoadStep, LoadedImage};
+pub use pull::{Described, WantedLayer};
 pub use source::{BlobFile, LayerTar, StoreUsage};
 pub use store::Lease;
 use store::Store;
@@ -152,6 +155,14 @@ impl Images {
     /// What `live` says, or `System`; what was swept before stays so.
     pub fn sweep(&self, live: impl FnOnce() -> Result<Vec<ImageRecord>>) -> Result<Swept> {
         sweep::sweep(&self.store, live)
+    }
+
+    /// Removes the beginnings of layers that nobody fetches just now, and tells how many bytes they were.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn remove_partials(&self) -> Result<u64> {
+        self.store.remove_partials(true)
     }
 
     /// Makes the directories of the writable tree `key` (`[a-z0-9]`, at most 200); fine when

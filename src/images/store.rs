@@ -3,6 +3,7 @@
 //! ```text
 //! root/lock                      held while a daemon uses the store
 //! root/blobs/sha256/HEX          configurations, manifests and compressed layers, by their digest
+//! root/partial/HEX               the beginning of a compressed layer, see `pull`
 //! root/trees/HEX/tree            a layer's files, by diff_id
 //! root/trees/HEX/tree.json       what is known about it
 //! root/trees/HEX/frame, ...      what its tar had beside them, see `archive::record`
@@ -97,7 +98,16 @@ impl Store {
     /// Opens or makes the store at `root` and removes what a killed daemon left unfinished.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let lock_path = root.join("lock");
-        for dir in ["", "blobs", "blobs/sha256", "trees", "staging", "writable"] {
+        let dirs = [
+            "",
+            "blobs",
+            "blobs/sha256",
+            "partial",
+            "trees",
+            "staging",
+            "writable",
+        ];
+        for dir in dirs {
             let path = if dir.is_empty() {
                 root.to_owned()
             } else {
@@ -226,6 +236,7 @@ impl Store {
             self.unmount_staging(),
             self.empty_staging(),
             self.remove_temporary_blobs(),
+            self.remove_partials(false).map(drop),
         ];
         for e in done.into_iter().filter_map(Result::err) {
             tracing::warn!("unfinished image work is left for the next start: {e}");
@@ -350,6 +361,11 @@ impl Lease {
     pub(crate) fn hold(&mut self, item: Item) {
         *self.store.leases().entry(item.clone()).or_default() += 1;
         self.items.push(item);
+    }
+
+    /// Holds what `other` holds, in its place.
+    pub(crate) fn take_over(&mut self, mut other: Self) {
+        self.items.append(&mut other.items);
     }
 }
 

@@ -209,6 +209,16 @@ impl Platform {
         }
     }
 
+    /// How well an image of platform `image` fits, lower is better: the same architecture, and of that
+    /// the highest variant that runs (the order of containerd's `platforms.Only`). `None` where it
+    /// does not run.
+    pub fn rank(&self, image: &Self) -> Option<(bool, std::cmp::Reverse<u32>)> {
+        let level = Self::normal(&image.os, &image.architecture, &image.variant).level();
+        let is_other = self.architecture != image.architecture;
+        self.takes(image)
+            .then(|| (is_other, std::cmp::Reverse(level.unwrap_or_default())))
+    }
+
     /// The number of a normal variant, where higher ones run what lower ones do.
     fn level(&self) -> Option<u32> {
         match (self.architecture.as_str(), self.variant.as_str()) {
