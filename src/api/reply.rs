@@ -9,7 +9,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use engine::{Job, Progress};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
-use wire::{ErrorDetail, JsonMessage, ProgressDetail};
+use wire::{ErrorDetail, JsonMessage, ProgressDetail, PushResult};
 
 use crate::error::ApiResult;
 
@@ -122,9 +122,28 @@ fn chunk(step: model::Result<Progress>) -> Bytes {
             current,
             total,
         }) => JsonMessage {
+            progress: ProgressDetail { current, total }.bar(),
             id: Some(id),
             status: Some(status),
             progress_detail: Some(ProgressDetail { current, total }),
+            ..JsonMessage::default()
+        },
+        Ok(Progress::Note { id, status }) => JsonMessage {
+            id: Some(id),
+            status: Some(status),
+            ..JsonMessage::default()
+        },
+        Ok(Progress::Pushed {
+            tag,
+            digest,
+            size_bytes,
+        }) => JsonMessage {
+            progress_detail: Some(ProgressDetail::default()),
+            aux: Some(PushResult {
+                tag,
+                digest: digest.to_string(),
+                size: size_bytes,
+            }),
             ..JsonMessage::default()
         },
         Err(error) => JsonMessage {
@@ -182,7 +201,8 @@ mod tests {
             chunks(response).await,
             [
                 "{\"status\":\"Loading layer\",\"progressDetail\":{\"current\":1,\"total\":2},\
-                 \"id\":\"0123456789ab\"}\r\n",
+                 \"progress\":\"[=========================>                         ]      \
+                 1B/2B\",\"id\":\"0123456789ab\"}\r\n",
                 // As dockerd 26 answered a load.
                 "{\"stream\":\"Loaded image: busybox:bench\\n\"}\r\n",
                 "{\"status\":\"sha256:00\"}\r\n",

@@ -1,6 +1,6 @@
 //! How each change of an image is told (moby `LogImageEvent`).
 
-use model::{Action, Digest, Event, EventKind, ImageRecord};
+use model::{Action, Digest, Event, EventKind, ImageRecord, Reference};
 
 use crate::Catalog;
 
@@ -11,6 +11,19 @@ impl Catalog {
         let labels = image.config.labels.clone();
         event.attributes = labels.into_iter().chain(event.attributes).collect();
         event
+    }
+
+    /// An event of an image that is told by the name it was asked for by.
+    pub(crate) fn named_event(
+        &self,
+        image: &ImageRecord,
+        reference: &Reference,
+        action: &Action,
+    ) -> Event {
+        let now = (self.inner.tools.now)();
+        let mut event = Event::new(now, EventKind::Image, action, reference.familiar());
+        event.attributes.extend(image.config.labels.clone());
+        event.with("name", reference.familiar_name())
     }
 
     /// An event of an image of which no more is known.

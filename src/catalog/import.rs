@@ -1,6 +1,6 @@
 //! Importing a root file system as an image of one layer.
 
-use model::{Action, ImageConfig, Result};
+use model::{Action, Error, ImageConfig, Platform, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
@@ -18,9 +18,18 @@ impl Catalog {
         tar: impl AsyncRead + Send + Unpin + 'static,
         request: ImportImage,
     ) -> Result<Job> {
+        let platform = request.platform.clone();
+        let platform = platform.unwrap_or_else(|| Platform::host(None));
+        if platform.os != "linux" {
+            return Err(Error::invalid(format!(
+                "image operating system {:?} cannot be used on this platform",
+                platform.os
+            )));
+        }
         let mut config = ImageConfig {
-            architecture: model::platform::host_architecture().to_owned(),
-            os: "linux".to_owned(),
+            architecture: platform.architecture,
+            variant: platform.variant,
+            os: platform.os,
             ..ImageConfig::default()
         };
         if let Some(reference) = &request.reference {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use images::LoadStep;
-use model::{Error, Result};
+use model::{Digest, Error, Result};
 use tokio::sync::mpsc;
 
 /// Steps that may wait for a slow client. Progress beyond that is dropped, results never are.
@@ -20,13 +20,29 @@ pub enum Progress {
         id: String,
         /// What is being done: `Loading layer`.
         status: String,
-        /// Bytes done.
+        /// Bytes done; zero, like `total`, where nothing is counted.
         current: u64,
         /// Bytes in all; zero when not known.
         total: u64,
     },
     /// A status line without an item: the `status` field alone.
     Status(String),
+    /// A status line of something that has no progress: `id` and `status`.
+    Note {
+        /// What it is about: a tag.
+        id: String,
+        /// What is to be said.
+        status: String,
+    },
+    /// What a push has come to, for programs: the `aux` field.
+    Pushed {
+        /// The tag.
+        tag: String,
+        /// Of the manifest.
+        digest: Digest,
+        /// Bytes of the manifest.
+        size_bytes: u64,
+    },
 }
 
 /// A job under way: a task of its own that goes on when this is dropped.
@@ -67,6 +83,16 @@ impl Steps {
         drop(self.sender.send(Err(error)).await);
     }
 
+    /// Returns when nobody listens any more.
+    pub(crate) async fn client_left(&self) {
+        self.sender.closed().await;
+    }
+
+    /// Reports something that is soon no longer true; never waits for the client.
+    pub(crate) fn offer(&self, step: Progress) {
+        drop(self.sender.try_send(Ok(step)));
+    }
+
     /// Reports how far a layer is, from a blocking thread; never waits for the client.
     pub(crate) fn layer(&self, step: LoadStep) {
         if self.quiet {
@@ -83,6 +109,6 @@ impl Steps {
             current: read_bytes,
             total: total_bytes,
         };
-        drop(self.sender.try_send(Ok(progress)));
+        self.offer(progress);
     }
 }

@@ -1,8 +1,10 @@
-//! Which images there are: load, import, list, tag, remove.
+//! Which images there are: pull, push, load, import, list, tag, remove.
 //!
 //! | file | |
 //! |---|---|
 //! | `load`, `import` | from an archive to a record |
+//! | `pull`, `push`, `distribution` | from a registry to a record, and back |
+//! | `transfers` | layers on their way in, each once |
 //! | `remove` | names, then the record, then the bytes nobody names any more |
 //! | `job` | long work that reports progress |
 //! | `events` | how each change is told |
@@ -16,11 +18,15 @@
 //! it ([`Tools::users`]), and [`Catalog::gate`] keeps an image while a row that needs it is
 //! written.
 
+mod distribution;
 mod events;
 mod import;
 mod job;
 mod load;
+mod pull;
+mod push;
 mod remove;
+mod transfers;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -31,7 +37,10 @@ use model::{Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
+pub use distribution::Distribution;
 pub use job::{Job, Progress};
+pub use pull::PullImage;
+pub use push::PushImage;
 use rules::ReferencePattern as Pattern;
 
 /// The filters a list of images takes.
@@ -52,6 +61,8 @@ pub struct Tools {
     pub ledger: state::Ledger,
     /// Blobs and trees.
     pub store: images::Images,
+    /// Where images can be had and go.
+    pub registries: registry::Registries,
     /// The containers there are.
     pub users: Arc<dyn Fn() -> Vec<ImageUser> + Send + Sync>,
     /// Wall clock.
@@ -92,6 +103,7 @@ struct Inner {
     /// writing by whoever removes one.
     gate: Arc<RwLock<()>>,
     uploads: Uploads,
+    transfers: transfers::Transfers,
 }
 
 /// An immutable picture of one image.
@@ -112,6 +124,8 @@ pub struct ImportImage {
     pub reference: Option<Reference>,
     /// The comment of its one history entry.
     pub message: String,
+    /// What it is for; this host where nothing is said.
+    pub platform: Option<model::Platform>,
     /// Dockerfile instructions to apply to its configuration (`CMD`, `ENV`, ...).
     pub changes: Vec<String>,
 }
@@ -133,6 +147,7 @@ impl Catalog {
             index: images::Index::new(records, names),
             gate: Arc::default(),
             uploads: Uploads::default(),
+            transfers: transfers::Transfers::default(),
         };
         Self {
             inner: Arc::new(inner),

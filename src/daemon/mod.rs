@@ -9,6 +9,7 @@ mod cli;
 mod idle;
 mod launch;
 mod log;
+mod registries;
 mod reload;
 mod roots;
 mod runtimes;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use engine::{IdSource, LogLevel, RuntimeTraits};
+use engine::{IdSource, LogLevel, RegistrySettings, RuntimeTraits};
 use model::LogConfig;
 use serde::Deserialize;
 
 use super::cli::Options;
 use super::launch::{Launch, conmon_log_level};
+use super::registries::Registries;
 use super::runtimes::{self, Program};
 use super::user_namespaces;
 
@@ -75,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) log_default: LogConfig,
     /// Where the ids of user namespaces come from.
     pub(crate) ids: IdSource,
+    pub(crate) registries: RegistrySettings,
     /// Containers are to have SELinux labels.
     pub(crate) selinux_enabled: bool,
     /// Docker's clients are to offer what they call experimental.
@@ -104,6 +106,7 @@ impl Default for Settings {
             cgroup_parent: CgroupManager::Cgroupfs.usual_parent().to_owned(),
             log_default: LogConfig::default(),
             ids: IdSource::default(),
+            registries: RegistrySettings::default(),
             selinux_enabled: false,
             experimental: false,
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
@@ -139,6 +142,7 @@ struct File {
     idle_exit_s: Option<u64>,
     conmon: Conmon,
     launch: Launch,
+    registries: Registries,
     runtimes: BTreeMap<String, Program>,
 }
 
@@ -222,6 +226,7 @@ impl Settings {
                 "selinux-enabled",
                 self.selinux_enabled != other.selinux_enabled,
             ),
+            ("registries", self.registries != other.registries),
             ("experimental", self.experimental != other.experimental),
             (
                 "spill-max-bytes",
@@ -289,6 +294,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             file.subuid,
             file.subgid,
         )?,
+        registries: file.registries.settings()?,
         selinux_enabled: file.selinux_enabled,
         experimental: options.experimental || file.experimental,
         spill_max_bytes: options

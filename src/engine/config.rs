@@ -23,6 +23,8 @@ pub struct Config {
     pub ids: IdSource,
     /// Containers are to have SELinux labels, and the kernel has it.
     pub selinux: bool,
+    /// How registries are reached.
+    pub registries: registry::Settings,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
 }

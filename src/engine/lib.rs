@@ -40,7 +40,10 @@ pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
 pub use archive::Download;
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
-pub use catalog::{Catalog, ImageView, ImportImage, Job, Progress, RemovedReference};
+pub use catalog::{
+    Catalog, Distribution, ImageView, ImportImage, Job, Progress, PullImage, PushImage,
+    RemovedReference,
+};
 pub use checkpoints::{CheckpointView, DumpStatistics, Exported};
 pub use config::{Config, Host};
 pub use confine::{IdSource, SeLinux, check_ids};
@@ -52,6 +55,7 @@ pub use container::{
 pub use execs::{ExecView, StartExec};
 pub use logs::LogStream;
 pub use model::WaitOutcome;
+pub use registry::{Credentials, Insecure, Login, Settings as RegistrySettings};
 pub use stdio::LogRequest;
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.

@@ -52,6 +52,7 @@ impl Engine {
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
+            registries: registry::Registries::new(config.registries),
             users: crate::image::users(&registry),
             now: host.now.clone(),
             keep_unknown_trees: may_need_unknown_trees(&contents.damaged),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use model::HealthCheck;
 use model::image::HistoryEntry;
-use model::{Digest, Error, ImageConfig, Result, Timestamp, limits};
+use model::{Digest, Error, ImageConfig, Platform, Result, Timestamp, limits};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A configuration and the layers it is about.
@@ -67,6 +67,19 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed> {
         shell: run.shell,
     };
     Ok(Parsed { config, diff_ids })
+}
+
+/// The platform that a configuration is for.
+///
+/// # Errors
+/// As [`parse`].
+pub fn platform(bytes: &[u8]) -> Result<Platform> {
+    let config = parse(bytes)?.config;
+    Ok(Platform {
+        os: config.os,
+        architecture: config.architecture,
+        variant: config.variant,
+    })
 }
 
 /// The configuration blob of an image with `config` and these layers.

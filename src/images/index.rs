@@ -65,6 +65,13 @@ impl Index {
         self.read(|known| known.names.get(reference).cloned())
     }
 
+    /// The names in the repository of `reference`.
+    pub fn of_repository(&self, reference: &Reference) -> Vec<Reference> {
+        let is_of =
+            |n: &&Reference| n.domain() == reference.domain() && n.path() == reference.path();
+        self.read(|known| known.names.keys().filter(is_of).cloned().collect())
+    }
+
     /// Adds an image and points names at it.
     pub fn insert(&self, record: ImageRecord, names: &[Reference]) {
         self.write(|known| {

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use archive::{At, FramePlaces};
-use model::{Digest, Error, Result};
+use model::{Blob, Digest, Error, Result};
 use sys::durable;
 
 use crate::compression::digest_of;
 use crate::layer;
 use crate::store::{Store, TreeInfo};
+
+/// Blobs of one layer that are remembered.
+const PACKED_MAX: usize = 16;
 
 impl Store {
     /// Makes blobs and staged layers visible, after making them durable. What somebody else committed
@@ -107,6 +110,24 @@ impl Store {
         }
         let path = target.join("tree.json");
         durable::sync_dir(target).at("sync", target)?;
+        durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)
+    }
+
+    /// Remembers one more blob that is known to unpack to a layer; whether it is here is another thing.
+    pub(crate) fn remember_blob(&self, diff_id: &Digest, blob: Blob) -> Result<()> {
+        let _turn = self
+            .describing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(mut known) = self.tree_info(diff_id)? else {
+            return Ok(());
+        };
+        let is_known = known.packed.iter().any(|other| other.digest == blob.digest);
+        if is_known || known.packed.len() >= PACKED_MAX {
+            return Ok(());
+        }
+        known.packed.push(blob);
+        let path = self.layer_dir(diff_id).join("tree.json");
         durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)
     }
 

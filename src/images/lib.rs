@@ -27,9 +27,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
+use model::{Blob, Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
 use sys::overlay::OverlayApi;
 
+pub use config::platform as platform_of;
 pub use index::Index;
 pub use load::{LoadStep, LoadedImage};
 pub use pull::{Described, WantedLayer};
@@ -124,6 +125,22 @@ impl Images {
     /// `NotFound`, `System`.
     pub fn blob(&self, digest: &Digest) -> Result<BlobFile> {
         BlobFile::open(&self.store, digest)
+    }
+
+    /// What a layer is called as a compressed blob, here or in registries; what it came as first.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn known_blobs(&self, layer: &Layer) -> Result<Vec<Blob>> {
+        source::known_blobs(&self.store, layer)
+    }
+
+    /// Remembers what a layer is called as a compressed blob elsewhere.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn remember_blob(&self, diff_id: &Digest, blob: Blob) -> Result<()> {
+        self.store.remember_blob(diff_id, blob)
     }
 
     /// Whether a blob is here. Only for one that is held does that last.

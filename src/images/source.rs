@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use archive::{At, Replay, carried};
-use model::{Digest, Error, ImageRecord, Layer, Result};
+use model::{Blob, Digest, Error, ImageRecord, Layer, Result};
 use sha2::{Digest as _, Sha256};
 
 use crate::compression::Unpacked;
@@ -160,6 +160,18 @@ impl Read for BlobFile {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.file.read(buf)
     }
+}
+
+/// What a layer is called as a blob, here or elsewhere: what it came as first.
+pub(crate) fn known_blobs(store: &Store, layer: &Layer) -> Result<Vec<Blob>> {
+    let info = store.tree_info(&layer.diff_id)?;
+    let mut known: Vec<Blob> = layer.blob.iter().cloned().collect();
+    for blob in info.into_iter().flat_map(|info| info.packed) {
+        if known.iter().all(|other| other.digest != blob.digest) {
+            known.push(blob);
+        }
+    }
+    Ok(known)
 }
 
 /// Holds all that is kept of an image.

@@ -112,6 +112,13 @@ pub const DOWNLOADS_MAX: usize = 8;
 /// How long a client may take nothing of an archive it is sent.
 pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Layers fetched at once, for all pulls (Docker's `max-concurrent-downloads`); each holds a blocking
+/// thread. Further ones wait.
+pub const LAYER_DOWNLOADS_MAX: usize = 3;
+/// Layers sent at once by one push (Docker's `max-concurrent-uploads`).
+pub const LAYER_UPLOADS_MAX: usize = 5;
+/// Tags of one repository.
+pub const TAGS_MAX: usize = 10_000;
 /// How long a registry may take to be connected to.
 pub const REGISTRY_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one may bring nothing: the head of an answer, or more of its body.

@@ -75,6 +75,16 @@ impl Reference {
         })
     }
 
+    /// The same repository with this digest and no tag.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self {
+            tag: None,
+            digest: Some(digest),
+            ..self.clone()
+        }
+    }
+
     /// Whether an image may be given this name: `sha256:TEXT` would be read as a digest.
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use model::{Digest, Reference, Result, limits};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
@@ -135,6 +136,59 @@ impl Source {
         })
     }
 
+    /// The tags of the repository.
+    ///
+    /// # Errors
+    /// What the registry says; more than anybody can want.
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        let mut last = None;
+        for at in 0..self.shared.servers.len() {
+            match self.tags_of(at).await {
+                Ok(tags) => return Ok(tags),
+                Err(failure) => last = Some(more_telling(last, failure)),
+            }
+        }
+        let last = last.unwrap_or_else(|| Failure::wrong("no server is known for the registry"));
+        Err(last.of_pull(&self.shared.reference))
+    }
+
+    /// Page after page (distribution spec, "Listing Tags").
+    async fn tags_of(&self, at: usize) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let client = self.client(at).await?;
+        let first = client.url(&format!("{}/tags/list", self.repository()));
+        let (mut tags, mut page) = (Vec::new(), Some(first));
+        while let Some(url) = page {
+            let response = client
+                .ask(Method::GET, &url, &self.scope(), |request| request)
+                .await?;
+            let link = response.headers().get(LINK).and_then(|v| v.to_str().ok());
+            page = link.and_then(next_page).and_then(|l| url.join(l).ok());
+            page = page.filter(|next| client.owns(next) && *next != url);
+            let most = usize::try_from(limits::MANIFEST_BYTES_MAX).unwrap_or(usize::MAX);
+            let bytes = read_bounded(&Method::GET, &url, response, most).await?;
+            let read: Page = serde_json::from_slice(&bytes).map_err(|e| {
+                Failure::with(&Method::GET, &url, &format!("this is no list of tags: {e}"))
+            })?;
+            let more = read.tags.unwrap_or_default();
+            if more.is_empty() {
+                break;
+            }
+            tags.extend(more);
+            if tags.len() > limits::TAGS_MAX {
+                return Err(Failure::wrong(format!(
+                    "more than {} tags in one repository",
+                    limits::TAGS_MAX
+                )));
+            }
+        }
+        Ok(tags)
+    }
+
     /// A blob of `size_bytes`, from its byte number `from` on. It is over when all of them came; the
     /// line may drop meanwhile. Whether they are the ones that `digest` speaks of is for the reader
     /// to find.
@@ -179,4 +233,10 @@ pub(crate) fn more_telling(before: Option<Failure>, now: Failure) -> Failure {
         (Some(refused @ Failure::Refused(_)), Failure::Line { .. }) => refused,
         (_, now) => now,
     }
+}
+
+/// `<URL>; rel="next"`.
+fn next_page(link: &str) -> Option<&str> {
+    let (url, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    rest.contains("next").then_some(url)
 }

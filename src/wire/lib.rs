@@ -4,6 +4,7 @@
 //! with the engine, these with Docker's API. Conversions from the engine's views stand beside
 //! each type; a conversion that depends on the version takes it as an argument.
 
+pub mod auth;
 pub mod checkpoint;
 pub mod container;
 pub mod event;
@@ -35,7 +36,8 @@ pub const STORAGE_DRIVER: &str = "overlay2";
     tags(
         (name = "Container", description = "Containers: create and manage them."),
         (name = "Exec", description = "Exec sessions: further processes in running containers."),
-        (name = "Image", description = "Images: load, import, list, tag and remove them."),
+        (name = "Image", description = "Images: pull, push, load, import, list, tag and remove them."),
+        (name = "Distribution", description = "What registries have."),
         (name = "Volume", description = "Volumes: storage that outlives containers."),
         (name = "System", description = "The engine and its host."),
     ),
@@ -49,7 +51,7 @@ pub struct ErrorResponse {
     pub message: String,
 }
 
-/// One message of a stream of progress (load, import).
+/// One message of a stream of progress (pull, push, load, import).
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct JsonMessage {
     /// Text for the user.
@@ -61,6 +63,9 @@ pub struct JsonMessage {
     /// How far it is.
     #[serde(rename = "progressDetail", skip_serializing_if = "Option::is_none")]
     pub progress_detail: Option<ProgressDetail>,
+    /// The same as a bar of characters, for clients that draw none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
     /// The item it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -70,16 +75,81 @@ pub struct JsonMessage {
     /// Why it ended, for older clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What came of it, for programs: of a push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aux: Option<PushResult>,
 }
 
 /// How far an item is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct ProgressDetail {
-    /// Bytes done.
+    /// Bytes done; absent, like `total`, where nothing is counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub current: u64,
     /// Bytes in all; absent when not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub total: u64,
+}
+
+impl ProgressDetail {
+    /// As Docker's daemon draws it (moby `jsonmessage`): fifty characters and two numbers.
+    pub fn bar(&self) -> Option<String> {
+        const WIDTH: usize = 50;
+        let (current, total) = (self.current, self.total);
+        if current == 0 && total == 0 {
+            return None;
+        }
+        if total == 0 {
+            return Some(format!("{:>8}", human(current)));
+        }
+        let percent = current.saturating_mul(100) / total / 2;
+        let done = usize::try_from(percent).unwrap_or(WIDTH).min(WIDTH);
+        let rest = WIDTH - done;
+        let numbers = match current > total {
+            true => format!("{:>8}", human(current)),
+            false => format!("{:>8}/{}", human(current), human(total)),
+        };
+        let head = if done < WIDTH { ">" } else { "" };
+        let spaces = " ".repeat(rest.saturating_sub(1));
+        Some(format!("[{}{head}{spaces}] {numbers}", "=".repeat(done)))
+    }
+}
+
+/// `1.234MB`: four digits, powers of a thousand (go-units `HumanSize`).
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    let whole_digits = if size >= 100.0 {
+        3
+    } else if size >= 10.0 {
+        2
+    } else {
+        1
+    };
+    let text = format!("{size:.*}", 4 - whole_digits);
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{text}{}", UNITS[unit])
+}
+
+/// What a push has come to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct PushResult {
+    /// The tag.
+    pub tag: String,
+    /// Of the manifest.
+    pub digest: String,
+    /// Bytes of the manifest.
+    pub size: u64,
 }
 
 /// The end of a stream that failed.

@@ -11,10 +11,12 @@ mod filters;
 mod fold_keys;
 mod go_json;
 mod query;
+mod registry_auth;
 mod value;
 
 pub use body::{Json, JsonBody, Upload};
 pub use descriptors::Descriptors;
 pub use filters::filters;
 pub use query::{Name, Names, Query, repeated};
+pub use registry_auth::RegistryAuth;
 pub use value::{DockerBool, ResizeQuery, integer, timestamp};

@@ -7,6 +7,7 @@
 )]
 
 pub mod containers;
+pub mod distribution;
 pub mod events;
 pub mod execs;
 pub mod images;
@@ -28,5 +29,6 @@ pub fn all() -> OpenApiRouter<Engine> {
         .merge(events::router())
         .merge(execs::router())
         .merge(images::router())
+        .merge(distribution::router())
         .merge(volumes::router())
 }

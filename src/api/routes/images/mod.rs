@@ -5,12 +5,14 @@
 //! | `list` | what is known of images |
 //! | `create` | Docker's `POST /images/create`: from a registry, or of a root file system |
 //! | `archive` | from an archive of images |
+//! | `push` | to a registry |
 //! | `names` | a further name, and a name or an image taken away |
 
 mod archive;
 mod create;
 mod list;
 mod names;
+mod push;
 
 use engine::Engine;
 use model::{Error, Reference, Result};
@@ -23,6 +25,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(create::router())
         .merge(archive::router())
         .merge(names::router())
+        .merge(push::router())
 }
 
 /// `repo` and `tag` as one reference; the tag parameter wins over a tag in `repo` (moby
@@ -36,6 +39,12 @@ fn repo_tag_reference(repo: &str, tag: Option<&str>) -> Result<Reference> {
         Some(tag) => reference.with_tag(tag),
         None => Ok(reference),
     }
+}
+
+/// Whether a name has neither a tag nor a digest: Docker means every tag of the repository then.
+fn is_name_only(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    !name.contains('@') && !last.contains(':')
 }
 
 /// A tar, for the document: raw bytes.

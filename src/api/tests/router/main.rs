@@ -61,6 +61,7 @@ async fn engine(roots: &Path) -> Engine {
     // Nothing is to run here, a probe for the best runtime neither.
     runtime.default_runtime = Some("runc".to_owned());
     let config = Config {
+        registries: engine::RegistrySettings::default(),
         data_root: roots.join("data"),
         runtime,
         run_root,
