@@ -16,7 +16,7 @@ use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use crate::client::{Http, read_bounded};
+use crate::client::Http;
 use crate::failure::Failure;
 
 /// Who we are to token servers.
@@ -319,7 +319,9 @@ async fn answer(
 ) -> Result<Answer, Failure> {
     let response = http.send(method, url, request).await?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = read_bounded(method, url, response, TOKEN_BYTES_MAX).await?;
+    let body = http
+        .read_bounded(method, url, response, TOKEN_BYTES_MAX)
+        .await?;
     if !status.is_success() {
         return Err(Failure::refused(status, &headers, &body));
     }

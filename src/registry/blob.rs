@@ -3,7 +3,7 @@
 //! A line that ends early, a server that is busy and one that stands still are nothing to tell
 //! a user who waits: the rest is asked for (RFC 9110, 14.2), after a pause, and where a server does
 //! not know how to begin in the middle its beginning is read and thrown away. Only attempts that
-//! bring nothing are counted.
+//! bring nothing are counted. A server that brought something is the one that goes on.
 
 use std::time::Duration;
 
@@ -12,15 +12,13 @@ use model::{Digest, Error, Result};
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use crate::client::next_piece;
+use crate::client::Http;
 use crate::failure::Failure;
 use crate::source::{Source, more_telling};
 
-/// Attempts in a row that bring nothing.
-const ATTEMPTS_MAX: u32 = 5;
-/// The pause before the first further attempt; each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest.
+/// How often all servers are asked, one after the other, before they are given up.
+const ROUNDS_MAX: u32 = 5;
+/// The longest pause before a further attempt.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// What a blob brings.
@@ -42,31 +40,56 @@ pub struct BlobStream {
     open: Option<Open>,
     /// The server that is asked.
     server: usize,
-    attempts: u32,
-    failure: Option<Failure>,
+    /// Whether that brought something since it failed last.
+    brings: bool,
+    round: Round,
+    /// Rounds in a row that brought nothing.
+    rounds: u32,
     pause: Option<Duration>,
+}
+
+/// Each server asked once.
+#[derive(Debug, Default)]
+struct Round {
+    /// Servers that failed.
+    failed: usize,
+    /// The failure that tells most.
+    failure: Option<Failure>,
+    /// One of them may pass, and then the server wants to be left alone for that long.
+    passes: Option<Option<Duration>>,
 }
 
 #[derive(Debug)]
 struct Open {
+    http: Http,
     url: Url,
     response: Response,
     /// What is read and thrown away first.
     skip: u64,
 }
 
+impl Open {
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        let read = self
+            .http
+            .next_piece(&Method::GET, &self.url, &mut self.response);
+        read.await
+    }
+}
+
 impl BlobStream {
     pub(crate) fn new(source: Source, digest: Digest, size_bytes: u64, from: u64) -> Self {
         Self {
-            source,
             digest,
             size_bytes,
             at: from,
             open: None,
-            server: 0,
-            attempts: 0,
-            failure: None,
+            server: source.settled(),
+            brings: false,
+            round: Round::default(),
+            rounds: 0,
             pause: None,
+            source,
         }
     }
 
@@ -85,7 +108,7 @@ impl BlobStream {
             }
             let failure = match self.step().await {
                 Ok(Some(bytes)) => {
-                    self.attempts = 0;
+                    self.brings = true;
                     return Ok(Some(BlobEvent::Bytes(bytes)));
                 }
                 Ok(None) => return Ok(None),
@@ -99,26 +122,34 @@ impl BlobStream {
         }
     }
 
-    /// What is to be done after a failure: another server at once, the same again after a pause, or
+    /// What is to be done after a failure: another server at once, all of them again after a pause, or
     /// nothing.
     fn after(&mut self, failure: Failure) -> Result<Option<Duration>> {
-        let passes = failure.passes();
         tracing::debug!(blob = %self.digest, at = self.at, ?failure, "a download stopped");
-        let failure = more_telling(self.failure.take(), failure);
-        // What one server does not have or will not give, the next one may.
-        if passes.is_none() && self.server + 1 < self.source.servers() {
-            self.server += 1;
-            self.failure = Some(failure);
+        let round = &mut self.round;
+        if std::mem::take(&mut self.brings) {
+            // It will be the one to go on.
+            self.rounds = 0;
+            *round = Round::default();
+            round.failed = self.source.servers() - 1;
+        } else {
+            self.server = (self.server + 1) % self.source.servers();
+        }
+        round.failed += 1;
+        round.passes = failure.passes().or(round.passes);
+        round.failure = Some(more_telling(round.failure.take(), failure));
+        if round.failed < self.source.servers() {
             return Ok(None);
         }
-        self.attempts += 1;
-        let Some(wanted) = passes.filter(|_| self.attempts < ATTEMPTS_MAX) else {
+        let Round {
+            failure, passes, ..
+        } = std::mem::take(round);
+        self.rounds += 1;
+        let failure = failure.unwrap_or_else(|| Failure::wrong("no server was asked"));
+        let Some(wanted) = passes.filter(|_| self.rounds < ROUNDS_MAX) else {
             return Err(failure.of_pull(self.source.reference()));
         };
-        self.failure = Some(failure);
-        // The next one that is tried is the first again: mirrors come back.
-        self.server = (self.server + 1) % self.source.servers();
-        let doubled = FIRST_PAUSE * 2_u32.pow(self.attempts - 1);
+        let doubled = self.source.pace().first_pause * 2_u32.pow(self.rounds - 1);
         Ok(Some(wanted.unwrap_or(doubled).min(PAUSE_MAX)))
     }
 
@@ -131,7 +162,7 @@ impl BlobStream {
             }
         };
         loop {
-            let piece = next_piece(&Method::GET, &open.url, &mut open.response).await?;
+            let piece = open.next_piece().await?;
             let Some(mut piece) = piece else {
                 if self.at == self.size_bytes {
                     self.open = None;
@@ -183,6 +214,7 @@ impl BlobStream {
             _ => from,
         };
         Ok(Open {
+            http: client.http().clone(),
             url,
             response,
             skip,

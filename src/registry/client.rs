@@ -25,11 +25,33 @@ const SERVERS_MAX: usize = 64;
 const IDLE_CONNECTIONS_MAX: usize = 4;
 const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(30);
 
+/// How long anybody waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// For the head of an answer, or for more of its body.
+    pub(crate) silence: Duration,
+    /// For a server to take more of what it is sent, and to say what became of it.
+    pub(crate) answer: Duration,
+    /// Before the first further attempt; each pause is twice the one before.
+    pub(crate) first_pause: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            silence: limits::REGISTRY_SILENCE_MAX,
+            answer: limits::REGISTRY_ANSWER_TIMEOUT,
+            first_pause: Duration::from_millis(500),
+        }
+    }
+}
+
 /// Connections and tokens, of all servers.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     known: Mutex<HashMap<Server, Http>>,
     tokens: Tokens,
+    pace: Pace,
 }
 
 /// How one server is spoken to.
@@ -37,6 +59,7 @@ pub(crate) struct Clients {
 pub(crate) struct Http {
     client: reqwest::Client,
     is_secure: bool,
+    pace: Pace,
 }
 
 impl Http {
@@ -49,6 +72,10 @@ impl Http {
         self.is_secure
     }
 
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Sends a request without a body, or with a small one, and waits for the head of the answer.
     pub(crate) async fn send(
         &self,
@@ -56,14 +83,68 @@ impl Http {
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, Failure> {
-        match tokio::time::timeout(limits::REGISTRY_SILENCE_MAX, request.send()).await {
+        match tokio::time::timeout(self.pace.silence, request.send()).await {
             Ok(answer) => answer.map_err(|e| Failure::line(method, url, &e)),
-            Err(_) => Err(Failure::silence(method, url, limits::REGISTRY_SILENCE_MAX)),
+            Err(_) => Err(Failure::silence(method, url, self.pace.silence)),
         }
+    }
+
+    /// The next piece of a body; `None` at its end.
+    pub(crate) async fn next_piece(
+        &self,
+        method: &Method,
+        url: &Url,
+        response: &mut Response,
+    ) -> Result<Option<Bytes>, Failure> {
+        match tokio::time::timeout(self.pace.silence, response.chunk()).await {
+            Ok(piece) => piece.map_err(|e| Failure::line(method, url, &e)),
+            Err(_) => Err(Failure::silence(method, url, self.pace.silence)),
+        }
+    }
+
+    /// A whole body, which must not be longer than that.
+    pub(crate) async fn read_bounded(
+        &self,
+        method: &Method,
+        url: &Url,
+        mut response: Response,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.next_piece(method, url, &mut response).await? {
+            if body.len() + piece.len() > bytes_max {
+                let reason = format!("the answer has more than {bytes_max} bytes");
+                return Err(Failure::with(method, url, &reason));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    /// What an answer that is no success says.
+    pub(crate) async fn refusal(&self, method: &Method, url: &Url, response: Response) -> Failure {
+        let (status, headers) = (response.status(), response.headers().clone());
+        // The answer to HEAD has no body; a body that does not come says nothing.
+        let body = self
+            .read_bounded(method, url, response, ERROR_BYTES_MAX)
+            .await;
+        Failure::refused(status, &headers, &body.unwrap_or_default())
     }
 }
 
 impl Clients {
+    #[cfg(test)]
+    pub(crate) fn with_pace(pace: Pace) -> Self {
+        Self {
+            pace,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
+    }
+
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.tokens
     }
@@ -80,6 +161,7 @@ impl Clients {
         let http = Http {
             client,
             is_secure: server.base.scheme() == "https" && !server.tls.unchecked,
+            pace: self.pace,
         };
         let mut known = self.known();
         if known.len() >= SERVERS_MAX {
@@ -185,7 +267,12 @@ impl Client {
         };
         let url = client.url("");
         let request = client.http.client.get(url.clone());
-        let response = client.http.send(&Method::GET, &url, request).await?;
+        let answer = client.http.send(&Method::GET, &url, request).await;
+        let response = answer.map_err(|failure| match server.tls.unchecked {
+            // It may well have no TLS, and is asked without next.
+            true => failure.for_good(),
+            false => failure,
+        })?;
         client.challenge = match response.status() {
             StatusCode::UNAUTHORIZED => auth::challenge(response.headers()),
             // Some refuse the question and answer others.
@@ -273,45 +360,7 @@ impl Client {
                     continue;
                 }
             }
-            return Err(refusal(&method, url, response).await);
+            return Err(self.http.refusal(&method, url, response).await);
         }
     }
-}
-
-/// What an answer that is no success says.
-pub(crate) async fn refusal(method: &Method, url: &Url, response: Response) -> Failure {
-    let (status, headers) = (response.status(), response.headers().clone());
-    // The answer to HEAD has no body; a body that does not come says nothing.
-    let body = read_bounded(method, url, response, ERROR_BYTES_MAX).await;
-    Failure::refused(status, &headers, &body.unwrap_or_default())
-}
-
-/// The next piece of a body; `None` at its end.
-pub(crate) async fn next_piece(
-    method: &Method,
-    url: &Url,
-    response: &mut Response,
-) -> Result<Option<Bytes>, Failure> {
-    match tokio::time::timeout(limits::REGISTRY_SILENCE_MAX, response.chunk()).await {
-        Ok(piece) => piece.map_err(|e| Failure::line(method, url, &e)),
-        Err(_) => Err(Failure::silence(method, url, limits::REGISTRY_SILENCE_MAX)),
-    }
-}
-
-/// A whole body, which must not be longer than that.
-pub(crate) async fn read_bounded(
-    method: &Method,
-    url: &Url,
-    mut response: Response,
-    bytes_max: usize,
-) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    while let Some(piece) = next_piece(method, url, &mut response).await? {
-        if body.len() + piece.len() > bytes_max {
-            let reason = format!("the answer has more than {bytes_max} bytes");
-            return Err(Failure::with(method, url, &reason));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body)
 }

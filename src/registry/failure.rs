@@ -67,6 +67,17 @@ impl Failure {
         }
     }
 
+    /// One that will not pass.
+    pub(crate) fn for_good(self) -> Self {
+        match self {
+            Self::Line { message, .. } => Self::Line {
+                message,
+                passing: false,
+            },
+            other => other,
+        }
+    }
+
     /// Nothing came for that long.
     pub(crate) fn silence(method: &Method, url: &Url, waited: Duration) -> Self {
         Self::Line {

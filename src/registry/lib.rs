@@ -89,3 +89,6 @@ impl Registries {
         hosts::servers(self.settings.clone(), domain, purpose).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Manifests and blobs, from whichever server has them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::{Digest, Reference, Result, limits};
 use reqwest::Method;
@@ -11,7 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::auth::{Credentials, Scope};
 use crate::blob::BlobStream;
-use crate::client::{Client, Clients, read_bounded};
+use crate::client::{Client, Clients, Pace};
 use crate::failure::Failure;
 use crate::hosts::Server;
 
@@ -34,6 +35,8 @@ struct Shared {
     servers: Vec<Server>,
     reference: Reference,
     credentials: Credentials,
+    /// The one of `servers` that had the manifest.
+    settled: AtomicUsize,
     /// Those of `servers` that were spoken to.
     spoken_to: Mutex<Vec<Option<Client>>>,
 }
@@ -81,6 +84,7 @@ impl Source {
                 servers,
                 reference: reference.clone(),
                 credentials,
+                settled: AtomicUsize::new(0),
                 spoken_to,
             }),
         }
@@ -96,7 +100,10 @@ impl Source {
         let mut last = None;
         for at in 0..self.shared.servers.len() {
             let failure = match self.manifest_of(at, wanted).await {
-                Ok(fetched) => return Ok(fetched),
+                Ok(fetched) => {
+                    self.shared.settled.store(at, Ordering::Relaxed);
+                    return Ok(fetched);
+                }
                 Err(failure) => failure,
             };
             tracing::debug!(server = %self.shared.servers[at].base, ?failure, "no manifest");
@@ -120,7 +127,10 @@ impl Source {
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         let media_type = media_type.to_owned();
         let most = usize::try_from(limits::MANIFEST_BYTES_MAX).unwrap_or(usize::MAX);
-        let bytes = read_bounded(&Method::GET, &url, response, most).await?;
+        let bytes = client
+            .http()
+            .read_bounded(&Method::GET, &url, response, most)
+            .await?;
         let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
         if let Wanted::Digest(asked) = wanted
             && *asked != digest
@@ -170,7 +180,10 @@ impl Source {
             page = link.and_then(next_page).and_then(|l| url.join(l).ok());
             page = page.filter(|next| client.owns(next) && *next != url);
             let most = usize::try_from(limits::MANIFEST_BYTES_MAX).unwrap_or(usize::MAX);
-            let bytes = read_bounded(&Method::GET, &url, response, most).await?;
+            let bytes = client
+                .http()
+                .read_bounded(&Method::GET, &url, response, most)
+                .await?;
             let read: Page = serde_json::from_slice(&bytes).map_err(|e| {
                 Failure::with(&Method::GET, &url, &format!("this is no list of tags: {e}"))
             })?;
@@ -207,6 +220,15 @@ impl Source {
         let client = Client::connect(&shared.clients, server, &shared.credentials).await?;
         spoken_to[at] = Some(client.clone());
         Ok(client)
+    }
+
+    /// The server to begin with.
+    pub(crate) fn settled(&self) -> usize {
+        self.shared.settled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.shared.clients.pace()
     }
 
     pub(crate) fn servers(&self) -> usize {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use model::{Blob, Digest, Error, Reference, Result, limits};
+use model::{Blob, Digest, Error, Reference, Result};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::sync::watch;
 
 use crate::auth::{Credentials, Scope};
-use crate::client::{Client, Clients, refusal};
+use crate::client::{Client, Clients};
 use crate::failure::Failure;
 use crate::hosts::Server;
 use crate::source::more_telling;
@@ -217,16 +217,19 @@ impl Upload {
                 request = request.header(AUTHORIZATION, value);
             }
         }
+        let patience = client.http().pace().answer;
         let answer = tokio::select! {
             sent = request.send() => sent.map_err(|e| Failure::line(&method, url, &e)),
-            () = taken.nothing_for(limits::REGISTRY_ANSWER_TIMEOUT) => {
-                Err(Failure::silence(&method, url, limits::REGISTRY_ANSWER_TIMEOUT))
-            }
+            () = taken.nothing_for(patience) => Err(Failure::silence(&method, url, patience)),
         };
         let answer = answer.map_err(Failure::into_error)?;
         match answer.status().is_success() {
             true => Ok(answer),
-            false => Err(refusal(&method, url, answer).await.into_error()),
+            false => Err(client
+                .http()
+                .refusal(&method, url, answer)
+                .await
+                .into_error()),
         }
     }
 }
