@@ -47,6 +47,8 @@ runc runc
 crun crun
 catatonit catatonit
 curl curl
+docker-registry docker-registry
+openssl openssl
 sqlite3 sqlite3
 ip iproute2
 ps procps

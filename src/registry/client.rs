@@ -8,11 +8,13 @@ use bytes::Bytes;
 use model::{Context as _, Error, Result, limits};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Identity, Method, RequestBuilder, Response, StatusCode, Url};
+use rustls::crypto::CryptoProvider;
 
 use crate::auth::{self, Challenge, Credentials, Scope, Tokens};
 use crate::failure::Failure;
 use crate::hosts::Server;
+use crate::trust;
 
 const USER_AGENT: &str = concat!("moored/", env!("CARGO_PKG_VERSION"));
 /// Longest error that is read.
@@ -177,16 +179,19 @@ impl Clients {
 }
 
 /// rustls takes its cryptography from whoever was installed first in the process.
-fn install_provider() {
-    static INSTALLED: OnceLock<()> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
+fn provider() -> Arc<CryptoProvider> {
+    static INSTALLED: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| {
+        let provider = rustls::crypto::ring::default_provider();
         // Another one that is there will do as well.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        drop(provider.clone().install_default());
+        Arc::new(provider)
     });
+    installed.clone()
 }
 
 fn make(server: &Server) -> Result<reqwest::Client> {
-    install_provider();
+    let provider = provider();
     let tls = &server.tls;
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
@@ -196,16 +201,13 @@ fn make(server: &Server) -> Result<reqwest::Client> {
         .tcp_user_timeout(limits::REGISTRY_ANSWER_TIMEOUT)
         .referer(false)
         .redirect(redirects(server.base.scheme() == "https" && !tls.unchecked))
-        .tls_danger_accept_invalid_certs(tls.unchecked);
-    let mut authorities = Vec::new();
-    for pem in &tls.authorities {
-        let found = Certificate::from_pem_bundle(pem).map_err(|e| unusable("certificate", &e))?;
-        authorities.extend(found);
-    }
-    if !authorities.is_empty() {
-        builder = builder.tls_certs_merge(authorities);
-    }
-    if let Some(pem) = &tls.identity {
+        // A line without TLS needs none of the host's certificates, which may not be there.
+        .tls_danger_accept_invalid_certs(tls.unchecked || server.base.scheme() == "http");
+    if !tls.authorities.is_empty() && !tls.unchecked {
+        let config = trust::config(tls, provider);
+        let config = config.context(format_args!("registry {}", server.base))?;
+        builder = builder.tls_backend_preconfigured(config);
+    } else if let Some(pem) = &tls.identity {
         let identity = Identity::from_pem(pem);
         builder = builder.identity(identity.map_err(|e| unusable("client certificate", &e))?);
     }
@@ -218,7 +220,10 @@ fn make(server: &Server) -> Result<reqwest::Client> {
 fn unusable(what: &str, e: &reqwest::Error) -> Error {
     use std::error::Error as _;
     let why = e.source().map(ToString::to_string);
-    let why = why.unwrap_or_else(|| e.to_string());
+    let mut why = why.unwrap_or_else(|| e.to_string());
+    if why.contains("CA certificates") {
+        why.push_str("; install the package ca-certificates");
+    }
     Error::system(format!("its {what} cannot be used: {why}"))
 }
 

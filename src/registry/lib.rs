@@ -7,6 +7,7 @@
 //! | `hosts_file` | `hosts.toml`, in which an operator says that |
 //! | `client` | one server: connections, redirects, credentials, what it answers in vain |
 //! | `auth` | challenges, tokens, and who gets a password |
+//! | `trust` | whose certificates are good |
 //! | `source` | manifests and blobs, from whichever server has them |
 //! | `blob` | a blob as it comes, over every drop of the line |
 //! | `target` | blobs and manifests to a server |
@@ -31,6 +32,7 @@ mod hosts_file;
 mod login;
 mod source;
 mod target;
+mod trust;
 
 use std::sync::Arc;
 

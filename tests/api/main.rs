@@ -9,6 +9,7 @@ mod execs;
 mod images;
 mod info;
 mod ping;
+mod registries;
 mod routing;
 mod volumes;
 
