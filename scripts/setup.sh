@@ -64,6 +64,7 @@ pgrep procps
 tar tar
 gzip gzip
 zstd zstd
+skopeo skopeo
 make make
 cc gcc
 PROGRAMS

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use engine::{Job, Progress};
+use engine::{Download, Job, Progress};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 use wire::{ErrorDetail, JsonMessage, ProgressDetail, PushResult};
@@ -59,6 +59,14 @@ fn frame(stream: u8, text: &str) -> Bytes {
     frame.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
     frame.put_slice(text.as_bytes());
     frame.freeze()
+}
+
+/// An archive on its way.
+pub fn tar(archive: Download) -> Response {
+    let mut answer = Response::new(Body::from_stream(archive));
+    let tar = HeaderValue::from_static("application/x-tar");
+    answer.headers_mut().insert(header::CONTENT_TYPE, tar);
+    answer
 }
 
 /// 204.

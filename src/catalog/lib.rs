@@ -5,6 +5,7 @@
 //! | `load`, `import` | from an archive to a record |
 //! | `pull`, `push`, `distribution` | from a registry to a record, and back |
 //! | `transfers` | layers on their way in, each once |
+//! | `save` | from records to an archive |
 //! | `remove` | names, then the record, then the bytes nobody names any more |
 //! | `job` | long work that reports progress |
 //! | `events` | how each change is told |
@@ -27,12 +28,13 @@ mod pull;
 mod push;
 mod remove;
 mod transfers;
+mod save;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use archive::Uploads;
+use archive::{Downloads, Uploads};
 use model::{Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result, Timestamp};
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
@@ -104,6 +106,7 @@ struct Inner {
     gate: Arc<RwLock<()>>,
     uploads: Uploads,
     transfers: transfers::Transfers,
+    downloads: Downloads,
 }
 
 /// An immutable picture of one image.
@@ -148,6 +151,7 @@ impl Catalog {
             gate: Arc::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),
+            downloads: Downloads::default(),
         };
         Self {
             inner: Arc::new(inner),

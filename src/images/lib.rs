@@ -18,12 +18,13 @@ mod layer;
 mod load;
 pub mod manifest;
 mod pull;
+mod save;
 mod source;
 mod store;
 mod sweep;
 mod writable;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub use config::platform as platform_of;
 pub use index::Index;
 pub use load::{LoadStep, LoadedImage};
 pub use pull::{Described, WantedLayer};
+pub use save::ToSave;
 pub use source::{BlobFile, LayerTar, StoreUsage};
 pub use store::Lease;
 use store::Store;
@@ -79,6 +81,15 @@ impl Images {
         progress: &mut dyn FnMut(LoadStep),
     ) -> Result<Vec<LoadedImage>> {
         load::load(&self.store, self.overlay, archive, progress)
+    }
+
+    /// Writes `images`, which must be held, as one archive.
+    ///
+    /// # Errors
+    /// `Conflict` for a layer whose tar an older daemon did not keep, before anything is written; `System`
+    /// when something kept is damaged; what `out` says.
+    pub fn save(&self, images: &[ToSave], out: &mut dyn Write) -> Result<()> {
+        save::save(self, images, out)
     }
 
     /// Makes an image of one layer from the tar of a root file system, compressed or not.

@@ -34,8 +34,6 @@ pub const NOT_BUILT: &[Endpoint] = &[
     (Method::POST, "/commit"),
     (Method::GET, "/images/{name}/attestations"),
     (Method::GET, "/images/{name}/history"),
-    (Method::GET, "/images/{name}/get"),
-    (Method::GET, "/images/get"),
     (Method::GET, "/images/search"),
     (Method::POST, "/images/prune"),
     (Method::GET, "/system/df"),

@@ -14,7 +14,7 @@ use crate::{LoadStep, LoadedImage};
 /// An OCI layout in the making.
 #[derive(Default)]
 pub(super) struct Oci {
-    blobs: BTreeMap<String, Vec<u8>>,
+    pub(super) blobs: BTreeMap<String, Vec<u8>>,
     pub(super) entries: Vec<Value>,
 }
 

@@ -5,6 +5,7 @@ mod exact;
 mod hostile;
 mod layers;
 mod overlays;
+mod saves;
 mod stores;
 
 use std::io::Write;

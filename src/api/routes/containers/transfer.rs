@@ -1,9 +1,7 @@
 //! Checkpoints beyond Docker's: what one is, and from one daemon to another with its container.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::http::StatusCode;
 use engine::{Engine, ImportContainer, Without};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -90,10 +88,7 @@ async fn export(
     };
     let checkpoint = checkpoint.parse()?;
     let archive = engine.export_checkpoint(&name, checkpoint, without).await?;
-    let mut answer = Response::new(Body::from_stream(archive));
-    let tar = HeaderValue::from_static("application/x-tar");
-    answer.headers_mut().insert(header::CONTENT_TYPE, tar);
-    Ok(answer)
+    Ok(reply::tar(archive))
 }
 
 /// The query of an import.

@@ -1,0 +1,186 @@
+//! Images on their way out: save.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testkit::{Daemon, Image, TarBuilder, query, require};
+
+use crate::{daemon, options};
+
+/// Everything a layer's directory holds, as a digest: content, owners, modes, attributes, links, and times
+/// but those of whiteouts, and of directories that no entry names.
+fn listing(d: &Daemon, name: &str) -> String {
+    let inspect = d
+        .http
+        .get(&format!("/images/{name}/json"))
+        .expect(200)
+        .json();
+    let data = inspect["GraphDriver"]["Data"].clone();
+    let dirs =
+        ["UpperDir", "LowerDir"].map(|key| data[key].as_str().unwrap_or_default().to_owned());
+    let dirs = dirs.join(":");
+    let sums = dirs.split(':').filter(|dir| !dir.is_empty()).map(|dir| {
+        let tar = "cd \"$0\" && { tar --create --sort=name --format=posix --numeric-owner --xattrs \
+            --xattrs-include='*' --pax-option=exthdr.name=%f,delete=atime,delete=ctime \
+            --mtime=@0 . && find . '(' ! -type d ! -type c -o -path ./d ')' -printf '%p %T@\n' | sort; } | sha256sum";
+        let out = Command::new("bash")
+            .args(["-o", "pipefail", "-c", tar, dir])
+            .output();
+        let out = out.expect("bash is there");
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).expect("hex")
+    });
+    sums.collect()
+}
+
+/// busybox and a layer with all that is hard to keep.
+fn odd_image() -> Image {
+    let mut layer = TarBuilder::new();
+    layer
+        .dir("d/", 0o1777)
+        .file("d/f", 0o4711, b"first")
+        .file("d/f", 0o4711, &[7; 70_000])
+        .hard_link("d/g", "d/f")
+        .symlink("way", "d")
+        .file("way/through", 0o600, b"a link")
+        .file("bin/.wh.vi", 0o644, b"");
+    let mut image = Image::busybox();
+    image.tags = vec!["odd:1".to_owned()];
+    image.layers.push(layer.finish());
+    image
+}
+
+fn names_of(archive: &[u8]) -> Value {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("a.tar");
+    std::fs::write(&path, archive).expect("written");
+    let out = Command::new("tar")
+        .args(["--extract", "--to-stdout", "--file"])
+        .arg(&path)
+        .arg("manifest.json")
+        .output()
+        .expect("tar is there");
+    let items: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let names = items.as_array().expect("a list").iter();
+    names.map(|item| item["RepoTags"].clone()).collect()
+}
+
+#[test]
+fn a_saved_image_is_the_same_in_another_daemon() {
+    let d = daemon();
+    let image = odd_image();
+    d.load(&image);
+    let answer = d.http.get("/images/odd:1/get").expect(200);
+    assert_eq!(answer.header("Content-Type"), Some("application/x-tar"));
+    let other = Daemon::start(options().bare());
+    other
+        .http
+        .send("POST", "/images/load", &[], &answer.body)
+        .expect(200);
+    let inspect = other.http.get("/images/odd:1/json").expect(200).json();
+    assert_eq!(inspect["Id"], image.id().as_str());
+    assert_eq!(listing(&other, "odd:1"), listing(&d, "odd:1"));
+    let again = other.http.get("/images/odd:1/get").expect(200);
+    assert!(again.body == answer.body);
+    // And a program that knows Docker's archives and OCI's finds the same image in both.
+    let skopeo = require("skopeo", "skopeo");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("a.tar");
+    std::fs::write(&path, &answer.body).expect("written");
+    for form in ["docker-archive", "oci-archive"] {
+        let source = format!("{form}:{}", path.display());
+        let raw = Command::new(&skopeo)
+            .args(["inspect", "--config", "--raw", &source])
+            .output();
+        let raw = raw.expect("skopeo is there");
+        assert_eq!(String::from_utf8_lossy(&raw.stderr), "");
+        assert_eq!(raw.stdout, image.config_blob(), "{form}");
+        let copied = dir.path().join(form);
+        let copy = Command::new(&skopeo)
+            .args(["copy", "--insecure-policy", "--quiet", &source])
+            .arg(format!("{form}:{}:odd:copied", copied.display()))
+            .output()
+            .expect("skopeo is there");
+        assert!(copy.status.success(), "{copy:?}");
+        let copied = std::fs::read(copied).expect("written");
+        let third = Daemon::start(options().bare());
+        third
+            .http
+            .send("POST", "/images/load", &[], &copied)
+            .expect(200);
+        let inspect = third.http.get("/images/odd:copied/json").expect(200).json();
+        assert_eq!(inspect["Id"], image.id().as_str(), "{form}");
+        assert_eq!(
+            listing(&third, "odd:copied"),
+            listing(&d, "odd:1"),
+            "{form}"
+        );
+        third.finish();
+    }
+    for daemon in [d, other] {
+        daemon.finish();
+    }
+}
+
+#[test]
+fn names_say_what_is_saved_and_under_which_names() {
+    let d = daemon();
+    for (repo, tag) in [("busybox", "two"), ("other", "v1")] {
+        let path = query("/images/busybox/tag", &[("repo", repo), ("tag", tag)]);
+        d.http.post(&path).expect(201);
+    }
+    d.load(&odd_image());
+    let id = Image::busybox().id();
+    let get = |names: &[&str]| {
+        let pairs: Vec<_> = names.iter().map(|name| ("names", *name)).collect();
+        d.http.get(&query("/images/get", &pairs))
+    };
+    let saved = |names: &[&str]| names_of(&get(names).expect(200).body);
+    assert_eq!(
+        saved(&["busybox"]),
+        json!([["busybox:latest", "busybox:two"]])
+    );
+    assert_eq!(saved(&["busybox:two"]), json!([["busybox:two"]]));
+    assert_eq!(saved(&[&id]), json!([null]));
+    assert_eq!(saved(&[&id[7..19]]), json!([null]));
+    assert_eq!(
+        saved(&["odd:1", &id, "other:v1", "other:v1"]),
+        json!([["odd:1"], ["other:v1"]])
+    );
+    get(&["busybox", "nosuch"]).expect_error(404, "No such image: nosuch:latest");
+    get(&["busybox:nosuch"]).expect_error(404, "reference does not exist");
+    d.http
+        .get("/images/busybox:nosuch/get")
+        .expect_error(404, "reference does not exist");
+    let platform = query("/images/busybox/get", &[("platform", "{}")]);
+    assert!(d.http.get(&platform).error(501).contains("platform"));
+    d.finish();
+}
+
+#[test]
+fn what_is_removed_meanwhile_is_still_sent() {
+    let d = daemon();
+    let mut image = Image::busybox();
+    image.tags = vec!["large:1".to_owned()];
+    let mut layer = TarBuilder::new();
+    // More than what waits on the way to a client that does not read.
+    for n in 0..16 {
+        layer.file(&format!("large{n}"), 0o644, &vec![n; 4 << 20]);
+    }
+    image.layers.push(layer.finish());
+    d.load(&image);
+    let mut archive = d.http.stream("GET", "/images/large:1/get", &[], b"");
+    let first = archive.body.piece().expect("it begins");
+    d.http.delete("/images/large:1").expect(200);
+    let rest = archive.body.read_to_end();
+    let other = Daemon::start(options().bare());
+    let whole = [first, rest].concat();
+    other
+        .http
+        .send("POST", "/images/load", &[], &whole)
+        .expect(200);
+    let inspect = other.http.get("/images/large:1/json").expect(200).json();
+    assert_eq!(inspect["Id"], image.id().as_str());
+    other.finish();
+    d.finish();
+}
