@@ -6,6 +6,8 @@
 //! | `pull`, `push`, `distribution` | from a registry to a record, and back |
 //! | `transfers` | layers on their way in, each once |
 //! | `save` | from records to an archive |
+//! | `history` | how an image came about, and what it shares with others |
+//! | `prune` | what nothing needs |
 //! | `remove` | names, then the record, then the bytes nobody names any more |
 //! | `job` | long work that reports progress |
 //! | `events` | how each change is told |
@@ -21,9 +23,11 @@
 
 mod distribution;
 mod events;
+mod history;
 mod import;
 mod job;
 mod load;
+mod prune;
 mod pull;
 mod push;
 mod remove;
@@ -40,9 +44,12 @@ use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 pub use distribution::Distribution;
+pub use history::HistoryStep;
 pub use job::{Job, Progress};
+pub use prune::PrunedImages;
 pub use pull::PullImage;
 pub use push::PushImage;
+pub use remove::RemoveImage;
 use rules::ReferencePattern as Pattern;
 
 /// The filters a list of images takes.
@@ -255,14 +262,13 @@ impl Catalog {
             let _gate = catalog.gate().await;
             let image = catalog.find(&reference)?;
             let event = catalog.event(&image.record, &target.familiar(), &Action::Tag);
-            let (inner, name, id) = (
-                catalog.inner.clone(),
-                target.clone(),
-                image.record.id.clone(),
-            );
+            let mut record = (*image.record).clone();
+            record.tagged_at = Some((catalog.inner.tools.now)());
+            let (inner, kept, names) =
+                (catalog.inner.clone(), record.clone(), vec![target.clone()]);
             let ledger = catalog.inner.tools.ledger.telling(vec![event]);
-            let ledger = ledger.applying(move || inner.index.tag(name.clone(), &id));
-            ledger.tag(&target, &image.record.id).await
+            let ledger = ledger.applying(move || inner.index.insert(kept.clone(), &names));
+            ledger.put_image(&record, vec![target]).await
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use failpoint::Point;
 use images::LoadedImage;
-use model::{Action, Digest, Error, Reference, Result};
+use model::{Action, Digest, Error, ImageRecord, Reference, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
@@ -70,11 +70,17 @@ impl Catalog {
         how: Action,
     ) -> Result<(Digest, Vec<Reference>)> {
         let LoadedImage {
-            record,
+            mut record,
             references,
             lease,
         } = image;
         let _gate = self.gate().await;
+        if !references.is_empty() {
+            record.tagged_at = Some((self.inner.tools.now)());
+        }
+        if let Some(known) = self.record(&record.id) {
+            remember(&mut record, &known);
+        }
         let event = |name: &str, action| self.event(&record, name, action);
         let mut events = Vec::new();
         // As Docker does: the names of an import are told, those of an archive are not.
@@ -91,5 +97,16 @@ impl Catalog {
         drop(failpoint::reach(Point::ImageWritten).await);
         drop(lease);
         Ok((record.id, references))
+    }
+}
+
+/// The same image once more: what was known of it stays, where what came says nothing.
+fn remember(record: &mut ImageRecord, known: &ImageRecord) {
+    record.parent = record.parent.take().or_else(|| known.parent.clone());
+    record.tagged_at = record.tagged_at.or(known.tagged_at);
+    if record.manifest.is_none() && known.manifest.is_some() {
+        // With the blobs that it names.
+        record.manifest.clone_from(&known.manifest);
+        record.layers.clone_from(&known.layers);
     }
 }

@@ -41,7 +41,7 @@ pub use archive::Download;
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
 pub use catalog::{
-    Catalog, Distribution, ImageView, ImportImage, Job, Progress, PullImage, PushImage,
+    Catalog, Distribution, HistoryStep, ImageView, ImportImage, Job, Progress, PrunedImages, PullImage, PushImage, RemoveImage,
     RemovedReference,
 };
 pub use checkpoints::{CheckpointView, DumpStatistics, Exported};

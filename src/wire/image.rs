@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use engine::{ImageView, RemovedReference};
-use model::HealthCheck;
-use model::Reference;
+use model::{HealthCheck, ImageRecord, Reference};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -30,13 +29,13 @@ pub struct ImageSummary {
     /// Labels; `null` when there are none.
     #[schema(required)]
     pub labels: Option<BTreeMap<String, String>>,
-    /// The image it was built on; always empty, as for every image that was not built here.
+    /// The image it was made from here; empty for every image that was not.
     pub parent_id: String,
     /// `name@digest`.
     pub repo_digests: Vec<String>,
     /// `name:tag`.
     pub repo_tags: Vec<String>,
-    /// Bytes shared with other images; -1 when not computed.
+    /// Bytes shared with other images; -1 when not asked for.
     pub shared_size: i64,
     /// Bytes on disk, unpacked.
     pub size: u64,
@@ -59,13 +58,22 @@ impl ImageSummary {
             created: record.config.created.map_or(0, |t| t.as_second()),
             id: record.id.to_string(),
             labels: none_if_empty(&record.config.labels),
-            parent_id: String::new(),
+            parent_id: parent(record),
             repo_digests,
             repo_tags,
             shared_size: -1,
             size: record.size_bytes,
             virtual_size: (version < ApiVersion::v1(44)).then_some(record.size_bytes),
         }
+    }
+}
+
+impl ImageSummary {
+    /// With the bytes it shares with others.
+    #[must_use]
+    pub fn sharing(mut self, bytes: u64) -> Self {
+        self.shared_size = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self
     }
 }
 
@@ -79,7 +87,7 @@ pub struct ImageInspect {
     pub repo_tags: Vec<String>,
     /// `name@digest`.
     pub repo_digests: Vec<String>,
-    /// The image it was built on; always empty.
+    /// The image it was made from here; empty for every image that was not.
     pub parent: String,
     /// The comment of its newest build step.
     pub comment: String,
@@ -191,7 +199,7 @@ pub struct RootFs {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ImageMetadata {
-    /// Docker's time of the last tag; not recorded, hence always Go's zero time.
+    /// When it was given a name last; Go's zero time when it never was.
     pub last_tag_time: String,
 }
 
@@ -208,7 +216,7 @@ impl ImageInspect {
             id: record.id.to_string(),
             repo_tags,
             repo_digests,
-            parent: String::new(),
+            parent: parent(record),
             comment: config
                 .history
                 .last()
@@ -236,10 +244,17 @@ impl ImageInspect {
                     .collect(),
             },
             metadata: ImageMetadata {
-                last_tag_time: NO_TIME.to_owned(),
+                last_tag_time: record
+                    .tagged_at
+                    .map_or_else(|| NO_TIME.to_owned(), |t| t.to_string()),
             },
         }
     }
+}
+
+fn parent(record: &ImageRecord) -> String {
+    let parent = record.parent.as_ref();
+    parent.map(ToString::to_string).unwrap_or_default()
 }
 
 /// As dockerd's overlay driver shows a layer, which is an overlay of its own there.
@@ -350,7 +365,7 @@ impl From<RemovedReference> for ImageDeleteResponseItem {
 mod tests {
     use std::sync::Arc;
 
-    use model::{Digest, ImageRecord, Layer};
+    use model::{Digest, Layer};
 
     use super::*;
 

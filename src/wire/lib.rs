@@ -11,6 +11,7 @@ pub mod event;
 pub mod exec;
 pub mod image;
 pub mod system;
+pub mod upkeep;
 pub mod version;
 pub mod volume;
 

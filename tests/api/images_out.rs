@@ -184,3 +184,80 @@ fn what_is_removed_meanwhile_is_still_sent() {
     other.finish();
     d.finish();
 }
+
+#[test]
+fn a_history_begins_with_the_image_itself() {
+    let d = daemon();
+    d.load(&odd_image());
+    let history = d.http.get("/images/odd:1/history").expect(200).json();
+    let steps = history.as_array().expect("a list");
+    let inspect = d.http.get("/images/odd:1/json").expect(200).json();
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[0]["Id"], inspect["Id"]);
+    assert_eq!(steps[0]["Tags"], json!(["odd:1"]));
+    assert_eq!(steps[0]["CreatedBy"], "moored tests");
+    assert_eq!(steps[0]["Created"], 1_704_067_200);
+    assert_eq!(
+        (&steps[1]["Id"], &steps[1]["Tags"]),
+        (&json!("<missing>"), &Value::Null)
+    );
+    let sizes = steps
+        .iter()
+        .map(|step| step["Size"].as_u64().expect("a number"));
+    assert_eq!(Some(sizes.sum::<u64>()), inspect["Size"].as_u64());
+    d.http
+        .get("/images/nosuch/history")
+        .expect_error(404, "No such image: nosuch:latest");
+    let tagged = inspect["Metadata"]["LastTagTime"].as_str().expect("text");
+    assert!(tagged > "2024", "{tagged}");
+    // What the two share is the layer of the lower one.
+    let list = d.http.get("/images/json?shared-size=1").expect(200).json();
+    for image in list.as_array().expect("a list") {
+        assert_eq!(image["SharedSize"], steps[1]["Size"]);
+    }
+    let older = d.http.get("/v1.41/images/json?shared-size=1").expect(200);
+    assert_eq!(older.json()[0]["SharedSize"], -1);
+    d.finish();
+}
+
+#[test]
+fn a_prune_takes_what_nothing_needs() {
+    let d = daemon();
+    let prune = |filters: Value| {
+        let path = query("/images/prune", &[("filters", &filters.to_string())]);
+        d.http.post(&path)
+    };
+    assert_eq!(
+        d.http.post("/images/prune").expect(200).text().trim(),
+        r#"{"ImagesDeleted":null,"SpaceReclaimed":0}"#
+    );
+    assert_eq!(
+        prune(json!({"nosuch": ["1"]})).error(400),
+        "invalid filter 'nosuch'"
+    );
+    // A name that moves on leaves an image without one.
+    let mut second = odd_image();
+    second.config["Labels"] = json!({"keep": "no"});
+    d.load(&odd_image());
+    d.load(&second);
+    let kept = prune(json!({"label": ["other"]})).expect(200).json();
+    assert_eq!(kept["ImagesDeleted"], Value::Null);
+    let young = prune(json!({"until": ["2023-01-01"]})).expect(200).json();
+    assert_eq!(young["ImagesDeleted"], Value::Null);
+    let gone = prune(json!({"dangling": ["true"]})).expect(200).json();
+    assert_eq!(
+        gone,
+        json!({"ImagesDeleted": [{"Deleted": odd_image().id()}], "SpaceReclaimed": 0})
+    );
+    // All that no container uses, with its names and layers.
+    let user = d.create("user", json!({"Cmd": ["true"]}));
+    let gone = prune(json!({"dangling": ["false"]})).expect(200).json();
+    let items = gone["ImagesDeleted"].as_array().expect("a list");
+    assert_eq!(items[0], json!({"Untagged": "odd:1"}));
+    assert_eq!(items[1], json!({"Deleted": second.id()}));
+    assert_eq!(items.len(), 3, "{gone}");
+    assert!(gone["SpaceReclaimed"].as_u64().expect("a number") >= 70_000);
+    d.http.get("/images/busybox/json").expect(200);
+    d.http.delete(&format!("/containers/{user}")).expect(204);
+    d.finish();
+}

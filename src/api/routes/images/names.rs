@@ -1,19 +1,21 @@
-//! Names of images: tag, remove.
+//! Names of images: tag, remove; prune.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use engine::Engine;
+use engine::{Engine, RemoveImage};
 use serde::Deserialize;
+use translate::NotBuilt;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::image::ImageDeleteResponseItem;
+use wire::upkeep::ImagesPruneReport;
 
 use super::repo_tag_reference;
 use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query};
+use crate::extract::{DockerBool, Name, Query, filters};
 use crate::reply;
 
 /// The routes of this file.
@@ -21,6 +23,7 @@ pub(super) fn router() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
         .routes(routes!(tag))
         .routes(routes!(remove))
+        .routes(routes!(prune))
 }
 
 /// The query of a tag.
@@ -61,14 +64,12 @@ struct RemoveQuery {
     #[serde(default)]
     #[param(value_type = bool, required = false)]
     force: DockerBool,
-    /// Keep parents that nothing else names.
-    #[expect(
-        dead_code,
-        reason = "no image has a parent until images are built or committed"
-    )]
+    /// Keep the images it was made from, though nothing else names them.
     #[serde(default)]
     #[param(value_type = bool, required = false)]
     noprune: DockerBool,
+    /// JSON: only these platforms of an image for several. Not built: an image is of one.
+    platforms: Option<String>,
 }
 
 /// Remove a name of an image, and the image with its last name
@@ -84,7 +85,35 @@ async fn remove(
     Name(name): Name,
     Query(query): Query<RemoveQuery>,
 ) -> ApiResult {
-    let removed = engine.images().remove(&name, query.force.0).await?;
+    NotBuilt::field("platforms", query.platforms.is_none_or(|p| p.is_empty()))?;
+    let how = RemoveImage {
+        force: query.force.0,
+        parents: !query.noprune.0,
+    };
+    let removed = engine.images().remove(&name, how).await?;
     let removed: Vec<ImageDeleteResponseItem> = removed.into_iter().map(Into::into).collect();
     Ok(reply::json(&removed))
+}
+
+/// The query of a prune.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PruneQuery {
+    /// JSON: `{"dangling":["false"]}`. Keys: `dangling`, `label`, `label!`, `until`.
+    filters: Option<String>,
+}
+
+/// Remove images that nothing needs
+///
+/// Those without a tag; with `dangling=false` also those with one that no container uses.
+#[utoipa::path(post, path = "/images/prune", operation_id = "ImagePrune", tag = "Image",
+    params(PruneQuery),
+    responses(
+        (status = 200, description = "What was removed", body = ImagesPruneReport),
+        (status = 400, description = "Bad filter", body = ErrorResponse),
+    ))]
+async fn prune(State(engine): State<Engine>, Query(query): Query<PruneQuery>) -> ApiResult {
+    let filters = filters(query.filters.as_deref())?;
+    let pruned = engine.images().prune(filters).await?;
+    Ok(reply::json(&ImagesPruneReport::from(pruned)))
 }

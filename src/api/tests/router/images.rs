@@ -44,11 +44,3 @@ async fn a_bad_name_is_refused_before_the_body_is_read() {
         .await
         .assert_error(400, "invalid reference format");
 }
-
-#[tokio::test]
-async fn shared_sizes_are_asked_for_from_1_42_on() {
-    let answer = send("GET", "/v1.42/images/json?shared-size=1").await;
-    answer.assert_error(501, "shared-size is not implemented by moored yet");
-    let answer = send("GET", "/v1.41/images/json?shared-size=1").await;
-    assert!(!answer.body.contains("shared-size"));
-}

@@ -1,0 +1,95 @@
+//! What images are made of and what they take: history, prune, `system df`.
+
+use engine::{HistoryStep, PrunedImages};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::image::ImageDeleteResponseItem;
+
+/// One step of an image's history, in the captured order of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct HistoryResponseItem {
+    /// Its comment.
+    pub comment: String,
+    /// When it was made, in unix seconds; 0 when it does not say.
+    pub created: i64,
+    /// The command.
+    pub created_by: String,
+    /// The image it ended with; `<missing>` where that is not here.
+    pub id: String,
+    /// The bytes of the layer it made.
+    pub size: u64,
+    /// The tags of that image; `null` when there are none.
+    #[schema(required)]
+    pub tags: Option<Vec<String>>,
+}
+
+impl From<HistoryStep> for HistoryResponseItem {
+    fn from(step: HistoryStep) -> Self {
+        Self {
+            comment: step.entry.comment,
+            created: step.entry.created.map_or(0, |t| t.as_second()),
+            created_by: step.entry.created_by,
+            id: step
+                .image
+                .map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+            size: step.size_bytes,
+            tags: Some(step.tags).filter(|tags| !tags.is_empty()),
+        }
+    }
+}
+
+/// What a prune of images removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImagesPruneReport {
+    /// Names, images and layers, in the order they went; `null` when there were none.
+    #[schema(required)]
+    pub images_deleted: Option<Vec<ImageDeleteResponseItem>>,
+    /// Bytes freed.
+    pub space_reclaimed: u64,
+}
+
+impl From<PrunedImages> for ImagesPruneReport {
+    fn from(pruned: PrunedImages) -> Self {
+        let removed: Vec<_> = pruned.removed.into_iter().map(Into::into).collect();
+        Self {
+            images_deleted: Some(removed).filter(|removed| !removed.is_empty()),
+            space_reclaimed: pruned.space_reclaimed_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::image::HistoryEntry;
+
+    use super::*;
+
+    #[test]
+    fn a_step_has_dockers_shape() {
+        let step = HistoryStep {
+            image: None,
+            tags: Vec::new(),
+            entry: HistoryEntry {
+                created: Some("2024-01-01T00:00:00Z".parse().unwrap()),
+                created_by: "/bin/sh -c #(nop) CMD".to_owned(),
+                ..HistoryEntry::default()
+            },
+            size_bytes: 7,
+        };
+        assert_eq!(
+            serde_json::to_string(&HistoryResponseItem::from(step)).unwrap(),
+            r#"{"Comment":"","Created":1704067200,"CreatedBy":"/bin/sh -c #(nop) CMD","Id":"<missing>","Size":7,"Tags":null}"#
+        );
+    }
+
+    #[test]
+    fn nothing_pruned_is_null() {
+        assert_eq!(
+            serde_json::to_string(&ImagesPruneReport::from(PrunedImages::default())).unwrap(),
+            r#"{"ImagesDeleted":null,"SpaceReclaimed":0}"#
+        );
+    }
+}
