@@ -28,7 +28,7 @@ pub use apply::Applier;
 pub use download::{Download, Downloads};
 pub use failure::{At, carried, reading, writing};
 pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};
-pub use pack::pack;
+pub use pack::{pack, pack_without};
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
 pub use upload::{Upload, Uploads};

@@ -3,7 +3,7 @@
 //! Somebody may work in the tree meanwhile: what vanishes is left out, a file that shrinks ends it, for
 //! what is sent was never there, and no link is followed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -32,7 +32,23 @@ const ELSEWHERE: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.me
 /// # Errors
 /// System, naming what cannot be read; what `out` says, carried ([`crate::carried`]) or not.
 pub fn pack<W: Write>(out: &mut Writer<W>, tree: &Path, prefix: &str, form: Form) -> Result<()> {
+    pack_without(out, tree, prefix, form, HashSet::new())
+}
+
+/// The same without the entries of `left_out`, paths in the tree, the empty one being the tree itself. What
+/// is in a directory that is left out is not.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_without<W: Write>(
+    out: &mut Writer<W>,
+    tree: &Path,
+    prefix: &str,
+    form: Form,
+    left_out: HashSet<PathBuf>,
+) -> Result<()> {
     let mut packer = Packer {
+        left_out,
         out,
         prefix: prefix.as_bytes().to_vec(),
         tree: tree.to_owned(),
@@ -52,6 +68,7 @@ struct Packer<'a, W> {
     tree: PathBuf,
     root: Dir,
     form: Form,
+    left_out: HashSet<PathBuf>,
     /// Of a file with several names: what the first is in the archive, and how many are still to come.
     links: HashMap<(u64, u64), (Vec<u8>, u64)>,
     entries: u64,
@@ -90,7 +107,9 @@ impl<W: Write> Packer<'_, W> {
         let attributes: Vec<_> = attributes.into_iter().map(raw).collect();
         let mut entry = entry(self.name(path, true), EntryKind::Dir, &found);
         entry.xattrs = self.kept(&attributes, path)?;
-        self.write_entry(&entry)?;
+        if !self.left_out.contains(path) {
+            self.write_entry(&entry)?;
+        }
         let is_opaque =
             |(name, value): &(Vec<u8>, Vec<u8>)| name == OPAQUE.0.as_bytes() && value == OPAQUE.1;
         if self.form == Form::Layer && attributes.iter().any(is_opaque) {
@@ -118,6 +137,7 @@ impl<W: Write> Packer<'_, W> {
         }
         let kind = match found.kind {
             Kind::Dir => return Ok(true),
+            _ if self.left_out.contains(path) => return Ok(false),
             Kind::Socket => return Ok(false),
             Kind::File => EntryKind::File,
             Kind::Fifo => EntryKind::Fifo,

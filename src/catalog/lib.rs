@@ -5,6 +5,7 @@
 //! | `load`, `import` | from an archive to a record |
 //! | `pull`, `push`, `distribution` | from a registry to a record, and back |
 //! | `transfers` | layers on their way in, each once |
+//! | `commit` | from a container's changes to a record |
 //! | `save` | from records to an archive |
 //! | `history` | how an image came about, and what it shares with others |
 //! | `prune` | what nothing needs |
@@ -21,6 +22,7 @@
 //! it ([`Tools::users`]), and [`Catalog::gate`] keeps an image while a row that needs it is
 //! written.
 
+mod commit;
 mod distribution;
 mod events;
 mod history;
@@ -31,8 +33,8 @@ mod prune;
 mod pull;
 mod push;
 mod remove;
-mod transfers;
 mod save;
+mod transfers;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -43,6 +45,7 @@ use model::{Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
+pub use commit::{CommitImage, Committed};
 pub use distribution::Distribution;
 pub use history::HistoryStep;
 pub use job::{Job, Progress};

@@ -83,12 +83,15 @@ impl Catalog {
         }
         let event = |name: &str, action| self.event(&record, name, action);
         let mut events = Vec::new();
-        // As Docker does: the names of an import are told, those of an archive are not.
-        if how == Action::Import {
-            let names = references.iter().map(Reference::familiar);
-            events.extend(names.map(|name| event(&name, &Action::Tag)));
+        // As Docker does: the names of an import are told, and of a commit; those of an archive are not.
+        let names = references.iter().map(Reference::familiar);
+        let tags: Vec<_> = names.map(|name| event(&name, &Action::Tag)).collect();
+        let own = event(record.id.as_str(), &how);
+        match how {
+            Action::Import => events.extend(tags.into_iter().chain([own])),
+            Action::Create => events.extend([own].into_iter().chain(tags)),
+            _ => events.push(own),
         }
-        events.push(event(record.id.as_str(), &how));
         let (inner, kept, names) = (self.inner.clone(), record.clone(), references.clone());
         let ledger = self.inner.tools.ledger.telling(events);
         let ledger = ledger.applying(move || inner.index.insert(kept.clone(), &names));

@@ -265,7 +265,7 @@ fn same_repository(a: &Reference, b: &Reference) -> bool {
 fn is_single_reference(names: &[Reference]) -> bool {
     let mut tags = names.iter().filter(|name| name.digest().is_none());
     let (tag, second) = (tags.next(), tags.next());
-    let first = tag.or(names.first());
+    let first = tag.or_else(|| names.first());
     second.is_none()
         && first.is_some_and(|first| names.iter().all(|name| same_repository(name, first)))
 }

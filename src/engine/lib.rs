@@ -41,8 +41,8 @@ pub use archive::Download;
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
 pub use catalog::{
-    Catalog, Distribution, HistoryStep, ImageView, ImportImage, Job, Progress, PrunedImages, PullImage, PushImage, RemoveImage,
-    RemovedReference,
+    Catalog, CommitImage, Distribution, HistoryStep, ImageView, ImportImage, Job, Progress,
+    PrunedImages, PullImage, PushImage, RemoveImage, RemovedReference,
 };
 pub use checkpoints::{CheckpointView, DumpStatistics, Exported};
 pub use config::{Config, Host};

@@ -246,6 +246,12 @@ struct RawHistory {
         deserialize_with = "or_default",
         skip_serializing_if = "String::is_empty"
     )]
+    author: String,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     comment: String,
     #[serde(
         default,
@@ -304,6 +310,7 @@ impl From<RawHistory> for HistoryEntry {
             created_by: raw.created_by,
             comment: raw.comment,
             empty_layer: raw.empty_layer,
+            author: raw.author,
         }
     }
 }
@@ -315,6 +322,7 @@ impl From<HistoryEntry> for RawHistory {
             created_by: entry.created_by,
             comment: entry.comment,
             empty_layer: entry.empty_layer,
+            author: entry.author,
         }
     }
 }

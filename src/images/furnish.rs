@@ -15,7 +15,11 @@ use sys::beneath::Dir;
 use archive::At;
 
 /// Mode of the files and of `/etc` where there is none.
-const MODE: u32 = 0o755;
+pub(crate) const MODE: u32 = 0o755;
+/// The files that are mounted over in `/etc`.
+pub(crate) const FILES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
+/// Where `/etc/mtab` leads.
+pub(crate) const MTAB: &str = "/proc/mounts";
 
 /// Makes what is missing in the mounted tree `root`. What is there, whatever it is, stays.
 pub(crate) fn furnish(root: &Path) -> Result<()> {
@@ -36,12 +40,12 @@ pub(crate) fn furnish(root: &Path) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(()),
         etc => etc.at("open /etc in", root)?,
     };
-    for name in ["hostname", "hosts", "resolv.conf"] {
+    for name in FILES {
         file(&etc, name).at("make a file in the /etc of", root)?;
     }
     let mtab = OsStr::new("mtab");
     if etc.metadata(mtab).at("read the /etc of", root)?.is_none() {
-        etc.symlink(OsStr::new("/proc/mounts"), mtab)
+        etc.symlink(OsStr::new(MTAB), mtab)
             .at("make /etc/mtab in", root)?;
     }
     Ok(())

@@ -7,6 +7,7 @@
 //! Absent on purpose: registries, diffs and copies in and out of containers come with
 //! the image issue; the applier already takes any [`std::io::Read`], and the store any blob.
 
+mod commit;
 mod compression;
 mod config;
 mod copy;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use model::{Blob, Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
 use sys::overlay::OverlayApi;
 
+pub use commit::Commit;
 pub use config::platform as platform_of;
 pub use index::Index;
 pub use load::{LoadStep, LoadedImage};
@@ -105,6 +107,14 @@ impl Images {
         created: Timestamp,
     ) -> Result<LoadedImage> {
         import::import(&self.store, tar, config, comment, created)
+    }
+
+    /// Makes an image of another one and a directory of changes, as overlayfs keeps them.
+    ///
+    /// # Errors
+    /// `Conflict` when somebody changes what is packed so that it cannot be; `System`.
+    pub fn commit(&self, wanted: Commit) -> Result<LoadedImage> {
+        commit::commit(&self.store, self.overlay.layers_max(), wanted)
     }
 
     /// An image's configuration as it came, byte for byte.

@@ -68,6 +68,7 @@ pub enum Action {
     Attach,
     Detach,
     Checkpoint,
+    Commit,
     /// It has said so by sd_notify. Not Docker's.
     Ready,
     Destroy,
@@ -111,6 +112,7 @@ impl fmt::Display for Action {
             Self::Attach => "attach",
             Self::Detach => "detach",
             Self::Checkpoint => "checkpoint",
+            Self::Commit => "commit",
             Self::Ready => "ready",
             Self::Destroy => "destroy",
             Self::ExecCreate(command) => return write!(f, "exec_create: {command}"),

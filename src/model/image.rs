@@ -115,4 +115,8 @@ pub struct HistoryEntry {
     pub comment: String,
     /// The step made no layer.
     pub empty_layer: bool,
+    // What follows is absent from rows that older daemons wrote.
+    /// Who did it.
+    #[serde(default)]
+    pub author: String,
 }

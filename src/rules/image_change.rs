@@ -18,6 +18,14 @@ pub fn apply(config: &mut ImageConfig, change: &str) -> Result<()> {
         .try_for_each(|line| apply_line(config, line))
 }
 
+/// Whether `change` has an instruction of that name, in upper case.
+pub(crate) fn names(change: &str, instruction: &str) -> bool {
+    change.lines().any(|line| {
+        let first = line.split_whitespace().next();
+        first.is_some_and(|word| word.eq_ignore_ascii_case(instruction))
+    })
+}
+
 fn apply_line(config: &mut ImageConfig, line: &str) -> Result<()> {
     let (instruction, rest) = line
         .split_once(char::is_whitespace)

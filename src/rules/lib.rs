@@ -9,6 +9,7 @@ pub mod glob;
 pub mod health;
 pub mod id_ranges;
 pub mod image_change;
+pub mod image_commit;
 pub mod legality;
 pub mod list;
 mod made_up;

@@ -60,8 +60,16 @@ pub fn image_into_spec(
 
 /// The request's check, what it leaves out being the image's; none when there is nothing to run.
 fn health_check(image: Option<&HealthCheck>, asked: Option<HealthCheck>) -> Option<HealthCheck> {
-    let check = match (image, asked) {
-        (image, None) => image?.clone(),
+    overlay_health_check(image, asked).filter(HealthCheck::is_on)
+}
+
+/// What `asked` leaves out is the `image`'s.
+pub(crate) fn overlay_health_check(
+    image: Option<&HealthCheck>,
+    asked: Option<HealthCheck>,
+) -> Option<HealthCheck> {
+    Some(match (image, asked) {
+        (image, None) => return image.cloned(),
         (None, Some(asked)) => asked,
         (Some(image), Some(mut asked)) => {
             if asked.test.is_empty() {
@@ -80,12 +88,11 @@ fn health_check(image: Option<&HealthCheck>, asked: Option<HealthCheck>) -> Opti
             }
             asked
         }
-    };
-    check.is_on().then_some(check)
+    })
 }
 
 /// The request's variables, then those of the image that the request does not name.
-fn merge_env(image: &[String], mut request: Vec<String>) -> Vec<String> {
+pub(crate) fn merge_env(image: &[String], mut request: Vec<String>) -> Vec<String> {
     let key = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     let asked: BTreeSet<String> = request.iter().map(|entry| key(entry)).collect();
     request.extend(
@@ -97,7 +104,7 @@ fn merge_env(image: &[String], mut request: Vec<String>) -> Vec<String> {
     request
 }
 
-fn merge_labels(
+pub(crate) fn merge_labels(
     image: &BTreeMap<String, String>,
     request: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {

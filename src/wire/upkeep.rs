@@ -1,9 +1,12 @@
-//! What images are made of and what they take: history, prune, `system df`.
+//! What images are made of and what they take: history, commit, prune, `system df`.
+
+use std::collections::BTreeMap;
 
 use engine::{HistoryStep, PrunedImages};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::container::{ContainerConfig, Empty};
 use crate::image::ImageDeleteResponseItem;
 
 /// One step of an image's history, in the captured order of keys.
@@ -36,6 +39,38 @@ impl From<HistoryStep> for HistoryResponseItem {
                 .map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
             size: step.size_bytes,
             tags: Some(step.tags).filter(|tags| !tags.is_empty()),
+        }
+    }
+}
+
+/// What a commit has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct CommitResponse {
+    /// The image's id.
+    pub id: String,
+}
+
+/// What a container's configuration says of images made of it.
+impl From<ContainerConfig> for model::ImageConfig {
+    fn from(config: ContainerConfig) -> Self {
+        fn keys(set: Option<BTreeMap<String, Empty>>) -> Vec<String> {
+            set.unwrap_or_default().into_keys().collect()
+        }
+        Self {
+            entrypoint: config.entrypoint.map(|words| words.0),
+            cmd: config.cmd.map(|words| words.0),
+            env: config.env.unwrap_or_default(),
+            user: config.user,
+            working_dir: config.working_dir,
+            labels: config.labels.unwrap_or_default(),
+            exposed_ports: keys(config.exposed_ports),
+            volumes: keys(config.volumes),
+            stop_signal: config.stop_signal,
+            health_check: config.healthcheck.as_ref().map(model::HealthCheck::from),
+            on_build: config.on_build.unwrap_or_default(),
+            shell: config.shell.map(|words| words.0).unwrap_or_default(),
+            ..Self::default()
         }
     }
 }

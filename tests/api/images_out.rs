@@ -1,4 +1,4 @@
-//! Images on their way out: save.
+//! Images on their way out and after it: save, history, prune, commit, what all of it takes.
 
 use std::process::Command;
 

@@ -31,7 +31,6 @@ pub const NOT_BUILT: &[Endpoint] = &[
     (Method::POST, "/build"),
     (Method::POST, "/build/prune"),
     (Method::POST, "/build/cancel"),
-    (Method::POST, "/commit"),
     (Method::GET, "/images/{name}/attestations"),
     (Method::GET, "/images/search"),
     (Method::GET, "/system/df"),

@@ -221,6 +221,7 @@ fn what_vanishes_is_left_out_and_what_shrinks_ends_it() {
         root: Dir::open(base.path()).unwrap(),
         form: Form::Plain,
         links: HashMap::new(),
+        left_out: HashSet::new(),
         entries: 0,
         size_bytes: 0,
         buffer: vec![0; COPY_BYTES],

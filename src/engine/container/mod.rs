@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `request`, `view` | what clients ask and see |
 //! | `registry`, `handle` | finding a container, asking its task |
-//! | `operations`, `list`, `prune`, `top` | the use cases, seen from outside the task |
+//! | `operations`, `commit`, `list`, `prune`, `top` | the use cases, seen from outside the task |
 //! | `create` | from a request to a row and a task |
 //! | `transfer` | from one daemon to another, with a checkpoint |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
@@ -17,6 +17,7 @@
 
 pub(crate) mod actor;
 pub(crate) mod checkpoint;
+mod commit;
 mod create;
 mod exit;
 mod freeze;

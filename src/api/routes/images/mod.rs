@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `list` | what is known of images |
 //! | `create` | Docker's `POST /images/create`: from a registry, or of a root file system |
-//! | `archive` | from an archive of images |
 //! | `push` | to a registry |
+//! | `archive` | from an archive of images, and to one |
+//! | `commit` | of a container's changes |
 //! | `names` | a further name, and a name or an image taken away |
 
 mod archive;
+mod commit;
 mod create;
 mod list;
 mod names;
@@ -24,6 +26,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(list::router())
         .merge(create::router())
         .merge(archive::router())
+        .merge(commit::router())
         .merge(names::router())
         .merge(push::router())
 }
