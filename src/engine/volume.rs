@@ -170,6 +170,15 @@ impl Engine {
         self.inner.volumes.data(name)
     }
 
+    /// The bytes of a volume's files.
+    ///
+    /// # Errors
+    /// System: they cannot be looked at.
+    pub async fn volume_size(&self, name: &VolumeName) -> Result<u64> {
+        let (inner, name) = (self.inner.clone(), name.clone());
+        crate::blocking(move || inner.volumes.size(&name)).await
+    }
+
     fn volume_user(&self, name: &VolumeName) -> Option<model::ContainerId> {
         let all = self.inner.registry.all();
         all.iter()

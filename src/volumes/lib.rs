@@ -102,6 +102,25 @@ impl Volumes {
         self.root.join(name.as_str()).join("_data")
     }
 
+    /// The bytes of a volume's files; 0 where it has none yet.
+    ///
+    /// # Errors
+    /// System: they cannot be looked at.
+    pub fn size(&self, name: &VolumeName) -> Result<u64> {
+        let data = self.data(name);
+        let opened = match sys::beneath::Dir::open(&data) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            other => other.context(format_args!("open {}", data.display()))?,
+        };
+        let (depth, entries) = (
+            model::limits::SIZE_DEPTH_MAX,
+            model::limits::SIZE_ENTRIES_MAX,
+        );
+        let usage = sys::beneath::tree_usage(opened, depth, entries);
+        let usage = usage.context(format_args!("measure {}", data.display()))?;
+        Ok(usage.bytes)
+    }
+
     /// The records of the volumes of `mounts` that must be made: anonymous ones and named ones nobody
     /// has yet.
     pub fn new_in(&self, mounts: &[Mount], now: Timestamp) -> Vec<VolumeRecord> {

@@ -20,7 +20,7 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ImageSummary {
-    /// Containers that use it; -1 as the list does not count them.
+    /// Containers that use it; -1 in a list, which does not count them.
     pub containers: i64,
     /// When it was built, in unix seconds; 0 when it does not say.
     pub created: i64,

@@ -6,8 +6,9 @@ use engine::{HistoryStep, PrunedImages};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::container::{ContainerConfig, Empty};
-use crate::image::ImageDeleteResponseItem;
+use crate::container::{ContainerConfig, ContainerSummary, Empty};
+use crate::image::{ImageDeleteResponseItem, ImageSummary};
+use crate::volume::Volume;
 
 /// One step of an image's history, in the captured order of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -94,6 +95,58 @@ impl From<PrunedImages> for ImagesPruneReport {
             space_reclaimed: pruned.space_reclaimed_bytes,
         }
     }
+}
+
+/// What all of it takes.
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct DiskUsage {
+    /// Bytes of the layers of all images, each once.
+    pub layers_size: u64,
+    /// The images; `null` when not asked for.
+    #[schema(required)]
+    pub images: Option<Vec<ImageSummary>>,
+    /// The containers; `null` when not asked for.
+    #[schema(required)]
+    pub containers: Option<Vec<ContainerSummary>>,
+    /// The volumes; `null` when not asked for.
+    #[schema(required)]
+    pub volumes: Option<Vec<VolumeUsage>>,
+    /// What builds keep, which is nothing here; `null` when not asked for.
+    #[schema(value_type = Option<Vec<Object>>, required)]
+    pub build_cache: Option<[(); 0]>,
+}
+
+/// A volume and what it takes.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct VolumeUsage {
+    /// The volume.
+    #[serde(flatten)]
+    pub volume: Volume,
+    /// What it takes.
+    pub usage_data: UsageData,
+}
+
+/// What a volume takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct UsageData {
+    /// How many containers name it.
+    pub ref_count: i64,
+    /// Bytes of its files; -1 where that is not known.
+    pub size: i64,
+}
+
+/// What a prune of the build cache removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct BuildPruneResponse {
+    /// Nothing: nothing is kept.
+    #[schema(required)]
+    pub caches_deleted: Option<Vec<String>>,
+    /// Bytes freed.
+    pub space_reclaimed: u64,
 }
 
 #[cfg(test)]

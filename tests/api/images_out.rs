@@ -261,3 +261,51 @@ fn a_prune_takes_what_nothing_needs() {
     d.http.delete(&format!("/containers/{user}")).expect(204);
     d.finish();
 }
+
+#[test]
+fn what_everything_takes_is_told() {
+    let d = daemon();
+    d.load(&odd_image());
+    d.http
+        .post_json("/volumes/create", &json!({"Name": "vol"}))
+        .expect(201);
+    let body = json!({"Cmd": ["sh", "-c", "echo 12345 > /v/f; echo 123 > /f"],
+        "HostConfig": {"Binds": ["vol:/v"]}});
+    let user = d.run("user", body);
+    assert_eq!(user.code, 0, "{user:?}");
+    let usage = d.http.get("/system/df").expect(200).json();
+    let odd = d.http.get("/images/odd:1/json").expect(200).json();
+    assert_eq!(usage["LayersSize"], odd["Size"], "the layer below is one");
+    let images = usage["Images"].as_array().expect("a list");
+    let of = |tag: &str| {
+        let mut images = images.iter();
+        let image = images.find(|i| i["RepoTags"] == json!([tag]));
+        image.unwrap_or_else(|| panic!("no {tag}: {usage}"))
+    };
+    let (busybox, odd) = (of("busybox:latest"), of("odd:1"));
+    assert_eq!(
+        (&busybox["Containers"], &odd["Containers"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(busybox["SharedSize"], busybox["Size"]);
+    assert_eq!(odd["SharedSize"], busybox["Size"]);
+    assert_eq!(usage["Containers"][0]["SizeRw"], 4);
+    let volume = &usage["Volumes"][0];
+    assert_eq!(volume["Name"], "vol");
+    assert_eq!(volume["UsageData"], json!({"RefCount": 1, "Size": 6}));
+    assert_eq!(usage["BuildCache"], json!([]));
+    let only = d.http.get("/system/df?type=volume").expect(200).json();
+    assert_eq!(
+        (&only["Images"], &only["LayersSize"]),
+        (&Value::Null, &json!(0))
+    );
+    assert_eq!(only["Volumes"], usage["Volumes"]);
+    d.http
+        .get("/system/df?type=nosuch")
+        .expect_error(400, "unknown object type: nosuch");
+    assert_eq!(
+        d.http.post("/build/prune").expect(200).text().trim(),
+        r#"{"CachesDeleted":null,"SpaceReclaimed":0}"#
+    );
+    d.finish();
+}

@@ -13,6 +13,7 @@ pub mod execs;
 pub mod images;
 pub mod not_built;
 pub mod system;
+pub mod usage;
 pub mod volumes;
 
 use engine::Engine;
@@ -30,5 +31,6 @@ pub fn all() -> OpenApiRouter<Engine> {
         .merge(execs::router())
         .merge(images::router())
         .merge(distribution::router())
+        .merge(usage::router())
         .merge(volumes::router())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::extract::State;
-use engine::{ContainerView, Engine, ListContainers};
+use engine::{ContainerView, Engine, ListContainers, ListedContainer};
 use model::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::container::ContainerSummary;
+use wire::version::ApiVersion;
 
 use crate::error::ApiResult;
 use crate::extract::{DockerBool, Query, filters, integer};
@@ -57,24 +58,31 @@ async fn list(
 ) -> ApiResult {
     let filters = filters(query.filters.as_deref())?;
     let limit = integer(query.limit.as_deref())?;
-    let rows = engine
-        .list_containers(ListContainers {
-            all: query.all.0,
-            // Zero and below are no limit.
-            limit: limit
-                .and_then(|n| usize::try_from(n).ok())
-                .filter(|n| *n > 0),
-            filters,
-            size: query.size.0,
-        })
-        .await?;
+    let wanted = ListContainers {
+        all: query.all.0,
+        // Zero and below are no limit.
+        limit: limit
+            .and_then(|n| usize::try_from(n).ok())
+            .filter(|n| *n > 0),
+        filters,
+        size: query.size.0,
+    };
+    let listed = engine.list_containers(wanted).await?;
+    Ok(reply::json(&rows(&engine, &listed, version)))
+}
+
+/// What is shown of each.
+pub(in crate::routes) fn rows(
+    engine: &Engine,
+    listed: &[ListedContainer],
+    version: ApiVersion,
+) -> Vec<ContainerSummary> {
     let now = Timestamp::now();
     let mut names = ImageNames::default();
-    let rows: Vec<ContainerSummary> = rows
+    listed
         .iter()
-        .map(|row| summary(row, names.shown(&engine, &row.view), now, version))
-        .collect();
-    Ok(reply::json(&rows))
+        .map(|row| summary(row, names.shown(engine, &row.view), now, version))
+        .collect()
 }
 
 /// The images that names mean now: looked up once for each name of a list.

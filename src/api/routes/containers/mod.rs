@@ -15,6 +15,7 @@ mod wait;
 
 pub(super) use attach::content_type;
 use engine::Engine;
+pub(super) use list::rows;
 use utoipa_axum::router::OpenApiRouter;
 pub(super) use wait::outcome_later;
 

@@ -1,0 +1,130 @@
+//! `GET /system/df`: what everything takes; and `POST /build/prune`, which finds nothing to remove.
+
+use axum::extract::{RawQuery, State};
+use engine::{Engine, ListContainers, ListedContainer};
+use model::{Error, Filters, MountSource, Result, VolumeRecord};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wire::ErrorResponse;
+use wire::image::ImageSummary;
+use wire::upkeep::{BuildPruneResponse, DiskUsage, UsageData, VolumeUsage};
+use wire::version::ApiVersion;
+use wire::volume::Volume;
+
+use crate::error::ApiResult;
+use crate::extract::{Query, filters, repeated};
+use crate::reply;
+use crate::routes::containers::rows;
+use crate::version::Asked;
+
+/// The routes.
+pub fn router() -> OpenApiRouter<Engine> {
+    OpenApiRouter::new()
+        .routes(routes!(disk_usage))
+        .routes(routes!(prune_builds))
+}
+
+/// The kinds of objects, in Docker's words.
+const KINDS: [&str; 4] = ["container", "image", "volume", "build-cache"];
+
+/// What everything takes on the disk
+#[utoipa::path(get, path = "/system/df", operation_id = "SystemDataUsage", tag = "System",
+    params(("type" = Option<Vec<String>>, Query,
+        description = "Only these: `container`, `image`, `volume`, `build-cache` (API 1.42)")),
+    responses(
+        (status = 200, description = "What was found", body = DiskUsage),
+        (status = 400, description = "Another type", body = ErrorResponse),
+    ))]
+async fn disk_usage(
+    State(engine): State<Engine>,
+    Asked(version): Asked,
+    RawQuery(query): RawQuery,
+) -> ApiResult {
+    let mut asked = repeated(query.as_deref().unwrap_or_default(), "type")?;
+    if asked.is_empty() || version < ApiVersion::v1(42) {
+        asked = KINDS.map(str::to_owned).to_vec();
+    }
+    if let Some(other) = asked.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+        return Err(Error::invalid(format!("unknown object type: {other}")).into());
+    }
+    let asks = |kind: &str| asked.iter().any(|asked| asked == kind);
+    let listed = engine.list_containers(ListContainers {
+        all: true,
+        limit: None,
+        filters: Filters::default(),
+        size: asks("container"),
+    });
+    let listed = listed.await?;
+    let mut usage = DiskUsage::default();
+    if asks("image") {
+        usage.layers_size = engine.images().layers_bytes();
+        usage.images = Some(images(&engine, version)?);
+    }
+    if asks("container") {
+        usage.containers = Some(rows(&engine, &listed, version));
+    }
+    if asks("volume") {
+        usage.volumes = Some(volumes(&engine, &listed).await?);
+    }
+    usage.build_cache = asks("build-cache").then_some([]);
+    Ok(reply::json(&usage))
+}
+
+fn images(engine: &Engine, version: ApiVersion) -> Result<Vec<ImageSummary>> {
+    let shared = engine.images().shared_bytes();
+    let images = engine.images().list(&Filters::default(), false)?;
+    let row = |image: &engine::ImageView| {
+        let shared = shared.get(&image.record.id).copied().unwrap_or_default();
+        let mut row = ImageSummary::new(image, version).sharing(shared);
+        row.containers = i64::try_from(image.containers).unwrap_or(i64::MAX);
+        row
+    };
+    Ok(images.iter().map(row).collect())
+}
+
+async fn volumes(engine: &Engine, containers: &[ListedContainer]) -> Result<Vec<VolumeUsage>> {
+    let mut usages = Vec::new();
+    for record in engine.list_volumes(&Filters::default())? {
+        let users = containers.iter().filter(|row| names(row, &record)).count();
+        // One that goes meanwhile costs nobody else the answer.
+        let size = engine.volume_size(&record.name).await;
+        let size = size.ok().and_then(|bytes| i64::try_from(bytes).ok());
+        usages.push(VolumeUsage {
+            volume: Volume::new(&record, &engine.volume_path(&record.name)),
+            usage_data: UsageData {
+                ref_count: i64::try_from(users).unwrap_or(i64::MAX),
+                size: size.unwrap_or(-1),
+            },
+        });
+    }
+    Ok(usages)
+}
+
+fn names(container: &ListedContainer, volume: &VolumeRecord) -> bool {
+    let mut mounts = container.view.spec.mounts.iter();
+    mounts.any(|m| matches!(&m.source, MountSource::Volume { name, .. } if *name == volume.name))
+}
+
+/// The query of a prune of the build cache.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct BuildPruneQuery {
+    /// JSON: which of what is kept.
+    filters: Option<String>,
+}
+
+/// Remove what builds keep
+///
+/// Nothing is kept here: builds bring their own cache.
+#[utoipa::path(post, path = "/build/prune", operation_id = "BuildPrune", tag = "Image",
+    params(BuildPruneQuery),
+    responses(
+        (status = 200, description = "Nothing was removed", body = BuildPruneResponse),
+        (status = 400, description = "Bad filter", body = ErrorResponse),
+    ))]
+async fn prune_builds(Query(query): Query<BuildPruneQuery>) -> ApiResult {
+    filters(query.filters.as_deref())?;
+    Ok(reply::json(&BuildPruneResponse::default()))
+}
