@@ -89,6 +89,12 @@ impl Catalog {
         let own = event(record.id.as_str(), &how);
         match how {
             Action::Import => events.extend(tags.into_iter().chain([own])),
+            // Told by the name that was asked for.
+            Action::Pull => events.extend(
+                references
+                    .first()
+                    .map(|asked| self.named_event(&record, asked, &how)),
+            ),
             Action::Create => events.extend([own].into_iter().chain(tags)),
             _ => events.push(own),
         }

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use failpoint::Point;
 use images::manifest::{self, Descriptor, Manifest};
 use images::{Described, LoadedImage, WantedLayer};
 use model::{Action, Context as _, Digest, Error, Kind, Platform, Reference, Result, limits};
@@ -115,7 +114,7 @@ impl Catalog {
         let chosen = choose(source, fetched, request.platform.as_ref()).await?;
         let image = self.described(source, chosen).await?;
         let id = image.id();
-        let loaded = self.fetch(source, image, steps).await?;
+        let mut loaded = self.fetch(source, image, steps).await?;
         let told = format!("Digest: {digest}");
         steps.send(Progress::Status(told)).await;
         let by_digest = reference.with_digest(digest);
@@ -124,12 +123,12 @@ impl Catalog {
             None => reference.clone(),
         };
         let is_new = self.inner.index.named(&name) != Some(id);
-        let mut names = vec![name];
-        if names[0] != by_digest {
-            names.push(by_digest);
+        loaded.references.push(name);
+        if loaded.references[0] != by_digest {
+            loaded.references.push(by_digest);
         }
-        let (catalog, reference) = (self.clone(), reference.clone());
-        let keep = async move { catalog.keep_pulled(loaded, names, &reference).await };
+        let catalog = self.clone();
+        let keep = async move { catalog.keep(loaded, Action::Pull).await };
         sys::task::to_the_end(keep).await?;
         Ok(is_new)
     }
@@ -183,32 +182,6 @@ impl Catalog {
         futures_util::future::try_join_all(followed).await?;
         let store = store.clone();
         sys::task::blocking(move || store.pulled(image, leases)).await
-    }
-
-    async fn keep_pulled(
-        &self,
-        image: LoadedImage,
-        names: Vec<Reference>,
-        reference: &Reference,
-    ) -> Result<()> {
-        let LoadedImage {
-            mut record, lease, ..
-        } = image;
-        let _gate = self.gate().await;
-        let now = (self.inner.tools.now)();
-        record.tagged_at = Some(now);
-        if let Some(known) = self.inner.index.record(&record.id) {
-            record.parent.clone_from(&known.parent);
-        }
-        let event = self.named_event(&record, reference, &Action::Pull);
-        let (inner, kept, given) = (self.inner.clone(), record.clone(), names.clone());
-        let ledger = self.inner.tools.ledger.telling(vec![event]);
-        let ledger = ledger.applying(move || inner.index.insert(kept.clone(), &given));
-        failpoint::reach(Point::ImageApplied).await?;
-        ledger.put_image(&record, names).await?;
-        drop(failpoint::reach(Point::ImageWritten).await);
-        drop(lease);
-        Ok(())
     }
 }
 
