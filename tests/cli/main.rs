@@ -7,6 +7,7 @@ mod events;
 mod exec;
 mod images;
 mod many;
+mod registry;
 mod run;
 mod session;
 mod terminal;
