@@ -105,9 +105,9 @@ async fn swarm_is_refused_in_dockers_words() {
 
 #[tokio::test]
 async fn what_is_not_built_says_so() {
-    send("GET", "/v1.47/system/df")
+    send("GET", "/v1.47/images/search")
         .await
-        .assert_error(501, "GET /system/df is not implemented by moored yet");
+        .assert_error(501, "GET /images/search is not implemented by moored yet");
     send("GET", "/distribution/a/b/json").await.assert_error(
         501,
         "GET /distribution/{name}/json is not implemented by moored yet",
