@@ -209,8 +209,8 @@ mod tests {
             chunks(response).await,
             [
                 "{\"status\":\"Loading layer\",\"progressDetail\":{\"current\":1,\"total\":2},\
-                 \"progress\":\"[=========================>                         ]      \
-                 1B/2B\",\"id\":\"0123456789ab\"}\r\n",
+                 \"progress\":\"[=========================>                         ] \
+                 \x20     1B/2B\",\"id\":\"0123456789ab\"}\r\n",
                 // As dockerd 26 answered a load.
                 "{\"stream\":\"Loaded image: busybox:bench\\n\"}\r\n",
                 "{\"status\":\"sha256:00\"}\r\n",

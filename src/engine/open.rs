@@ -48,7 +48,7 @@ impl Engine {
         let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, new_id).await?;
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
-        let registry: Arc<Registry> = Arc::default();
+        let registry = Arc::<Registry>::default();
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
@@ -97,9 +97,8 @@ impl Engine {
             warnings: contents.damaged.iter().map(warning).collect(),
             boot_written: AtomicBool::new(same_boot),
         };
-        let engine = Self {
-            inner: Arc::new(inner),
-        };
+        let inner = Arc::new(inner);
+        let engine = Self { inner };
         let rows = (contents.containers, contents.execs);
         engine.take_over(rows, &contents.damaged, same_boot).await;
         Ok(engine)

@@ -110,9 +110,8 @@ impl ProgressDetail {
             true => format!("{:>8}", human(current)),
             false => format!("{:>8}/{}", human(current), human(total)),
         };
-        let head = if done < WIDTH { ">" } else { "" };
-        let spaces = " ".repeat(rest.saturating_sub(1));
-        Some(format!("[{}{head}{spaces}] {numbers}", "=".repeat(done)))
+        let (bar, space) = ("=".repeat(done), " ".repeat(rest));
+        Some(format!("[{bar}>{space}] {numbers}"))
     }
 }
 

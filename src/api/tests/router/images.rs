@@ -3,12 +3,21 @@
 use super::{send, send_body};
 
 #[tokio::test]
-async fn a_pull_is_refused_by_name() {
-    send("POST", "/v1.45/images/create?fromImage=busybox&tag=latest")
+async fn a_bad_create_asks_nobody() {
+    send("POST", "/v1.45/images/create?fromImage=BusyBox&tag=latest")
         .await
         .assert_error(
-            501,
-            "pulling an image (fromImage) is not implemented by moored yet",
+            400,
+            "invalid reference format: repository name (library/BusyBox) must be lowercase",
+        );
+    send("POST", "/images/create?fromImage=x&tag=sha256:00")
+        .await
+        .assert_error(400, "invalid digest: \"sha256:00\"");
+    send("POST", "/images/create?fromImage=x&platform=nosuch")
+        .await
+        .assert_error(
+            400,
+            "\"nosuch\": unknown operating system or architecture: invalid argument",
         );
     send("POST", "/images/create?fromSrc=http://x/y.tar")
         .await
@@ -19,9 +28,6 @@ async fn a_pull_is_refused_by_name() {
     send("POST", "/images/create")
         .await
         .assert_error(400, "one of fromImage and fromSrc must be given");
-    send("POST", "/images/create?fromSrc=-&platform=linux/arm64")
-        .await
-        .assert_error(501, "platform is not implemented by moored yet");
 }
 
 #[tokio::test]

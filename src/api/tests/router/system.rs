@@ -108,9 +108,9 @@ async fn what_is_not_built_says_so() {
     send("GET", "/v1.47/images/search")
         .await
         .assert_error(501, "GET /images/search is not implemented by moored yet");
-    send("GET", "/distribution/a/b/json").await.assert_error(
+    send("GET", "/images/a/b/attestations").await.assert_error(
         501,
-        "GET /distribution/{name}/json is not implemented by moored yet",
+        "GET /images/{name}/attestations is not implemented by moored yet",
     );
     let options = send("OPTIONS", "/anything").await;
     assert_eq!(options.status, 200);
