@@ -19,7 +19,10 @@ impl Catalog {
     ) -> Result<Distribution> {
         let registries = &self.inner.tools.registries;
         let source = registries.source(reference, credentials).await?;
-        let fetched = source.manifest(&wanted(reference)).await?;
+        let mut fetched = source.manifest(&wanted(reference)).await?;
+        if !manifest::is_media_type(&fetched.media_type) {
+            fetched.media_type.clear();
+        }
         let platforms = match manifest::parse(&fetched.bytes, &fetched.media_type)? {
             Manifest::Index(entries) => entries.iter().filter_map(Descriptor::platform).collect(),
             Manifest::Image { config, .. } => {

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use archive::{Downloads, Uploads};
 use model::{Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result, Timestamp};
 use sys::task::to_the_end;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
 
 pub use commit::{CommitImage, Committed};
 pub use distribution::Distribution;
@@ -116,6 +116,8 @@ struct Inner {
     gate: Arc<RwLock<()>>,
     uploads: Uploads,
     transfers: transfers::Transfers,
+    /// Of layers that are sent to registries.
+    upload_turns: Semaphore,
     downloads: Downloads,
 }
 
@@ -161,6 +163,7 @@ impl Catalog {
             gate: Arc::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),
+            upload_turns: Semaphore::new(model::limits::LAYER_UPLOADS_MAX),
             downloads: Downloads::default(),
         };
         Self {

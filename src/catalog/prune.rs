@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use images::Partials;
 use model::{Action, Digest, Event, EventKind, Filters, Kind, Result};
 
 use crate::{Catalog, ImageView, RemoveImage, RemovedReference};
@@ -61,9 +62,8 @@ impl Catalog {
                 pruned.space_reclaimed_bytes += sizes.get(digest).copied().unwrap_or_default();
             }
         }
-        if !pruned.removed.is_empty() {
-            self.sweep().await?;
-        }
+        // Also what pulls and loads that failed have left.
+        self.sweep(Partials::All).await?;
         let now = (self.inner.tools.now)();
         let event = Event::new(now, EventKind::Image, &Action::Prune, "");
         let event = event.with("reclaimed", pruned.space_reclaimed_bytes.to_string());

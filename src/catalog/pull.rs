@@ -156,14 +156,17 @@ impl Catalog {
     /// Fetches the layers that are not here, and puts the image together.
     async fn fetch(&self, source: &Source, image: Described, steps: &Steps) -> Result<LoadedImage> {
         let store = self.store();
+        store.check_mountable(&image)?;
         let mut leases = Vec::with_capacity(image.layers.len());
         let mut coming = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for wanted in &image.layers {
-            leases.push(store.hold_layer(wanted));
+            let mut lease = store.hold_layer(wanted);
             let first = seen.insert(wanted.diff_id.clone());
             let (has, asked) = (store.clone(), wanted.clone());
-            let is_here = sys::task::blocking(move || has.has_layer(&asked)).await?;
+            let look = move || Ok((has.has_layer(&asked, &mut lease)?, lease));
+            let (is_here, lease) = sys::task::blocking(look).await?;
+            leases.push(lease);
             let step = layer_step(wanted);
             match is_here || !first {
                 true => steps.send(step("Already exists")).await,
@@ -197,6 +200,10 @@ pub(crate) fn wanted(reference: &Reference) -> Wanted {
 async fn choose(source: &Source, first: Fetched, platform: Option<&Platform>) -> Result<Chosen> {
     let mut fetched = first;
     for _ in 0..=INDEX_DEPTH_MAX {
+        // Servers say what they like of what they do not know.
+        if !manifest::is_media_type(&fetched.media_type) {
+            fetched.media_type.clear();
+        }
         let read = manifest::parse(&fetched.bytes, &fetched.media_type)
             .context(format_args!("manifest {}", fetched.digest))?;
         let entries = match read {

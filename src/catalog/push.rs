@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use images::manifest::{self, Manifest};
 use model::{
-    Action, Blob, Context as _, Digest, Error, ImageRecord, Layer, Reference, Result, limits,
+    Action, Blob, Context as _, Digest, Error, ImageRecord, Kind, Layer, Reference, Result, limits,
 };
 use registry::{Credentials, Target};
 use sha2::{Digest as _, Sha256};
@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Repositories that are asked for a layer in place of sending it (moby's
 /// `maxRepositoryMountAttempts`).
 const MOUNTS_MAX: usize = 3;
+/// Under how many of its names, the first of them.
+const MOUNTED_BLOBS_MAX: usize = 2;
 /// Progress is told after so many bytes.
 const STEP_BYTES: u64 = 512 << 10;
 
@@ -168,15 +170,16 @@ impl Catalog {
     ) -> Result<Blob> {
         let (store, asked) = (self.store().clone(), layer.clone());
         let known = sys::task::blocking(move || store.known_blobs(&asked)).await?;
+        // Where these questions are not answered, the layer is sent.
         for blob in &known {
-            if target.has(&blob.digest).await? {
+            if target.has(&blob.digest).await.unwrap_or(false) {
                 steps.send(layer_step(layer, "Layer already exists")).await;
                 return Ok(blob.clone());
             }
         }
-        for blob in &known {
+        for blob in known.iter().take(MOUNTED_BLOBS_MAX) {
             for from in self.neighbours(name, layer) {
-                if target.mount(&blob.digest, &from).await? {
+                if target.mount(&blob.digest, &from).await.unwrap_or(false) {
                     let told = format!("Mounted from {from}");
                     steps.send(layer_step(layer, &told)).await;
                     return Ok(blob.clone());
@@ -190,7 +193,9 @@ impl Catalog {
                     steps.send(layer_step(layer, "Pushed")).await;
                     return Ok(blob);
                 }
-                Err(e) if attempt == ATTEMPTS_MAX => return Err(e),
+                Err(e) if attempt == ATTEMPTS_MAX || e.kind() != Kind::Unavailable => {
+                    return Err(e);
+                }
                 Err(e) => tracing::debug!(layer = %layer.diff_id, error = %e, "sent again"),
             }
             let pause = PAUSE * attempt;
@@ -203,6 +208,9 @@ impl Catalog {
     }
 
     async fn send_layer(&self, target: &Target, layer: &Layer, steps: &Steps) -> Result<Blob> {
+        // Each holds a thread.
+        let turn = self.inner.upload_turns.acquire().await;
+        let _turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
         let upload = target.begin().await?;
         let (store, layer, told) = (self.store().clone(), layer.clone(), steps.clone());
         let shown = layer.clone();
@@ -214,10 +222,9 @@ impl Catalog {
                 total,
             });
         };
-        let as_it_came = layer
-            .blob
-            .clone()
-            .filter(|blob| store.has_blob(&blob.digest));
+        let (looked, came) = (store.clone(), layer.blob.clone());
+        let look = move || Ok(came.filter(|blob| looked.has_blob(&blob.digest)));
+        let as_it_came = sys::task::blocking(look).await?;
         let diff_id = layer.diff_id.clone();
         let media_type = as_it_came.as_ref().map(|blob| blob.media_type.clone());
         let blob = send(upload, media_type, move |out| match as_it_came {
@@ -384,7 +391,7 @@ async fn send(
         (Ok(()), Ok((hash, bytes))) => Ok((hash, bytes)),
         // The one who stopped first says why: a pipe that broke is the other's doing.
         (Err(sent), Ok(_)) => Err(sent),
-        (Err(sent), Err(written)) if written.message().contains("cannot be sent") => Err(sent),
+        (Err(sent), Err(written)) if written.kind() == Kind::Cancelled => Err(sent),
         (_, Err(written)) => Err(written),
     };
     let (hash, size_bytes) = match sent {
@@ -438,6 +445,9 @@ impl Write for Pieces {
         self.bytes += self.filling.len() as u64;
         let full = std::mem::replace(&mut self.filling, Vec::with_capacity(PIECE_BYTES));
         let sent = self.sender.blocking_send(Ok(full.into()));
-        sent.map_err(|_| archive::carried(Error::system("it cannot be sent any further")))
+        sent.map_err(|_| {
+            let stopped = "it cannot be sent any further";
+            archive::carried(Error::new(Kind::Cancelled, stopped))
+        })
     }
 }

@@ -2,6 +2,7 @@
 //! was made from, where nothing else needs them (moby `daemon/images/image_delete.go`).
 
 use failpoint::Point;
+use images::Partials;
 use model::{Action, Digest, Error, ImageRecord, Reference, Result};
 
 use crate::{Catalog, ImageView, RemovedReference};
@@ -48,7 +49,7 @@ impl Catalog {
             .any(|r| matches!(r, RemovedReference::Deleted(_)))
         {
             // The bytes, however many, without the gate: no record names them any more.
-            self.sweep().await?;
+            self.sweep(Partials::Old).await?;
             drop(failpoint::reach(Point::ImageSwept).await);
         }
         Ok(removed)
@@ -275,7 +276,7 @@ impl Catalog {
     ///
     /// # Errors
     /// What the host says; what could not go is left for the next time.
-    pub async fn sweep(&self) -> Result<()> {
+    pub async fn sweep(&self, partials: Partials) -> Result<()> {
         if self.inner.tools.keep_unknown_trees {
             tracing::warn!("an image's row is damaged: nothing is swept, for it may be its");
             return Ok(());
@@ -284,7 +285,7 @@ impl Catalog {
         let swept = sys::task::blocking(move || {
             let all = || catalog.inner.index.all();
             let live = || Ok(all().iter().map(|(record, _)| (**record).clone()).collect());
-            catalog.store().sweep(live)
+            catalog.store().sweep(partials, live)
         })
         .await?;
         tracing::debug!(?swept, "swept the image store");

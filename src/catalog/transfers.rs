@@ -55,7 +55,8 @@ impl Transfer {
 /// The transfers there are.
 #[derive(Debug)]
 pub(crate) struct Transfers {
-    running: Mutex<HashMap<WantedLayer, Weak<Shared>>>,
+    /// By where it comes from, too: nobody waits for another one's registry.
+    running: Mutex<HashMap<(String, WantedLayer), Weak<Shared>>>,
     /// Held by whoever writes what came of a blob; one that was left may still be at it.
     writers: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
     turns: Arc<Semaphore>,
@@ -77,7 +78,8 @@ impl Transfers {
         let mut running = lock(&self.running);
         running.retain(|_, shared| shared.strong_count() > 0);
         let ended = |shared: &Arc<Shared>| matches!(*shared.stage.borrow(), Stage::Ended(Err(_)));
-        let known = running.get(wanted).and_then(Weak::upgrade);
+        let key = (source.domain().to_owned(), wanted.clone());
+        let known = running.get(&key).and_then(Weak::upgrade);
         if let Some(shared) = known.filter(|shared| !ended(shared)) {
             return Transfer { shared };
         }
@@ -100,7 +102,7 @@ impl Transfers {
             stage: followed,
             _ends_with_us: left.drop_guard(),
         });
-        running.insert(wanted.clone(), Arc::downgrade(&shared));
+        running.insert(key, Arc::downgrade(&shared));
         Transfer { shared }
     }
 
@@ -133,7 +135,7 @@ struct Work {
 
 impl Work {
     async fn run(&self, left: CancellationToken) -> Result<()> {
-        let _held = self.store.hold_layer(&self.wanted);
+        let mut held = self.store.hold_layer(&self.wanted);
         // Not given up by one who left before his thread did.
         let _writer = self.writer.clone().lock_owned().await;
         let turn = tokio::select! {
@@ -142,13 +144,23 @@ impl Work {
         };
         let _turn = turn.map_err(|e| Error::system(format!("transfers are closed: {e}")))?;
         let (store, wanted) = (self.store.clone(), self.wanted.clone());
-        let before = move || match store.has_layer(&wanted)? {
-            true => Ok(None),
-            false => store.partial_bytes(&wanted).map(Some),
+        let before = move || match store.has_layer(&wanted, &mut held)? {
+            true => Ok((None, held)),
+            false => Ok((Some(store.partial_bytes(&wanted)?), held)),
         };
-        let Some(from) = sys::task::blocking(before).await? else {
+        let (from, _held) = sys::task::blocking(before).await?;
+        let Some(from) = from else {
             return Ok(());
         };
+        match self.fetch(from, &left).await {
+            // What was there may have been damaged, or another server's. Once more, from the beginning.
+            Err(e) if from > 0 && e.kind() == Kind::InvalidParameter => self.fetch(0, &left).await,
+            ended => ended,
+        }
+    }
+
+    /// Applies what is here of the layer, `from` bytes, and what comes.
+    async fn fetch(&self, from: u64, left: &CancellationToken) -> Result<()> {
         let (sender, pieces) = mpsc::channel(PIECES_WAITING_MAX);
         let (store, wanted) = (self.store.clone(), self.wanted.clone());
         let applying = tokio::spawn(sys::task::blocking(move || {
@@ -166,7 +178,12 @@ impl Work {
     }
 
     /// Hands over what comes, until all of it came or nobody wants it.
-    async fn feed(&self, from: u64, sender: &mpsc::Sender<Result<Bytes>>, left: CancellationToken) {
+    async fn feed(
+        &self,
+        from: u64,
+        sender: &mpsc::Sender<Result<Bytes>>,
+        left: &CancellationToken,
+    ) {
         let blob = &self.wanted.blob;
         let mut stream = self.source.blob(&blob.digest, blob.size_bytes, from);
         let mut came = from;
@@ -175,6 +192,8 @@ impl Work {
             let event = tokio::select! {
                 event = stream.next() => event,
                 () = left.cancelled() => Err(nobody_waits()),
+                // Whoever applies it ended, with an error of his own or before the line did.
+                () = sender.closed() => return,
             };
             let piece = match event {
                 Ok(Some(BlobEvent::Bytes(piece))) => Ok(piece),
@@ -190,7 +209,6 @@ impl Work {
             };
             came += piece.as_ref().map_or(0, |piece| piece.len() as u64);
             let is_over = piece.is_err();
-            // Whoever applies it ended with an error of his own.
             if sender.send(piece).await.is_err() || is_over {
                 return;
             }

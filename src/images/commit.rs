@@ -17,8 +17,9 @@ use sys::beneath::{Dir, Kind, Metadata};
 
 use crate::compression::digest_of;
 use crate::layer::{self, Keep, Unpack};
+use crate::leases::{Item, Lease};
 use crate::load::{self, LoadedImage};
-use crate::store::{Item, Lease, Store, TreeInfo};
+use crate::store::{Store, TreeInfo};
 use crate::{config, furnish, source};
 
 /// Digest of a tar without an entry, which is two blocks of zeros (moby `layer.DigestSHA256EmptyTar`).

@@ -8,8 +8,9 @@ use model::{Context, ImageConfig, Result, Timestamp};
 
 use crate::compression::digest_of;
 use crate::layer::Keep;
+use crate::leases::{Item, Lease};
 use crate::load::{LoadedImage, record};
-use crate::store::{Item, Lease, Store, TreeInfo};
+use crate::store::{Store, TreeInfo};
 use crate::{config, layer};
 
 pub(crate) fn import(

@@ -4,8 +4,7 @@
 //! containers or the ledger: it is told which records live, and what no record
 //! names is garbage. All functions block; callers put them where that is fine.
 //!
-//! Absent on purpose: registries, diffs and copies in and out of containers come with
-//! the image issue; the applier already takes any [`std::io::Read`], and the store any blob.
+//! Registries are another room's: here a layer is whatever a [`std::io::Read`] brings.
 
 mod commit;
 mod compression;
@@ -16,6 +15,7 @@ mod import;
 mod index;
 mod keep;
 mod layer;
+mod leases;
 mod load;
 pub mod manifest;
 mod pull;
@@ -35,13 +35,13 @@ use sys::overlay::OverlayApi;
 pub use commit::Commit;
 pub use config::platform as platform_of;
 pub use index::Index;
+pub use leases::Lease;
 pub use load::{LoadStep, LoadedImage};
 pub use pull::{Described, WantedLayer};
 pub use save::ToSave;
 pub use source::{BlobFile, LayerTar, StoreUsage};
-pub use store::Lease;
 use store::Store;
-pub use sweep::Swept;
+pub use sweep::{Partials, Swept};
 pub use writable::{Shown, WritablePaths};
 
 /// The image store; clones share it.
@@ -185,22 +185,18 @@ impl Images {
         source::usage(&self.store)
     }
 
-    /// Removes every layer and blob that no record names. `live` must give the records of all
+    /// Removes every layer and blob that no record names, and beginnings of layers. `live` must give the records of all
     /// images, and of those that only containers still use; it is called once, at the right
     /// moment for loads that end meanwhile.
     ///
     /// # Errors
     /// What `live` says, or `System`; what was swept before stays so.
-    pub fn sweep(&self, live: impl FnOnce() -> Result<Vec<ImageRecord>>) -> Result<Swept> {
-        sweep::sweep(&self.store, live)
-    }
-
-    /// Removes the beginnings of layers that nobody fetches just now, and tells how many bytes they were.
-    ///
-    /// # Errors
-    /// `System`.
-    pub fn remove_partials(&self) -> Result<u64> {
-        self.store.remove_partials(true)
+    pub fn sweep(
+        &self,
+        partials: Partials,
+        live: impl FnOnce() -> Result<Vec<ImageRecord>>,
+    ) -> Result<Swept> {
+        sweep::sweep(&self.store, partials, live)
     }
 
     /// Makes the directories of the writable tree `key` (`[a-z0-9]`, at most 200); fine when

@@ -14,11 +14,17 @@ const INDEX_TYPES: [&str; 2] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
-const MANIFEST_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    DOCKER_MANIFEST,
+const MANIFEST_TYPES: [&str; 2] = [OCI_MANIFEST, DOCKER_MANIFEST];
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The last three are of old registries, which knew no better (moby `defaultImageTypes`).
+const CONFIG_TYPES: [&str; 5] = [
+    OCI_CONFIG,
+    DOCKER_CONFIG,
+    "application/octet-stream",
+    "application/json",
+    "text/html",
 ];
-const CONFIG_TYPES: [&str; 2] = ["application/vnd.oci.image.config.v1+json", DOCKER_CONFIG];
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// What Docker calls the manifest of an image that it made.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -81,6 +87,11 @@ struct Document {
     config: Option<Descriptor>,
     #[serde(default)]
     layers: Option<Vec<Descriptor>>,
+}
+
+/// Whether something is a media type of manifests or indexes; servers say other things, too.
+pub fn is_media_type(text: &str) -> bool {
+    INDEX_TYPES.contains(&text) || MANIFEST_TYPES.contains(&text) || text.starts_with(SCHEMA_1)
 }
 
 /// Reads what was `described_as` that media type; empty where nothing was said.
@@ -220,27 +231,43 @@ struct Described<'a> {
     digest: &'a str,
 }
 
-/// The manifest of an image with this configuration and these layers, as Docker writes it.
+/// The manifest of an image with this configuration and these layers: Docker's where all of them are
+/// compressed with gzip, which is all that one may name, else that of OCI. Either has its own words for
+/// the same things, and registries refuse a mixture.
 ///
 /// # Errors
 /// None in practice.
 pub fn write(config: &Digest, config_bytes: u64, layers: &[Blob]) -> Result<Vec<u8>> {
+    let packing = |layer: &Blob| match layer.media_type.as_str() {
+        text if text.ends_with("zstd") => "application/vnd.oci.image.layer.v1.tar+zstd",
+        text if text.ends_with("gzip") => "application/vnd.oci.image.layer.v1.tar+gzip",
+        _ => "application/vnd.oci.image.layer.v1.tar",
+    };
+    let is_docker = layers
+        .iter()
+        .all(|layer| layer.media_type.ends_with("gzip"));
+    let (media_type, config_type) = match is_docker {
+        true => (DOCKER_MANIFEST, DOCKER_CONFIG),
+        false => (OCI_MANIFEST, OCI_CONFIG),
+    };
+    let described = |layer| Described {
+        media_type: if is_docker {
+            DOCKER_LAYER
+        } else {
+            packing(layer)
+        },
+        size: layer.size_bytes,
+        digest: layer.digest.as_str(),
+    };
     let written = Written {
         schema_version: 2,
-        media_type: DOCKER_MANIFEST,
+        media_type,
         config: Described {
-            media_type: DOCKER_CONFIG,
+            media_type: config_type,
             size: config_bytes,
             digest: config.as_str(),
         },
-        layers: layers
-            .iter()
-            .map(|layer| Described {
-                media_type: &layer.media_type,
-                size: layer.size_bytes,
-                digest: layer.digest.as_str(),
-            })
-            .collect(),
+        layers: layers.iter().map(described).collect(),
     };
     serde_json::to_vec_pretty(&written).map_err(|e| Error::system(e.to_string()))
 }
@@ -313,6 +340,20 @@ mod tests {
         };
         assert_eq!((config.digest().unwrap(), config.size), (digest, 3));
         assert_eq!(layers[0].blob().unwrap(), layer);
+        let zstd = Blob {
+            media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned(),
+            ..layer.clone()
+        };
+        let id = Digest::from_sha256([1; 32]);
+        let mixed = write(&id, 3, &[layer, zstd]).unwrap();
+        assert_eq!(media_type(&mixed).unwrap(), OCI_MANIFEST);
+        let Manifest::Image { layers, .. } = parse(&mixed, OCI_MANIFEST).unwrap() else {
+            panic!("an image");
+        };
+        let types = layers
+            .iter()
+            .map(|l| l.media_type.rsplit('+').next().unwrap());
+        assert_eq!(types.collect::<Vec<_>>(), ["gzip", "zstd"]);
     }
 
     #[test]

@@ -15,9 +15,11 @@ use model::image::Blob;
 use model::{Digest, Error, ImageRecord, Result};
 
 use crate::compression::digest_of;
-use crate::layer;
-use crate::load::{LoadedImage, record};
-use crate::store::{Item, Lease, Store, TreeInfo, digests_in};
+use crate::layer::{self, UnpackedBlob};
+use crate::leases::{Item, Lease};
+use crate::load::{self, LoadedImage, record};
+use crate::store::{Store, TreeInfo, digests_in};
+use crate::sweep::Partials;
 use crate::{Images, config};
 
 /// How long a beginning is kept that nobody goes on with.
@@ -77,12 +79,29 @@ impl Images {
         lease
     }
 
-    /// Whether a layer is here, so that it need not be fetched. It must be held.
+    /// Whether a layer is here with all its bytes, so that it need not be fetched. `lease` holds it,
+    /// and what keeps its bytes from now on.
     ///
     /// # Errors
     /// `System`.
-    pub fn has_layer(&self, wanted: &WantedLayer) -> Result<bool> {
-        Ok(self.store.tree_info(&wanted.diff_id)?.is_some())
+    pub fn has_layer(&self, wanted: &WantedLayer, lease: &mut Lease) -> Result<bool> {
+        let Some(info) = self.store.tree_info(&wanted.diff_id)? else {
+            return Ok(false);
+        };
+        for blob in &info.packed {
+            lease.hold(Item::Blob(blob.digest.clone()));
+        }
+        let is_kept = |blob: &Blob| self.store.has_blob(&blob.digest);
+        Ok(info.frame_bytes.is_some() || info.packed.iter().any(is_kept))
+    }
+
+    /// Finds out whether an image can be mounted here, before anything of it is fetched.
+    ///
+    /// # Errors
+    /// `InvalidParameter`: it has more layers than this kernel mounts.
+    pub fn check_mountable(&self, image: &Described) -> Result<()> {
+        let diff_ids = image.layers.iter().map(|layer| &layer.diff_id);
+        load::check_mountable(self.overlay, diff_ids)
     }
 
     /// How many bytes of a layer came before the line ended, for [`Images::pull_layer`] to go on with.
@@ -111,29 +130,17 @@ impl Images {
         let path = self.store.partial_path(&wanted.blob.digest);
         let source = Resumed::open(&path, from, rest)?;
         let came = layer::unpack_packed(source, &dir);
-        let unpacked = came.and_then(|(unpacked, source)| source.finish().map(|()| unpacked));
-        let unpacked = match unpacked {
+        let came = came.and_then(|(unpacked, source)| source.finish().map(|()| unpacked));
+        let unpacked = match came.and_then(|unpacked| check(wanted, unpacked)) {
             Ok(unpacked) => unpacked,
-            Err(e) => {
-                // What is wrong will be wrong again.
-                if e.kind() == model::Kind::InvalidParameter {
-                    remove_partial(&path)?;
-                }
+            // What is wrong will be wrong again, and a full disk needs the room.
+            Err(e) if e.kind() == model::Kind::InvalidParameter || is_full(&path) => {
+                remove_partial(&path)?;
                 return Err(e);
             }
+            Err(e) => return Err(e),
         };
         let expected = &wanted.blob;
-        if unpacked.blob != expected.digest || unpacked.blob_bytes != expected.size_bytes {
-            remove_partial(&path)?;
-            return Err(Error::system(format!(
-                "filesystem layer verification failed for digest {}",
-                expected.digest
-            )));
-        }
-        if unpacked.diff_id != wanted.diff_id {
-            remove_partial(&path)?;
-            return Err(mismatch());
-        }
         let packed = layer::packed_in(&dir);
         std::fs::rename(&path, &packed).at("rename", &path)?;
         let info = TreeInfo {
@@ -158,22 +165,19 @@ impl Images {
         lease.hold(Item::Blob(manifest.clone()));
         leases.into_iter().for_each(|held| lease.take_over(held));
         let mut known = Vec::with_capacity(image.layers.len());
+        let mut all_here = true;
         for WantedLayer { blob, diff_id } in image.layers {
             let info = self.store.tree_info(&diff_id)?.ok_or_else(|| {
                 Error::system(format!("layer {diff_id} is gone from the image store"))
             })?;
             // One that was here already may have come as another blob, or as none.
-            let blob = self
-                .store
-                .has_blob(&blob.digest)
-                .then_some(blob)
-                .or_else(|| {
-                    let other = info.packed.iter().find(|b| self.store.has_blob(&b.digest));
-                    other.filter(|_| info.frame_bytes.is_none()).cloned()
-                });
-            if let Some(blob) = &blob {
-                lease.hold(Item::Blob(blob.digest.clone()));
+            for other in info.packed.iter().chain([&blob]) {
+                lease.hold(Item::Blob(other.digest.clone()));
             }
+            all_here &= self.store.has_blob(&blob.digest);
+            let here = |blob: &&Blob| self.store.has_blob(&blob.digest);
+            let others = info.packed.iter().filter(|_| info.frame_bytes.is_none());
+            let blob = [&blob].into_iter().chain(others).find(here).cloned();
             known.push((info, blob));
         }
         self.store.commit(
@@ -184,7 +188,8 @@ impl Images {
             ],
         )?;
         let record = ImageRecord {
-            manifest: Some(manifest),
+            // One whose blobs are elsewhere cannot be given on.
+            manifest: all_here.then_some(manifest),
             ..record(id, parsed.config, known)
         };
         Ok(LoadedImage {
@@ -193,6 +198,27 @@ impl Images {
             lease,
         })
     }
+}
+
+/// It is what it should be.
+fn check(wanted: &WantedLayer, unpacked: UnpackedBlob) -> Result<UnpackedBlob> {
+    let expected = &wanted.blob;
+    if unpacked.blob != expected.digest || unpacked.blob_bytes != expected.size_bytes {
+        return Err(Error::invalid(format!(
+            "filesystem layer verification failed for digest {}",
+            expected.digest
+        )));
+    }
+    match unpacked.diff_id == wanted.diff_id {
+        true => Ok(unpacked),
+        false => Err(mismatch()),
+    }
+}
+
+/// Whether the file system is so full that a beginning is better given up.
+fn is_full(path: &Path) -> bool {
+    const LEFT_BYTES: u64 = 16 << 20;
+    sys::space::Space::of(path).is_ok_and(|space| space.root_bytes < LEFT_BYTES)
 }
 
 fn mismatch() -> Error {
@@ -207,33 +233,28 @@ fn remove_partial(path: &Path) -> Result<()> {
 }
 
 impl Store {
-    fn partials(&self) -> PathBuf {
+    fn partials_dir(&self) -> PathBuf {
         self.root().join("partial")
     }
 
     pub(crate) fn partial_path(&self, digest: &Digest) -> PathBuf {
-        self.partials().join(digest.hex())
+        self.partials_dir().join(digest.hex())
     }
 
-    /// Removes beginnings that nobody went on with for a day, or all that nobody holds.
-    pub(crate) fn remove_partials(&self, all: bool) -> Result<u64> {
-        let mut removed = 0;
-        for digest in digests_in(&self.partials())? {
-            let path = self.partial_path(&digest);
-            let leases = self.leases();
-            let Ok(found) = path.metadata() else {
-                continue;
-            };
-            let age = found
-                .modified()
-                .map(|at| SystemTime::now().duration_since(at));
-            let is_old = matches!(age, Ok(Ok(age)) if age > PARTIAL_KEPT);
-            if (all || is_old) && !leases.contains_key(&Item::Blob(digest)) {
-                remove_partial(&path)?;
-                removed += found.len();
-            }
+    /// The blobs of which there is a beginning.
+    pub(crate) fn partials(&self, which: Partials) -> Result<Vec<Digest>> {
+        let mut found = digests_in(&self.partials_dir())?;
+        if which == Partials::Old {
+            found.retain(|digest| {
+                let at = self
+                    .partial_path(digest)
+                    .metadata()
+                    .and_then(|m| m.modified());
+                let age = at.map(|at| SystemTime::now().duration_since(at));
+                matches!(age, Ok(Ok(age)) if age > PARTIAL_KEPT)
+            });
         }
-        Ok(removed)
+        Ok(found)
     }
 }
 

@@ -12,7 +12,8 @@ use model::{Blob, Digest, Error, ImageRecord, Layer, Result};
 use sha2::{Digest as _, Sha256};
 
 use crate::compression::Unpacked;
-use crate::store::{Item, Lease, Store, TreeInfo, digests_in};
+use crate::leases::{Item, Lease};
+use crate::store::{Store, TreeInfo, digests_in};
 
 /// The uncompressed tar of a layer, the bytes that its diff_id is of.
 #[derive(Debug)]

@@ -11,8 +11,8 @@
 //! root/writable/KEY/             a container's own tree, see `writable`
 //! ```
 //!
-//! Nothing is visible before it is durable: trees are written in staging, the file system is
-//! synced once, and a rename makes them visible; blobs are small and written whole. Something
+//! Nothing is visible before it is durable: layers are written in staging, the file system is
+//! synced once, and renames make them visible; other blobs are small and written whole. Something
 //! that is there was verified, so nothing is verified twice.
 //!
 //! Determination. A layer is kept so that the very bytes can be given on: one that came compressed
@@ -21,13 +21,12 @@
 //! containerd. Trees that older daemons made have neither: they work, and can be saved once their image
 //! was loaded again.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use model::image::Blob;
 use model::{Digest, Error, Result};
@@ -36,27 +35,19 @@ use sys::beneath::Dir;
 use sys::own::Lock;
 
 use crate::layer::{self, Kept, Unpack};
+use crate::leases::Leases;
 use archive::At;
 
 /// The store's directories and leases.
 #[derive(Debug)]
 pub(crate) struct Store {
     root: PathBuf,
-    leases: Mutex<HashMap<Item, usize>>,
+    pub(crate) leases: Leases,
     next_staging: AtomicU64,
     /// Held while the description of a tree that is visible is changed.
     pub(crate) describing: Mutex<()>,
     /// Keeps a second daemon out.
     _lock: Lock,
-}
-
-/// What can be held and swept.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Item {
-    /// The blob of this digest.
-    Blob(Digest),
-    /// The tree of this diff_id.
-    Tree(Digest),
 }
 
 /// What `tree.json` says.
@@ -131,7 +122,7 @@ impl Store {
         })?;
         let store = Self {
             root: root.canonicalize().at("resolve", root)?,
-            leases: Mutex::default(),
+            leases: Leases::default(),
             next_staging: AtomicU64::new(0),
             describing: Mutex::default(),
             _lock: lock,
@@ -224,11 +215,6 @@ impl Store {
             .at("remove", path)
     }
 
-    pub(crate) fn leases(&self) -> MutexGuard<'_, HashMap<Item, usize>> {
-        // The map is whole between any two statements, so a panic elsewhere does not spoil it.
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Removes what a killed daemon left. What cannot be removed stays for the next start: its
     /// place on the disk is worth less than a daemon that serves.
     fn remove_left_overs(&self) {
@@ -236,7 +222,6 @@ impl Store {
             self.unmount_staging(),
             self.empty_staging(),
             self.remove_temporary_blobs(),
-            self.remove_partials(false).map(drop),
         ];
         for e in done.into_iter().filter_map(Result::err) {
             tracing::warn!("unfinished image work is left for the next start: {e}");
@@ -338,47 +323,6 @@ impl Drop for Staging {
     fn drop(&mut self) {
         if let Err(e) = self.store.remove(&self.path) {
             tracing::warn!("left for the next start: {e}");
-        }
-    }
-}
-
-/// Keeps what it names from being swept, until it is dropped.
-#[derive(Debug)]
-pub struct Lease {
-    store: Arc<Store>,
-    items: Vec<Item>,
-}
-
-impl Lease {
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
-        Self {
-            store: store.clone(),
-            items: Vec::new(),
-        }
-    }
-
-    /// Holds `item` from now on. To be called before looking whether it exists.
-    pub(crate) fn hold(&mut self, item: Item) {
-        *self.store.leases().entry(item.clone()).or_default() += 1;
-        self.items.push(item);
-    }
-
-    /// Holds what `other` holds, in its place.
-    pub(crate) fn take_over(&mut self, mut other: Self) {
-        self.items.append(&mut other.items);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut leases = self.store.leases();
-        for item in self.items.drain(..) {
-            if let Some(count) = leases.get_mut(&item) {
-                *count -= 1;
-                if *count == 0 {
-                    leases.remove(&item);
-                }
-            }
         }
     }
 }

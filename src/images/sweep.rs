@@ -1,11 +1,15 @@
 //! Removal of what no record names.
 
 use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
-use model::{Digest, ImageRecord, Result};
+use model::{ImageRecord, Result};
 
-use crate::source::items_of;
-use crate::store::{Item, Store, digests_in};
+use crate::leases::{Item, Sweeping};
+use crate::source;
+use crate::store::{Store, digests_in};
 use archive::At;
 
 /// What a sweep removed.
@@ -19,60 +23,81 @@ pub struct Swept {
     pub trees: u64,
 }
 
+/// Which beginnings of downloads go with a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partials {
+    /// Those that nobody went on with for a day.
+    Old,
+    /// All that nobody is at.
+    All,
+}
+
 /// Removes every blob and tree that is neither named by a record nor held by a lease.
 ///
 /// The records are asked for *after* the leases were looked at. Work that ends meanwhile gave up
-/// its lease after its record was written, so it is seen in one place or the other.
+/// its lease after its record was written, so it is seen in one place or the other; what is held
+/// later stays until the next sweep.
 pub(crate) fn sweep(
-    store: &Store,
+    store: &Arc<Store>,
+    partials: Partials,
     live: impl FnOnce() -> Result<Vec<ImageRecord>>,
 ) -> Result<Swept> {
-    let mut keep: HashSet<Item> = store.leases().keys().cloned().collect();
+    let (sweeping, mut keep) = store.leases.sweep();
     for record in live()? {
-        keep.extend(items_of(&record));
+        keep.extend(source::items_of(&record));
     }
     let mut swept = Swept::default();
     for digest in digests_in(&store.trees())? {
-        if !keep.contains(&Item::Tree(digest.clone()))
-            && let Some(bytes) = remove_tree(store, &digest)?
-        {
+        let path = store.layer_dir(&digest);
+        if let Some(bytes) = take(store, &sweeping, &keep, &Item::Tree(digest), &path)? {
             swept.trees += 1;
             swept.bytes += bytes;
         }
     }
     for digest in digests_in(&store.blobs())? {
-        if !keep.contains(&Item::Blob(digest.clone()))
-            && let Some(bytes) = remove_blob(store, &digest)?
-        {
+        let path = store.blob_path(&digest);
+        if let Some(bytes) = take(store, &sweeping, &keep, &Item::Blob(digest), &path)? {
             swept.blobs += 1;
             swept.bytes += bytes;
         }
     }
+    for digest in store.partials(partials)? {
+        let path = store.partial_path(&digest);
+        // A record that names the blob does not want its beginning.
+        let bytes = take(
+            store,
+            &sweeping,
+            &HashSet::new(),
+            &Item::Blob(digest),
+            &path,
+        )?;
+        swept.bytes += bytes.unwrap_or_default();
+    }
     Ok(swept)
 }
 
-/// The tree disappears by one rename, so that nobody ever finds half of it; emptying it takes as
-/// long as it takes, without the lock.
-fn remove_tree(store: &Store, diff_id: &Digest) -> Result<Option<u64>> {
-    let tree = store.trees().join(diff_id.hex());
-    let trash = store.unused();
-    {
-        let leases = store.leases();
-        if leases.contains_key(&Item::Tree(diff_id.clone())) {
-            return Ok(None);
-        }
-        std::fs::rename(&tree, &trash).at("sweep", &tree)?;
-    }
-    store.remove(&trash).map(Some)
-}
-
-fn remove_blob(store: &Store, digest: &Digest) -> Result<Option<u64>> {
-    let path = store.blob_path(digest);
-    let leases = store.leases();
-    if leases.contains_key(&Item::Blob(digest.clone())) {
+/// It disappears by one rename, so that nobody ever finds half of it; removing it takes as long as it
+/// takes, while others hold what they want.
+fn take(
+    store: &Arc<Store>,
+    sweeping: &Sweeping<'_>,
+    keep: &HashSet<Item>,
+    item: &Item,
+    path: &Path,
+) -> Result<Option<u64>> {
+    if keep.contains(item) {
         return Ok(None);
     }
-    let bytes = std::fs::metadata(&path).at("read", &path)?.len();
-    std::fs::remove_file(&path).at("sweep", &path)?;
-    Ok(Some(bytes))
+    let trash = store.unused();
+    match sweeping.unless_held(item, || std::fs::rename(path, &trash)) {
+        None => return Ok(None),
+        Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Some(renamed) => renamed.at("sweep", path)?,
+    }
+    let bytes = std::fs::symlink_metadata(&trash).at("read", &trash)?;
+    if bytes.is_dir() {
+        return store.remove(&trash).map(Some);
+    }
+    std::fs::remove_file(&trash).at("sweep", &trash)?;
+    Ok(Some(bytes.len()))
 }

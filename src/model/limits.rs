@@ -115,7 +115,7 @@ pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Layers fetched at once, for all pulls (Docker's `max-concurrent-downloads`); each holds a blocking
 /// thread. Further ones wait.
 pub const LAYER_DOWNLOADS_MAX: usize = 3;
-/// Layers sent at once by one push (Docker's `max-concurrent-uploads`).
+/// Layers sent at once, for all pushes (Docker's `max-concurrent-uploads`); each holds a blocking thread.
 pub const LAYER_UPLOADS_MAX: usize = 5;
 /// Tags of one repository.
 pub const TAGS_MAX: usize = 10_000;

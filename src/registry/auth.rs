@@ -128,10 +128,16 @@ pub(crate) struct Tokens {
 
 type TokenKey = (Url, String, Scope, Credentials);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Token {
     text: String,
     good_until: Instant,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
 }
 
 /// What a token server answers.

@@ -150,7 +150,7 @@ impl BlobStream {
             return Err(failure.of_pull(self.source.reference()));
         };
         let doubled = self.source.pace().first_pause * 2_u32.pow(self.rounds - 1);
-        Ok(Some(wanted.unwrap_or(doubled).min(PAUSE_MAX)))
+        Ok(Some(wanted.unwrap_or_else(|| doubled.min(PAUSE_MAX))))
     }
 
     async fn step(&mut self) -> Result<Option<Bytes>, Failure> {
@@ -200,9 +200,17 @@ impl BlobStream {
             0 => request,
             _ => request.header(RANGE, format!("bytes={from}-")),
         };
-        let response = client
-            .ask(Method::GET, &url, &self.source.scope(), build)
-            .await?;
+        let scope = self.source.scope();
+        let asked = client.ask(Method::GET, &url, &scope, build).await;
+        let response = match asked {
+            // Some servers know no ranges and say so.
+            Err(Failure::Refused(refusal)) if from > 0 && refusal.status.is_client_error() => {
+                client
+                    .ask(Method::GET, &url, &scope, |request| request)
+                    .await?
+            }
+            other => other?,
+        };
         let skip = match response.status() {
             StatusCode::PARTIAL_CONTENT if begins_at(&response) == Some(from) => 0,
             StatusCode::PARTIAL_CONTENT => {

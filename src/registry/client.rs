@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Context as _, Error, Result, limits};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Identity, Method, RequestBuilder, Response, StatusCode, Url};
 use rustls::crypto::CryptoProvider;
@@ -248,7 +248,8 @@ pub(crate) struct Client {
     http: Http,
     server: Arc<Server>,
     credentials: Credentials,
-    challenge: Option<Challenge>,
+    /// Some servers tell only when they are asked for something.
+    challenge: Arc<Mutex<Option<Challenge>>>,
 }
 
 impl Client {
@@ -260,7 +261,7 @@ impl Client {
         credentials: &Credentials,
     ) -> Result<Self, Failure> {
         let http = clients.http(server).await.map_err(Failure::Wrong)?;
-        let mut client = Self {
+        let client = Self {
             clients: clients.clone(),
             http,
             server: Arc::new(server.clone()),
@@ -268,7 +269,7 @@ impl Client {
                 true => credentials.clone(),
                 false => Credentials::Anonymous,
             },
-            challenge: None,
+            challenge: Arc::default(),
         };
         let url = client.url("");
         let request = client.http.client.get(url.clone());
@@ -278,11 +279,15 @@ impl Client {
             true => failure.for_good(),
             false => failure,
         })?;
-        client.challenge = match response.status() {
-            StatusCode::UNAUTHORIZED => auth::challenge(response.headers()),
-            // Some refuse the question and answer others.
-            _ => None,
-        };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            client.learn(response.headers());
+        } else if response.status() != StatusCode::NOT_FOUND && !response.status().is_success() {
+            let refusal = client.http.refusal(&Method::GET, &url, response).await;
+            // Others refuse the question and answer all that follow.
+            if refusal.passes().is_some() {
+                return Err(refusal);
+            }
+        }
         Ok(client)
     }
 
@@ -294,8 +299,18 @@ impl Client {
         url
     }
 
-    pub(crate) fn challenge(&self) -> Option<&Challenge> {
-        self.challenge.as_ref()
+    /// What the server wants of those who ask, as far as it said so.
+    pub(crate) fn challenge(&self) -> Option<Challenge> {
+        let known = self.challenge.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn learn(&self, headers: &HeaderMap) -> bool {
+        let found = auth::challenge(headers);
+        let is_new = found.is_some();
+        let known = self.challenge.lock();
+        *known.unwrap_or_else(PoisonError::into_inner) = found;
+        is_new
     }
 
     pub(crate) fn http(&self) -> &Http {
@@ -312,11 +327,11 @@ impl Client {
         &self,
         scope: &Scope,
     ) -> Result<Option<HeaderValue>, Failure> {
-        let Some(challenge) = &self.challenge else {
+        let Some(challenge) = self.challenge() else {
             return Ok(None);
         };
         let tokens = &self.clients.tokens;
-        let text = tokens.authorization(&self.http, challenge, scope, &self.credentials);
+        let text = tokens.authorization(&self.http, &challenge, scope, &self.credentials);
         let Some(text) = text.await? else {
             return Ok(None);
         };
@@ -337,7 +352,7 @@ impl Client {
         scope: &Scope,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Failure> {
-        let mut again = self.challenge.is_some();
+        let mut again = true;
         loop {
             let mut request = build(self.http.client.request(method.clone(), url.clone()));
             let authorization = match self.owns(url) {
@@ -352,17 +367,21 @@ impl Client {
             if response.status().is_success() {
                 return Ok(response);
             }
-            if response.status() == StatusCode::UNAUTHORIZED {
-                if !is_known && self.challenge == Some(Challenge::Basic) {
+            if response.status() == StatusCode::UNAUTHORIZED && self.owns(url) {
+                let known = self.challenge();
+                if !is_known && known == Some(Challenge::Basic) {
                     return Err(Failure::with(&method, url, "no basic auth credentials"));
                 }
-                if std::mem::take(&mut again)
-                    && let Some(challenge @ Challenge::Bearer { .. }) = &self.challenge
-                {
-                    self.clients
-                        .tokens
-                        .forget(challenge, scope, &self.credentials);
-                    continue;
+                if std::mem::take(&mut again) {
+                    match known {
+                        Some(challenge @ Challenge::Bearer { .. }) => {
+                            let tokens = &self.clients.tokens;
+                            tokens.forget(&challenge, scope, &self.credentials);
+                            continue;
+                        }
+                        None if self.learn(response.headers()) => continue,
+                        _ => {}
+                    }
                 }
             }
             return Err(self.http.refusal(&method, url, response).await);

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use model::{Error, Kind, Reference};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
-use serde::Deserialize;
+use serde_json::Value;
 
 /// What is shown of an answer that nobody can make sense of.
 const SHOWN_BYTES_MAX: usize = 256;
-/// Errors of one answer that are told.
-const TOLD_MAX: usize = 8;
 /// The longest that a registry may make anybody wait before it is asked again.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
@@ -27,6 +25,8 @@ pub(crate) enum Failure {
     Refused(Refusal),
     /// The answer is wrong, and will be the next time.
     Wrong(Error),
+    /// It was not asked without TLS, for it speaks TLS.
+    NotAsked,
 }
 
 /// How a server said no.
@@ -39,21 +39,48 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// The body of a refusal (OCI distribution spec, "Error Codes").
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Body {
-    errors: Vec<Told>,
-    /// Of token servers that speak no such list.
-    details: String,
-    message: String,
+/// The body of a refusal (OCI distribution spec, "Error Codes"), and what token servers say instead.
+fn errors_of(body: &[u8]) -> Vec<(String, String)> {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else {
+        return Vec::new();
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let listed = body["errors"].as_array().into_iter().flatten();
+    let mut errors: Vec<_> = listed
+        .map(|told| (text(&told["code"]), text(&told["message"])))
+        .filter(|(code, message)| !code.is_empty() || !message.is_empty())
+        .collect();
+    let plain = [&body["details"], &body["message"]].map(text);
+    if errors.is_empty()
+        && let Some(message) = plain.into_iter().find(|text| !text.is_empty())
+    {
+        errors.push((String::new(), message));
+    }
+    errors
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Told {
-    code: String,
-    message: String,
+/// What a Bearer challenge says went wrong (RFC 6750, 3.1), as an error of the list above: Docker Hub
+/// tells so that there is no such repository, or none for us (distribution `HandleErrorResponse`).
+fn error_of_challenge(headers: &HeaderMap) -> Option<(String, String)> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    let text = values.filter_map(|value| value.to_str().ok());
+    let challenges = text.flat_map(|text| http_auth::parse_challenges(text).unwrap_or_default());
+    let mut errors = challenges.filter_map(|challenge| {
+        let mut params = challenge.params.iter();
+        let found = params.find(|(key, _)| key.eq_ignore_ascii_case("error"))?;
+        Some(found.1.to_unescaped())
+    });
+    match errors.next()?.as_str() {
+        "insufficient_scope" => Some((
+            "DENIED".to_owned(),
+            "requested access to the resource is denied".to_owned(),
+        )),
+        "invalid_token" => Some((
+            "UNAUTHORIZED".to_owned(),
+            "authentication required".to_owned(),
+        )),
+        _ => None,
+    }
 }
 
 impl Failure {
@@ -99,30 +126,44 @@ impl Failure {
 
     /// What an answer that is no success says.
     pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let body: Body = serde_json::from_slice(body).unwrap_or_default();
-        let words = |told: &Told| {
-            let code = told.code.to_lowercase().replace('_', " ");
-            match told.message.is_empty() {
-                true => code,
-                false => format!("{code}: {}", told.message),
+        let mut errors = errors_of(body);
+        if status == StatusCode::UNAUTHORIZED {
+            // The first one counts.
+            errors.splice(0..0, error_of_challenge(headers));
+        }
+        let words = |(code, message): &(String, String)| {
+            let code = code.to_lowercase().replace('_', " ");
+            match (code.is_empty(), message.is_empty()) {
+                (false, false) => format!("{code}: {message}"),
+                (true, _) if status == StatusCode::UNAUTHORIZED => {
+                    format!("unauthorized: {message}")
+                }
+                (true, _) => message.clone(),
+                (false, true) => code,
             }
         };
-        let told: Vec<String> = body.errors.iter().take(TOLD_MAX).map(words).collect();
-        let message = match told.as_slice() {
-            [] if !body.details.is_empty() => format!("unauthorized: {}", body.details),
-            [] if !body.message.is_empty() => body.message.clone(),
-            [] if status == StatusCode::UNAUTHORIZED => {
+        let message = match errors.first() {
+            Some(first) => words(first),
+            None if status == StatusCode::UNAUTHORIZED => {
                 "unauthorized: authentication required".to_owned()
             }
-            [] => format!("received unexpected HTTP status: {status}"),
-            [one] => one.clone(),
-            several => format!("errors:\n{}\n", several.join("\n")),
+            None => match String::from_utf8_lossy(body).trim() {
+                "" => format!("received unexpected HTTP status: {status}"),
+                text => format!(
+                    "received unexpected HTTP status: {status}: {:?}",
+                    text.chars().take(SHOWN_BYTES_MAX).collect::<String>()
+                ),
+            },
         };
         let seconds = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
         let seconds = seconds.and_then(|text| text.parse().ok());
         Self::Refused(Refusal {
             status,
-            code: body.errors.first().map(|told| told.code.clone()),
+            code: errors
+                .into_iter()
+                .next()
+                .map(|(code, _)| code)
+                .filter(|code| !code.is_empty()),
             message: message
                 .chars()
                 .filter(|c| !c.is_control() || *c == '\n')
@@ -158,6 +199,17 @@ impl Failure {
             Self::Line { message, .. } => Error::system(message),
             Self::Refused(refusal) => Error::system(refusal.message),
             Self::Wrong(e) => e,
+            Self::NotAsked => Error::system("the registry speaks TLS, and was not asked without"),
+        }
+    }
+
+    /// As a push tells of it: Unavailable where it may go well the next time.
+    pub(crate) fn of_push(self) -> Error {
+        let passes = self.passes().is_some();
+        let e = self.into_error();
+        match passes {
+            true => Error::new(Kind::Unavailable, e.message()),
+            false => e,
         }
     }
 
@@ -173,6 +225,7 @@ impl Failure {
             ),
             Some("MANIFEST_UNKNOWN") => format!("manifest for {} not found", reference.familiar()),
             Some("NAME_UNKNOWN") => format!("repository {} not found", reference.familiar_name()),
+            // Some say no more than that.
             None if refusal.status == StatusCode::NOT_FOUND => {
                 format!("manifest for {} not found", reference.familiar())
             }
@@ -277,11 +330,35 @@ mod tests {
             (e.kind(), e.message()),
             (
                 Kind::System,
-                "received unexpected HTTP status: 500 Internal Server Error"
+                "received unexpected HTTP status: 500 Internal Server Error: \"<html>\""
             )
         );
         let e = refused(401, "").into_error();
         assert_eq!(e.message(), "unauthorized: authentication required");
+    }
+
+    /// As Docker Hub tells of a repository that is not there, or private.
+    #[test]
+    fn what_the_hub_does_not_show_is_denied() {
+        let mut headers = HeaderMap::new();
+        let challenge = "Bearer realm=\"https://auth.docker.io/token\",service=\"x\",\
+            scope=\"repository:library/nosuch:pull\",error=\"insufficient_scope\"";
+        headers.insert(WWW_AUTHENTICATE, challenge.parse().unwrap());
+        let body = br#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+        let e = Failure::refused(StatusCode::UNAUTHORIZED, &headers, body);
+        let e = e.of_pull(&"nosuch".parse().unwrap());
+        assert_eq!(e.kind(), Kind::NotFound);
+        assert_eq!(
+            e.message(),
+            "pull access denied for nosuch, repository does not exist or may require 'docker \
+             login': denied: requested access to the resource is denied"
+        );
+        for odd in [
+            r#"{"errors":null,"message":"m"}"#,
+            r#"{"errors":[{"code":7}],"message":"m"}"#,
+        ] {
+            assert_eq!(refused(400, odd).into_error().message(), "m", "{odd}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! this host, may have certificates that nobody vouches for, or no TLS at all. `hosts.toml` in the
 //! same directory says more (containerd's format), and mirrors are asked before Docker Hub.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
@@ -90,7 +91,7 @@ pub(crate) struct Server {
 }
 
 /// Whom to trust, and who we are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tls {
     /// Any certificate will do.
     pub(crate) unchecked: bool,
@@ -98,6 +99,15 @@ pub(crate) struct Tls {
     pub(crate) authorities: Vec<Vec<u8>>,
     /// Our certificate and its key, as PEM.
     pub(crate) identity: Option<Vec<u8>>,
+}
+
+/// Says no key.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("unchecked", &self.unchecked)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The servers for a registry, in the order in which to ask.
@@ -128,17 +138,19 @@ fn configured(
     if let Some(dir) = &dir
         && let Some(file) = hosts_file::read(dir)?
     {
-        return file.servers(domain, purpose);
+        return file.servers(domain, purpose, is_insecure);
     }
     let mut servers = Vec::new();
     if domain == HUB && purpose == Purpose::Pull {
         for mirror in &settings.mirrors {
             let base = url(mirror)?;
             let name = authority(&base);
-            let tls = match dir_of(settings, &name) {
+            let mut tls = match dir_of(settings, &name) {
                 Some(dir) => tls_of(&dir)?,
                 None => Tls::default(),
             };
+            let host = |i: &Insecure| matches!(i, Insecure::Host(host) if *host == name);
+            tls.unchecked = settings.insecure.iter().any(host);
             servers.push(Server {
                 base,
                 is_origin: false,
@@ -208,6 +220,15 @@ fn host_of(domain: &str) -> &str {
     domain.rsplit_once(':').map_or(domain, |(host, _)| host)
 }
 
+/// Whether a server is the registry itself, which gets the credentials.
+pub(crate) fn is_origin(base: &Url, domain: &str) -> bool {
+    let host = if domain == HUB { HUB_SERVER } else { domain };
+    let origin = |scheme: &str| Url::parse(&format!("{scheme}://{host}"));
+    ["https", "http"]
+        .iter()
+        .any(|scheme| origin(scheme).is_ok_and(|url| url.origin() == base.origin()))
+}
+
 /// `HOST[:PORT]` of a URL.
 pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -219,7 +240,7 @@ pub(crate) fn authority(url: &Url) -> String {
 
 /// A URL that servers can have.
 pub(crate) fn url(text: &str) -> Result<Url> {
-    let bad = |e: &dyn std::fmt::Display| {
+    let bad = |e: &dyn fmt::Display| {
         Error::invalid(format!("{text:?} is not the URL of a registry: {e}"))
     };
     let url = Url::parse(text).map_err(|e| bad(&e))?;

@@ -84,7 +84,14 @@ pub(crate) fn read(dir: &Path) -> Result<Option<HostsFile>> {
 
 impl HostsFile {
     /// The servers for `purpose`: the hosts that have it, then the registry.
-    pub(crate) fn servers(&self, domain: &str, purpose: Purpose) -> Result<Vec<Server>> {
+    pub(crate) fn servers(
+        &self,
+        domain: &str,
+        purpose: Purpose,
+        is_insecure: bool,
+    ) -> Result<Vec<Server>> {
+        let own = self.server.as_deref().map(with_scheme);
+        let own = own.map(|server| hosts::url(&server)).transpose()?;
         let mut servers = Vec::new();
         let wanted = match purpose {
             Purpose::Pull => Capability::Pull,
@@ -92,9 +99,13 @@ impl HostsFile {
         };
         for (name, host) in &self.host {
             if host.capabilities.is_empty() || host.capabilities.contains(&wanted) {
+                let base = hosts::url(&with_scheme(name))?;
+                let is_own = own
+                    .as_ref()
+                    .is_some_and(|own| own.origin() == base.origin());
                 servers.push(Server {
-                    base: hosts::url(&with_scheme(name))?,
-                    is_origin: false,
+                    is_origin: is_own || hosts::is_origin(&base, domain),
+                    base,
                     tls: self.tls(host)?,
                 });
             }
@@ -105,13 +116,13 @@ impl HostsFile {
             client: self.client.clone(),
             skip_verify: self.skip_verify,
         })?;
-        match &self.server {
-            Some(server) => servers.push(Server {
-                base: hosts::url(&with_scheme(server))?,
+        match own {
+            Some(base) => servers.push(Server {
+                base,
                 is_origin: true,
                 tls,
             }),
-            None => servers.extend(hosts::origin(domain, tls, false)?),
+            None => servers.extend(hosts::origin(domain, tls, is_insecure)?),
         }
         Ok(servers)
     }
@@ -195,7 +206,7 @@ mod tests {
         );
         let file = read.unwrap().unwrap();
         let bases = |purpose| {
-            let servers = file.servers("real.test", purpose).unwrap();
+            let servers = file.servers("real.test", purpose, false).unwrap();
             servers
                 .iter()
                 .map(|s| s.base.to_string())
@@ -224,7 +235,7 @@ mod tests {
         let servers = read
             .unwrap()
             .unwrap()
-            .servers("r.test:1", Purpose::Pull)
+            .servers("r.test:1", Purpose::Pull, false)
             .unwrap();
         assert_eq!(servers[0].base.as_str(), "https://r.test:1/");
         assert_eq!(servers[0].tls.authorities, [b"ca.pem"]);

@@ -25,7 +25,9 @@ impl Registries {
     pub async fn login(&self, server: &str, credentials: &Credentials) -> Result<Login> {
         let domain = domain_of(server);
         let mut last = None;
-        for server in self.servers(domain, Purpose::Push).await? {
+        let servers = self.servers(domain, Purpose::Push).await?;
+        // A mirror is to learn no password.
+        for server in servers.into_iter().filter(|server| server.is_origin) {
             let client = match Client::connect(&self.clients, &server, credentials).await {
                 Ok(client) => client,
                 Err(failure) => {
@@ -41,12 +43,7 @@ impl Registries {
 
     async fn prove(&self, client: &Client, credentials: &Credentials) -> Result<Login, Failure> {
         if let Some(Challenge::Bearer { realm, service }) = client.challenge() {
-            let key = (
-                realm.clone(),
-                service.clone(),
-                Scope::none(),
-                credentials.clone(),
-            );
+            let key = (realm, service, Scope::none(), credentials.clone());
             let granted = self
                 .clients
                 .tokens()

@@ -217,6 +217,16 @@ impl Source {
             return Ok(client.clone());
         }
         let server = &shared.servers[at];
+        let is_same = |(other, client): (&Server, &Option<Client>)| {
+            client.is_some()
+                && other.base.scheme() == "https"
+                && other.base.host_str() == server.base.host_str()
+        };
+        // The other half of a registry that may have no TLS, and has.
+        let mut others = shared.servers.iter().zip(&*spoken_to).take(at);
+        if server.base.scheme() == "http" && others.any(is_same) {
+            return Err(Failure::NotAsked);
+        }
         let client = Client::connect(&shared.clients, server, &shared.credentials).await?;
         spoken_to[at] = Some(client.clone());
         Ok(client)
@@ -233,6 +243,11 @@ impl Source {
 
     pub(crate) fn servers(&self) -> usize {
         self.shared.servers.len()
+    }
+
+    /// The registry of the image's name.
+    pub fn domain(&self) -> &str {
+        self.shared.reference.domain()
     }
 
     pub(crate) fn repository(&self) -> &str {
@@ -253,6 +268,7 @@ impl Source {
 pub(crate) fn more_telling(before: Option<Failure>, now: Failure) -> Failure {
     match (before, now) {
         (Some(refused @ Failure::Refused(_)), Failure::Line { .. }) => refused,
+        (Some(before), Failure::NotAsked) => before,
         (_, now) => now,
     }
 }

@@ -55,7 +55,7 @@ impl Target {
             }
         }
         let last = last.unwrap_or_else(|| Failure::wrong("no server is known for the registry"));
-        Err(last.into_error())
+        Err(last.of_push())
     }
 
     /// Whether the repository has a blob.
@@ -70,7 +70,7 @@ impl Target {
         match asked.await {
             Ok(_) => Ok(true),
             Err(Failure::Refused(refusal)) if refusal.status == StatusCode::NOT_FOUND => Ok(false),
-            Err(failure) => Err(failure.into_error()),
+            Err(failure) => Err(failure.of_push()),
         }
     }
 
@@ -90,13 +90,13 @@ impl Target {
             Ok(answer) if answer.status() == StatusCode::CREATED => Ok(true),
             // An upload was begun in its place, which nobody wants.
             Ok(answer) => {
-                if let Ok(location) = self.location(&url, &answer) {
+                if let Ok(location) = self.location(&answer) {
                     self.cancel(&location).await;
                 }
                 Ok(false)
             }
             Err(Failure::Refused(_)) => Ok(false),
-            Err(failure) => Err(failure.into_error()),
+            Err(failure) => Err(failure.of_push()),
         }
     }
 
@@ -107,9 +107,9 @@ impl Target {
     pub async fn begin(&self) -> Result<Upload> {
         let url = self.url("blobs/uploads/");
         let asked = self.client.ask(Method::POST, &url, &self.scope, no_body);
-        let answer = asked.await.map_err(Failure::into_error)?;
+        let answer = asked.await.map_err(Failure::of_push)?;
         Ok(Upload {
-            location: self.location(&url, &answer)?,
+            location: self.location(&answer)?,
             target: self.clone(),
         })
     }
@@ -125,17 +125,17 @@ impl Target {
             request.header(CONTENT_TYPE, media_type).body(bytes.clone())
         };
         let asked = self.client.ask(Method::PUT, &url, &self.scope, build);
-        asked.await.map(drop).map_err(Failure::into_error)
+        asked.await.map(drop).map_err(Failure::of_push)
     }
 
     fn url(&self, rest: &str) -> Url {
         self.client.url(&format!("{}/{rest}", self.repository))
     }
 
-    fn location(&self, asked: &Url, answer: &Response) -> Result<Url> {
+    fn location(&self, answer: &Response) -> Result<Url> {
         let location = answer.headers().get(LOCATION);
         let location = location.and_then(|value| value.to_str().ok());
-        let location = location.and_then(|text| asked.join(text).ok());
+        let location = location.and_then(|text| answer.url().join(text).ok());
         let url = location.ok_or_else(|| {
             Error::system("the registry does not say where the upload goes (Location)")
         })?;
@@ -178,7 +178,10 @@ impl Upload {
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(content));
         let answer = self.finish(Method::PATCH, url, request, &taken).await?;
-        self.location = target.location(url, &answer)?;
+        // One that says nothing goes on where it was.
+        if answer.headers().contains_key(LOCATION) {
+            self.location = target.location(&answer)?;
+        }
         Ok(())
     }
 
@@ -213,7 +216,7 @@ impl Upload {
         let client = &self.target.client;
         if client.owns(url) {
             let value = client.authorization(&self.target.scope).await;
-            if let Some(value) = value.map_err(Failure::into_error)? {
+            if let Some(value) = value.map_err(Failure::of_push)? {
                 request = request.header(AUTHORIZATION, value);
             }
         }
@@ -222,14 +225,10 @@ impl Upload {
             sent = request.send() => sent.map_err(|e| Failure::line(&method, url, &e)),
             () = taken.nothing_for(patience) => Err(Failure::silence(&method, url, patience)),
         };
-        let answer = answer.map_err(Failure::into_error)?;
+        let answer = answer.map_err(Failure::of_push)?;
         match answer.status().is_success() {
             true => Ok(answer),
-            false => Err(client
-                .http()
-                .refusal(&method, url, answer)
-                .await
-                .into_error()),
+            false => Err(client.http().refusal(&method, url, answer).await.of_push()),
         }
     }
 }

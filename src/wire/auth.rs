@@ -9,18 +9,23 @@ use utoipa::ToSchema;
 #[serde(default)]
 pub struct AuthConfig {
     /// The name.
+    #[serde(deserialize_with = "crate::null_as_default")]
     #[schema(required = false)]
     pub username: String,
     /// The password.
+    #[serde(deserialize_with = "crate::null_as_default")]
     #[schema(required = false)]
     pub password: String,
     /// The registry, `HOST[:PORT]` or a URL; Docker Hub when empty.
+    #[serde(deserialize_with = "crate::null_as_default")]
     #[schema(required = false)]
     pub serveraddress: String,
     /// What a registry gave in place of a password.
+    #[serde(deserialize_with = "crate::null_as_default")]
     #[schema(required = false)]
     pub identitytoken: String,
     /// A token that is sent as it is.
+    #[serde(deserialize_with = "crate::null_as_default")]
     #[schema(required = false)]
     pub registrytoken: String,
 }

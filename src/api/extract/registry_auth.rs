@@ -8,6 +8,8 @@ use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 use engine::Credentials;
 use wire::auth::AuthConfig;
 
+use super::fold_keys;
+
 const HEADER: &str = "x-registry-auth";
 
 /// The credentials of a request. What is missing or cannot be read is nobody, as in Docker: a client
@@ -28,7 +30,7 @@ fn read(text: &str) -> Option<Credentials> {
     let text = text.trim().as_bytes();
     let decoded = BASE64URL.decode(text);
     let decoded = decoded.or_else(|_| BASE64URL_NOPAD.decode(text)).ok()?;
-    let config: AuthConfig = serde_json::from_slice(&decoded).ok()?;
+    let config: AuthConfig = fold_keys::from_slice(&decoded).ok()?;
     Some(config.into())
 }
 
@@ -53,6 +55,9 @@ mod tests {
         assert_eq!(of(identity), Some(Credentials::Identity("t".to_owned())));
         let token = r#"{"registrytoken":"r","identitytoken":"t"}"#;
         assert_eq!(of(token), Some(Credentials::Token("r".to_owned())));
+        // docker-py with a credential store writes them so.
+        let odd = r#"{"Username":"u","Password":null,"IdentityToken":"t","email":null}"#;
+        assert_eq!(of(odd), Some(Credentials::Identity("t".to_owned())));
         assert_eq!(of("{}"), Some(Credentials::Anonymous));
         for rubbish in ["", "null?", "e30=x", "!!!"] {
             assert_eq!(read(rubbish), None, "{rubbish}");

@@ -11,7 +11,8 @@ use model::{Digest, Error, Result, limits};
 use super::LoadStep;
 use crate::compression::{Unpacked, buffered};
 use crate::layer::{self, Keep};
-use crate::store::{Item, Lease, Staging, Store, TreeInfo, digest_of_hex};
+use crate::leases::{Item, Lease};
+use crate::store::{Staging, Store, TreeInfo, digest_of_hex};
 use archive::CleanPath;
 use archive::{Entry, EntryKind, Reader};
 

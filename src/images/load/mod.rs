@@ -21,7 +21,8 @@ use sys::overlay::OverlayApi;
 
 use crate::compression::digest_of;
 use crate::config;
-use crate::store::{Item, Lease, Store, TreeInfo};
+use crate::leases::{Item, Lease};
+use crate::store::{Store, TreeInfo};
 use archive::{CleanPath, shown};
 use contents::{Contents, Member};
 
@@ -131,16 +132,7 @@ fn resolve(
             image.layers.len()
         )));
     }
-    // A layer that comes twice is mounted once. Better now than when a container starts.
-    let mounted = parsed.diff_ids.iter().collect::<BTreeSet<_>>().len();
-    if mounted > overlay.layers_max() {
-        return Err(Error::invalid(format!(
-            "image of {mounted} layers, the most this kernel can mount are {}; Linux 6.8 and \
-             younger mount {}",
-            overlay.layers_max(),
-            OverlayApi::Fsopen.layers_max()
-        )));
-    }
+    check_mountable(overlay, &parsed.diff_ids)?;
     let mut lease = Lease::new(store);
     let id = digest_of(&image.config);
     lease.hold(Item::Blob(id.clone()));
@@ -158,6 +150,24 @@ fn resolve(
     let mut record = record(id, parsed.config, layers);
     record.manifest = manifest;
     Ok((record, lease))
+}
+
+/// Finds out whether an image of these layers can be mounted. Better now than when a container starts.
+pub(crate) fn check_mountable<'a>(
+    overlay: OverlayApi,
+    diff_ids: impl IntoIterator<Item = &'a Digest>,
+) -> Result<()> {
+    // A layer that comes twice is mounted once.
+    let mounted = diff_ids.into_iter().collect::<BTreeSet<_>>().len();
+    if mounted <= overlay.layers_max() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "image of {mounted} layers, the most this kernel can mount are {}; Linux 6.8 and younger \
+         mount {}",
+        overlay.layers_max(),
+        OverlayApi::Fsopen.layers_max()
+    )))
 }
 
 /// What is known of a layer, and the blob that is kept of it where it came as one.

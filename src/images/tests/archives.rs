@@ -397,7 +397,9 @@ fn loads_of_the_same_archive_at_once_all_succeed() {
             .collect();
         let sweeps = scope.spawn(|| {
             for _ in 0..20 {
-                f.images.sweep(|| Ok(Vec::new())).unwrap();
+                f.images
+                    .sweep(crate::Partials::Old, || Ok(Vec::new()))
+                    .unwrap();
             }
         });
         let loaded: Vec<_> = loads.into_iter().map(|l| l.join().unwrap()).collect();
@@ -416,5 +418,11 @@ fn loads_of_the_same_archive_at_once_all_succeed() {
         }
     });
     assert_eq!(f.staged(), 0);
-    assert_eq!(f.images.sweep(|| Ok(Vec::new())).unwrap().trees, 2);
+    assert_eq!(
+        f.images
+            .sweep(crate::Partials::Old, || Ok(Vec::new()))
+            .unwrap()
+            .trees,
+        2
+    );
 }

@@ -106,11 +106,17 @@ fn a_compressed_layer_is_kept_as_it_came() {
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
         assert_eq!(manifest["config"]["digest"], record.id.as_ref());
         // Everything of it is named, and nothing of it when it is gone.
-        let swept = f.images.sweep(|| Ok(vec![record.clone()])).unwrap();
+        let swept = f
+            .images
+            .sweep(crate::Partials::Old, || Ok(vec![record.clone()]))
+            .unwrap();
         assert_eq!((swept.trees, swept.blobs), (0, 0));
         // The same once more is known by its names, and the same image.
         assert_eq!(loaded(&f, &oci(&layers, pack)), record);
-        let swept = f.images.sweep(|| Ok(Vec::new())).unwrap();
+        let swept = f
+            .images
+            .sweep(crate::Partials::Old, || Ok(Vec::new()))
+            .unwrap();
         assert_eq!((swept.trees, swept.blobs), (2, 4));
         assert_eq!(f.images.usage().unwrap(), StoreUsage::default());
         assert_eq!(f.staged(), 0);
@@ -165,7 +171,9 @@ fn a_tree_of_an_older_daemon_is_completed_when_its_image_is_loaded_again() {
         let record = loaded(&f, &again);
         assert!(tar_of(&f.images, &record.layers[0]).unwrap() == layers[0]);
         assert_eq!(f.staged(), 0);
-        f.images.sweep(|| Ok(Vec::new())).unwrap();
+        f.images
+            .sweep(crate::Partials::Old, || Ok(Vec::new()))
+            .unwrap();
     }
 }
 
@@ -177,17 +185,23 @@ fn an_image_keeps_what_its_layers_are_given_back_from() {
     loaded(&f, &oci(&layers, gzip));
     let known_by_name = loaded(&f, &oci(&layers, <[u8]>::to_vec));
     assert!(known_by_name.layers[0].blob.is_some());
-    f.images.sweep(|| Ok(vec![known_by_name.clone()])).unwrap();
+    f.images
+        .sweep(crate::Partials::Old, || Ok(vec![known_by_name.clone()]))
+        .unwrap();
     assert!(tar_of(&f.images, &known_by_name.layers[0]).unwrap() == layers[0]);
     // Where the plain tar passed, it got a frame and needs no blob.
     let plain = loaded(&f, &docker_archive(&layers, &["x:1"]));
     assert_eq!(plain.layers[0].blob, None);
-    f.images.sweep(|| Ok(vec![plain.clone()])).unwrap();
+    f.images
+        .sweep(crate::Partials::Old, || Ok(vec![plain.clone()]))
+        .unwrap();
     assert!(tar_of(&f.images, &plain.layers[0]).unwrap() == layers[0]);
     // And the other way: a blob that comes later is kept beside the frame.
     let packed = loaded(&f, &oci(&layers, zstd));
     let blob = packed.layers[0].blob.clone().unwrap();
-    f.images.sweep(|| Ok(vec![plain.clone()])).unwrap();
+    f.images
+        .sweep(crate::Partials::Old, || Ok(vec![plain.clone()]))
+        .unwrap();
     assert!(!f.images.has_blob(&blob.digest));
     // A blob that was swept is not taken for one that is there.
     let packed = loaded(&f, &oci(&layers, zstd));
@@ -200,10 +214,16 @@ fn what_is_held_is_not_swept() {
     let layers = [odd_layer()];
     let record = loaded(&f, &oci(&layers, gzip));
     let lease = f.images.hold(&record);
-    let swept = f.images.sweep(|| Ok(Vec::new())).unwrap();
+    let swept = f
+        .images
+        .sweep(crate::Partials::Old, || Ok(Vec::new()))
+        .unwrap();
     assert_eq!((swept.trees, swept.blobs), (0, 0));
     drop(lease);
-    let swept = f.images.sweep(|| Ok(Vec::new())).unwrap();
+    let swept = f
+        .images
+        .sweep(crate::Partials::Old, || Ok(Vec::new()))
+        .unwrap();
     assert_eq!((swept.trees, swept.blobs), (1, 3));
 }
 

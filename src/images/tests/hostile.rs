@@ -223,7 +223,10 @@ fn a_tree_deeper_than_recursion_goes_is_made_and_removed() {
     assert_eq!(read(tree.join("d")), "takes its place");
     let tar = Tar::default().pax(&[("path", deep.as_bytes())]).dir("x");
     f.unpack(&tar.end()).unwrap();
-    let swept = f.images.sweep(|| Ok(Vec::new())).unwrap();
+    let swept = f
+        .images
+        .sweep(crate::Partials::Old, || Ok(Vec::new()))
+        .unwrap();
     assert_eq!(swept.trees, 2);
     assert_eq!(f.staged(), 0);
 }
@@ -329,7 +332,13 @@ fn hostile_archives_of_images_are_refused() {
         assert_eq!(e.kind(), Kind::InvalidParameter, "{name}: {e}");
         assert_eq!(f.staged(), 0, "{name}");
     }
-    assert_eq!(f.images.sweep(|| Ok(Vec::new())).unwrap().trees, 0);
+    assert_eq!(
+        f.images
+            .sweep(crate::Partials::Old, || Ok(Vec::new()))
+            .unwrap()
+            .trees,
+        0
+    );
 }
 
 #[test]
@@ -338,7 +347,9 @@ fn an_archive_cut_anywhere_is_refused() {
     let archive = docker_archive(&[layer_of("f", &[7; 3000])], &["x:1"]);
     let whole = f.load(&archive).unwrap();
     drop(whole);
-    f.images.sweep(|| Ok(Vec::new())).unwrap();
+    f.images
+        .sweep(crate::Partials::Old, || Ok(Vec::new()))
+        .unwrap();
     let needed = archive.len() - 1024;
     for packed in [false, true] {
         let bytes = if packed {
@@ -353,5 +364,11 @@ fn an_archive_cut_anywhere_is_refused() {
             assert_eq!(f.staged(), 0, "{cut}");
         }
     }
-    assert_eq!(f.images.sweep(|| Ok(Vec::new())).unwrap().trees, 0);
+    assert_eq!(
+        f.images
+            .sweep(crate::Partials::Old, || Ok(Vec::new()))
+            .unwrap()
+            .trees,
+        0
+    );
 }

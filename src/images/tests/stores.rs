@@ -50,11 +50,17 @@ fn a_sweep_removes_what_no_record_names_and_no_lease_holds() {
         .unwrap()
         .remove(0);
     let (a_record, b_record) = (a.record.clone(), b.record.clone());
-    let nobody = f.images.sweep(|| Ok(Vec::new())).unwrap();
+    let nobody = f
+        .images
+        .sweep(crate::Partials::Old, || Ok(Vec::new()))
+        .unwrap();
     assert_eq!((nobody.trees, nobody.blobs), (0, 0), "both are held");
     drop(b);
     let config_bytes = f.images.config_blob(&b_record.id).unwrap().len() as u64;
-    let swept = f.images.sweep(|| Ok(vec![a_record.clone()])).unwrap();
+    let swept = f
+        .images
+        .sweep(crate::Partials::Old, || Ok(vec![a_record.clone()]))
+        .unwrap();
     assert_eq!((swept.trees, swept.blobs), (1, 1));
     assert!(swept.bytes >= 20 + config_bytes, "{swept:?}");
     assert_eq!(
@@ -70,16 +76,39 @@ fn a_sweep_removes_what_no_record_names_and_no_lease_holds() {
     let c_record = c.record.clone();
     let swept = f
         .images
-        .sweep(|| {
+        .sweep(crate::Partials::Old, || {
             drop(c);
             Ok(vec![a_record.clone()])
         })
         .unwrap();
     assert_eq!(swept.trees, 0, "held when the sweep began");
-    let failed = f.images.sweep(|| Err(model::Error::system("ledger")));
+    // Work that begins when the records were asked for, and ends before the sweep comes to what it made.
+    let swept = f
+        .images
+        .sweep(crate::Partials::Old, || {
+            drop(f.images.hold(&c_record));
+            Ok(vec![a_record.clone()])
+        })
+        .unwrap();
+    assert_eq!((swept.trees, swept.blobs), (0, 0), "held since it began");
+    let failed = f
+        .images
+        .sweep(crate::Partials::Old, || Err(model::Error::system("ledger")));
     assert_eq!(failed.unwrap_err().message(), "ledger");
-    assert_eq!(f.images.sweep(|| Ok(vec![c_record])).unwrap().trees, 2);
-    assert_eq!(f.images.sweep(|| Ok(Vec::new())).unwrap().trees, 1);
+    assert_eq!(
+        f.images
+            .sweep(crate::Partials::Old, || Ok(vec![c_record]))
+            .unwrap()
+            .trees,
+        2
+    );
+    assert_eq!(
+        f.images
+            .sweep(crate::Partials::Old, || Ok(Vec::new()))
+            .unwrap()
+            .trees,
+        1
+    );
     assert_eq!(f.staged(), 0);
 }
 
@@ -198,7 +227,9 @@ fn a_load_that_is_killed_leaves_nothing() {
     victim.wait().unwrap();
     let images = Images::open(&root).unwrap();
     assert_eq!(std::fs::read_dir(root.join("staging")).unwrap().count(), 0);
-    let swept = images.sweep(|| Ok(Vec::new())).unwrap();
+    let swept = images
+        .sweep(crate::Partials::Old, || Ok(Vec::new()))
+        .unwrap();
     assert_eq!((swept.trees, swept.blobs), (0, 0));
     assert!(sys::mount::below(&root).unwrap().is_empty());
 }

@@ -176,3 +176,57 @@ async fn a_login_is_good_or_unauthorized() {
         "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"
     );
 }
+
+#[tokio::test]
+async fn a_registry_may_say_what_it_wants_only_when_it_is_asked_for_something() {
+    let fake = Fake::start(
+        |asked| match (asked.target.as_str(), asked.header("authorization")) {
+            ("/v2/", _) => Answer::new(200, ""),
+            (_, Some(BASIC)) => Answer::new(200, "{}"),
+            _ => Answer::new(401, "").with("WWW-Authenticate", "Basic realm=\"x\""),
+        },
+    )
+    .await;
+    source(&fake, password())
+        .await
+        .manifest(&tag())
+        .await
+        .unwrap();
+    let e = source(&fake, Credentials::Anonymous)
+        .await
+        .manifest(&tag())
+        .await
+        .unwrap_err();
+    assert!(e.message().ends_with(": no basic auth credentials"), "{e}");
+}
+
+#[tokio::test]
+async fn a_login_shows_a_mirror_no_password() {
+    let basic = "Basic realm=\"x\"";
+    let ask = move |asked: &Asked| match asked.header("authorization") {
+        None => Answer::new(401, "").with("WWW-Authenticate", basic),
+        Some(_) => Answer::new(200, ""),
+    };
+    let (origin, mirror) = (Fake::start(ask).await, Fake::start(ask).await);
+    let dir = tempfile::tempdir().unwrap();
+    let of = dir.path().join(&origin.host);
+    std::fs::create_dir(&of).unwrap();
+    let hosts = format!(
+        "server = \"http://{}\"\n[host.\"http://{}\"]\n",
+        origin.host, mirror.host
+    );
+    std::fs::write(of.join("hosts.toml"), hosts).unwrap();
+    let mut registries = registries(Settings::default());
+    registries.settings = Arc::new(Settings {
+        certs_dirs: vec![dir.path().to_owned()],
+        ..Settings::default()
+    });
+    registries.login(&origin.host, &password()).await.unwrap();
+    assert!(mirror.all().is_empty());
+    assert!(
+        origin
+            .all()
+            .iter()
+            .any(|a| a.header("authorization") == Some(BASIC))
+    );
+}

@@ -96,6 +96,11 @@ impl Fake {
         Self { host, asked }
     }
 
+    /// What was asked so far.
+    pub(crate) fn all(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
     /// What was asked so far, but whether it is a registry at all.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         let asked = self.asked.lock().unwrap();

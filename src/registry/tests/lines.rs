@@ -60,6 +60,17 @@ async fn one_who_goes_on_gets_the_rest_also_of_a_server_without_ranges() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_ranges_is_asked_for_all() {
+    let fake = Fake::start(|asked| match asked.header("range") {
+        Some(_) => Answer::new(416, ""),
+        None => Answer::new(200, CONTENT),
+    })
+    .await;
+    let (bytes, pauses) = blob_from(&fake, CONTENT, 10).await.unwrap();
+    assert_eq!((bytes, pauses), (CONTENT[10..].to_vec(), 0));
+}
+
+#[tokio::test]
 async fn another_part_than_was_asked_for_is_refused() {
     let fake =
         Fake::start(|_| Answer::new(206, &CONTENT[5..]).with("Content-Range", "bytes 5-35/36"))
