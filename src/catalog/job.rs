@@ -1,6 +1,7 @@
 //! Long work that reports progress the way Docker's clients show it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use images::LoadStep;
 use model::{Digest, Error, Result};
@@ -43,6 +44,25 @@ pub enum Progress {
         /// Bytes of the manifest.
         size_bytes: u64,
     },
+}
+
+impl Progress {
+    /// What is being done with something, where nothing is counted.
+    pub(crate) fn doing(id: &str, status: impl Into<String>) -> Self {
+        Self::Step {
+            id: id.to_owned(),
+            status: status.into(),
+            current: 0,
+            total: 0,
+        }
+    }
+
+    /// That it is tried again after a pause.
+    pub(crate) fn retrying(id: &str, pause: Duration) -> Self {
+        let seconds = pause.as_secs_f32().ceil();
+        let s = if seconds > 1.0 { "s" } else { "" };
+        Self::doing(id, format!("Retrying in {seconds} second{s}"))
+    }
 }
 
 /// A job under way: a task of its own that goes on when this is dropped.

@@ -35,7 +35,7 @@ pub struct PullImage {
     pub credentials: Credentials,
 }
 
-/// What a manifest was found to be, and how it was found.
+/// The image that a manifest was found to be of.
 struct Chosen {
     /// Of the image.
     manifest: Fetched,
@@ -167,11 +167,11 @@ impl Catalog {
             let look = move || Ok((has.has_layer(&asked, &mut lease)?, lease));
             let (is_here, lease) = sys::task::blocking(look).await?;
             leases.push(lease);
-            let step = layer_step(wanted);
+            let id = wanted.blob.digest.short();
             match is_here || !first {
-                true => steps.send(step("Already exists")).await,
+                true => steps.send(Progress::doing(id, "Already exists")).await,
                 false => {
-                    steps.send(step("Pulling fs layer")).await;
+                    steps.send(Progress::doing(id, "Pulling fs layer")).await;
                     coming.push(wanted.clone());
                 }
             }
@@ -258,25 +258,16 @@ pub(crate) async fn small_blob(source: &Source, digest: &Digest, size: u64) -> R
     Ok(bytes)
 }
 
-fn layer_step(wanted: &WantedLayer) -> impl Fn(&str) -> Progress + '_ {
-    move |status| Progress::Step {
-        id: wanted.blob.digest.short().to_owned(),
-        status: status.to_owned(),
-        current: 0,
-        total: 0,
-    }
-}
-
 /// Tells how a layer is coming, until it is here.
 async fn follow(
     wanted: &WantedLayer,
     mut stage: tokio::sync::watch::Receiver<Stage>,
     steps: &Steps,
 ) -> Result<()> {
-    let step = layer_step(wanted);
+    let id = wanted.blob.digest.short();
     let total = wanted.blob.size_bytes;
     let sized = |status: &str, current: u64| Progress::Step {
-        id: wanted.blob.digest.short().to_owned(),
+        id: id.to_owned(),
         status: status.to_owned(),
         current,
         total,
@@ -285,29 +276,23 @@ async fn follow(
     loop {
         let now = stage.borrow_and_update().clone();
         match now {
-            Stage::Waiting => steps.send(step("Waiting")).await,
+            Stage::Waiting => steps.send(Progress::doing(id, "Waiting")).await,
             Stage::Downloading(current) => {
                 steps.offer(sized("Downloading", current));
                 tokio::time::sleep(STEP_INTERVAL).await;
             }
-            Stage::Pausing(pause) => {
-                let seconds = pause.as_secs_f32().ceil();
-                let s = if seconds > 1.0 { "s" } else { "" };
-                steps
-                    .send(step(&format!("Retrying in {seconds} second{s}")))
-                    .await;
-            }
+            Stage::Pausing(pause) => steps.send(Progress::retrying(id, pause)).await,
             Stage::Downloaded => {
                 is_down = true;
-                told_down(steps, &step).await;
+                told_down(steps, id).await;
                 steps.offer(sized("Extracting", total));
             }
             Stage::Ended(ended) => {
                 ended.map_err(not_cancelled)?;
                 if !is_down {
-                    told_down(steps, &step).await;
+                    told_down(steps, id).await;
                 }
-                steps.send(step("Pull complete")).await;
+                steps.send(Progress::doing(id, "Pull complete")).await;
                 return Ok(());
             }
         }
@@ -317,9 +302,10 @@ async fn follow(
     }
 }
 
-async fn told_down(steps: &Steps, step: &impl Fn(&str) -> Progress) {
-    steps.send(step("Verifying Checksum")).await;
-    steps.send(step("Download complete")).await;
+async fn told_down(steps: &Steps, id: &str) {
+    for status in ["Verifying Checksum", "Download complete"] {
+        steps.send(Progress::doing(id, status)).await;
+    }
 }
 
 /// Somebody waits for it, whatever the transfer thought.

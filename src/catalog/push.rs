@@ -116,7 +116,9 @@ impl Catalog {
         let mut distinct: Vec<&Layer> = record.layers.iter().collect();
         distinct.retain(|layer| seen.insert(&layer.diff_id));
         for layer in distinct.iter().rev() {
-            steps.send(layer_step(layer, "Preparing")).await;
+            steps
+                .send(Progress::doing(layer.diff_id.short(), "Preparing"))
+                .await;
         }
         let uploads: Vec<_> = distinct
             .iter()
@@ -173,7 +175,12 @@ impl Catalog {
         // Where these questions are not answered, the layer is sent.
         for blob in &known {
             if target.has(&blob.digest).await.unwrap_or(false) {
-                steps.send(layer_step(layer, "Layer already exists")).await;
+                steps
+                    .send(Progress::doing(
+                        layer.diff_id.short(),
+                        "Layer already exists",
+                    ))
+                    .await;
                 return Ok(blob.clone());
             }
         }
@@ -181,7 +188,9 @@ impl Catalog {
             for from in self.neighbours(name, layer) {
                 if target.mount(&blob.digest, &from).await.unwrap_or(false) {
                     let told = format!("Mounted from {from}");
-                    steps.send(layer_step(layer, &told)).await;
+                    steps
+                        .send(Progress::doing(layer.diff_id.short(), told))
+                        .await;
                     return Ok(blob.clone());
                 }
             }
@@ -190,7 +199,9 @@ impl Catalog {
         loop {
             match self.send_layer(target, layer, steps).await {
                 Ok(blob) => {
-                    steps.send(layer_step(layer, "Pushed")).await;
+                    steps
+                        .send(Progress::doing(layer.diff_id.short(), "Pushed"))
+                        .await;
                     return Ok(blob);
                 }
                 Err(e) if attempt == ATTEMPTS_MAX || e.kind() != Kind::Unavailable => {
@@ -199,9 +210,9 @@ impl Catalog {
                 Err(e) => tracing::debug!(layer = %layer.diff_id, error = %e, "sent again"),
             }
             let pause = PAUSE * attempt;
-            let s = if attempt > 1 { "s" } else { "" };
-            let told = format!("Retrying in {} second{s}", pause.as_secs());
-            steps.send(layer_step(layer, &told)).await;
+            steps
+                .send(Progress::retrying(layer.diff_id.short(), pause))
+                .await;
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
@@ -322,15 +333,6 @@ impl Catalog {
         let (inner, id, given) = (self.inner.clone(), record.id.clone(), by_digest.clone());
         let ledger = ledger.applying(move || inner.index.tag(given.clone(), &id));
         ledger.tag(&by_digest, &record.id).await
-    }
-}
-
-fn layer_step(layer: &Layer, status: &str) -> Progress {
-    Progress::Step {
-        id: layer.diff_id.short().to_owned(),
-        status: status.to_owned(),
-        current: 0,
-        total: 0,
     }
 }
 
