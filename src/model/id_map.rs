@@ -91,6 +91,15 @@ impl IdMap {
         Some(range.outside + (inside - range.inside))
     }
 
+    /// The id inside that `outside` stands behind.
+    pub fn inside(&self, outside: u32) -> Option<u32> {
+        let range = self
+            .0
+            .iter()
+            .find(|r| (u64::from(r.outside)..r.outside_end()).contains(&u64::from(outside)))?;
+        Some(range.inside + (outside - range.outside))
+    }
+
     /// As `/proc/PID/uid_map` and `gid_map` want it.
     pub fn kernel_text(&self) -> String {
         let mut text = String::new();

@@ -178,6 +178,15 @@ impl Dir {
         Ok(OsString::from_vec(text.into_bytes()).into())
     }
 
+    /// The directory `name` in this one; a link is refused, and what is mounted there too.
+    ///
+    /// # Errors
+    /// Whatever openat2(2) says; `EXDEV` where something is mounted.
+    pub fn child_of_same_mount(&self, name: &OsStr) -> io::Result<Self> {
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        self.resolve(Path::new(one(name)?), how)
+    }
+
     /// Opens the file `name` for reading; a link is refused, a fifo does not block.
     ///
     /// # Errors
@@ -185,6 +194,20 @@ impl Dir {
     pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?.into())
+    }
+
+    /// Holds what `name` is, a link itself too, without opening it.
+    ///
+    /// # Errors
+    /// Whatever openat(2) says.
+    pub fn handle(&self, name: &OsStr) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(
+            &self.fd,
+            one(name)?,
+            flags,
+            Mode::empty(),
+        )?)
     }
 
     /// Makes the new file `name`, mode 0600, open for writing.
@@ -271,6 +294,33 @@ impl Dir {
         Ok(metadata_of(&rustix::fs::fstat(&self.fd)?))
     }
 
+    /// Whether what is in it is made up by the kernel: processes, devices and settings of the host, and
+    /// no files of anybody (proc, sysfs, cgroups and the like).
+    ///
+    /// # Errors
+    /// Whatever fstatfs(2) says.
+    pub fn is_made_up(&self) -> io::Result<bool> {
+        // linux/magic.h; of mqueue, ipc/mqueue.c.
+        const MADE_UP: [u64; 14] = [
+            0x9fa0,      // proc
+            0x6265_6572, // sysfs
+            0x0027_e0eb, // cgroup
+            0x6367_7270, // cgroup2
+            0x6462_6720, // debugfs
+            0x7472_6163, // tracefs
+            0x7363_6673, // securityfs
+            0x6265_6570, // configfs
+            0xcafe_4a11, // bpf
+            0x6165_676c, // pstore
+            0xde5e_81e4, // efivarfs
+            0x1980_0202, // mqueue
+            0x1cd1,      // devpts
+            0xf97c_ff8c, // selinux
+        ];
+        let kind = rustix::fs::fstatfs(&self.fd)?.f_type;
+        Ok(u64::try_from(kind).is_ok_and(|kind| MADE_UP.contains(&kind)))
+    }
+
     /// The text of the link `name`.
     ///
     /// # Errors
@@ -338,6 +388,12 @@ impl Dir {
     }
 }
 
+impl From<Dir> for OwnedFd {
+    fn from(dir: Dir) -> Self {
+        dir.fd
+    }
+}
+
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -350,6 +406,11 @@ pub fn is_bad_path(e: &io::Error) -> bool {
     let bad = [Errno::NAMETOOLONG, Errno::NOTDIR, Errno::LOOP];
     Errno::from_io_error(e).is_some_and(|e| bad.contains(&e))
         || e.kind() == io::ErrorKind::NotADirectory
+}
+
+/// Whether a path that must have no link on its way has one, or goes in a circle.
+pub fn is_link_on_the_way(e: &io::Error) -> bool {
+    Errno::from_io_error(e) == Some(Errno::LOOP)
 }
 
 /// One component: anything else would let a caller's mistake walk the tree.

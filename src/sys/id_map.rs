@@ -4,7 +4,7 @@
 //! at it through the mount the host's id behind that (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use model::IdMaps;
@@ -50,30 +50,39 @@ impl UserNamespace {
     /// # Errors
     /// `EPERM` without `CAP_SETPCAP`.
     pub(crate) fn act_as_root(&self) -> io::Result<()> {
-        use rustix::thread::{CapabilitiesSecureBits, set_capabilities_secure_bits};
-        let keep = CapabilitiesSecureBits::NO_SETUID_FIXUP;
-        set_capabilities_secure_bits(keep)
-            .map_err(|e| told(&e.into(), format_args!("keep capabilities")))?;
-        let (uid, gid) = self.root;
-        // SAFETY: numbers only; unlike the C library's other calls, these are of this thread alone.
-        unsafe {
-            libc::setfsgid(gid);
-            libc::setfsuid(uid);
-            // They tell what was before; one that is no id changes nothing.
-            let now = (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX));
-            let is_taken = now == (uid.cast_signed(), gid.cast_signed());
-            is_taken.then_some(()).ok_or_else(|| {
-                told(
-                    &io::Error::from(io::ErrorKind::PermissionDenied),
-                    format_args!("act as its root"),
-                )
-            })
-        }
+        act_as(self.root.0, self.root.1)
+    }
+
+    /// The host's ids behind its root.
+    pub fn root(&self) -> (u32, u32) {
+        self.root
+    }
+}
+
+/// As [`UserNamespace::act_as_root`], with ids that are known.
+pub(crate) fn act_as(uid: u32, gid: u32) -> io::Result<()> {
+    use rustix::thread::{CapabilitiesSecureBits, set_capabilities_secure_bits};
+    let keep = CapabilitiesSecureBits::NO_SETUID_FIXUP;
+    set_capabilities_secure_bits(keep)
+        .map_err(|e| told(&e.into(), format_args!("keep capabilities")))?;
+    // SAFETY: numbers only; unlike the C library's other calls, these are of this thread alone.
+    unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        // They tell what was before; one that is no id changes nothing.
+        let now = (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX));
+        let is_taken = now == (uid.cast_signed(), gid.cast_signed());
+        is_taken.then_some(()).ok_or_else(|| {
+            told(
+                &io::Error::from(io::ErrorKind::PermissionDenied),
+                format_args!("act as its root"),
+            )
+        })
     }
 }
 
 impl AsFd for UserNamespace {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
@@ -139,30 +148,61 @@ impl Drop for Child {
 /// where the mount shows other ids already.
 pub fn mapped_clone(path: &Path, namespace: &UserNamespace) -> io::Result<OwnedFd> {
     let clone = detached_clone(path, false)?;
+    let done = set_attributes(
+        clone.as_fd(),
+        libc::MOUNT_ATTR_IDMAP,
+        Some(namespace),
+        false,
+    );
+    done.map_err(|e| {
+        io::Error::new(
+            e.kind(),
+            format!("show other ids of {}: {e}", path.display()),
+        )
+    })?;
+    Ok(clone)
+}
+
+/// Makes a mount that is attached nowhere one that cannot be written to, with all that is mounted in it.
+///
+/// # Errors
+/// What mount_setattr(2) says.
+pub fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_attributes(mount, libc::MOUNT_ATTR_RDONLY, None, true)
+}
+
+fn set_attributes(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    ids: Option<&UserNamespace>,
+    recursive: bool,
+) -> io::Result<()> {
     // SAFETY: the structure is plain numbers, for which zero is "leave as it is".
     let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
-    attributes.attr_set = libc::MOUNT_ATTR_IDMAP;
-    attributes.userns_fd = u64::try_from(namespace.fd.as_raw_fd()).expect("an open descriptor");
+    attributes.attr_set = set;
+    if let Some(ids) = ids {
+        attributes.userns_fd = u64::try_from(ids.fd.as_raw_fd()).expect("an open descriptor");
+    }
+    let flags = match recursive {
+        true => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+        false => libc::AT_EMPTY_PATH,
+    };
     // SAFETY: the path is empty and ends with NUL, the structure outlives the call and its size is
     // told; the kernel only reads both.
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            clone.as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )
     };
-    if done == 0 {
-        return Ok(clone);
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
-    let e = io::Error::last_os_error();
-    Err(io::Error::new(
-        e.kind(),
-        format!("show other ids of {}: {e}", path.display()),
-    ))
 }
 
 /// Whether the kernel and the file system of the directory `path` can show other ids.

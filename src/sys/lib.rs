@@ -27,3 +27,4 @@ pub mod space;
 pub mod spawn;
 pub mod spill_file;
 pub mod task;
+pub mod tree;

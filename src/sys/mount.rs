@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -103,6 +103,23 @@ fn flags_of(options: MountOptions) -> MountFlags {
 pub fn attach(mount: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     Ok(rustix::mount::move_mount(mount, "", CWD, target, flags)?)
+}
+
+/// A new, empty tmpfs of at most `size_bytes`, attached nowhere.
+///
+/// # Errors
+/// Whatever fsopen(2) and those after it say.
+pub fn detached_tmpfs(size_bytes: u64, mode: u32) -> io::Result<OwnedFd> {
+    use rustix::mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
+        fsopen,
+    };
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "size", size_bytes.to_string())?;
+    fsconfig_set_string(context.as_fd(), "mode", format!("{:o}", mode & 0o7777))?;
+    fsconfig_create(context.as_fd())?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    Ok(fsmount(context.as_fd(), flags, MountAttrFlags::empty())?)
 }
 
 /// What is mounted at `path`, or the part of it that begins there, once more and attached nowhere;

@@ -129,7 +129,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// A process that ends while it is read answers ESRCH instead of ENOENT.
-fn is_gone(e: &io::Error) -> bool {
+pub(crate) fn is_gone(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH)
 }
 

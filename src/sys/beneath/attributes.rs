@@ -25,19 +25,15 @@ impl Dir {
         Ok(rustix::fs::chownat(&self.fd, one(name)?, uid, gid, flags)?)
     }
 
-    /// Changes the permission bits of `name`, which must not be a link that somebody else can
-    /// swap: fchmodat(2) follows links on kernels before 6.6.
+    /// Changes the permission bits of `name`; a link is refused.
     ///
     /// # Errors
-    /// Whatever fchmodat(2) says.
+    /// Whatever chmod(2) says; `EOPNOTSUPP` for a link.
     pub fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         let mode = Mode::from_bits_truncate(mode & 0o7777);
-        Ok(rustix::fs::chmodat(
-            &self.fd,
-            one(name)?,
-            mode,
-            AtFlags::empty(),
-        )?)
+        // fchmodat(2) follows links on kernels before 6.6: the inode is held first.
+        let path = self.proc_path_of(name)?;
+        Ok(rustix::fs::chmod(&path.1, mode)?)
     }
 
     /// Sets the times of `name`, of the link itself when it is one.
@@ -200,24 +196,37 @@ fn proc_path(fd: BorrowedFd<'_>) -> PathBuf {
 
 /// Largest value and list the kernel handles (XATTR_SIZE_MAX, XATTR_LIST_MAX in limits.h).
 const XATTR_BYTES_MAX: usize = 64 << 10;
+/// As much as most files have: to clear more for each file of a tree takes longer than to read them.
+const XATTR_BYTES_USUAL: usize = 512;
 
 fn read_xattrs(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-    let mut buffer = vec![0_u8; XATTR_BYTES_MAX];
-    let used = match rustix::fs::listxattr(path, &mut buffer[..]) {
-        Ok(used) => used,
+    let list = match with_room(|room| rustix::fs::listxattr(path, room)) {
+        Ok(list) => list,
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
         Err(e) => return Err(e.into()),
     };
     let mut found = Vec::new();
-    let list = buffer[..used].to_vec();
     for name in list.split(|b| *b == 0).filter(|n| !n.is_empty()) {
         let name = OsStr::from_bytes(name);
-        match rustix::fs::getxattr(path, name, &mut buffer[..]) {
-            Ok(used) => found.push((name.to_owned(), buffer[..used].to_vec())),
+        match with_room(|room| rustix::fs::getxattr(path, name, room)) {
+            Ok(value) => found.push((name.to_owned(), value)),
             // Removed since it was listed.
             Err(Errno::NODATA) => {}
             Err(e) => return Err(e.into()),
         }
     }
     Ok(found)
+}
+
+fn with_room(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut usual = [0; XATTR_BYTES_USUAL];
+    match read(&mut usual) {
+        Ok(used) => return Ok(usual[..used].to_vec()),
+        Err(Errno::RANGE) => {}
+        Err(e) => return Err(e),
+    }
+    let mut room = vec![0; XATTR_BYTES_MAX];
+    let used = read(&mut room)?;
+    room.truncate(used);
+    Ok(room)
 }

@@ -37,7 +37,8 @@ pub fn remove_all(dir: &Path) -> model::Result<()> {
 ///
 /// Never follows a link and holds two descriptors however deep the tree is: a container can make
 /// directories deeper than any recursion or path can go. What a subdirectory holds is moved up
-/// into the doomed directory itself, so nothing has to be made, and a full disk can be emptied.
+/// into the doomed directory itself, so nothing has to be made, and a full disk can be emptied. What is
+/// mounted in it is not of the tree, and is in the way (`EXDEV`).
 ///
 /// # Errors
 /// The first failure; what remains can be removed by calling again.
@@ -46,10 +47,10 @@ pub fn remove_tree(parent: &Dir, name: &OsStr) -> io::Result<u64> {
     if matches!(remove_one(parent, name, &mut freed_bytes)?, Removal::Gone) {
         return Ok(freed_bytes);
     }
-    let doomed = parent.child(name)?;
+    let doomed = parent.child_of_same_mount(name)?;
     let mut names = FreshNames::default();
     empty(&doomed, &mut freed_bytes, |entry, freed_bytes| {
-        let child = doomed.child(entry)?;
+        let child = doomed.child_of_same_mount(entry)?;
         empty(&child, freed_bytes, |grandchild, _| {
             child.rename(grandchild, &doomed, &names.next_in(&doomed)?)
         })?;

@@ -231,3 +231,34 @@ fn a_tree_deeper_than_any_stack_is_removed() {
     assert!(!worker.unwrap().join().unwrap().unwrap());
     remove_all(&temp.path().join("absent")).unwrap();
 }
+
+#[test]
+fn what_is_mounted_in_a_tree_is_not_removed_with_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let (tree, other) = (temp.path().join("t"), temp.path().join("other"));
+    std::fs::create_dir_all(tree.join("a/at")).unwrap();
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("kept"), "x").unwrap();
+    let _guard = crate::mount::tests::Mounted(tree.join("a/at"));
+    crate::mount::bind(&other, &tree.join("a/at"), false, Default::default()).unwrap();
+    let parent = Dir::open(temp.path()).unwrap();
+    remove_tree(&parent, "t".as_ref()).unwrap_err();
+    assert!(other.join("kept").exists());
+}
+
+/// Modes of what turns into a link to the outside and back.
+#[test]
+fn a_mode_is_never_set_behind_a_link() {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::write(temp.path().join("out"), "").unwrap();
+    let dir = temp.path().join("d");
+    std::fs::create_dir(&dir).unwrap();
+    symlink(temp.path().join("out"), dir.join("l")).unwrap();
+    let before = std::fs::metadata(temp.path().join("out")).unwrap().mode();
+    Dir::open(&dir)
+        .unwrap()
+        .set_mode("l".as_ref(), 0o777)
+        .unwrap_err();
+    let after = std::fs::metadata(temp.path().join("out")).unwrap().mode();
+    assert_eq!(before, after);
+}
