@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `tar` | the format: entries read from a stream and written to one |
 //! | `path` | what a name in an archive means |
+//! | `compression` | what an archive is packed with, in and out |
 //! | `apply` | entries put into a tree |
 //! | `pack` | a tree as entries |
 //! | `frame` | what a tar has beside the content of its files, so that it can be written again |
@@ -15,6 +16,7 @@
 //! out of its tree, and never knows whose tree it is.
 
 mod apply;
+mod compression;
 mod download;
 mod failure;
 mod frame;
@@ -24,11 +26,13 @@ mod path;
 mod tar;
 mod upload;
 
-pub use apply::Applier;
+pub use apply::{Applier, Onto};
+pub use compression::{Packing, Unpacked, buffered, gzip, packed_with, peek};
 pub use download::{Download, Downloads};
 pub use failure::{At, carried, reading, writing};
 pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};
-pub use pack::{pack, pack_without};
+pub use overlay::{is_opaque, is_whiteout};
+pub use pack::{Source, pack, pack_source, pack_without};
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
 pub use upload::{Upload, Uploads};

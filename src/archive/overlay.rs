@@ -1,6 +1,6 @@
 //! What a layer's marks are called: in an archive, and where overlayfs looks for them.
 
-use sys::beneath::{DeviceNumber, Kind, Metadata};
+use sys::beneath::{DeviceNumber, Dir, Kind, Metadata};
 
 /// What a directory that hides the same directory of lower layers carries (kernel,
 /// Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
@@ -13,7 +13,18 @@ pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// The same, of all that lower layers have in a directory.
 pub(crate) const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
+/// Whether overlayfs takes it for a directory that hides those of lower layers.
+///
+/// # Errors
+/// Whatever listxattr(2) or getxattr(2) says.
+pub fn is_opaque(dir: &Dir) -> std::io::Result<bool> {
+    let attributes = dir.own_xattrs()?;
+    Ok(attributes
+        .iter()
+        .any(|(name, value)| name == OPAQUE.0 && value == OPAQUE.1))
+}
+
 /// Whether overlayfs takes it for a removed name.
-pub(crate) fn is_whiteout(found: &Metadata) -> bool {
+pub fn is_whiteout(found: &Metadata) -> bool {
     found.kind == Kind::CharDevice && found.device == WHITEOUT_DEVICE
 }

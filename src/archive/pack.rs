@@ -4,14 +4,14 @@
 //! what is sent was never there, and no link is followed.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use model::{Context as _, Error, Result, limits};
+use model::{Context as _, Error, IdMaps, Result, limits};
 use sys::beneath::{Dir, Kind, Metadata, content_ranges, is_bad_path};
 
 use crate::Form;
@@ -47,20 +47,63 @@ pub fn pack_without<W: Write>(
     form: Form,
     left_out: HashSet<PathBuf>,
 ) -> Result<()> {
-    let mut packer = Packer {
-        left_out,
-        out,
+    let source = Source {
+        dir: Dir::open(tree).at("open", tree)?,
+        file: None,
+        shown: tree.to_owned(),
         prefix: prefix.as_bytes().to_vec(),
-        tree: tree.to_owned(),
-        root: Dir::open(tree).at("open", tree)?,
-        form,
-        links: HashMap::new(),
-        entries: 0,
-        size_bytes: 0,
-        buffer: vec![0; COPY_BYTES],
+        bare: false,
+        ids: None,
     };
+    let mut packer = Packer::of(out, source, form);
+    packer.left_out = left_out;
+    packer.is_in_use = false;
+    packer.size_bytes_max = limits::LAYER_BYTES_MAX;
     packer.all()
 }
+
+/// Something that is in use, to be sent as it is.
+#[derive(Debug)]
+pub struct Source {
+    /// The directory.
+    pub dir: Dir,
+    /// Of all that is in it this alone, which is no directory.
+    pub file: Option<OsString>,
+    /// What it is called in messages.
+    pub shown: PathBuf,
+    /// What it is called in the archive. `/` stands before all names, empty is the archive's root.
+    pub prefix: Vec<u8>,
+    /// What is in the directory, without an entry of its own.
+    pub bare: bool,
+    /// Owners are told as they are inside; one that is not is nobody's.
+    pub ids: Option<IdMaps>,
+}
+
+/// Writes what `source` says, as [`pack`] does, with no limit of its size.
+///
+/// # Errors
+/// As [`pack`]; Conflict when the one file has become a directory.
+pub fn pack_source<W: Write>(out: &mut Writer<W>, source: Source) -> Result<()> {
+    let file = source.file.clone();
+    let mut packer = Packer::of(out, source, Form::Plain);
+    let Some(file) = file else {
+        return packer.all();
+    };
+    let dir = packer
+        .root
+        .beneath(Path::new(""))
+        .at("open", &packer.tree)?;
+    match packer.one(&dir, &file, Path::new(""))? {
+        false => Ok(()),
+        true => Err(Error::conflict(format!(
+            "{} has become a directory",
+            packer.tree.display()
+        ))),
+    }
+}
+
+/// Whose a file is that is nobody's inside (the kernel's default of `overflowuid`).
+const NOBODY: u32 = 65_534;
 
 struct Packer<'a, W> {
     out: &'a mut Writer<W>,
@@ -69,6 +112,11 @@ struct Packer<'a, W> {
     root: Dir,
     form: Form,
     left_out: HashSet<PathBuf>,
+    bare: bool,
+    ids: Option<IdMaps>,
+    /// Something of the kernel's own may be mounted in it, which is nobody's files.
+    is_in_use: bool,
+    size_bytes_max: u64,
     /// Of a file with several names: what the first is in the archive, and how many are still to come.
     links: HashMap<(u64, u64), (Vec<u8>, u64)>,
     entries: u64,
@@ -76,12 +124,58 @@ struct Packer<'a, W> {
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Packer<'_, W> {
+impl<'a, W: Write> Packer<'a, W> {
+    fn of(out: &'a mut Writer<W>, source: Source, form: Form) -> Self {
+        Self {
+            out,
+            prefix: source.prefix,
+            tree: source.shown,
+            root: source.dir,
+            form,
+            left_out: HashSet::new(),
+            bare: source.bare,
+            ids: source.ids,
+            is_in_use: true,
+            size_bytes_max: u64::MAX,
+            links: HashMap::new(),
+            entries: 0,
+            size_bytes: 0,
+            buffer: vec![0; COPY_BYTES],
+        }
+    }
+
+    fn entry(&self, path: Vec<u8>, kind: EntryKind, found: &Metadata) -> Entry {
+        let (uid, gid) = match &self.ids {
+            None => (found.uid, found.gid),
+            Some(ids) => (
+                ids.uids.inside(found.uid).unwrap_or(NOBODY),
+                ids.gids.inside(found.gid).unwrap_or(NOBODY),
+            ),
+        };
+        Entry {
+            path,
+            size_bytes: match kind {
+                EntryKind::File => found.size,
+                _ => 0,
+            },
+            kind,
+            mode: found.mode,
+            uid,
+            gid,
+            modified: found.modified,
+            xattrs: Vec::new(),
+            segments: None,
+        }
+    }
+
     fn all(&mut self) -> Result<()> {
         let mut waiting = vec![PathBuf::new()];
         while let Some(path) = waiting.pop() {
             let dir = match self.root.beneath(&path) {
-                Err(e) if is_gone(&e) && !path.as_os_str().is_empty() => continue,
+                Err(e) if is_gone(&e) && !path.as_os_str().is_empty() => {
+                    self.check_length(&path)?;
+                    continue;
+                }
                 other => other.at("open", &self.tree.join(&path))?,
             };
             let mut names = self.dir(&dir, &path)?;
@@ -100,12 +194,15 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// The directory itself, and what is in it.
-    fn dir(&mut self, dir: &Dir, path: &Path) -> Result<Vec<std::ffi::OsString>> {
+    fn dir(&mut self, dir: &Dir, path: &Path) -> Result<Vec<OsString>> {
         let at = self.tree.join(path);
+        if self.bare && path.as_os_str().is_empty() {
+            return dir.names().at("read", &at);
+        }
         let found = dir.own_metadata().at("look at", &at)?;
         let attributes = dir.own_xattrs().at("read the attributes of", &at)?;
         let attributes: Vec<_> = attributes.into_iter().map(raw).collect();
-        let mut entry = entry(self.name(path, true), EntryKind::Dir, &found);
+        let mut entry = self.entry(self.name(path, true), EntryKind::Dir, &found);
         entry.xattrs = self.kept(&attributes, path)?;
         if !self.left_out.contains(path) {
             self.write_entry(&entry)?;
@@ -114,6 +211,9 @@ impl<W: Write> Packer<'_, W> {
             |(name, value): &(Vec<u8>, Vec<u8>)| name == OPAQUE.0.as_bytes() && value == OPAQUE.1;
         if self.form == Form::Layer && attributes.iter().any(is_opaque) {
             self.mark(path, OPAQUE_WHITEOUT)?;
+        }
+        if self.is_in_use && dir.is_made_up().at("look at", &at)? {
+            return Ok(Vec::new());
         }
         dir.names().at("read", &at)
     }
@@ -154,16 +254,15 @@ impl<W: Write> Packer<'_, W> {
         let shown = self.name(path, false);
         if let Some(first) = self.first_name(&found) {
             let link = EntryKind::HardLink(first);
-            return self
-                .write_entry(&entry(shown, link, &found))
-                .map(|()| false);
+            let link = self.entry(shown, link, &found);
+            return self.write_entry(&link).map(|()| false);
         }
         let attributes = match dir.xattrs(name) {
             Err(e) if is_gone(&e) => return Ok(false),
             other => other.at("read the attributes of", &at)?,
         };
         let attributes: Vec<_> = attributes.into_iter().map(raw).collect();
-        let mut entry = entry(shown, kind, &found);
+        let mut entry = self.entry(shown, kind, &found);
         entry.xattrs = self.kept(&attributes, path)?;
         match entry.kind {
             EntryKind::File => self.file(dir, name, entry, &found, &at)?,
@@ -276,7 +375,7 @@ impl<W: Write> Packer<'_, W> {
         self.size_bytes = self.size_bytes.saturating_add(entry.size_bytes);
         let too_much = if self.entries > limits::LAYER_ENTRIES_MAX {
             format!("more than {} entries", limits::LAYER_ENTRIES_MAX)
-        } else if self.size_bytes > limits::LAYER_BYTES_MAX {
+        } else if self.size_bytes > self.size_bytes_max {
             format!(
                 "more than {} bytes, holes included",
                 limits::LAYER_BYTES_MAX
@@ -297,7 +396,27 @@ impl<W: Write> Packer<'_, W> {
         )))
     }
 
+    /// What cannot be opened because it is too deep is not gone.
+    fn check_length(&self, path: &Path) -> Result<()> {
+        match path.as_os_str().len() < limits::LAYER_PATH_BYTES_MAX {
+            true => Ok(()),
+            false => Err(Error::system(format!(
+                "{} has a name of more than {} bytes: no archive may hold that",
+                self.tree.display(),
+                limits::LAYER_PATH_BYTES_MAX
+            ))),
+        }
+    }
+
     fn name(&self, path: &Path, is_dir: bool) -> Vec<u8> {
+        if self.prefix == b"/" {
+            let end: &[u8] = if is_dir && !path.as_os_str().is_empty() {
+                b"/"
+            } else {
+                b""
+            };
+            return [b"/", path.as_os_str().as_bytes(), end].concat();
+        }
         let parts = [&self.prefix, path.as_os_str().as_bytes()];
         let mut name = parts
             .into_iter()
@@ -336,24 +455,7 @@ impl<W: Write> Packer<'_, W> {
     }
 }
 
-fn entry(path: Vec<u8>, kind: EntryKind, found: &Metadata) -> Entry {
-    Entry {
-        path,
-        size_bytes: match kind {
-            EntryKind::File => found.size,
-            _ => 0,
-        },
-        kind,
-        mode: found.mode,
-        uid: found.uid,
-        gid: found.gid,
-        modified: found.modified,
-        xattrs: Vec::new(),
-        segments: None,
-    }
-}
-
-fn raw((name, value): (std::ffi::OsString, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
+fn raw((name, value): (OsString, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
     (name.as_bytes().to_vec(), value)
 }
 

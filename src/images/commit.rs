@@ -15,7 +15,7 @@ use model::image::HistoryEntry;
 use model::{Digest, Error, ImageConfig, ImageRecord, Result};
 use sys::beneath::{Dir, Kind, Metadata};
 
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::layer::{self, Keep, Unpack};
 use crate::leases::{Item, Lease};
 use crate::load::{self, LoadedImage};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::image::HistoryEntry;
 use model::{Context, ImageConfig, Result, Timestamp};
 
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::layer::Keep;
 use crate::leases::{Item, Lease};
 use crate::load::{LoadedImage, record};

@@ -7,7 +7,7 @@ use archive::{At, FramePlaces};
 use model::{Blob, Digest, Error, Result};
 use sys::durable;
 
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::layer;
 use crate::store::{Store, TreeInfo};
 

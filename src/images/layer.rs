@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use archive::{Applier, At, Form, Reader};
+use archive::{Applier, At, Form, Packing, Reader, Unpacked, buffered};
 use model::image::Blob;
 use model::{Digest, Result};
 
-use crate::compression::{self, Hashed, Packing, Unpacked, buffered};
+use crate::digesting::Hashed;
 
 /// A layer unpacked into staging, complete, with its digests taken on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) enum Keep {
 /// `InvalidParameter` for a damaged, hostile or oversized archive; `System` when the host
 /// cannot write it. The caller removes what was written.
 pub(crate) fn unpack(source: &mut dyn Read, dir: &Path, keep: Keep) -> Result<Unpack> {
-    let (head, mut source) = compression::peek(source)?;
+    let (head, mut source) = archive::peek(source)?;
     match media_type_of(&head) {
         Some(media_type) if keep == Keep::AsItCame => keep_packed(&mut source, dir, media_type),
         _ => {
@@ -141,7 +141,7 @@ fn drain(source: &mut dyn Read) -> Result<()> {
 /// What a compressed layer that begins so is called (OCI image spec, layer.md); `None` for a plain
 /// one, or what is none.
 fn media_type_of(head: &[u8]) -> Option<&'static str> {
-    match compression::packed_with(head)? {
+    match archive::packed_with(head)? {
         Packing::Gzip => Some("application/vnd.oci.image.layer.v1.tar+gzip"),
         Packing::Zstd => Some("application/vnd.oci.image.layer.v1.tar+zstd"),
     }

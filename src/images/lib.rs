@@ -4,13 +4,15 @@
 //! containers or the ledger: it is told which records live, and what no record
 //! names is garbage. All functions block; callers put them where that is fine.
 //!
-//! Registries are another room's: here a layer is whatever a [`std::io::Read`] brings.
+//! Registries are another room's: here a layer is whatever a [`Read`] brings. So is what a client
+//! reads and writes of a container's files.
 
 mod commit;
-mod compression;
 mod config;
 mod copy;
+mod digesting;
 mod furnish;
+mod held;
 mod import;
 mod index;
 mod keep;
@@ -34,6 +36,7 @@ use sys::overlay::OverlayApi;
 
 pub use commit::Commit;
 pub use config::platform as platform_of;
+pub use held::Hold;
 pub use index::Index;
 pub use leases::Lease;
 pub use load::{LoadStep, LoadedImage};
@@ -49,6 +52,7 @@ pub use writable::{Shown, WritablePaths};
 pub struct Images {
     store: Arc<Store>,
     overlay: OverlayApi,
+    trees: Arc<held::Trees>,
 }
 
 impl Images {
@@ -61,7 +65,12 @@ impl Images {
     pub fn open(root: &Path) -> Result<Self> {
         let store = Arc::new(Store::open(root).context("cannot open the image store")?);
         let overlay = writable::probe(&store, &store.stage()?)?;
-        Ok(Self { store, overlay })
+        let trees = Arc::default();
+        Ok(Self {
+            store,
+            overlay,
+            trees,
+        })
     }
 
     /// How overlays are mounted here.
@@ -214,7 +223,41 @@ impl Images {
     /// # Errors
     /// `System`, naming a layer that is missing or the place that cannot be mounted.
     pub fn mount(&self, key: &str, layers: &[Layer], shown: Shown<'_>) -> Result<PathBuf> {
+        // First, so that a holder who goes meanwhile leaves it.
+        self.trees.needed(key);
         writable::mount(&self.store, self.overlay, key, layers, shown)
+    }
+
+    /// As [`Images::mount`], for one who holds `key` and says nothing of how long it is needed.
+    ///
+    /// # Errors
+    /// As [`Images::mount`].
+    pub fn mount_held(&self, key: &str, layers: &[Layer], shown: Shown<'_>) -> Result<PathBuf> {
+        writable::mount(&self.store, self.overlay, key, layers, shown)
+    }
+
+    /// Keeps `key` mounted where it is, or will be, as long as what is returned lives: it is unmounted
+    /// after that.
+    pub fn hold_tree(&self, key: &str) -> Hold {
+        self.trees.hold(&self.store, key)
+    }
+
+    /// Whether somebody holds `key`.
+    pub fn is_held(&self, key: &str) -> bool {
+        self.trees.is_held(key)
+    }
+
+    /// Runs `work` while nobody else prepares the mount of `key`.
+    pub fn alone<T>(&self, key: &str, work: impl FnOnce() -> T) -> T {
+        self.trees.alone(key, work)
+    }
+
+    /// Whether `key` is mounted.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn is_mounted(&self, key: &str) -> Result<bool> {
+        writable::is_mounted(&self.store, key)
     }
 
     /// The directory below which writable trees are mounted.
@@ -222,13 +265,13 @@ impl Images {
         writable::root(&self.store)
     }
 
-    /// Unmounts `key`; fine when it is not mounted. One that is in use disappears at once and
-    /// ends with its last user.
+    /// Unmounts `key`, when nobody holds it any more; fine when it is not mounted. One that is in use
+    /// otherwise disappears at once and ends with its last user.
     ///
     /// # Errors
     /// `System`.
     pub fn unmount(&self, key: &str) -> Result<()> {
-        writable::unmount(&self.store, key)
+        self.trees.unmount(&self.store, key)
     }
 
     /// Unmounts and removes `key` with its changes, and tells how many bytes that freed; fine

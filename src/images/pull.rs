@@ -14,7 +14,7 @@ use archive::At;
 use model::image::Blob;
 use model::{Digest, Error, ImageRecord, Result};
 
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::layer::{self, UnpackedBlob};
 use crate::leases::{Item, Lease};
 use crate::load::{self, LoadedImage, record};

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sys::beneath::FileTime;
 
 use crate::Images;
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -7,11 +7,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use archive::{At, Replay, carried};
+use archive::{At, Replay, Unpacked, carried};
 use model::{Blob, Digest, Error, ImageRecord, Layer, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::compression::Unpacked;
 use crate::leases::{Item, Lease};
 use crate::store::{Store, TreeInfo, digests_in};
 

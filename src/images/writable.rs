@@ -101,7 +101,8 @@ pub(crate) fn mount(
 ) -> Result<PathBuf> {
     let paths = paths(store, key, layers)?;
     if mount::is_mount_point(&paths.merged).at("look at", &paths.merged)? {
-        if ids.is_none() {
+        let has_ids = || shows_other_ids(&paths).at("look at", &paths.merged);
+        if ids.is_none() || has_ids()? {
             return Ok(paths.merged);
         }
         // A daemon that was killed may have left it without the ids.
@@ -136,6 +137,20 @@ pub(crate) fn mount(
         false => mounted?,
     }
     Ok(paths.merged)
+}
+
+/// Whether the mounted tree's root belongs to somebody else than the disk says.
+fn shows_other_ids(paths: &WritablePaths) -> std::io::Result<bool> {
+    let owner = |path: &Path| {
+        let found = Dir::open(path)?.own_metadata()?;
+        Ok::<_, std::io::Error>((found.uid, found.gid))
+    };
+    Ok(owner(&paths.merged)? != owner(&paths.upper)?)
+}
+
+pub(crate) fn is_mounted(store: &Store, key: &str) -> Result<bool> {
+    let merged = dir_of(store, key)?.join("merged");
+    mount::is_mount_point(&merged).at("look at", &merged)
 }
 
 pub(crate) fn unmount(store: &Store, key: &str) -> Result<()> {

@@ -103,7 +103,22 @@ fn create_file<R: Read>(
         .dir
         .create_file(target.name)
         .map_err(|e| target.failed(&e))?;
-    write_content(target, &mut file, entry, reader, kept)?;
+    let written = fill_file(target, &mut file, entry, reader, kept);
+    if written.is_err() {
+        // Nobody is to take a part for the whole.
+        drop(target.dir.unlink(target.name));
+    }
+    written
+}
+
+fn fill_file<R: Read>(
+    target: &Target<'_>,
+    file: &mut File,
+    entry: &Entry,
+    reader: &mut Reader<R>,
+    kept: Option<&Kept<'_>>,
+) -> Result<()> {
+    write_content(target, file, entry, reader, kept)?;
     // chown(2) clears set-id bits and file capabilities, so it comes first.
     beneath::set_file_owner(file.as_fd(), entry.uid, entry.gid).map_err(|e| target.failed(&e))?;
     for (name, value) in kept_xattrs(entry, target.form) {

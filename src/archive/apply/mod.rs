@@ -1,10 +1,12 @@
 //! Entry after entry put into a tree, none of them outside it.
 //!
 //! Every name is looked up from the tree's root by the kernel, as in a chroot: a link among the
-//! parents is followed as Docker follows it, and ends at the root whatever it says. Nobody else
-//! writes to the tree while it is in staging; still no path is checked first and used later.
+//! parents is followed as Docker follows it, and ends at the root whatever it says. No path is checked
+//! first and used later, so it does not matter who else works there: a tree in staging is ours alone,
+//! a directory in use is not, and may be hostile.
 
 mod entry;
+mod onto;
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -22,6 +24,7 @@ use crate::path::{CleanPath, shown};
 use crate::tar::{Entry, EntryKind, Reader};
 
 pub(crate) use entry::is_kept_xattr;
+pub use onto::Onto;
 
 use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, WHITEOUT_DEVICE, WHITEOUT_PREFIX, is_whiteout};
 /// Other files of aufs, which Docker skips too.
@@ -36,6 +39,8 @@ pub struct Applier {
     tree: PathBuf,
     form: Form,
     root: Dir,
+    /// How a directory in use wants it.
+    onto: Option<onto::Rules>,
     /// The directory of the last entry: the next one is nearly always in the same.
     parent: Option<Parent>,
     /// What keeps the archive's bytes, where they are kept.
@@ -63,17 +68,23 @@ impl Applier {
     /// # Errors
     /// System: it cannot be opened.
     pub fn new(tree: &Path, form: Form) -> Result<Self> {
-        Ok(Self {
-            tree: tree.to_owned(),
+        let root = Dir::open(tree).at("open", tree)?;
+        Ok(Self::of(tree.to_owned(), form, root, None))
+    }
+
+    fn of(tree: PathBuf, form: Form, root: Dir, onto: Option<onto::Rules>) -> Self {
+        Self {
+            tree,
             form,
-            root: Dir::open(tree).at("open", tree)?,
+            root,
+            onto,
             parent: None,
             recording: None,
             entries: 0,
             size_bytes: 0,
             times: Vec::new(),
             times_bytes: 0,
-        })
+        }
     }
 
     /// Records where the content of the archive goes, and destroys none of it.
@@ -112,7 +123,7 @@ impl Applier {
         self.entries += 1;
         if self.entries > limits::LAYER_ENTRIES_MAX {
             return Err(Error::invalid(format!(
-                "more than {} entries in one layer",
+                "more than {} entries in one archive",
                 limits::LAYER_ENTRIES_MAX
             )));
         }
@@ -121,10 +132,13 @@ impl Applier {
         }
         if self.size_bytes > limits::LAYER_BYTES_MAX {
             return Err(Error::invalid(format!(
-                "layer of more than {} bytes",
+                "files of more than {} bytes in one archive",
                 limits::LAYER_BYTES_MAX
             )));
         }
+        let owned = self.onto.as_ref().map(|rules| rules.own(entry));
+        let owned = owned.transpose()?.flatten();
+        let entry = owned.as_ref().unwrap_or(entry);
         let path = CleanPath::parse(&entry.path)?;
         let Some((parent, name)) = path.split() else {
             return self.root_entry(entry);
@@ -155,6 +169,10 @@ impl Applier {
                 shown(&entry.path)
             )));
         }
+        if self.onto.is_some() {
+            // As in Docker: the directory is there, and stays as it is.
+            return Ok(());
+        }
         entry::set_dir_attributes(&self.root, entry, self.form, &self.tree)?;
         self.remember_times(CleanPath::default(), entry.modified)
     }
@@ -165,6 +183,9 @@ impl Applier {
         let opaque = match existing {
             Some(found) if found.kind == Kind::Dir => false,
             Some(found) => {
+                if self.keeps_kinds() {
+                    return Err(self.overwrites(path, "non-directory", "directory"));
+                }
                 self.remove(path, name, &found)?;
                 self.form == Form::Layer && is_whiteout(&found)
             }
@@ -195,10 +216,7 @@ impl Applier {
         let target_path = CleanPath::parse(target)?;
         let (target_parent, target_name) = target_path.split().ok_or_else(dangling)?;
         let target_name = OsStr::from_bytes(target_name);
-        let target_dir = self
-            .root
-            .in_root(target_parent.as_path())
-            .map_err(|_| dangling())?;
+        let target_dir = self.open(&target_parent).map_err(|_| dangling())?;
         let found = target_dir
             .metadata(target_name)
             .map_err(|_| dangling())?
@@ -213,10 +231,7 @@ impl Applier {
         }
         self.make_room(path, name)?;
         // It may have been in the directory that made room, and that may only be put aside.
-        let target_dir = self
-            .root
-            .in_root(target_parent.as_path())
-            .map_err(|_| dangling())?;
+        let target_dir = self.open(&target_parent).map_err(|_| dangling())?;
         let here = self.target(path, name);
         match target_dir.link(target_name, here.dir, name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(dangling()),
@@ -262,6 +277,9 @@ impl Applier {
     /// Removes whatever has the entry's name: the last entry of a name counts.
     fn make_room(&mut self, path: &CleanPath, name: &OsStr) -> Result<()> {
         match self.existing(path, name)? {
+            Some(found) if found.kind == Kind::Dir && self.keeps_kinds() => {
+                Err(self.overwrites(path, "directory", "non-directory"))
+            }
             Some(found) => self.remove(path, name, &found),
             None => Ok(()),
         }
@@ -298,7 +316,7 @@ impl Applier {
             // Missing, behind a link, or impossible.
             Err(_) => {
                 real = None;
-                self.in_root(&path)?
+                self.open_or_make(&path)?
             }
         };
         let real = match real {
@@ -309,8 +327,8 @@ impl Applier {
         Ok(())
     }
 
-    fn in_root(&self, path: &CleanPath) -> Result<Dir> {
-        match self.root.in_root(path.as_path()) {
+    fn open_or_make(&self, path: &CleanPath) -> Result<Dir> {
+        match self.open(path) {
             Err(e)
                 if matches!(
                     e.kind(),
@@ -342,7 +360,7 @@ impl Applier {
     /// Opens `path` one component after the other and makes the missing ones, mode 0755, root's.
     fn make_dirs(&self, path: &CleanPath) -> Result<Dir> {
         let failed = |e: &io::Error| entry::failed(e, path, &self.tree);
-        let mut dir = self.root.in_root(Path::new("")).map_err(|e| failed(&e))?;
+        let mut dir = self.open(&CleanPath::default()).map_err(|e| failed(&e))?;
         let mut walked = CleanPath::default();
         for name in path.components() {
             let name = OsStr::from_bytes(name);
@@ -350,7 +368,7 @@ impl Applier {
             let found = dir.metadata(name).map_err(|e| failed(&e))?;
             dir = match found {
                 Some(found) if found.kind == Kind::Dir => dir.child(name),
-                Some(found) if found.kind == Kind::Symlink => self.root.in_root(walked.as_path()),
+                Some(found) if found.kind == Kind::Symlink => self.open(&walked),
                 Some(found) if self.form == Form::Layer && is_whiteout(&found) => dir
                     .unlink(name)
                     .and_then(|()| make_dir(&dir, name))

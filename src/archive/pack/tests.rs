@@ -214,20 +214,17 @@ fn what_vanishes_is_left_out_and_what_shrinks_ends_it() {
     let dir = Dir::open(base.path()).unwrap();
     let found = dir.metadata("file".as_ref()).unwrap().unwrap();
     let mut writer = Writer::new(Shrinking(file.clone(), Vec::new()));
-    let mut packer = Packer {
-        out: &mut writer,
+    let source = Source {
+        dir: Dir::open(base.path()).unwrap(),
+        file: None,
+        shown: base.path().to_owned(),
         prefix: Vec::new(),
-        tree: base.path().to_owned(),
-        root: Dir::open(base.path()).unwrap(),
-        form: Form::Plain,
-        links: HashMap::new(),
-        left_out: HashSet::new(),
-        entries: 0,
-        size_bytes: 0,
-        buffer: vec![0; COPY_BYTES],
+        bare: false,
+        ids: None,
     };
-    let listed = || entry(b"file".to_vec(), EntryKind::File, &found);
-    let e = packer.file(&dir, "file".as_ref(), listed(), &found, &file);
+    let mut packer = Packer::of(&mut writer, source, Form::Plain);
+    let listed = packer.entry(b"file".to_vec(), EntryKind::File, &found);
+    let e = packer.file(&dir, "file".as_ref(), listed.clone(), &found, &file);
     let e = e.unwrap_err();
     assert!(
         e.message()
@@ -235,6 +232,62 @@ fn what_vanishes_is_left_out_and_what_shrinks_ends_it() {
         "{e}"
     );
     fs::remove_file(&file).unwrap();
-    let gone = packer.file(&dir, "file".as_ref(), listed(), &found, &file);
+    let gone = packer.file(&dir, "file".as_ref(), listed, &found, &file);
     gone.expect("it is left out");
+}
+
+/// What is in use is called as it was asked for, has the ids inside, and nothing that the kernel makes up.
+#[test]
+fn a_source_is_called_as_it_was_asked_for() {
+    let base = tempfile::tempdir().unwrap();
+    fs::create_dir_all(base.path().join("d/sub")).unwrap();
+    fs::write(base.path().join("d/f"), "x").unwrap();
+    std::os::unix::fs::chown(base.path().join("d/f"), Some(1007), Some(1)).unwrap();
+    let proc = base.path().join("d/proc");
+    fs::create_dir(&proc).unwrap();
+    let _guard = Unmounted(proc.clone());
+    sys::mount::bind(Path::new("/proc"), &proc, false, Default::default()).unwrap();
+    let model::UserNamespace::Mapped(maps) = model::UserNamespace::parse("0:1000:10").unwrap()
+    else {
+        panic!("mapped");
+    };
+    let entries = |prefix: &str, file: Option<&str>, bare: bool| {
+        let source = Source {
+            dir: Dir::open(&base.path().join("d")).unwrap(),
+            file: file.map(OsString::from),
+            shown: "/d".into(),
+            prefix: prefix.into(),
+            bare,
+            ids: Some(maps.clone()),
+        };
+        let mut writer = Writer::new(Vec::new());
+        pack_source(&mut writer, source).unwrap();
+        let tar = writer.finish().unwrap();
+        let mut reader = Reader::new(&tar[..]);
+        let mut all = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            all.push((String::from_utf8(entry.path).unwrap(), entry.uid, entry.gid));
+        }
+        all
+    };
+    let names = |prefix: &str, file, bare| {
+        let all = entries(prefix, file, bare).into_iter();
+        all.map(|(name, ..)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("d", None, false), ["d/", "d/f", "d/proc/", "d/sub/"]);
+    assert_eq!(names(".", None, false), ["./", "./f", "./proc/", "./sub/"]);
+    assert_eq!(names("/", None, false), ["/", "/f", "/proc/", "/sub/"]);
+    assert_eq!(names("", None, true), ["f", "proc/", "sub/"]);
+    assert_eq!(
+        entries("g", Some("f"), false),
+        [("g".to_owned(), 7, NOBODY)]
+    );
+}
+
+struct Unmounted(PathBuf);
+
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        let _ = sys::mount::unmount(&self.0, true);
+    }
 }

@@ -9,12 +9,10 @@ use model::image::Blob;
 use model::{Digest, Error, Result, limits};
 
 use super::LoadStep;
-use crate::compression::{Unpacked, buffered};
 use crate::layer::{self, Keep};
 use crate::leases::{Item, Lease};
 use crate::store::{Staging, Store, TreeInfo, digest_of_hex};
-use archive::CleanPath;
-use archive::{Entry, EntryKind, Reader};
+use archive::{CleanPath, Entry, EntryKind, Reader, Unpacked, buffered};
 
 /// How much of a file is looked at to see what it is: a tar header.
 const HEAD_BYTES: u64 = 512;

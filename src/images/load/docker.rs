@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::contents::{Contents, digest_in_name};
 use super::{Found, FoundLayer};
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use archive::CleanPath;
 
 /// An element of the list in `manifest.json` (moby `image/tarexport`).

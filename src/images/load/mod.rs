@@ -19,8 +19,8 @@ use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, 
 use sha2::{Digest as _, Sha256};
 use sys::overlay::OverlayApi;
 
-use crate::compression::digest_of;
 use crate::config;
+use crate::digesting::digest_of;
 use crate::leases::{Item, Lease};
 use crate::store::{Store, TreeInfo};
 use archive::{CleanPath, shown};

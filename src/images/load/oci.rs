@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::contents::Contents;
 use super::{Found, FoundLayer};
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::manifest::{self, Descriptor, Manifest};
 use archive::CleanPath;
 

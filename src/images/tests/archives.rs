@@ -8,7 +8,7 @@ use super::{
     Fixture, Tar, config_of, docker_archive, docker_archive_with, gzip, layer_of, read, zstd,
 };
 use crate::Shown;
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::{LoadStep, LoadedImage};
 
 /// An OCI layout in the making.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::archives::Oci;
 use super::{Fixture, Tar, docker_archive, gzip, layer_of, zstd};
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::{Images, StoreUsage};
 
 /// A layer with what is hard to write again: repeated names, padding, and more after the end.

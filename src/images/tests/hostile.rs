@@ -309,7 +309,7 @@ fn hostile_archives_of_images_are_refused() {
         ("changed configuration", {
             let name = format!(
                 "{}.json",
-                crate::compression::digest_of(&config_of(&layers)).hex()
+                crate::digesting::digest_of(&config_of(&layers)).hex()
             );
             let manifest = format!(r#"[{{"Config":"{name}","Layers":["l.tar"]}}]"#);
             Tar::default()

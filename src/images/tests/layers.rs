@@ -178,7 +178,7 @@ fn what_follows_the_end_marker_counts_for_the_digest_only() {
         .unwrap();
     assert_eq!(
         image.record.layers[0].diff_id,
-        crate::compression::digest_of(&layer)
+        crate::digesting::digest_of(&layer)
     );
     assert!(!f.tree(&image.record).join("hidden").exists());
 }
@@ -210,7 +210,7 @@ fn listing(root: &Path) -> BTreeMap<String, String> {
                     meta.mtime(),
                     meta.rdev(),
                     if meta.is_dir() { 0 } else { meta.nlink() },
-                    crate::compression::digest_of(&content),
+                    crate::digesting::digest_of(&content),
                 ),
             );
             if meta.is_dir() {

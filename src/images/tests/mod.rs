@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use model::{ImageConfig, ImageRecord};
 use serde_json::json;
 
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 use crate::{Images, LoadedImage};
 
 /// A store in a temporary directory, unmounted when the test ends, however it ends.

@@ -306,3 +306,32 @@ fn a_copy_that_was_cut_short_is_made_anew_or_finished_never_taken_for_whole() {
     assert_eq!(names(&data), ["a", "b"]);
     assert_eq!(read(data.join("a")), "from the image");
 }
+
+/// Whoever unmounts it: a tree that is held stays, and goes with the last who held it.
+#[test]
+fn a_tree_that_is_held_stays_mounted() {
+    let f = Fixture::new();
+    f.images.create_writable("held").unwrap();
+    let mount = || f.images.mount("held", &[], Shown::default()).unwrap();
+    let is_mounted = || f.images.is_mounted("held").unwrap();
+    mount();
+    let (one, two) = (f.images.hold_tree("held"), f.images.hold_tree("held"));
+    f.images.unmount("held").unwrap();
+    drop(one);
+    assert!(is_mounted() && f.images.is_held("held"));
+    drop(two);
+    assert!(!is_mounted() && !f.images.is_held("held"));
+    // Needed again meanwhile.
+    mount();
+    let hold = f.images.hold_tree("held");
+    f.images.unmount("held").unwrap();
+    mount();
+    drop(hold);
+    assert!(is_mounted());
+    // Somebody looks, and nobody else needs it.
+    let hold = f.images.hold_tree("held");
+    f.images.unmount("held").unwrap();
+    f.images.mount_held("held", &[], Shown::default()).unwrap();
+    drop(hold);
+    assert!(!is_mounted());
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::archives::Oci;
 use super::{Fixture, docker_archive, gzip, layer_of, zstd};
 use crate::ToSave;
-use crate::compression::digest_of;
+use crate::digesting::digest_of;
 
 fn save(f: &Fixture, images: &[(&ImageRecord, &[&str])]) -> Vec<u8> {
     let images = images.iter().map(|(record, names)| ToSave {

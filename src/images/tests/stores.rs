@@ -28,7 +28,7 @@ fn an_import_is_an_image_of_one_layer() {
     assert_eq!(r.config.created, Some(created));
     let blob = f.images.config_blob(&r.id).unwrap();
     assert_eq!(crate::config::parse(&blob).unwrap().config, r.config);
-    assert_eq!(crate::compression::digest_of(&blob), r.id);
+    assert_eq!(crate::digesting::digest_of(&blob), r.id);
     assert_eq!(import(&gzip(&tar)).record, *r);
     assert_eq!(f.staged(), 0);
 }

@@ -7,7 +7,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use model::{Error, Result, limits};
-use sha2::{Digest as _, Sha256};
+
+use crate::failure::{carried, reading};
 
 /// How much is read at once; large enough that system calls do not show.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -23,7 +24,7 @@ const FOREIGN: [(&[u8], &str); 3] = [
 
 /// The compressions that are unpacked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
+pub enum Packing {
     /// RFC 1952.
     Gzip,
     /// RFC 8878.
@@ -31,7 +32,7 @@ pub(crate) enum Packing {
 }
 
 /// How what begins with `head` is compressed; `None` for plain bytes and what is not known.
-pub(crate) fn packed_with(head: &[u8]) -> Option<Packing> {
+pub fn packed_with(head: &[u8]) -> Option<Packing> {
     if head.starts_with(GZIP) {
         return Some(Packing::Gzip);
     }
@@ -39,17 +40,20 @@ pub(crate) fn packed_with(head: &[u8]) -> Option<Packing> {
 }
 
 /// The first bytes of `source`, as many as [`packed_with`] looks at, and all of it once more.
-pub(crate) fn peek<R: Read>(source: R) -> Result<(Vec<u8>, impl Read)> {
+///
+/// # Errors
+/// As [`Reader::next_entry`](crate::Reader::next_entry).
+pub fn peek<R: Read>(source: R) -> Result<(Vec<u8>, impl Read)> {
     const HEAD_BYTES: u64 = 4;
     let mut head = Vec::new();
     let mut start = source.take(HEAD_BYTES);
-    start.read_to_end(&mut head).map_err(archive::reading)?;
+    start.read_to_end(&mut head).map_err(reading)?;
     let whole = io::Cursor::new(head.clone()).chain(start.into_inner());
     Ok((head, whole))
 }
 
 /// An unpacked stream that refuses to grow beyond reason.
-pub(crate) struct Unpacked<R: Read> {
+pub struct Unpacked<R: Read> {
     inner: Format<R>,
     out_bytes: u64,
 }
@@ -62,23 +66,29 @@ enum Format<R: Read> {
     Zstd(Box<zstd::Decoder<'static, Input<R>>>),
 }
 
+impl<R: Read> std::fmt::Debug for Unpacked<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpacked").finish_non_exhaustive()
+    }
+}
+
 impl<R: Read> Unpacked<R> {
     /// Looks at the first bytes of `source` and unpacks it accordingly; anything unknown is
     /// passed as it is.
     ///
     /// # Errors
     /// `InvalidParameter` for a compression that is known but not built.
-    pub(crate) fn new(source: R) -> Result<Self> {
+    pub fn new(source: R) -> Result<Self> {
         let counted = Counted { source, bytes: 0 };
         let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
-        let head = input.fill_buf().map_err(archive::reading)?;
+        let head = input.fill_buf().map_err(reading)?;
         let inner = match packed_with(head) {
             Some(Packing::Gzip) => Format::Gzip(Box::new(MultiGzDecoder::new(input))),
             Some(Packing::Zstd) => {
-                let mut decoder = zstd::Decoder::with_buffer(input).map_err(archive::reading)?;
+                let mut decoder = zstd::Decoder::with_buffer(input).map_err(reading)?;
                 decoder
                     .window_log_max(limits::ZSTD_WINDOW_LOG_MAX)
-                    .map_err(archive::reading)?;
+                    .map_err(reading)?;
                 Format::Zstd(Box::new(decoder))
             }
             None => {
@@ -107,13 +117,16 @@ impl<R: Read> Unpacked<R> {
 
     /// The source, with whatever follows the unpacked stream read and thrown away, so that
     /// digests over it are complete.
-    pub(crate) fn finish(self) -> Result<R> {
+    ///
+    /// # Errors
+    /// As [`Reader::next_entry`](crate::Reader::next_entry).
+    pub fn finish(self) -> Result<R> {
         let mut input = match self.inner {
             Format::Plain(r) => r,
             Format::Gzip(r) => r.into_inner(),
             Format::Zstd(r) => r.finish(),
         };
-        io::copy(&mut input, &mut io::sink()).map_err(archive::reading)?;
+        io::copy(&mut input, &mut io::sink()).map_err(reading)?;
         Ok(input.into_inner().source)
     }
 }
@@ -129,7 +142,7 @@ impl<R: Read> Read for Unpacked<R> {
         if self.out_bytes > limits::EXPANSION_FREE_BYTES
             && self.out_bytes / limits::EXPANSION_RATIO_MAX > self.in_bytes()
         {
-            return Err(archive::carried(Error::invalid(format!(
+            return Err(carried(Error::invalid(format!(
                 "the archive unpacks to more than {} times its size",
                 limits::EXPANSION_RATIO_MAX
             ))));
@@ -144,7 +157,7 @@ fn zstd_failure(e: io::Error) -> io::Error {
     if !e.to_string().contains("requires too much memory") {
         return e;
     }
-    archive::carried(Error::invalid(format!(
+    carried(Error::invalid(format!(
         "the archive needs a zstd window of more than {} MiB: compress it without --long and \
          --ultra",
         (1_u64 << limits::ZSTD_WINDOW_LOG_MAX) >> 20
@@ -169,46 +182,14 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Takes the sha256 and the length of what is read through it.
-pub(crate) struct Hashed<R> {
-    source: R,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl<R: Read> Hashed<R> {
-    pub(crate) fn new(source: R) -> Self {
-        Self {
-            source,
-            hash: Sha256::new(),
-            bytes: 0,
-        }
-    }
-
-    /// The digest and the number of bytes read so far, and the source.
-    pub(crate) fn finish(self) -> (model::Digest, u64, R) {
-        let digest = model::Digest::from_sha256(self.hash.finalize().into());
-        (digest, self.bytes, self.source)
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.source.read(buf)?;
-        self.hash.update(&buf[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-}
-
-/// The digest of bytes in memory.
-pub(crate) fn digest_of(bytes: &[u8]) -> model::Digest {
-    model::Digest::from_sha256(Sha256::digest(bytes).into())
-}
-
 /// `source` behind a buffer of the size used everywhere here.
-pub(crate) fn buffered<R: Read>(source: R) -> BufReader<R> {
+pub fn buffered<R: Read>(source: R) -> BufReader<R> {
     BufReader::with_capacity(BUFFER_BYTES, source)
+}
+
+/// What is written into it goes to `out` compressed with gzip, as fast as that can be.
+pub fn gzip<W: io::Write>(out: W) -> flate2::write::GzEncoder<W> {
+    flate2::write::GzEncoder::new(out, flate2::Compression::fast())
 }
 
 #[cfg(test)]
@@ -225,7 +206,7 @@ mod tests {
     fn unpack(bytes: &[u8]) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         let mut unpacked = Unpacked::new(bytes)?;
-        unpacked.read_to_end(&mut out).map_err(archive::reading)?;
+        unpacked.read_to_end(&mut out).map_err(reading)?;
         assert!(unpacked.finish()?.is_empty());
         Ok(out)
     }
@@ -283,7 +264,7 @@ mod tests {
         let packed = one.finish().unwrap();
         let mut bomb = Unpacked::new(&packed[..]).unwrap();
         let e = io::copy(&mut bomb, &mut io::sink())
-            .map_err(archive::reading)
+            .map_err(reading)
             .unwrap_err();
         assert!(e.message().contains("more than 1000 times"), "{e}");
     }
