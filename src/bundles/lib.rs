@@ -6,11 +6,13 @@
 //! that a start is allowed, and what becomes of the bundle, is decided above.
 
 mod files;
+mod look;
 mod mapped;
 mod sources;
 
 use std::path::{Path, PathBuf};
 
+pub use look::find_user;
 pub use mapped::{check_maps, make_place};
 
 use images::Shown;
@@ -32,15 +34,25 @@ pub struct Maker<'a> {
     pub init_binary: Option<&'a Path>,
 }
 
-/// A bundle to be made.
+/// A tree to be mounted.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct TreeOrder<'a> {
     /// Whose.
     pub id: &'a ContainerId,
     /// What it was asked to be.
     pub spec: &'a ContainerSpec,
     /// Its image's layers, from the bottom up.
     pub layers: &'a [Layer],
+    /// It never ran: its tree is furnished and its new volumes are filled, as Docker does when a
+    /// container is made. One that was emptied since stays empty.
+    pub first_run: bool,
+}
+
+/// A bundle to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The tree it is made on.
+    pub tree: TreeOrder<'a>,
     /// What it keeps over reboots; made when it is missing.
     pub dir: &'a Path,
     /// The bundle; made when it is missing.
@@ -56,9 +68,6 @@ pub struct Order<'a> {
     pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
-    /// It never ran: its tree is furnished and its new volumes are filled, as Docker does when a
-    /// container is made. One that was emptied since stays empty.
-    pub first_run: bool,
 }
 
 /// The files that are mounted into a container's `/etc`.
@@ -88,13 +97,13 @@ impl Maker<'_> {
     /// # Errors
     /// What of the container or the host is in the way.
     pub fn make(&self, order: &Order<'_>) -> Result<Option<Mapped>> {
-        let spec = order.spec;
+        let spec = order.tree.spec;
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
         }
         files::write_etc(order.files, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
-        let (rootfs, mut mounts) = self.tree(order, ids.as_deref())?;
+        let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         spec::check_propagation(&mounts)?;
@@ -130,7 +139,7 @@ impl Maker<'_> {
         };
         let size = spec.console_size;
         let built = spec::build(&SpecInput {
-            id: order.id,
+            id: order.tree.id,
             spec,
             rootfs: &paths.rootfs,
             hostname: &spec.hostname,
@@ -149,7 +158,7 @@ impl Maker<'_> {
             host: self.host,
         })?;
         for warning in &built.warnings {
-            tracing::warn!(id = order.id.short(), "{warning}");
+            tracing::warn!(id = order.tree.id.short(), "{warning}");
         }
         files::write_private(&order.bundle.join("config.json"), &built.config_json)?;
         Ok(mapped)
@@ -158,7 +167,17 @@ impl Maker<'_> {
     /// Mounts the container's tree, and finds its mounts; both are filled in the first run.
     fn tree(
         &self,
-        order: &Order<'_>,
+        order: &TreeOrder<'_>,
+        ids: Option<&UserNamespace>,
+    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+        let key = order.id.as_str();
+        self.images.alone(key, || self.tree_alone(order, ids))
+    }
+
+    /// As [`Maker::tree`], for one who is alone with the tree.
+    fn tree_alone(
+        &self,
+        order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
     ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
         let key = order.id.as_str();
@@ -168,6 +187,12 @@ impl Maker<'_> {
             .as_ref()
             .map(|labels| labels.mount.as_str());
         self.images.create_writable(key)?;
+        if ids.is_some() && self.images.is_held(key) {
+            // Who holds it has mounted it with the ids, and filled what is to be filled.
+            let rootfs = self.images.mount(key, order.layers, Shown { ids, label })?;
+            let mounts = self.resolve_mounts(order.spec, &rootfs, false)?;
+            return Ok((rootfs, mounts));
+        }
         if ids.is_some() {
             // Whoever mounted it may not have come to the ids, or have gone beyond the first run.
             self.images.unmount(key)?;

@@ -41,7 +41,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::{Downloads, Uploads};
-use model::{Action, ContainerId, Digest, Filters, ImageRecord, Reference, Result, Timestamp};
+use model::{
+    Action, ContainerId, Digest, Error, Filters, ImageRecord, Layer, Reference, Result, Timestamp,
+};
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
 
@@ -179,6 +181,15 @@ impl Catalog {
     /// What is known of one image.
     pub fn record(&self, id: &Digest) -> Option<Arc<ImageRecord>> {
         self.inner.index.record(id)
+    }
+
+    /// The layers of an image that a container was made from.
+    ///
+    /// # Errors
+    /// System: the ledger has lost it.
+    pub fn layers(&self, id: &Digest) -> Result<Vec<Layer>> {
+        let lost = || Error::system(format!("image {id} of this container is not in the ledger"));
+        Ok(self.record(id).ok_or_else(lost)?.layers.clone())
     }
 
     /// How many there are.

@@ -53,6 +53,7 @@ pub use container::{
     RemoveContainer, Sizes, StopContainer, WaitCondition, Waiter, Without,
 };
 pub use execs::{ExecView, StartExec};
+pub use files::{Change as FileChange, ChangeKind, Extract, Files, PathStat};
 pub use logs::LogStream;
 pub use model::WaitOutcome;
 pub use registry::{Credentials, Insecure, Login, Settings as RegistrySettings};

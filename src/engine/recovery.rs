@@ -49,10 +49,7 @@ impl Engine {
     /// Brings one row back to life. Waits for the kernel and the runtime where they must be
     /// asked, never for a clean-up.
     pub(crate) async fn recover(self, mut row: ContainerRow, same_boot: bool) {
-        let layers = match self.inner.images.record(&row.image_id) {
-            Some(record) => record.layers.clone(),
-            None => Vec::new(),
-        };
+        let layers = self.inner.images.layers(&row.image_id).unwrap_or_default();
         let view = row::view(&self.inner, &row, &layers);
         let plan = plan_recovery(&row.state, row.intent, same_boot);
         if plan != Recovery::Keep {
@@ -64,6 +61,8 @@ impl Engine {
                 // clean-up has left the rest to us.
                 let ended = !matches!(row.state, ContainerState::Dead { .. });
                 let left = ended && self.inner.runtimes.has_run_files(&row.id);
+                // One that was killed while somebody looked at its files has left it mounted.
+                self.inner.unmount(&view).await;
                 let mut actor = self.revive(&row, &layers, None);
                 actor.cleanup_due = left.then_some(true);
                 actor.resume_policy(false);

@@ -92,6 +92,9 @@ pub enum Action {
     Delete,
     Prune,
     Reload,
+    ArchivePath,
+    ExtractToDir,
+    Export,
 }
 
 impl fmt::Display for Action {
@@ -132,6 +135,9 @@ impl fmt::Display for Action {
             Self::Delete => "delete",
             Self::Prune => "prune",
             Self::Reload => "reload",
+            Self::ArchivePath => "archive-path",
+            Self::ExtractToDir => "extract-to-dir",
+            Self::Export => "export",
         };
         f.write_str(word)
     }

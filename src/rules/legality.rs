@@ -31,6 +31,8 @@ pub enum Operation {
     Checkpoint,
     /// Start its processes out of a checkpoint.
     Restore,
+    /// Look at its files, take and put some.
+    Files,
     /// Give it another name.
     Rename,
     /// Remove it; with force it may run.
@@ -114,6 +116,7 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         | Operation::Attach
         | Operation::Exec
         | Operation::Checkpoint
+        | Operation::Files
         | Operation::Rename
         | Operation::Remove { .. } => Ok(()),
     }
@@ -135,6 +138,7 @@ fn may_while_restarting(operation: Operation) -> Result<(), Refusal> {
         Operation::Stop
         | Operation::Restart
         | Operation::Kill
+        | Operation::Files
         | Operation::Rename
         | Operation::Remove { .. } => Ok(()),
     }
@@ -154,6 +158,7 @@ fn may_while_stopped(operation: Operation) -> Result<(), Refusal> {
         | Operation::Restore
         | Operation::Restart
         | Operation::Attach
+        | Operation::Files
         | Operation::Rename
         | Operation::Remove { .. } => Ok(()),
     }
@@ -287,6 +292,7 @@ mod tests {
             Just(Operation::Top),
             Just(Operation::Attach),
             Just(Operation::Exec),
+            Just(Operation::Files),
             Just(Operation::Rename),
             any::<bool>().prop_map(|force| Operation::Remove { force }),
         ]

@@ -21,9 +21,12 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("network", &["model"]),
     ("volumes", &["model", "sys"]),
     ("confine", &["model", "rules", "sys"]),
+    ("files", &["archive", "model", "sys"]),
     (
         "bundles",
-        &["images", "model", "network", "spec", "sys", "volumes"],
+        &[
+            "files", "images", "model", "network", "spec", "sys", "volumes",
+        ],
     ),
     (
         "catalog",
@@ -63,6 +66,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
             "events",
             "execs",
             "failpoint",
+            "files",
             "images",
             "model",
             "registry",

@@ -21,13 +21,8 @@ pub type Endpoint = (Method, &'static str);
 
 /// The endpoints that are not built.
 pub const NOT_BUILT: &[Endpoint] = &[
-    (Method::GET, "/containers/{id}/changes"),
-    (Method::GET, "/containers/{id}/export"),
     (Method::GET, "/containers/{id}/stats"),
     (Method::POST, "/containers/{id}/update"),
-    (Method::HEAD, "/containers/{id}/archive"),
-    (Method::GET, "/containers/{id}/archive"),
-    (Method::PUT, "/containers/{id}/archive"),
     (Method::POST, "/build"),
     (Method::POST, "/build/cancel"),
     (Method::GET, "/images/{name}/attestations"),

@@ -6,6 +6,7 @@
 //! | `registry`, `handle` | finding a container, asking its task |
 //! | `operations`, `commit`, `list`, `prune`, `top` | the use cases, seen from outside the task |
 //! | `create` | from a request to a row and a task |
+//! | `files` | its files, for those outside |
 //! | `transfer` | from one daemon to another, with a checkpoint |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
@@ -20,6 +21,7 @@ pub(crate) mod checkpoint;
 mod commit;
 mod create;
 mod exit;
+mod files;
 mod freeze;
 pub(crate) mod handle;
 mod health;

@@ -165,11 +165,8 @@ impl Engine {
         let store = self.inner.images.store().clone();
         let key = view.id.to_string();
         let rw_bytes = crate::blocking(move || store.writable_size(&key)).await?;
-        let image_bytes = self
-            .inner
-            .images
-            .record(&view.image_id)
-            .map_or(0, |r| r.size_bytes);
+        let image = self.inner.images.record(&view.image_id);
+        let image_bytes = image.map_or(0, |image| image.size_bytes);
         Ok(Sizes {
             rw_bytes,
             root_fs_bytes: rw_bytes + image_bytes,

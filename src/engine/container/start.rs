@@ -322,31 +322,40 @@ impl Inner {
         apparmor: Option<&str>,
         knows_rro: bool,
     ) -> Result<Option<Mapped>> {
-        let image = self.images.record(&view.image_id).ok_or_else(|| {
-            Error::system(format!(
-                "image {} of this container is not in the ledger",
-                view.image_id
-            ))
-        })?;
+        self.with_tree(view, |maker, tree| {
+            maker.make(&bundles::Order {
+                tree: *tree,
+                dir: &self.layout.container(&view.id),
+                bundle: &self.layout.bundle(&view.id),
+                place: &self.layout.own_mounts(),
+                files: &view.paths.etc,
+                cgroups_path,
+                apparmor,
+                knows_rro,
+            })
+        })
+    }
+
+    /// Gives `work` what a container's tree is made with and of.
+    pub(crate) fn with_tree<T>(
+        &self,
+        view: &ContainerView,
+        work: impl FnOnce(&bundles::Maker<'_>, &bundles::TreeOrder<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let layers = self.images.layers(&view.image_id)?;
         let maker = bundles::Maker {
             images: self.images.store(),
             volumes: &self.volumes,
             host: &self.facts,
             init_binary: self.init_binary.as_deref(),
         };
-        maker.make(&bundles::Order {
+        let tree = bundles::TreeOrder {
             id: &view.id,
             spec: &self.selinux.in_force(&view.spec),
-            layers: &image.layers,
-            dir: &self.layout.container(&view.id),
-            bundle: &self.layout.bundle(&view.id),
-            place: &self.layout.own_mounts(),
-            files: &view.paths.etc,
-            cgroups_path,
-            apparmor,
-            knows_rro,
+            layers: &layers,
             first_run: matches!(view.state, ContainerState::Created { .. }),
-        })
+        };
+        work(&maker, &tree)
     }
 
     /// The configured runtime a container was made for.
@@ -419,7 +428,7 @@ impl Inner {
         self.unmount(view).await;
     }
 
-    async fn unmount(&self, view: &ContainerView) {
+    pub(crate) async fn unmount(&self, view: &ContainerView) {
         let (store, id) = (self.images.store().clone(), view.id.clone());
         let unmounted = crate::blocking(move || store.unmount(id.as_str())).await;
         if let Err(e) = unmounted {

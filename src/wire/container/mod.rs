@@ -6,6 +6,7 @@
 //! decided in `api`.
 
 mod answers;
+mod archive;
 mod config;
 mod create;
 mod host_config;
@@ -15,6 +16,7 @@ mod mount;
 mod network;
 
 pub use answers::{CreateResponse, PruneReport, TopResponse, WaitError, WaitResponse};
+pub use archive::{FilesystemChange, PathStat};
 pub use config::{ContainerConfig, Empty, HealthConfig, StrSlice};
 pub use create::CreateRequest;
 pub use host_config::{

@@ -1,5 +1,6 @@
 //! `/containers`: create, start, stop, wait, attach and the rest of a container's life.
 
+mod archive;
 mod attach;
 mod attach_ws;
 mod change;
@@ -32,6 +33,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(attach_ws::router())
         .merge(logs::router())
         .merge(checkpoint::router())
+        .merge(archive::router())
         .merge(transfer::router())
         .merge(end::router())
 }

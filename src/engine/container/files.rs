@@ -1,0 +1,54 @@
+//! A container's files: what `files` serves them with.
+
+use std::sync::Arc;
+
+use files::{Files, Layers, Tools, View};
+use model::{ContainerState, Result};
+use rules::Operation;
+
+use crate::container::{ContainerView, check, check_as};
+use crate::{Engine, Inner};
+
+impl Engine {
+    /// The files of a container, whether it runs or not.
+    ///
+    /// # Errors
+    /// 404; 409 when it is being removed, or nobody knows whether it runs.
+    pub fn container_files(&self, reference: &str) -> Result<Files> {
+        let view = self.container(reference)?;
+        check_as(&view, reference, Operation::Files)?;
+        let (opening, opened) = (self.inner.clone(), view.clone());
+        let (telling, told) = (self.inner.clone(), view.clone());
+        Ok(Files::new(Tools {
+            container: reference.to_owned(),
+            spec: view.spec.clone(),
+            user: bundles::find_user(&view.spec),
+            layers: Layers {
+                upper: view.paths.upper.clone(),
+                lower: view.paths.lower.clone(),
+                has_run: !matches!(view.state, ContainerState::Created { .. }),
+            },
+            downloads: self.inner.downloads.clone(),
+            uploads: self.inner.images.uploads().clone(),
+            open: Arc::new(move |mounts| opening.open_files(&opened, mounts)),
+            tell: Arc::new(move |action| {
+                let (inner, event) = (telling.clone(), telling.container_event(&told, &action));
+                Box::pin(async move { inner.tell(event).await })
+            }),
+        }))
+    }
+}
+
+impl Inner {
+    fn open_files(&self, view: &ContainerView, mounts: bool) -> Result<View> {
+        // As a start: nobody removes what it needs.
+        let _start = self.starts.blocking_read();
+        let process = view.state.running().map(|running| running.init);
+        let opened = self.with_tree(view, |maker, tree| maker.look(tree, process, mounts))?;
+        let now = self.registry.find(view.id.as_str());
+        let still = now.and_then(|now| check(&now.view(), Operation::Files));
+        // What was made of a tree that was removed meanwhile is nobody's.
+        let gone = |_: &_| drop(self.images.store().remove_writable(view.id.as_str()));
+        still.inspect_err(gone).map(|()| opened)
+    }
+}

@@ -1,0 +1,135 @@
+//! Archives of a container's files, and archives put among them.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use archive::{Applier, CleanPath, Onto, Reader, Source, Unpacked, Writer, buffered, pack_source};
+use model::{ContainerSpec, Error, IdMaps, Kind as ErrorKind, Result};
+use sys::tree::acting_as;
+
+use crate::View;
+use crate::look::{Looked, failed};
+use crate::name::Wanted;
+use crate::view::owner_of;
+use crate::walk::{Thing, relative, walk};
+
+/// How an archive is put among a container's files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extract {
+    /// A directory is not replaced by what is none, nor the other way round.
+    pub keep_kinds: bool,
+    /// All of it is to belong to the container's user, if it has one (moby `tarCopyOptions`).
+    pub to_user: bool,
+}
+
+/// Where and how an archive is put, as it was found out.
+#[derive(Debug)]
+pub(crate) struct Terms<'a> {
+    pub(crate) keep_kinds: bool,
+    pub(crate) owner: Option<(u32, u32)>,
+    /// Of the container.
+    pub(crate) spec: &'a ContainerSpec,
+}
+
+impl View {
+    /// Writes what was looked at as an archive.
+    ///
+    /// # Errors
+    /// What cannot be read; what `out` says.
+    pub(crate) fn send<W: Write>(
+        &self,
+        out: W,
+        looked: Looked,
+        wanted: &Wanted,
+        ids: Option<&IdMaps>,
+    ) -> Result<()> {
+        let (dir, file) = match looked.thing {
+            Thing::Dir(dir) => (dir, None),
+            Thing::Other { parent, name, .. } => (parent, Some(name)),
+        };
+        let source = Source {
+            dir,
+            file,
+            shown: wanted.path.clone(),
+            prefix: looked.stat.name.into_bytes(),
+            bare: false,
+            ids: ids.cloned(),
+        };
+        write(out, source)
+    }
+
+    /// Writes all of it, without an entry for the root.
+    ///
+    /// # Errors
+    /// As [`View::send`].
+    pub(crate) fn send_all<W: Write>(&self, out: W, ids: Option<&IdMaps>) -> Result<()> {
+        let dir = self.root().in_root(Path::new("/"))?;
+        write(
+            out,
+            Source {
+                dir,
+                file: None,
+                shown: "/".into(),
+                prefix: Vec::new(),
+                bare: true,
+                ids: ids.cloned(),
+            },
+        )
+    }
+
+    /// Puts an archive, compressed or not, into a directory, and reads `upload` to its end.
+    ///
+    /// # Errors
+    /// 404 when there is nothing at the path, 400 when it is no directory or cannot be written to, or
+    /// the archive is bad; System, when the host cannot write it. What was put there by then stays.
+    pub(crate) fn receive<R: Read + Send>(
+        &self,
+        upload: R,
+        wanted: &Wanted,
+        terms: &Terms<'_>,
+    ) -> Result<()> {
+        let walked = walk(self.root(), &wanted.path, true).map_err(|e| failed(&e, wanted))?;
+        let dir = match walked.thing {
+            Some(Thing::Dir(dir)) => dir,
+            Some(Thing::Other { .. }) => {
+                return Err(Error::invalid("extraction point is not a directory"));
+            }
+            None => return Err(Error::new(ErrorKind::NotFound, String::new())),
+        };
+        self.check_writable(&walked.path, terms.spec)?;
+        if dir.is_made_up()? {
+            return Err(Error::invalid(format!(
+                "{} holds no files: the kernel makes it up",
+                walked.path.display()
+            )));
+        }
+        use std::os::unix::ffi::OsStrExt as _;
+        let applier = Applier::onto(Onto {
+            root: self.root().in_root(Path::new("/"))?,
+            dir,
+            path: CleanPath::parse(relative(&walked.path).as_os_str().as_bytes())?,
+            keeps_kinds: terms.keep_kinds,
+            owner: terms.owner,
+            ids: terms.spec.id_maps.clone(),
+        });
+        match owner_of(terms.spec.id_maps.as_ref()) {
+            None => apply(upload, applier),
+            Some(root) => acting_as(root, || apply(upload, applier)),
+        }
+    }
+}
+
+fn apply<R: Read>(upload: R, applier: Applier) -> Result<()> {
+    let mut unpacked = Unpacked::new(upload)?;
+    let mut reader = Reader::new(buffered(&mut unpacked));
+    applier.all(&mut reader)?;
+    // A client that is still sending does not read the answer.
+    std::io::copy(&mut reader.into_inner(), &mut std::io::sink()).map_err(archive::reading)?;
+    unpacked.finish().map(drop)
+}
+
+fn write<W: Write>(out: W, source: Source) -> Result<()> {
+    let mut writer = Writer::new(out);
+    pack_source(&mut writer, source)?;
+    writer.finish().map(drop).map_err(archive::writing)
+}
