@@ -3,6 +3,7 @@
 //! census.
 
 mod codes;
+mod copy;
 mod events;
 mod exec;
 mod images;

@@ -133,6 +133,7 @@ impl Image {
 /// Builds tars by hand, hostile ones too: names are written as they are.
 pub struct TarBuilder {
     tar: tar::Builder<Vec<u8>>,
+    owner: (u64, u64),
 }
 
 impl std::fmt::Debug for TarBuilder {
@@ -152,7 +153,14 @@ impl TarBuilder {
     pub fn new() -> Self {
         Self {
             tar: tar::Builder::new(Vec::new()),
+            owner: (0, 0),
         }
+    }
+
+    /// Whose the entries are from here on.
+    pub fn owned_by(&mut self, uid: u64, gid: u64) -> &mut Self {
+        self.owner = (uid, gid);
+        self
     }
 
     /// Adds a regular file.
@@ -187,8 +195,8 @@ impl TarBuilder {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_mtime(1_704_067_200);
-        header.set_uid(0);
-        header.set_gid(0);
+        header.set_uid(self.owner.0);
+        header.set_gid(self.owner.1);
         header.set_size(bytes.len() as u64);
         let fields = header.as_gnu_mut().expect("it was made as one");
         // Not set_path: it refuses what a hostile archive has.

@@ -9,6 +9,7 @@ pub mod census;
 mod connection;
 mod daemon;
 mod docker;
+mod entries;
 mod events;
 mod fake;
 mod hijack;
@@ -26,6 +27,7 @@ mod wait;
 
 pub use daemon::Daemon;
 pub use docker::{Docker, Output, require};
+pub use entries::{TarEntry, tar_entries};
 pub use events::Events;
 pub use fake::Fakes;
 pub use hijack::Hijacked;

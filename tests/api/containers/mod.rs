@@ -1,5 +1,8 @@
 //! `/containers`: one module per group of operations.
 
+mod archive;
+mod archive_attacks;
+mod archive_trees;
 mod attach;
 mod checkpoints;
 mod counts;
