@@ -28,6 +28,7 @@ pub mod platform;
 pub mod process;
 pub mod readiness;
 pub mod reference;
+pub mod request;
 pub mod resources;
 pub mod selinux;
 pub mod signal;

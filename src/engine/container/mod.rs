@@ -2,7 +2,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `request`, `view` | what clients ask and see |
+//! | `view` | what clients see; what they ask is `model::request` |
 //! | `registry`, `handle` | finding a container, asking its task |
 //! | `operations`, `commit`, `list`, `prune`, `top` | the use cases, seen from outside the task |
 //! | `create` | from a request to a row and a task |
@@ -34,7 +34,6 @@ mod refusal;
 mod registry;
 mod remove;
 mod rename;
-mod request;
 pub(crate) mod row;
 pub(crate) mod start;
 mod stop;
@@ -44,12 +43,12 @@ mod view;
 pub(crate) mod wait;
 
 pub(crate) use exit::{auto_removal, exited_data};
-pub(crate) use refusal::{check, check_as};
-pub(crate) use registry::Registry;
-pub use request::{
+pub use model::request::{
     Change, CheckpointContainer, CreateContainer, Created, ListContainers, ProcessTable, Pruned,
     RemoveContainer, StopContainer, WaitCondition,
 };
+pub(crate) use refusal::{check, check_as};
+pub(crate) use registry::Registry;
 pub use transfer::{ImportContainer, Imported, Without};
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;

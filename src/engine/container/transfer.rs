@@ -19,10 +19,9 @@ use model::{
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 
-use crate::container::ContainerView;
 use crate::container::create::Planned;
 use crate::container::handle::{self, Message};
-use crate::container::request::CreateContainer;
+use crate::container::{ContainerView, CreateContainer};
 use crate::{Engine, Inner};
 
 /// What of a container stays out of an archive.

@@ -1,6 +1,7 @@
-//! What a client may ask of containers, and the answers that are not views.
+//! What may be asked of containers, and the answers that are not views: the words in which the API and
+//! the engine speak. Whether it may happen now is decided in `rules`.
 
-use model::{CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Signal, UserNamespace};
+use crate::{CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Signal, UserNamespace};
 
 /// A request for a new container, after `api` checked and translated it.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ pub struct CreateContainer {
     pub stop_signal: Option<Signal>,
     /// Paths of `Config.Volumes`: an anonymous volume each, unless a mount is there.
     pub anonymous_volumes: Vec<String>,
-    /// What the client sent, kept as it is and handed back in [`ContainerView::echo`] for inspect.
+    /// What the client sent, kept as it is and handed back for inspect.
     pub echo: Vec<u8>,
 }
 
