@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use model::{Context as _, Error, IdMaps, Result, limits};
-use sys::beneath::{Dir, Kind, Metadata, content_ranges, is_bad_path};
+use sys::beneath::{Dir, Kind, Metadata, content_ranges, file_xattrs, is_bad_path};
 
 use crate::Form;
 use crate::apply::is_kept_xattr;
@@ -23,6 +23,8 @@ use crate::tar::{Entry, EntryKind, Segment, Writer};
 
 /// How much content is moved at once.
 const COPY_BYTES: usize = 128 << 10;
+/// The unit of `st_blocks` (inode(7)).
+const STAT_BLOCK_BYTES: u64 = 512;
 /// Attributes with which overlayfs says that a file's name or content is elsewhere.
 const ELSEWHERE: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.metacopy"];
 
@@ -257,21 +259,18 @@ impl<'a, W: Write> Packer<'a, W> {
             let link = self.entry(shown, link, &found);
             return self.write_entry(&link).map(|()| false);
         }
+        let mut entry = self.entry(shown, kind, &found);
+        if entry.kind == EntryKind::File {
+            return self.file(dir, name, entry, &found, path).map(|()| false);
+        }
         let attributes = match dir.xattrs(name) {
             Err(e) if is_gone(&e) => return Ok(false),
             other => other.at("read the attributes of", &at)?,
         };
         let attributes: Vec<_> = attributes.into_iter().map(raw).collect();
-        let mut entry = self.entry(shown, kind, &found);
         entry.xattrs = self.kept(&attributes, path)?;
-        match entry.kind {
-            EntryKind::File => self.file(dir, name, entry, &found, &at)?,
-            _ => {
-                self.remember(&found, &entry);
-                self.write_entry(&entry)?;
-            }
-        }
-        Ok(false)
+        self.remember(&found, &entry);
+        self.write_entry(&entry).map(|()| false)
     }
 
     /// What another name of the same file is in the archive.
@@ -297,8 +296,9 @@ impl<'a, W: Write> Packer<'a, W> {
         name: &OsStr,
         mut entry: Entry,
         found: &Metadata,
-        at: &Path,
+        path: &Path,
     ) -> Result<()> {
+        let at = &self.tree.join(path);
         let file = match dir.open_file(name) {
             Err(e) if is_gone(&e) => return Ok(()),
             other => other.at("open", at)?,
@@ -312,8 +312,15 @@ impl<'a, W: Write> Packer<'a, W> {
         if (opened.dev(), opened.ino()) == found.inode {
             self.remember(found, &entry);
         }
+        let attributes = file_xattrs(&file).at("read the attributes of", at)?;
+        let attributes: Vec<_> = attributes.into_iter().map(raw).collect();
+        entry.xattrs = self.kept(&attributes, path)?;
         let whole = 0..entry.size_bytes;
-        let ranges = content_ranges(&file, entry.size_bytes, limits::SPARSE_SEGMENTS_MAX - 1);
+        // Most files have as many blocks as they need, and no holes to look for.
+        let ranges = match opened.blocks().saturating_mul(STAT_BLOCK_BYTES) < entry.size_bytes {
+            true => content_ranges(&file, entry.size_bytes, limits::SPARSE_SEGMENTS_MAX - 1),
+            false => Ok(None),
+        };
         let ranges = ranges.at("read", at)?;
         entry.segments = ranges.as_ref().map(|ranges| {
             let segment = |range: &std::ops::Range<u64>| Segment {
@@ -323,7 +330,10 @@ impl<'a, W: Write> Packer<'a, W> {
             ranges.iter().map(segment).collect()
         });
         self.write_entry(&entry)?;
-        for range in ranges.unwrap_or_else(|| vec![whole]) {
+        let Some(ranges) = ranges else {
+            return self.content(&file, whole, at);
+        };
+        for range in ranges {
             self.content(&file, range, at)?;
         }
         // What looked like a hole may have been cut off.
@@ -335,6 +345,7 @@ impl<'a, W: Write> Packer<'a, W> {
 
     fn content(&mut self, mut file: &File, range: std::ops::Range<u64>, at: &Path) -> Result<()> {
         use std::io::Seek as _;
+        // Looking for holes has moved it.
         file.seek(io::SeekFrom::Start(range.start)).at("read", at)?;
         let mut left = range.end - range.start;
         while left > 0 {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-pub use attributes::{set_file_mode, set_file_owner, set_file_times, set_file_xattr};
+pub use attributes::{file_xattrs, set_file_mode, set_file_owner, set_file_times, set_file_xattr};
 pub use copy::{content_ranges, copy_content};
 pub use remove::{remove_all, remove_tree};
 pub use usage::{Usage, tree_usage};

@@ -224,7 +224,13 @@ fn what_vanishes_is_left_out_and_what_shrinks_ends_it() {
     };
     let mut packer = Packer::of(&mut writer, source, Form::Plain);
     let listed = packer.entry(b"file".to_vec(), EntryKind::File, &found);
-    let e = packer.file(&dir, "file".as_ref(), listed.clone(), &found, &file);
+    let e = packer.file(
+        &dir,
+        "file".as_ref(),
+        listed.clone(),
+        &found,
+        Path::new("file"),
+    );
     let e = e.unwrap_err();
     assert!(
         e.message()
@@ -232,7 +238,7 @@ fn what_vanishes_is_left_out_and_what_shrinks_ends_it() {
         "{e}"
     );
     fs::remove_file(&file).unwrap();
-    let gone = packer.file(&dir, "file".as_ref(), listed, &found, &file);
+    let gone = packer.file(&dir, "file".as_ref(), listed, &found, Path::new("file"));
     gone.expect("it is left out");
 }
 

@@ -122,7 +122,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::xattrs`].
     pub fn own_xattrs(&self) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-        read_xattrs(&proc_path(self.fd.as_fd()))
+        file_xattrs(&self.fd)
     }
 }
 
@@ -199,8 +199,29 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 /// As much as most files have: to clear more for each file of a tree takes longer than to read them.
 const XATTR_BYTES_USUAL: usize = 512;
 
+/// All extended attributes of an open file.
+///
+/// # Errors
+/// As [`Dir::xattrs`].
+pub fn file_xattrs(file: impl AsFd) -> io::Result<Vec<(OsString, Vec<u8>)>> {
+    read_with(
+        |room| rustix::fs::flistxattr(&file, room),
+        |name, room| rustix::fs::fgetxattr(&file, name, room),
+    )
+}
+
 fn read_xattrs(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-    let list = match with_room(|room| rustix::fs::listxattr(path, room)) {
+    read_with(
+        |room| rustix::fs::listxattr(path, room),
+        |name, room| rustix::fs::getxattr(path, name, room),
+    )
+}
+
+fn read_with(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    value: impl Fn(&OsStr, &mut [u8]) -> rustix::io::Result<usize>,
+) -> io::Result<Vec<(OsString, Vec<u8>)>> {
+    let list = match with_room(list) {
         Ok(list) => list,
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
         Err(e) => return Err(e.into()),
@@ -208,7 +229,7 @@ fn read_xattrs(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     let mut found = Vec::new();
     for name in list.split(|b| *b == 0).filter(|n| !n.is_empty()) {
         let name = OsStr::from_bytes(name);
-        match with_room(|room| rustix::fs::getxattr(path, name, room)) {
+        match with_room(|room| value(name, room)) {
             Ok(value) => found.push((name.to_owned(), value)),
             // Removed since it was listed.
             Err(Errno::NODATA) => {}
