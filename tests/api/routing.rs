@@ -49,11 +49,11 @@ fn what_is_not_built_says_so() {
     for (method, path) in [
         ("GET", "/containers/some/stats"),
         ("POST", "/containers/some/update"),
-        ("GET", "/containers/some/archive?path=/"),
-        ("POST", "/images/create?fromImage=alpine&tag=latest"),
+        ("POST", "/images/create?fromSrc=http://x/y.tar"),
+        ("GET", "/images/search?term=x"),
+        ("POST", "/volumes/prune"),
         ("POST", "/build"),
         ("GET", "/networks"),
-        ("GET", "/system/df"),
         ("GET", "/plugins"),
     ] {
         let message = d.http.send(method, path, &[], b"").error(501);
