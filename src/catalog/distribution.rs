@@ -19,11 +19,8 @@ impl Catalog {
     ) -> Result<Distribution> {
         let registries = &self.inner.tools.registries;
         let source = registries.source(reference, credentials).await?;
-        let mut fetched = source.manifest(&wanted(reference)).await?;
-        if !manifest::is_media_type(&fetched.media_type) {
-            fetched.media_type.clear();
-        }
-        let platforms = match manifest::parse(&fetched.bytes, &fetched.media_type)? {
+        let fetched = source.manifest(&wanted(reference)).await?;
+        let platforms = match manifest::parse_sent(&fetched.bytes, &fetched.media_type)? {
             Manifest::Index(entries) => entries.iter().filter_map(Descriptor::platform).collect(),
             Manifest::Image { config, .. } => {
                 let bytes = small_blob(&source, &config.digest()?, config.size).await?;
@@ -31,9 +28,9 @@ impl Catalog {
             }
         };
         Ok(Distribution {
-            media_type: match fetched.media_type.is_empty() {
-                true => manifest::media_type(&fetched.bytes)?,
-                false => fetched.media_type,
+            media_type: match manifest::is_media_type(&fetched.media_type) {
+                true => fetched.media_type,
+                false => manifest::media_type(&fetched.bytes)?,
             },
             digest: fetched.digest,
             size_bytes: fetched.bytes.len() as u64,

@@ -200,11 +200,7 @@ pub(crate) fn wanted(reference: &Reference) -> Wanted {
 async fn choose(source: &Source, first: Fetched, platform: Option<&Platform>) -> Result<Chosen> {
     let mut fetched = first;
     for _ in 0..=INDEX_DEPTH_MAX {
-        // Servers say what they like of what they do not know.
-        if !manifest::is_media_type(&fetched.media_type) {
-            fetched.media_type.clear();
-        }
-        let read = manifest::parse(&fetched.bytes, &fetched.media_type)
+        let read = manifest::parse_sent(&fetched.bytes, &fetched.media_type)
             .context(format_args!("manifest {}", fetched.digest))?;
         let entries = match read {
             Manifest::Image { config, layers } => {

@@ -137,7 +137,10 @@ impl Work {
     async fn run(&self, left: CancellationToken) -> Result<()> {
         let mut held = self.store.hold_layer(&self.wanted);
         // Not given up by one who left before his thread did.
-        let _writer = self.writer.clone().lock_owned().await;
+        let _writer = tokio::select! {
+            writer = self.writer.clone().lock_owned() => writer,
+            () = left.cancelled() => return Err(nobody_waits()),
+        };
         let turn = tokio::select! {
             turn = self.turns.acquire() => turn,
             () = left.cancelled() => return Err(nobody_waits()),

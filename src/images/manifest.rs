@@ -89,7 +89,19 @@ struct Document {
     layers: Option<Vec<Descriptor>>,
 }
 
-/// Whether something is a media type of manifests or indexes; servers say other things, too.
+/// Reads what a server sent as `content_type`. Of what they do not know servers say what they like, so
+/// only a media type of manifests or indexes counts.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_sent(bytes: &[u8], content_type: &str) -> Result<Manifest> {
+    match is_media_type(content_type) {
+        true => parse(bytes, content_type),
+        false => parse(bytes, ""),
+    }
+}
+
+/// Whether something is a media type of manifests or indexes.
 pub fn is_media_type(text: &str) -> bool {
     INDEX_TYPES.contains(&text) || MANIFEST_TYPES.contains(&text) || text.starts_with(SCHEMA_1)
 }

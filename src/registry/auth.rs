@@ -126,7 +126,17 @@ pub(crate) struct Tokens {
     known: Mutex<HashMap<TokenKey, Token>>,
 }
 
-type TokenKey = (Url, String, Scope, Credentials);
+/// What a token is for, and who has it.
+pub(crate) type TokenKey = (Url, String, Scope, Credentials);
+
+pub(crate) fn key(realm: &Url, service: &str, scope: &Scope, who: &Credentials) -> TokenKey {
+    (
+        realm.clone(),
+        service.to_owned(),
+        scope.clone(),
+        who.clone(),
+    )
+}
 
 #[derive(Clone)]
 struct Token {
@@ -172,12 +182,7 @@ impl Tokens {
         match challenge {
             Challenge::Basic => Ok(basic(credentials)),
             Challenge::Bearer { realm, service } => {
-                let key = (
-                    realm.clone(),
-                    service.clone(),
-                    scope.clone(),
-                    credentials.clone(),
-                );
+                let key = key(realm, service, scope, credentials);
                 if let Some(token) = self.get(&key) {
                     return Ok(Some(format!("Bearer {token}")));
                 }
@@ -190,12 +195,7 @@ impl Tokens {
     /// Forgets what a server took for no good any more.
     pub(crate) fn forget(&self, challenge: &Challenge, scope: &Scope, credentials: &Credentials) {
         if let Challenge::Bearer { realm, service } = challenge {
-            let key = (
-                realm.clone(),
-                service.clone(),
-                scope.clone(),
-                credentials.clone(),
-            );
+            let key = key(realm, service, scope, credentials);
             self.known().remove(&key);
         }
     }

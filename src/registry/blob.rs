@@ -13,8 +13,8 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::client::Http;
-use crate::failure::Failure;
-use crate::source::{Source, more_telling};
+use crate::failure::{Failure, Failures};
+use crate::source::Source;
 
 /// How often all servers are asked, one after the other, before they are given up.
 const ROUNDS_MAX: u32 = 5;
@@ -53,8 +53,7 @@ pub struct BlobStream {
 struct Round {
     /// Servers that failed.
     failed: usize,
-    /// The failure that tells most.
-    failure: Option<Failure>,
+    failures: Failures,
     /// One of them may pass, and then the server wants to be left alone for that long.
     passes: Option<Option<Duration>>,
 }
@@ -137,17 +136,16 @@ impl BlobStream {
         }
         round.failed += 1;
         round.passes = failure.passes().or(round.passes);
-        round.failure = Some(more_telling(round.failure.take(), failure));
+        round.failures.add(failure);
         if round.failed < self.source.servers() {
             return Ok(None);
         }
         let Round {
-            failure, passes, ..
+            failures, passes, ..
         } = std::mem::take(round);
         self.rounds += 1;
-        let failure = failure.unwrap_or_else(|| Failure::wrong("no server was asked"));
         let Some(wanted) = passes.filter(|_| self.rounds < ROUNDS_MAX) else {
-            return Err(failure.of_pull(self.source.reference()));
+            return Err(failures.most_telling().of_pull(self.source.reference()));
         };
         let doubled = self.source.pace().first_pause * 2_u32.pow(self.rounds - 1);
         Ok(Some(wanted.unwrap_or_else(|| doubled.min(PAUSE_MAX))))

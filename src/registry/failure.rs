@@ -235,6 +235,35 @@ impl Failure {
     }
 }
 
+/// Why none of several servers gave what they were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Option<Failure>);
+
+impl Failures {
+    pub(crate) fn add(&mut self, failure: Failure) {
+        self.0 = Some(match self.0.take() {
+            Some(before) => more_telling(before, failure),
+            None => failure,
+        });
+    }
+
+    /// The one to tell of.
+    pub(crate) fn most_telling(self) -> Failure {
+        let none = || Failure::wrong("no server is known for the registry");
+        self.0.unwrap_or_else(none)
+    }
+}
+
+/// Of two failures the one that the user can do more with: a registry without TLS fails at its TLS
+/// line first, one with TLS that has no such image at its open line last.
+fn more_telling(before: Failure, now: Failure) -> Failure {
+    match (before, now) {
+        (refused @ Failure::Refused(_), Failure::Line { .. }) => refused,
+        (before, Failure::NotAsked) => before,
+        (_, now) => now,
+    }
+}
+
 /// `Get`, as Go's client says it.
 fn capital(method: &Method) -> &'static str {
     match method.as_str() {

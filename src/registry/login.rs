@@ -4,11 +4,10 @@ use model::{Error, Kind, Result};
 use reqwest::{Method, StatusCode};
 
 use crate::Registries;
-use crate::auth::{Challenge, Credentials, Scope};
+use crate::auth::{self, Challenge, Credentials, Scope};
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::hosts::{HUB, Purpose};
-use crate::source::more_telling;
 
 /// What a login has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,26 +23,25 @@ impl Registries {
     /// Unauthorized: they are no good; System: the registry cannot be reached.
     pub async fn login(&self, server: &str, credentials: &Credentials) -> Result<Login> {
         let domain = domain_of(server);
-        let mut last = None;
+        let mut failures = Failures::default();
         let servers = self.servers(domain, Purpose::Push).await?;
         // A mirror is to learn no password.
         for server in servers.into_iter().filter(|server| server.is_origin) {
             let client = match Client::connect(&self.clients, &server, credentials).await {
                 Ok(client) => client,
                 Err(failure) => {
-                    last = Some(more_telling(last, failure));
+                    failures.add(failure);
                     continue;
                 }
             };
             return self.prove(&client, credentials).await.map_err(refused);
         }
-        let last = last.unwrap_or_else(|| Failure::wrong("no server is known for the registry"));
-        Err(last.into_error())
+        Err(failures.most_telling().into_error())
     }
 
     async fn prove(&self, client: &Client, credentials: &Credentials) -> Result<Login, Failure> {
         if let Some(Challenge::Bearer { realm, service }) = client.challenge() {
-            let key = (realm, service, Scope::none(), credentials.clone());
+            let key = auth::key(&realm, &service, &Scope::none(), credentials);
             let granted = self
                 .clients
                 .tokens()

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::auth::{Credentials, Scope};
 use crate::blob::BlobStream;
 use crate::client::{Client, Clients, Pace};
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::hosts::Server;
 
 /// What we understand, by preference; schema 1 so that it is refused with its reason.
@@ -97,7 +97,7 @@ impl Source {
     /// Not found, and Docker's words for why; System: no server can be reached, or what came is not
     /// what was asked for.
     pub async fn manifest(&self, wanted: &Wanted) -> Result<Fetched> {
-        let mut last = None;
+        let mut failures = Failures::default();
         for at in 0..self.shared.servers.len() {
             let failure = match self.manifest_of(at, wanted).await {
                 Ok(fetched) => {
@@ -107,10 +107,9 @@ impl Source {
                 Err(failure) => failure,
             };
             tracing::debug!(server = %self.shared.servers[at].base, ?failure, "no manifest");
-            last = Some(more_telling(last, failure));
+            failures.add(failure);
         }
-        let last = last.unwrap_or_else(|| Failure::wrong("no server is known for the registry"));
-        Err(last.of_pull(&self.shared.reference))
+        Err(failures.most_telling().of_pull(&self.shared.reference))
     }
 
     async fn manifest_of(&self, at: usize, wanted: &Wanted) -> Result<Fetched, Failure> {
@@ -151,15 +150,14 @@ impl Source {
     /// # Errors
     /// What the registry says; more than anybody can want.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        let mut last = None;
+        let mut failures = Failures::default();
         for at in 0..self.shared.servers.len() {
             match self.tags_of(at).await {
                 Ok(tags) => return Ok(tags),
-                Err(failure) => last = Some(more_telling(last, failure)),
+                Err(failure) => failures.add(failure),
             }
         }
-        let last = last.unwrap_or_else(|| Failure::wrong("no server is known for the registry"));
-        Err(last.of_pull(&self.shared.reference))
+        Err(failures.most_telling().of_pull(&self.shared.reference))
     }
 
     /// Page after page (distribution spec, "Listing Tags").
@@ -260,16 +258,6 @@ impl Source {
 
     pub(crate) fn scope(&self) -> Scope {
         Scope::pull(self.repository())
-    }
-}
-
-/// Of two failures the one that the user can do more with: a registry without TLS fails at its TLS
-/// line first, one with TLS that has no such image at its open line last.
-pub(crate) fn more_telling(before: Option<Failure>, now: Failure) -> Failure {
-    match (before, now) {
-        (Some(refused @ Failure::Refused(_)), Failure::Line { .. }) => refused,
-        (Some(before), Failure::NotAsked) => before,
-        (_, now) => now,
     }
 }
 

@@ -13,9 +13,8 @@ use tokio::sync::watch;
 
 use crate::auth::{Credentials, Scope};
 use crate::client::{Client, Clients};
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::hosts::Server;
-use crate::source::more_telling;
 
 /// Where an image goes.
 #[derive(Debug, Clone)]
@@ -40,7 +39,7 @@ impl Target {
         reference: &Reference,
         credentials: Credentials,
     ) -> Result<Self> {
-        let mut last = None;
+        let mut failures = Failures::default();
         for server in &servers {
             match Client::connect(clients, server, &credentials).await {
                 Ok(client) => {
@@ -51,11 +50,10 @@ impl Target {
                         repository,
                     });
                 }
-                Err(failure) => last = Some(more_telling(last, failure)),
+                Err(failure) => failures.add(failure),
             }
         }
-        let last = last.unwrap_or_else(|| Failure::wrong("no server is known for the registry"));
-        Err(last.of_push())
+        Err(failures.most_telling().of_push())
     }
 
     /// Whether the repository has a blob.
