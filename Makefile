@@ -38,7 +38,8 @@ soak: setup
 	MOORED_SOAK=1 $(CARGO) test --release --locked --features failpoints --test api --test cli --test faults
 
 bench: setup
-	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days
+	@scripts/peers.sh
+	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days --bench images
 
 vm:
 	@scripts/setup.sh vm

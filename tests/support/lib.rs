@@ -34,6 +34,7 @@ pub use hijack::Hijacked;
 pub use http::{Attempt, Body, Client, Kept, Response, Streaming, query};
 pub use image::{BUSYBOX, Image, TarBuilder};
 pub use mishap::{Frozen, Full};
+pub use namespace::Namespace;
 pub use options::Options;
 pub use pty::Pty;
 pub use registry::{Reached, Registry};

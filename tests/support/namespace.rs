@@ -11,14 +11,17 @@ use crate::require;
 
 /// The pinned namespaces.
 #[derive(Debug)]
-pub(crate) struct Namespace {
+pub struct Namespace {
     keeper: Child,
 }
 
 impl Namespace {
     /// Makes them. `hide_unified` unmounts /sys/fs/cgroup/unified inside: crun refuses a hybrid
     /// host where it finds that.
-    pub(crate) fn new(hide_unified: bool) -> Self {
+    ///
+    /// # Panics
+    /// When we are not root, or a program is not installed.
+    pub fn new(hide_unified: bool) -> Self {
         let hide = if hide_unified {
             "if grep -q ' /sys/fs/cgroup/unified ' /proc/self/mountinfo; then \
                umount /sys/fs/cgroup/unified || exit 1; fi;"
@@ -52,7 +55,10 @@ impl Namespace {
 
     /// A command that runs `program` inside, as the same process, and dies with the thread that
     /// spawned it: a test run that is killed leaves no daemon.
-    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    ///
+    /// # Panics
+    /// When util-linux is not installed.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(require("nsenter", "util-linux"));
         for kind in ["net", "mount"] {
             let file = if kind == "mount" { "mnt" } else { kind };
