@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use model::{CheckpointName, Context, Error, Kind, Result, Timestamp};
 use runtime::CriuOptions;
 use sys::beneath::remove_all;
-use sys::durable::{rename_new, sync_dir, sync_file_system};
+use sys::durable::{FileSystem, rename_new, sync_dir};
 
 pub use dump::{Request, thaw};
 pub use manifest::Origin;
@@ -61,6 +61,8 @@ pub struct Making {
     name: CheckpointName,
     images: PathBuf,
     manifest: Manifest,
+    /// Told of writes that fail from the beginning on.
+    disk: Option<FileSystem>,
 }
 
 /// A checkpoint that a daemon did not live to finish.
@@ -131,9 +133,11 @@ impl Checkpoints {
         }
         remove_all(&images)?;
         make_dir(&images)?;
+        let disk = FileSystem::watch(&images);
         let making = Making {
             of: self.clone(),
             name: name.clone(),
+            disk: Some(disk.context(format_args!("open {}", images.display()))?),
             images,
             manifest,
         };
@@ -154,6 +158,8 @@ impl Checkpoints {
             Some(Unfinished(Making {
                 of: self.clone(),
                 name,
+                // Who wrote it is gone, and with it what the kernel had to tell.
+                disk: FileSystem::watch(&images).ok(),
                 images,
                 manifest,
             }))
@@ -263,7 +269,10 @@ impl Making {
         filled.context(format_args!("read {shown}"))?;
         self.manifest
             .write(&self.images)
-            .and_then(|()| sync_file_system(&self.images))
+            .and_then(|()| match &self.disk {
+                Some(disk) => disk.sync(),
+                None => FileSystem::watch(&self.images)?.sync(),
+            })
             .context(format_args!("write {shown}"))?;
         let place = self.of.dir.join(self.name.as_str());
         let renamed = rename_new(&self.images, &place).context(format_args!("rename {shown}"))?;

@@ -16,9 +16,13 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use archive::{Applier, CleanPath, Entry, EntryKind, Form, Reader, Writer, pack, shown};
-use model::{CheckpointName, ContainerName, Error, Exited, Mount, MountSource, Result, VolumeName};
+use model::{
+    CheckpointName, ContainerName, Context as _, Error, Exited, Mount, MountSource, Result,
+    VolumeName,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sys::durable::FileSystem;
 
 use crate::manifest::{Manifest, Origin};
 use crate::{Checkpoints, damaged};
@@ -230,16 +234,15 @@ pub struct Places {
 }
 
 impl Places {
-    /// Makes what is there survive a loss of power.
-    fn flush(&self) -> Result<()> {
-        let mut all = vec![&self.images];
-        all.extend(&self.upper);
-        all.extend(self.volumes.values());
-        for place in all {
-            sys::durable::sync_file_system(place)
-                .map_err(|e| Error::system(format!("flush {}: {e}", place.display())))?;
-        }
-        Ok(())
+    /// Watches where they are, before anything is written.
+    fn watch(&self) -> Result<Vec<(&Path, FileSystem)>> {
+        let all = [&self.images].into_iter().chain(&self.upper);
+        let all = all.chain(self.volumes.values());
+        let watched = all.map(|place| {
+            let disk = FileSystem::watch(place).context(format_args!("open {}", place.display()));
+            Ok((place.as_path(), disk?))
+        });
+        watched.collect()
     }
 }
 
@@ -296,6 +299,7 @@ impl<R: Read> Incoming<R> {
     /// Invalid for an archive that is damaged, cut off or hostile; System when the host cannot hold
     /// it. The caller removes what was written.
     pub fn unpack(mut self, places: &Places) -> Result<()> {
+        let watched = places.watch()?;
         let mut tree: Option<(Part, Applier)> = None;
         let (mut seen, mut finished) = (HashSet::new(), HashSet::new());
         let mut ended = false;
@@ -358,7 +362,12 @@ impl<R: Read> Incoming<R> {
         let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());
         rest.map_err(archive::reading)?;
         self.head.check(&places.images)?;
-        places.flush()
+        // What is there survives a loss of power.
+        for (place, disk) in watched {
+            disk.sync()
+                .context(format_args!("flush {}", place.display()))?;
+        }
+        Ok(())
     }
 
     fn place<'p>(&self, part: Part, places: &'p Places) -> Result<Option<(&'p Path, Form)>> {

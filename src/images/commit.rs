@@ -19,7 +19,7 @@ use crate::digesting::digest_of;
 use crate::layer::{self, Keep, Unpack};
 use crate::leases::{Item, Lease};
 use crate::load::{self, LoadedImage};
-use crate::store::{Store, TreeInfo};
+use crate::store::{Staged, Store, TreeInfo};
 use crate::{config, furnish, source};
 
 /// Digest of a tar without an entry, which is two blocks of zeros (moby `layer.DigestSHA256EmptyTar`).
@@ -62,7 +62,7 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
     let info = TreeInfo::from(unpack);
     let staged = match step.empty_layer {
         true => Vec::new(),
-        false => vec![(dir, info.clone())],
+        false => vec![Staged::new(dir, info.clone())],
     };
     config.architecture.clone_from(&base.config.architecture);
     config.variant.clone_from(&base.config.variant);
@@ -96,7 +96,7 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
     let bytes = config::write(&config, &diff_ids)?;
     let id = digest_of(&bytes);
     lease.hold(Item::Blob(id.clone()));
-    store.commit(&staged, &[(id.clone(), bytes)])?;
+    store.commit(&staging, &staged, &[(id.clone(), bytes)])?;
     let mut record = load::record(id, config, known);
     record.parent = Some(base.id.clone());
     Ok(LoadedImage {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use model::{Context, Result};
 use sys::beneath::{self, Dir, Kind, Metadata, Node};
-use sys::durable;
+use sys::durable::FileSystem;
 
 use archive::At;
 
@@ -105,6 +105,7 @@ impl Stages {
 
     fn copy(&self, from: Dir) -> Result<()> {
         std::fs::create_dir(&self.part).at("create", &self.part)?;
+        let disk = FileSystem::watch(&self.part).at("open", &self.part)?;
         let to = Dir::open(&self.part).at("open", &self.part)?;
         let mut copy = Copy {
             from,
@@ -112,7 +113,7 @@ impl Stages {
             links: HashMap::new(),
         };
         copy.all()?;
-        durable::sync_file_system(&self.part).at("sync the file system of", &self.part)?;
+        disk.sync().at("sync the file system of", &self.part)?;
         std::fs::rename(&self.part, &self.whole).at("rename", &self.part)
     }
 

@@ -10,7 +10,7 @@ use crate::digesting::digest_of;
 use crate::layer::Keep;
 use crate::leases::{Item, Lease};
 use crate::load::{LoadedImage, record};
-use crate::store::{Store, TreeInfo};
+use crate::store::{Staged, Store, TreeInfo};
 use crate::{config, layer};
 
 pub(crate) fn import(
@@ -36,7 +36,8 @@ pub(crate) fn import(
     let mut lease = Lease::new(store);
     lease.hold(Item::Blob(id.clone()));
     lease.hold(Item::Tree(info.diff_id.clone()));
-    store.commit(&[(dir, info.clone())], &[(id.clone(), bytes)])?;
+    let staged = Staged::new(dir, info.clone());
+    store.commit(&staging, &[staged], &[(id.clone(), bytes)])?;
     Ok(LoadedImage {
         record: record(id, image, vec![(info, None)]),
         references: Vec::new(),

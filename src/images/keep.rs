@@ -1,6 +1,6 @@
 //! What was verified becomes visible, after it is durable; and blobs, read, asked for and written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::PoisonError;
 
 use archive::{At, FramePlaces};
@@ -8,63 +8,71 @@ use model::{Blob, Digest, Error, Result};
 use sys::durable;
 
 use crate::digesting::digest_of;
-use crate::layer;
-use crate::store::{Store, TreeInfo};
+use crate::store::{Staged, Staging, Store, TreeInfo};
 
 /// Blobs of one layer that are remembered.
 const PACKED_MAX: usize = 16;
 
 impl Store {
-    /// Makes blobs and staged layers visible, after making them durable. What somebody else committed
-    /// meanwhile stays staged, to be removed with its staging directory; what a layer that is there
-    /// lacks is added to it.
+    /// Makes what was staged visible, after making it durable: layers, and small blobs that are whole in
+    /// memory. What somebody else committed meanwhile stays staged, to be removed with its staging
+    /// directory; what a layer that is there lacks is added to it.
     ///
     /// One syncfs(2) serves all of them: an fsync for each of a layer's thousands of files would
     /// cost a journal commit each. The price is that other dirty data of the file system is
-    /// written too.
+    /// written too; where there is no layer, the few blobs are flushed by themselves.
     pub(crate) fn commit(
         &self,
-        layers: &[(PathBuf, TreeInfo)],
+        staging: &Staging,
+        layers: &[Staged],
         blobs: &[(Digest, Vec<u8>)],
     ) -> Result<()> {
-        for (dir, info) in layers {
-            let path = dir.join("tree.json");
-            std::fs::write(&path, described(info)?).at("write", &path)?;
+        for staged in layers {
+            let path = staged.dir.join("tree.json");
+            std::fs::write(&path, described(&staged.info)?).at("write", &path)?;
+        }
+        let mut renames = Vec::with_capacity(blobs.len());
+        for (n, (digest, bytes)) in blobs.iter().enumerate() {
+            let path = staging.path().join(format!("blob{n}"));
+            let file = durable::write_new(&path, bytes, 0o600).at("write", &path)?;
+            if layers.is_empty() {
+                file.sync_all().at("write", &path)?;
+            }
+            renames.push((path, self.blob_path(digest)));
         }
         if !layers.is_empty() {
-            durable::sync_file_system(self.root()).at("sync the file system of", self.root())?;
+            staging.sync()?;
         }
-        // A tree that speaks of a blob comes after it.
-        for (dir, info) in layers {
-            self.show_packed(dir, info)?;
+        for (from, to) in renames {
+            std::fs::rename(&from, &to).at("rename a blob to", &to)?;
         }
-        durable::sync_dir(&self.blobs()).at("sync", &self.blobs())?;
-        for (dir, info) in layers {
+        for staged in layers {
+            self.show_packed(staged)?;
+        }
+        for Staged { dir, info, .. } in layers {
             let target = self.layer_dir(&info.diff_id);
             if !durable::rename_new(dir, &target).at("rename a layer to", &target)? {
                 self.add(dir, info, &target)?;
             }
         }
         // Also when there was nothing to rename: whoever committed a tree that is used here may
-        // not have come to this line yet.
-        durable::sync_dir(&self.trees()).at("sync", &self.trees())?;
-        for (digest, bytes) in blobs {
-            let path = self.blob_path(digest);
-            durable::write_whole(&path, bytes, 0o600).at("write", &path)?;
-        }
-        Ok(())
+        // not have come to this line yet. A tree that survives without its blob is one whose bytes
+        // are not here, as those of one that an older daemon made.
+        durable::sync_dir(&self.blobs()).at("sync", &self.blobs())?;
+        durable::sync_dir(&self.trees()).at("sync", &self.trees())
     }
 
-    fn show_packed(&self, dir: &Path, info: &TreeInfo) -> Result<()> {
-        let packed = layer::packed_in(dir);
-        for blob in &info.packed {
-            let target = self.blob_path(&blob.digest);
-            match durable::rename_new(&packed, &target) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && target.exists() => {}
-                other => drop(other.at("rename a layer to", &target)?),
-            }
+    fn show_packed(&self, staged: &Staged) -> Result<()> {
+        let (Some(packed), Some(blob)) = (&staged.packed, staged.info.packed.first()) else {
+            return Ok(());
+        };
+        let target = self.blob_path(&blob.digest);
+        let shown = durable::rename_new(packed, &target).at("rename a layer to", &target)?;
+        match shown {
+            true => Ok(()),
+            // It must not go along with the tree, where nobody would ever look for it.
+            false => std::fs::remove_file(packed).at("remove", packed),
         }
-        Ok(())
     }
 
     /// What the staged layer in `dir` has and the same one in `target` lacks goes there. The description
@@ -101,9 +109,7 @@ impl Store {
         }
         known.tar_bytes = known.tar_bytes.or(info.tar_bytes);
         for blob in &info.packed {
-            if !known.packed.iter().any(|k| k.digest == blob.digest) {
-                known.packed.push(blob.clone());
-            }
+            self.push_packed(&mut known.packed, blob);
         }
         if known == before {
             return Ok(());
@@ -122,13 +128,25 @@ impl Store {
         let Some(mut known) = self.tree_info(diff_id)? else {
             return Ok(());
         };
-        let is_known = known.packed.iter().any(|other| other.digest == blob.digest);
-        if is_known || known.packed.len() >= PACKED_MAX {
+        if !self.push_packed(&mut known.packed, &blob) {
             return Ok(());
         }
-        known.packed.push(blob);
         let path = self.layer_dir(diff_id).join("tree.json");
         durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)
+    }
+
+    /// Adds one to those that unpack to a layer; false when it was among them. When there are too many
+    /// the oldest goes that is not here.
+    fn push_packed(&self, known: &mut Vec<Blob>, blob: &Blob) -> bool {
+        if known.iter().any(|other| other.digest == blob.digest) {
+            return false;
+        }
+        while known.len() >= PACKED_MAX {
+            let gone = known.iter().position(|b| !self.has_blob(&b.digest));
+            known.remove(gone.unwrap_or_default());
+        }
+        known.push(blob.clone());
+        true
     }
 
     fn remove_any(&self, path: &Path) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::digesting::digest_of;
 use crate::layer::{self, UnpackedBlob};
 use crate::leases::{Item, Lease};
 use crate::load::{self, LoadedImage, record};
-use crate::store::{Store, TreeInfo, digests_in};
+use crate::store::{Staged, Store, TreeInfo, digests_in};
 use crate::sweep::Partials;
 use crate::{Images, config};
 
@@ -140,17 +140,20 @@ impl Images {
             }
             Err(e) => return Err(e),
         };
-        let expected = &wanted.blob;
-        let packed = layer::packed_in(&dir);
-        std::fs::rename(&path, &packed).at("rename", &path)?;
         let info = TreeInfo {
             diff_id: unpacked.diff_id,
             size_bytes: unpacked.size_bytes,
             tar_bytes: Some(unpacked.tar_bytes),
             frame_bytes: None,
-            packed: vec![expected.clone()],
+            packed: vec![wanted.blob.clone()],
         };
-        self.store.commit(&[(dir, info)], &[])
+        let staged = Staged {
+            dir,
+            info,
+            // It stays where a daemon that is killed now finds it again.
+            packed: Some(path),
+        };
+        self.store.commit(&staging, &[staged], &[])
     }
 
     /// Puts an image together whose layers are all here and held. `leases` become the image's.
@@ -181,6 +184,7 @@ impl Images {
             known.push((info, blob));
         }
         self.store.commit(
+            &self.store.stage()?,
             &[],
             &[
                 (id.clone(), image.config),

@@ -32,6 +32,7 @@ use model::image::Blob;
 use model::{Digest, Error, Result};
 use serde::{Deserialize, Serialize};
 use sys::beneath::Dir;
+use sys::durable::FileSystem;
 use sys::own::Lock;
 
 use crate::layer::{self, Kept, Unpack};
@@ -197,6 +198,7 @@ impl Store {
         let path = self.unused();
         std::fs::create_dir(&path).at("create", &path)?;
         Ok(Staging {
+            disk: FileSystem::watch(&path).at("open", &path)?,
             store: self.clone(),
             path,
         })
@@ -290,11 +292,37 @@ pub(crate) fn digest_of_hex(hex: &str) -> Option<Digest> {
 pub(crate) struct Staging {
     store: Arc<Store>,
     path: PathBuf,
+    /// Told of all writes into it that fail.
+    disk: FileSystem,
+}
+
+/// A layer in staging that is to become visible.
+#[derive(Debug, Clone)]
+pub(crate) struct Staged {
+    /// Of [`Staging::layer`].
+    pub(crate) dir: PathBuf,
+    /// What is known of it.
+    pub(crate) info: TreeInfo,
+    /// Where the bytes are that it came as, where those are kept.
+    pub(crate) packed: Option<PathBuf>,
+}
+
+impl Staged {
+    /// One of which all is in `dir`.
+    pub(crate) fn new(dir: PathBuf, info: TreeInfo) -> Self {
+        let packed = (!info.packed.is_empty()).then(|| layer::packed_in(&dir));
+        Self { dir, info, packed }
+    }
 }
 
 impl Staging {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes everything in it durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.disk.sync().at("sync the file system of", &self.path)
     }
 
     /// A directory for the layer number `n`, with an empty tree in it.

@@ -31,16 +31,33 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Makes everything on the file system that holds `path` durable, with one wait.
+/// A file system that is watched for writes that fail.
 ///
-/// For a tree of thousands of files this is the only affordable way: an fsync of each costs a
-/// journal commit of each. Write-back errors since the directory was opened are reported
-/// (syncfs(2), Linux 5.8).
-///
-/// # Errors
-/// Whatever open(2) or syncfs(2) says.
-pub fn sync_file_system(path: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(path)?)?)
+/// The kernel tells a failed write-back once to each descriptor that was open then, and to none that
+/// is opened after somebody else was told (syncfs(2), Linux 5.8). So who writes a tree and wants to
+/// know that it is on the disk opens this before the first byte.
+#[derive(Debug)]
+pub struct FileSystem(File);
+
+impl FileSystem {
+    /// The one that holds the directory `path`.
+    ///
+    /// # Errors
+    /// Whatever open(2) says.
+    pub fn watch(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self)
+    }
+
+    /// Makes everything on it durable, with one wait.
+    ///
+    /// For a tree of thousands of files this is the only affordable way: an fsync of each costs a
+    /// journal commit of each.
+    ///
+    /// # Errors
+    /// Whatever syncfs(2) says, also about what was written by others since [`FileSystem::watch`].
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
 }
 
 /// Renames `from` to `to` unless `to` exists; `false` when it does, and nothing was changed.
@@ -58,8 +75,9 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let written =
-        write_new(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
+    let written = write_new(&temporary, bytes, mode)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // The first error is the one to tell; a leftover temporary file is only untidy.
         let _ = std::fs::remove_file(&temporary);
@@ -67,7 +85,12 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     written
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// Makes the file `path`, which must not be there, of these bytes. Not durable before it is synced.
+/// `mode` is exact, the umask does not apply.
+///
+/// # Errors
+/// Whatever the file system says; what was written stays.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -75,7 +98,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .open(path)?;
     file.write_all(bytes)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// A name no other writer of this process uses at this moment; the process id keeps two
@@ -147,6 +170,6 @@ mod tests {
         assert!(!rename_new(&a, &b).unwrap());
         assert_eq!(names(dir.path()), ["a", "b"]);
         assert!(rename_new(&dir.path().join("absent"), &a).is_err());
-        sync_file_system(dir.path()).unwrap();
+        FileSystem::watch(dir.path()).unwrap().sync().unwrap();
     }
 }

@@ -22,7 +22,7 @@ use sys::overlay::OverlayApi;
 use crate::config;
 use crate::digesting::digest_of;
 use crate::leases::{Item, Lease};
-use crate::store::{Store, TreeInfo};
+use crate::store::{Staged, Store, TreeInfo};
 use archive::{CleanPath, shown};
 use contents::{Contents, Member};
 
@@ -69,9 +69,6 @@ struct FoundLayer {
     media_type: String,
 }
 
-/// Layers in staging that are to be committed.
-type Staged = Vec<(PathBuf, TreeInfo)>;
-
 pub(crate) fn load(
     store: &Arc<Store>,
     overlay: OverlayApi,
@@ -91,7 +88,7 @@ pub(crate) fn load(
         ));
     };
     let mut loaded: Vec<LoadedImage> = Vec::new();
-    let mut staged = Staged::new();
+    let mut staged = Vec::new();
     let mut blobs = Vec::new();
     for image in found {
         let (record, lease) = resolve(store, overlay, &contents, &image, &mut staged)
@@ -111,7 +108,7 @@ pub(crate) fn load(
         let mut seen = BTreeSet::new();
         image.references.retain(|r| seen.insert(r.clone()));
     }
-    store.commit(&staged, &blobs)?;
+    store.commit(&staging, &staged, &blobs)?;
     Ok(loaded)
 }
 
@@ -122,7 +119,7 @@ fn resolve(
     overlay: OverlayApi,
     contents: &Contents,
     image: &Found,
-    staged: &mut Staged,
+    staged: &mut Vec<Staged>,
 ) -> Result<(ImageRecord, Lease)> {
     let parsed = config::parse(&image.config)?;
     if parsed.diff_ids.len() != image.layers.len() {
@@ -177,12 +174,12 @@ fn one_layer(
     layer: &FoundLayer,
     diff_id: &Digest,
     lease: &mut Lease,
-    staged: &mut Staged,
+    staged: &mut Vec<Staged>,
 ) -> Result<(TreeInfo, Option<Blob>)> {
     let (mut info, brought) = match (find(contents, layer, diff_id), store.tree_info(diff_id)?) {
         (Ok(Brought { dir, info, packed }), _) => {
-            let dir = dir.filter(|dir| staged.iter().all(|(other, _)| other != *dir));
-            staged.extend(dir.map(|dir| (dir.clone(), info.clone())));
+            let dir = dir.filter(|dir| staged.iter().all(|other| other.dir != **dir));
+            staged.extend(dir.map(|dir| Staged::new(dir.clone(), info.clone())));
             (info.clone(), packed.cloned())
         }
         // Whatever the archive has instead of it.

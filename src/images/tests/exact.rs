@@ -124,6 +124,24 @@ fn a_compressed_layer_is_kept_as_it_came() {
 }
 
 #[test]
+fn a_layer_whose_blob_alone_survived_is_not_kept_twice() {
+    let f = Fixture::new();
+    let archive = oci(&[layer_of("b", &[7; 5000])], gzip);
+    let record = loaded(&f, &archive);
+    let tree = f.tree(&record);
+    let layer = tree.parent().unwrap();
+    // As a daemon leaves it that is killed between the two.
+    std::fs::remove_dir_all(layer).unwrap();
+    assert_eq!(loaded(&f, &archive), record);
+    let mut kept: Vec<_> = std::fs::read_dir(layer)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, ["tree", "tree.json"]);
+}
+
+#[test]
 fn docker_25_writes_a_manifest_too_and_it_is_kept() {
     let f = Fixture::new();
     let layer = layer_of("a", b"1");
