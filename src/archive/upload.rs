@@ -1,44 +1,53 @@
 //! Archives as they come from a client: few at once, and none that stands still for ever.
 //!
 //! Whoever reads one holds a thread of the pool that all blocking work shares, so clients that
-//! open uploads and send nothing could stop everything else.
+//! open uploads and send nothing could stop everything else. A task of its own brings what comes to
+//! that thread, some chunks ahead of it: the client sends and the kernel receives while the thread
+//! works, and it is not woken for each of the little pieces that a connection brings.
 
-use std::io::{self, BufReader};
+use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes, BytesMut};
 use model::{Error, Result, limits};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
-use tokio_util::io::SyncIoBridge;
+use tokio::io::AsyncRead;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::io::poll_read_buf;
 
-/// How much is asked of a client at once.
-const BUFFER_BYTES: usize = 64 << 10;
+/// How much is handed over at most at once, and how many of these may wait.
+const CHUNK_BYTES: usize = 256 << 10;
+const CHUNKS_WAITING_MAX: usize = 8;
 
 /// The archives that are being read; clones share the count.
 #[derive(Debug, Clone)]
 pub struct Uploads {
     turns: Arc<Semaphore>,
+    patience: Duration,
 }
 
 /// An archive whose turn it is.
+#[derive(Debug)]
 pub struct Upload {
-    archive: BufReader<SyncIoBridge<Box<dyn AsyncRead + Send + Unpin>>>,
+    current: Bytes,
+    rest: mpsc::Receiver<io::Result<Bytes>>,
     _turn: OwnedSemaphorePermit,
-}
-
-impl std::fmt::Debug for Upload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upload").finish_non_exhaustive()
-    }
 }
 
 impl io::Read for Upload {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.archive.read(buf)
+        if self.current.is_empty() && !buf.is_empty() {
+            match self.rest.blocking_recv() {
+                Some(chunk) => self.current = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buf[..n]);
+        Ok(n)
     }
 }
 
@@ -46,6 +55,7 @@ impl Default for Uploads {
     fn default() -> Self {
         Self {
             turns: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
+            patience: limits::UPLOAD_IDLE_TIMEOUT,
         }
     }
 }
@@ -67,10 +77,11 @@ impl Uploads {
     {
         let turn = self.turns.clone().acquire_owned().await;
         let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
-        let archive: Box<dyn AsyncRead + Send + Unpin> =
-            Box::new(Patient::new(archive, limits::UPLOAD_IDLE_TIMEOUT));
+        let (chunks, rest) = mpsc::channel(CHUNKS_WAITING_MAX);
+        tokio::spawn(bring(archive, chunks, self.patience));
         Ok(Upload {
-            archive: BufReader::with_capacity(BUFFER_BYTES, SyncIoBridge::new(archive)),
+            current: Bytes::new(),
+            rest,
             _turn: turn,
         })
     }
@@ -94,66 +105,146 @@ impl Uploads {
     }
 }
 
-/// A reader that fails when nothing came for a while.
-struct Patient<R> {
-    inner: R,
+/// Brings an archive to its reader until either ends. A client who sends nothing for a while ends it,
+/// one who is slow does not.
+async fn bring(
+    mut archive: impl AsyncRead + Unpin,
+    chunks: mpsc::Sender<io::Result<Bytes>>,
     patience: Duration,
-    /// Runs while nothing comes.
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-impl<R> Patient<R> {
-    fn new(inner: R, patience: Duration) -> Self {
-        Self {
-            inner,
-            patience,
-            waiting: None,
+) {
+    // What has not been asked for is not read: nobody may want it any more.
+    while let Ok(room) = chunks.reserve().await {
+        let came = tokio::select! {
+            came = tokio::time::timeout(patience, next(&mut archive)) => came,
+            // It gave up, and the client is heard out by others.
+            () = chunks.closed() => return,
+        };
+        match came {
+            Ok((chunk, end)) => {
+                if !chunk.is_empty() {
+                    room.send(Ok(chunk));
+                }
+                match end {
+                    None => {}
+                    Some(Ok(())) => return,
+                    // There may be no room for it; the thread will come for more.
+                    Some(Err(e)) => return drop(chunks.send(Err(e)).await),
+                }
+            }
+            Err(_) => {
+                let silence = format!("nothing came for {} s", patience.as_secs());
+                return room.send(Err(io::Error::new(io::ErrorKind::TimedOut, silence)));
+            }
         }
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Patient<R> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buf) {
-            this.waiting = None;
-            return Poll::Ready(read);
+/// What there is, up to a whole chunk, as soon as there is something; and the end, when it came. A
+/// source that failed is not asked again: it may then say that it ended.
+async fn next(archive: &mut (impl AsyncRead + Unpin)) -> (Bytes, Option<io::Result<()>>) {
+    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+    let end = poll_fn(|cx| {
+        while chunk.len() < CHUNK_BYTES {
+            match poll_read_buf(Pin::new(&mut *archive), cx, &mut chunk) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Ok(()))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(e)) => return Poll::Ready(Some(Err(e))),
+                Poll::Pending if chunk.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
         }
-        let patience = this.patience;
-        let waiting = this
-            .waiting
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(waiting.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("nothing came for {} s", patience.as_secs()),
-        )))
-    }
+        Poll::Ready(None)
+    });
+    let end = end.await;
+    (chunk.freeze(), end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use std::io::Read as _;
+    use tokio::io::AsyncWriteExt as _;
 
-    #[tokio::test]
+    fn impatient() -> Uploads {
+        Uploads {
+            patience: Duration::from_millis(200),
+            ..Uploads::default()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn silence_ends_an_upload_but_slowness_does_not() {
         let (mut client, upload) = tokio::io::duplex(64);
-        let mut upload = Patient::new(upload, Duration::from_millis(200));
-        let sender = async {
-            for _ in 0..6 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                client.write_all(b"x").await.unwrap();
-            }
-        };
-        let mut six = [0; 6];
-        let (read, ()) = tokio::join!(upload.read_exact(&mut six), sender);
-        read.unwrap();
-        let silence = upload.read(&mut six).await.unwrap_err();
+        let mut upload = impatient().open(upload).await.unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut six = [0; 6];
+            upload.read_exact(&mut six).unwrap();
+            upload.read(&mut six).unwrap_err()
+        });
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.write_all(b"x").await.unwrap();
+        }
+        let silence = reader.join().unwrap();
         assert_eq!(silence.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_byte_comes_whatever_the_pieces_and_the_end_is_one() {
+        let (mut client, upload) = tokio::io::duplex(10_000);
+        let sent: Vec<u8> = (0..=250).cycle().take(3 * CHUNK_BYTES + 7).collect();
+        let expected = sent.clone();
+        let read = tokio::spawn(async move {
+            let all = |upload: &mut dyn io::Read| {
+                let mut got = Vec::new();
+                upload.read_to_end(&mut got).unwrap();
+                assert_eq!(upload.read(&mut [0]).unwrap(), 0, "it has ended");
+                Ok(got)
+            };
+            Uploads::default().read(upload, all).await.unwrap()
+        });
+        client.write_all(&sent).await.unwrap();
+        drop(client);
+        assert!(read.await.unwrap() == expected);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reader_that_gives_up_lets_go_of_the_client() {
+        let (mut client, upload) = tokio::io::duplex(64);
+        let uploads = Uploads::default();
+        let upload = uploads.open(upload).await.unwrap();
+        assert!(uploads.is_busy());
+        drop(upload);
+        assert!(!uploads.is_busy());
+        // The other end is gone, though it waited for more.
+        while client.write_all(&[0; 64]).await.is_ok() {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broken_line_is_an_error_behind_what_came() {
+        struct Broken(u8);
+        impl AsyncRead for Broken {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                self.0 += 1;
+                match self.0 {
+                    1 => buf.put_slice(b"some"),
+                    2 => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                    // As a stream that failed: it has ended.
+                    _ => {}
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+        let all = |upload: &mut dyn io::Read| {
+            let mut got = Vec::new();
+            let end = upload.read_to_end(&mut got).unwrap_err();
+            Ok((got, end.kind()))
+        };
+        let read = Uploads::default().read(Broken(0), all).await.unwrap();
+        assert_eq!(read, (b"some".to_vec(), io::ErrorKind::ConnectionReset));
     }
 }
