@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-pub use attributes::{file_xattrs, set_file_mode, set_file_owner, set_file_times, set_file_xattr};
+pub use attributes::{
+    file_metadata, file_xattrs, set_file_mode, set_file_owner, set_file_times, set_file_xattr,
+};
 pub use copy::{content_ranges, copy_content};
 pub use remove::{remove_all, remove_tree};
 pub use usage::{Usage, tree_usage};
@@ -215,9 +217,18 @@ impl Dir {
     /// # Errors
     /// `EEXIST` when anything has that name, a dangling link included.
     pub fn create_file(&self, name: &OsStr) -> io::Result<File> {
+        self.create_file_as(name, 0o600)
+    }
+
+    /// The same with these permission bits, if umask and access lists leave them alone; set-id bits
+    /// are not among them, for the owner may be about to change.
+    ///
+    /// # Errors
+    /// As [`Dir::create_file`].
+    pub fn create_file_as(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
+        let mode = Mode::from_raw_mode(mode & 0o777);
         Ok(rustix::fs::openat(&self.fd, one(name)?, flags, mode)?.into())
     }
 

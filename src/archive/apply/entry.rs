@@ -101,7 +101,7 @@ fn create_file<R: Read>(
 ) -> Result<()> {
     let mut file = target
         .dir
-        .create_file(target.name)
+        .create_file_as(target.name, entry.mode)
         .map_err(|e| target.failed(&e))?;
     let written = fill_file(target, &mut file, entry, reader, kept);
     if written.is_err() {
@@ -119,14 +119,27 @@ fn fill_file<R: Read>(
     kept: Option<&Kept<'_>>,
 ) -> Result<()> {
     write_content(target, file, entry, reader, kept)?;
-    // chown(2) clears set-id bits and file capabilities, so it comes first.
-    beneath::set_file_owner(file.as_fd(), entry.uid, entry.gid).map_err(|e| target.failed(&e))?;
+    // What is right already is not set: each change is one of the file system's journal.
+    let made = beneath::file_metadata(file.as_fd()).map_err(|e| target.failed(&e))?;
+    let is_owned = (made.uid, made.gid) == (entry.uid, entry.gid);
+    if !is_owned {
+        // chown(2) clears set-id bits and file capabilities, so it comes first.
+        beneath::set_file_owner(file.as_fd(), entry.uid, entry.gid)
+            .map_err(|e| target.failed(&e))?;
+    }
+    let has_acl = entry
+        .xattrs
+        .iter()
+        .any(|(name, _)| name.starts_with(b"system."));
     for (name, value) in kept_xattrs(entry, target.form) {
         let set = beneath::set_file_xattr(file.as_fd(), name, value);
         check_xattr(set, name, target)?;
     }
-    beneath::set_file_mode(file.as_fd(), entry.mode)
-        .and_then(|()| beneath::set_file_times(file.as_fd(), entry.modified, entry.modified))
+    let set = match made.mode == entry.mode && is_owned && !has_acl {
+        true => Ok(()),
+        false => beneath::set_file_mode(file.as_fd(), entry.mode),
+    };
+    set.and_then(|()| beneath::set_file_times(file.as_fd(), entry.modified, entry.modified))
         .map_err(|e| target.failed(&e))
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{Dir, FileTime, one};
+use super::{Dir, FileTime, Metadata, one};
 
 impl Dir {
     /// Changes the owner of `name`, of the link itself when it is one. Clears set-id bits and
@@ -124,6 +124,14 @@ impl Dir {
     pub fn own_xattrs(&self) -> io::Result<Vec<(OsString, Vec<u8>)>> {
         file_xattrs(&self.fd)
     }
+}
+
+/// What fstat(2) says of an open file.
+///
+/// # Errors
+/// Whatever fstat(2) says.
+pub fn file_metadata(file: BorrowedFd<'_>) -> io::Result<Metadata> {
+    Ok(super::metadata_of(&rustix::fs::fstat(file)?))
 }
 
 /// Changes the owner of an open file; see [`Dir::set_owner`] for the order.
