@@ -7,6 +7,8 @@ use model::image::Blob;
 use model::{Digest, Error, Platform, Result, limits};
 use serde::{Deserialize, Serialize};
 
+use crate::json;
+
 /// On what describes another manifest (an attestation) and is no image.
 const ABOUT_ANNOTATION: &str = "vnd.docker.reference.type";
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
@@ -42,7 +44,7 @@ pub struct Descriptor {
     pub digest: String,
     /// How many they are.
     pub size: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object_or_none")]
     platform: Option<RawPlatform>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
@@ -81,11 +83,11 @@ struct Document {
     schema_version: u64,
     #[serde(default)]
     media_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::objects_or_none")]
     manifests: Option<Vec<Descriptor>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object_or_none")]
     config: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::objects_or_none")]
     layers: Option<Vec<Descriptor>>,
 }
 
@@ -113,7 +115,7 @@ pub fn is_media_type(text: &str) -> bool {
 /// to be.
 pub fn parse(bytes: &[u8], described_as: &str) -> Result<Manifest> {
     let document: Document =
-        serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("bad JSON: {e}")))?;
+        json::read(bytes).map_err(|e| Error::invalid(format!("bad JSON: {e}")))?;
     let kinds = [described_as, &document.media_type];
     if document.schema_version == 1 || kinds.iter().any(|k| k.starts_with(SCHEMA_1)) {
         return Err(Error::invalid(
@@ -137,6 +139,7 @@ pub fn parse(bytes: &[u8], described_as: &str) -> Result<Manifest> {
                     config.media_type
                 )));
             }
+            check_count(layers.len())?;
             Ok(Manifest::Image { config, layers })
         }
         _ => Err(Error::invalid(format!(
@@ -147,13 +150,24 @@ pub fn parse(bytes: &[u8], described_as: &str) -> Result<Manifest> {
     }
 }
 
+/// No more layers than an image may have.
+pub(crate) fn check_count(layers: usize) -> Result<()> {
+    match layers <= limits::IMAGE_LAYERS_MAX {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "image of {layers} layers, the most allowed are {}",
+            limits::IMAGE_LAYERS_MAX
+        ))),
+    }
+}
+
 /// What a manifest is called, which one without a name of its own is by its bytes.
 ///
 /// # Errors
 /// As [`parse`].
 pub fn media_type(bytes: &[u8]) -> Result<String> {
     let document: Document =
-        serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("bad JSON: {e}")))?;
+        json::read(bytes).map_err(|e| Error::invalid(format!("bad JSON: {e}")))?;
     Ok(match document.media_type.is_empty() {
         true => MANIFEST_TYPES[0].to_owned(),
         false => document.media_type,

@@ -9,13 +9,13 @@ mod contents;
 mod docker;
 mod oci;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::image::Blob;
-use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, Result};
+use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, Result, limits};
 use sha2::{Digest as _, Sha256};
 use sys::overlay::OverlayApi;
 
@@ -70,7 +70,7 @@ struct FoundLayer {
 }
 
 /// Layers in staging that are to be committed.
-type Staged = Vec<(PathBuf, TreeInfo)>;
+type Staged = BTreeMap<PathBuf, TreeInfo>;
 
 pub(crate) fn load(
     store: &Arc<Store>,
@@ -111,8 +111,27 @@ pub(crate) fn load(
         let mut seen = BTreeSet::new();
         image.references.retain(|r| seen.insert(r.clone()));
     }
-    store.commit(&staged, &blobs)?;
+    store.commit(&staged.into_iter().collect::<Vec<_>>(), &blobs)?;
     Ok(loaded)
+}
+
+/// The images that an archive describes, as long as they do not take more memory than all of its JSON may:
+/// a thousand of them can be of one large configuration.
+fn within_limits(images: impl Iterator<Item = Result<Found>>) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for image in images {
+        let image = image?;
+        bytes += image.config.len() + image.manifest.as_ref().map_or(0, Vec::len);
+        if bytes as u64 > limits::ARCHIVE_JSON_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "images with more than {} bytes of configuration in one archive",
+                limits::ARCHIVE_JSON_BYTES_MAX
+            )));
+        }
+        found.push(image);
+    }
+    Ok(found)
 }
 
 /// Checks that the archive or the store has every layer the configuration names, and notes those
@@ -181,8 +200,9 @@ fn one_layer(
 ) -> Result<(TreeInfo, Option<Blob>)> {
     let (mut info, brought) = match (find(contents, layer, diff_id), store.tree_info(diff_id)?) {
         (Ok(Brought { dir, info, packed }), _) => {
-            let dir = dir.filter(|dir| staged.iter().all(|(other, _)| other != *dir));
-            staged.extend(dir.map(|dir| (dir.clone(), info.clone())));
+            if let Some(dir) = dir {
+                staged.entry(dir.clone()).or_insert_with(|| info.clone());
+            }
             (info.clone(), packed.cloned())
         }
         // Whatever the archive has instead of it.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::contents::Contents;
 use super::{Found, FoundLayer};
 use crate::digesting::digest_of;
+use crate::json;
 use crate::manifest::{self, Descriptor, Manifest};
 use archive::CleanPath;
 
@@ -46,7 +47,7 @@ pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
         let references = entry.names()?;
         image(contents, entry, references, 0)
     };
-    entries.iter().map(read).collect()
+    super::within_limits(entries.iter().map(read))
 }
 
 fn check_layout(contents: &Contents) -> Result<()> {
@@ -56,7 +57,7 @@ fn check_layout(contents: &Contents) -> Result<()> {
         image_layout_version: String,
     }
     let bytes = contents.json(&CleanPath::parse(b"oci-layout")?)?;
-    let layout: Layout = serde_json::from_slice(bytes)
+    let layout: Layout = json::read(bytes)
         .map_err(|e| Error::invalid(format!("bad oci-layout in the archive: {e}")))?;
     if !layout.image_layout_version.starts_with("1.") {
         return Err(Error::invalid(format!(
