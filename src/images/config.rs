@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use archive::shown;
 use model::HealthCheck;
 use model::image::HistoryEntry;
 use model::{Digest, Error, ImageConfig, Platform, Result, Timestamp};
@@ -25,18 +26,17 @@ pub(crate) struct Parsed {
 /// `InvalidParameter` when it is not one, is for another operating system, or names too many
 /// layers.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed> {
-    let raw: Raw =
-        json::read(bytes).map_err(|e| Error::invalid(format!("bad image configuration: {e}")))?;
+    let raw: Raw = json::read(bytes, "bad image configuration")?;
     if !matches!(raw.os.as_str(), "" | "linux") {
         return Err(Error::invalid(format!(
-            "image operating system {:?} cannot be used on this platform",
-            raw.os
+            "image operating system {} cannot be used on this platform",
+            shown(raw.os.as_bytes())
         )));
     }
     if !matches!(raw.rootfs.kind.as_str(), "" | "layers") {
         return Err(Error::invalid(format!(
-            "bad image configuration: rootfs of type {:?}",
-            raw.rootfs.kind
+            "bad image configuration: rootfs of type {}",
+            shown(raw.rootfs.kind.as_bytes())
         )));
     }
     let diff_ids = raw.rootfs.diff_ids;

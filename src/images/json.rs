@@ -11,15 +11,27 @@ use model::limits;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor, value};
 use serde::{Deserialize, Deserializer};
 
-/// Reads a document that is an object.
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice::<Object<T>>(bytes).map(|object| object.0)
+/// Reads a document that is an object; `what` it is goes before the error.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> model::Result<T> {
+    let object: Object<T> = serde_json::from_slice(bytes).map_err(|e| told(&e, what))?;
+    Ok(object.0)
 }
 
 /// Reads a document that is a list of objects.
-pub(crate) fn read_list<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<Vec<T>> {
-    let list: List<Object<T>> = serde_json::from_slice(bytes)?;
+pub(crate) fn read_list<T: DeserializeOwned>(bytes: &[u8], what: &str) -> model::Result<Vec<T>> {
+    let list: List<Object<T>> = serde_json::from_slice(bytes).map_err(|e| told(&e, what))?;
     Ok(list.0.into_iter().map(|object| object.0).collect())
+}
+
+/// In the words of serde_json, which repeats what it did not expect, however long that is.
+fn told(e: &serde_json::Error, what: &str) -> model::Error {
+    const SHOWN_CHARS_MAX: usize = 256;
+    let text: String = e.to_string().chars().take(SHOWN_CHARS_MAX).collect();
+    let place = match text.contains(" at line ") {
+        true => String::new(),
+        false => format!("... at line {} column {}", e.line(), e.column()),
+    };
+    model::Error::invalid(format!("{what}: {text}{place}"))
 }
 
 /// A field that is an object.
@@ -190,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_list_is_no_object_and_lists_have_an_end() {
-        let read = |text: &str| read::<Thing>(text.as_bytes());
+        let read = |text: &str| read::<Thing>(text.as_bytes(), "bad");
         let good = read(r#"{"words":["a"],"things":[{}],"map":{"b":1}}"#).unwrap();
         assert_eq!((good.words.len(), good.things.len()), (1, 1));
         let nothing = read(r#"{"words":null,"things":null,"map":null}"#).unwrap();
@@ -222,5 +234,9 @@ mod tests {
             let told = read(&text).unwrap_err().to_string();
             assert!(told.contains("more than 16384 entries"), "{told}");
         }
+        let long = format!("{{\"map\":{:?}}}", "x".repeat(10_000));
+        let told = read(&long).unwrap_err().to_string();
+        assert!(told.starts_with("bad: ") && told.len() < 400, "{told}");
+        assert!(told.ends_with("... at line 1 column 10009"), "{told}");
     }
 }

@@ -34,18 +34,23 @@ fn dockers() -> Vec<Case> {
         1,
     );
     let tags = honest.replacen("\"x:1\"", &vec!["\"x\""; 1_000_000].join(","), 1);
+    let spread = format!(
+        r#"{{"Config":"c.json","Layers":["l.tar"],"RepoTags":[{}]}}"#,
+        vec!["\"x\""; 50].join(",")
+    );
+    let spread = list(&spread, 1000);
     let layers = honest.replacen("\"l.tar\"", &vec!["\"\""; 1_300_000].join(","), 1);
     let long = vec![b'n'; 4000];
-    let names = (0..10_000).fold(Raw::new(), |tar, n| {
+    let names = (0..2300).fold(Raw::new(), |tar, n| {
         let name = [format!("{n:08}/").as_bytes(), &long].concat();
         tar.pax(&[("path", &name)]).file("x", b"")
     });
-    let links = (0..8000).fold(Raw::new(), |tar, n| {
+    let links = (0..1200).fold(Raw::new(), |tar, n| {
         let name = [format!("{n:08}/").as_bytes(), &long].concat();
         tar.pax(&[("path", &name), ("linkpath", &name)])
             .symlink("x", "x")
     });
-    let files = (0..65_600).fold(Raw::new(), |tar, n| tar.file(format!("{n}"), b""));
+    let files = Raw::new().file("f", b"").cut().repeat(65_600);
     let json = (0..9).fold(Raw::new(), |tar, n| {
         let text = format!("[{}]", " ".repeat((4 << 20) - 2));
         tar.file(format!("{n}.json"), text.as_bytes())
@@ -69,16 +74,21 @@ fn dockers() -> Vec<Case> {
         refused(
             "a million names of one image",
             image.archive(tags.as_bytes()),
-            "names",
+            "entries",
+        ),
+        refused(
+            "names of a thousand images",
+            image.archive(spread.as_bytes()),
+            "names in the archive",
         ),
         refused(
             "a million layers of one image",
             image.archive(layers.as_bytes()),
-            "layers",
+            "entries",
         ),
-        refused("names of 40 MB", gzip(&names.end()), "bytes of names"),
-        refused("links of 64 MB", gzip(&links.end()), "bytes of names"),
-        refused("65,600 files", gzip(&files.end()), "more than 65536 files"),
+        refused("names of 9 MB", gzip(&names.end()), "bytes of names"),
+        refused("links of 9 MB", gzip(&links.end()), "bytes of names"),
+        refused("65,600 files", files, "more than 65536 files"),
         refused("JSON of 36 MB", gzip(&json.end()), "bytes of JSON"),
     ]
 }
@@ -86,7 +96,7 @@ fn dockers() -> Vec<Case> {
 fn layouts() -> Vec<Case> {
     let mut layout = Layout::default();
     let mut manifest = layout.parts();
-    manifest["layers"] = json!(vec![manifest["layers"][0].clone(); 20_000]);
+    manifest["layers"] = json!(vec![manifest["layers"][0].clone(); 600]);
     let many_layers = layout.json(MANIFEST, &manifest);
     let mut padded = Layout::default();
     let mut manifest = padded.parts();
@@ -101,12 +111,12 @@ fn layouts() -> Vec<Case> {
         .collect();
     vec![
         refused(
-            "manifest of 20,000 layers",
+            "manifest of 600 layers",
             layout.clone().end(std::slice::from_ref(&many_layers)),
             "layers",
         ),
         refused(
-            "a thousand times a manifest of 20,000 layers",
+            "a thousand times a manifest of 600 layers",
             gzip(&layout.end(&vec![many_layers; 1000])),
             "layers",
         ),

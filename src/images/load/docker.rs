@@ -9,7 +9,7 @@ use super::contents::{Contents, digest_in_name};
 use super::{Found, FoundLayer};
 use crate::digesting::digest_of;
 use crate::json;
-use archive::CleanPath;
+use archive::{CleanPath, shown};
 
 /// An element of the list in `manifest.json` (moby `image/tarexport`).
 #[derive(Debug, Deserialize)]
@@ -24,8 +24,7 @@ struct Item {
 
 pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
     let manifest = contents.json(&CleanPath::parse(b"manifest.json")?)?;
-    let items: Vec<Item> = json::read_list(manifest)
-        .map_err(|e| Error::invalid(format!("bad manifest.json in the archive: {e}")))?;
+    let items: Vec<Item> = json::read_list(manifest, "bad manifest.json in the archive")?;
     if items.len() > limits::ARCHIVE_IMAGES_MAX {
         return Err(Error::invalid(format!(
             "{} images in the archive, the most allowed are {}",
@@ -99,9 +98,10 @@ fn image(contents: &Contents, item: &Item) -> Result<Found> {
 /// A name of the manifest. None may have a digest: it would be the archive's word against the
 /// registry's, whose digest nobody can check here.
 fn named(tag: &str) -> Result<Reference> {
-    let reference: Reference = tag
-        .parse()
-        .context(format_args!("bad name {tag:?} in the archive"))?;
+    let reference: Reference = tag.parse().context(format_args!(
+        "bad name {} in the archive",
+        shown(tag.as_bytes())
+    ))?;
     if reference.digest().is_some() {
         return Err(Error::invalid(format!("invalid tag {tag:?}")));
     }
