@@ -3,7 +3,7 @@
 //! Decided by magic, never by a name or media type, and never by an external program: one found
 //! in a container's PATH runs as root on the host (CVE-2026-41567).
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use model::{Error, Result, limits};
@@ -39,17 +39,23 @@ pub fn packed_with(head: &[u8]) -> Option<Packing> {
     (head.starts_with(ZSTD) || is_skippable_frame(head)).then_some(Packing::Zstd)
 }
 
+/// Whether what begins with `head` is compressed, with something that is unpacked here or not.
+pub fn is_packed(head: &[u8]) -> bool {
+    packed_with(head).is_some() || foreign(head).is_some()
+}
+
+fn foreign(head: &[u8]) -> Option<&'static str> {
+    let found = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic));
+    found.map(|(_, name)| *name)
+}
+
 /// The first bytes of `source`, as many as [`packed_with`] looks at, and all of it once more.
 ///
 /// # Errors
 /// As [`Reader::next_entry`](crate::Reader::next_entry).
 pub fn peek<R: Read>(source: R) -> Result<(Vec<u8>, impl Read)> {
-    const HEAD_BYTES: u64 = 4;
-    let mut head = Vec::new();
-    let mut start = source.take(HEAD_BYTES);
-    start.read_to_end(&mut head).map_err(reading)?;
-    let whole = io::Cursor::new(head.clone()).chain(start.into_inner());
-    Ok((head, whole))
+    let counted = Counted::new(source)?;
+    Ok((counted.head.get_ref().clone(), counted))
 }
 
 /// An unpacked stream that refuses to grow beyond reason.
@@ -79,10 +85,10 @@ impl<R: Read> Unpacked<R> {
     /// # Errors
     /// `InvalidParameter` for a compression that is known but not built.
     pub fn new(source: R) -> Result<Self> {
-        let counted = Counted { source, bytes: 0 };
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
-        let head = input.fill_buf().map_err(reading)?;
-        let inner = match packed_with(head) {
+        let counted = Counted::new(source)?;
+        let head = counted.head.get_ref().clone();
+        let input = BufReader::with_capacity(BUFFER_BYTES, counted);
+        let inner = match packed_with(&head) {
             Some(Packing::Gzip) => Format::Gzip(Box::new(MultiGzDecoder::new(input))),
             Some(Packing::Zstd) => {
                 let mut decoder = zstd::Decoder::with_buffer(input).map_err(reading)?;
@@ -92,7 +98,7 @@ impl<R: Read> Unpacked<R> {
                 Format::Zstd(Box::new(decoder))
             }
             None => {
-                if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+                if let Some(name) = foreign(&head) {
                     return Err(Error::invalid(format!(
                         "the archive is compressed with {name}, which is not supported: \
                          compress it with gzip or zstd"
@@ -169,14 +175,34 @@ fn is_skippable_frame(head: &[u8]) -> bool {
     matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
+/// A source of which the first bytes are known: a client may send them one by one.
 struct Counted<R> {
+    head: io::Cursor<Vec<u8>>,
     source: R,
     bytes: u64,
 }
 
+impl<R: Read> Counted<R> {
+    fn new(mut source: R) -> Result<Self> {
+        /// The longest magic of all.
+        const HEAD_BYTES: u64 = 6;
+        let mut head = Vec::new();
+        let mut start = source.by_ref().take(HEAD_BYTES);
+        start.read_to_end(&mut head).map_err(reading)?;
+        Ok(Self {
+            head: io::Cursor::new(head),
+            source,
+            bytes: 0,
+        })
+    }
+}
+
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.source.read(buf)?;
+        let n = match self.head.read(buf)? {
+            0 => self.source.read(buf)?,
+            n => n,
+        };
         self.bytes += n as u64;
         Ok(n)
     }
@@ -219,6 +245,16 @@ mod tests {
         for packed in [plain.clone(), gzip(&plain), zstd, skippable] {
             assert_eq!(unpack(&packed).unwrap(), plain);
         }
+        // Whatever comes with the first read.
+        for packed in [gzip(&plain), zstd::encode_all(&plain[..], 1).unwrap()] {
+            let (first, rest) = packed.split_at(1);
+            let mut out = Vec::new();
+            let mut unpacked = Unpacked::new(first.chain(rest)).unwrap();
+            unpacked.read_to_end(&mut out).unwrap();
+            assert_eq!(out, plain);
+        }
+        let e = Unpacked::new((&b"\xfd7z"[..]).chain(&b"XZ\0.."[..])).unwrap_err();
+        assert!(e.message().contains("compressed with xz"), "{e}");
         let two = [gzip(b"one"), gzip(b"two")].concat();
         assert_eq!(unpack(&two).unwrap(), b"onetwo");
         assert_eq!(unpack(b"").unwrap(), b"");

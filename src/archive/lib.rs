@@ -27,7 +27,7 @@ mod tar;
 mod upload;
 
 pub use apply::{Applier, Onto};
-pub use compression::{Packing, Unpacked, buffered, gzip, packed_with, peek};
+pub use compression::{Packing, Unpacked, buffered, gzip, is_packed, packed_with, peek};
 pub use download::{Download, Downloads};
 pub use failure::{At, carried, reading, writing};
 pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use archive::shown;
 use model::HealthCheck;
 use model::image::HistoryEntry;
-use model::{Digest, Error, ImageConfig, Platform, Result, Timestamp, limits};
+use model::{Digest, Error, ImageConfig, Platform, Result, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::json;
 
 /// A configuration and the layers it is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,28 +26,21 @@ pub(crate) struct Parsed {
 /// `InvalidParameter` when it is not one, is for another operating system, or names too many
 /// layers.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed> {
-    let raw: Raw = serde_json::from_slice(bytes)
-        .map_err(|e| Error::invalid(format!("bad image configuration: {e}")))?;
+    let raw: Raw = json::read(bytes, "bad image configuration")?;
     if !matches!(raw.os.as_str(), "" | "linux") {
         return Err(Error::invalid(format!(
-            "image operating system {:?} cannot be used on this platform",
-            raw.os
+            "image operating system {} cannot be used on this platform",
+            shown(raw.os.as_bytes())
         )));
     }
     if !matches!(raw.rootfs.kind.as_str(), "" | "layers") {
         return Err(Error::invalid(format!(
-            "bad image configuration: rootfs of type {:?}",
-            raw.rootfs.kind
+            "bad image configuration: rootfs of type {}",
+            shown(raw.rootfs.kind.as_bytes())
         )));
     }
     let diff_ids = raw.rootfs.diff_ids;
-    if diff_ids.len() > limits::IMAGE_LAYERS_MAX {
-        return Err(Error::invalid(format!(
-            "image of {} layers, the most allowed are {}",
-            diff_ids.len(),
-            limits::IMAGE_LAYERS_MAX
-        )));
-    }
+    crate::manifest::check_count(diff_ids.len())?;
     let run = raw.config;
     let config = ImageConfig {
         created: raw.created,
@@ -143,10 +139,11 @@ struct Raw {
     variant: String,
     #[serde(default, deserialize_with = "or_default")]
     os: String,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object_or_default")]
     config: RawRun,
+    #[serde(deserialize_with = "json::object")]
     rootfs: RawRootfs,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "json::objects")]
     history: Vec<RawHistory>,
 }
 
@@ -155,7 +152,7 @@ struct RawRootfs {
     #[serde(default, rename = "type", deserialize_with = "or_default")]
     kind: String,
     /// An image without layers has `null` here in some archives.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "json::list")]
     diff_ids: Vec<Digest>,
 }
 
@@ -168,18 +165,18 @@ struct RawRun {
     )]
     user: String,
     #[serde(
-        deserialize_with = "or_default",
+        deserialize_with = "json::map",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     exposed_ports: BTreeMap<String, Present>,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "json::list", skip_serializing_if = "Vec::is_empty")]
     env: Vec<String>,
     #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
     entrypoint: Option<Vec<String>>,
     #[serde(deserialize_with = "words", skip_serializing_if = "Option::is_none")]
     cmd: Option<Vec<String>>,
     #[serde(
-        deserialize_with = "or_default",
+        deserialize_with = "json::map",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     volumes: BTreeMap<String, Present>,
@@ -189,7 +186,7 @@ struct RawRun {
     )]
     working_dir: String,
     #[serde(
-        deserialize_with = "or_default",
+        deserialize_with = "json::map",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     labels: BTreeMap<String, String>,
@@ -198,18 +195,21 @@ struct RawRun {
         skip_serializing_if = "String::is_empty"
     )]
     stop_signal: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "json::object_or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
     healthcheck: Option<RawHealth>,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "json::list", skip_serializing_if = "Vec::is_empty")]
     on_build: Vec<String>,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "json::list", skip_serializing_if = "Vec::is_empty")]
     shell: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct RawHealth {
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "json::list", skip_serializing_if = "Vec::is_empty")]
     test: Vec<String>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
     interval: i64,
@@ -336,6 +336,15 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// The same of an object.
+fn object_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    json::object_or_none(deserializer).map(Option::unwrap_or_default)
+}
+
 /// A time that cannot be read is a time that is not known.
 fn time_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
@@ -347,8 +356,8 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Words {
-        List(Vec<String>),
         One(String),
+        List(#[serde(deserialize_with = "json::list")] Vec<String>),
     }
     let words: Option<Words> = Option::deserialize(deserializer)?;
     Ok(words.map(|w| match w {
@@ -360,6 +369,7 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::limits;
 
     #[test]
     fn nulls_absences_and_odd_forms_are_read() {

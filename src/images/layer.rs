@@ -180,12 +180,7 @@ impl<R: Read> Read for Copied<R> {
 /// Whether the first bytes of a file look like a layer: a tar block or a compression's magic.
 pub(crate) fn looks_like_layer(head: &[u8]) -> bool {
     const TAR_BLOCK_BYTES: usize = 512;
-    const MAGICS: [&[u8]; 3] = [
-        &[0x1f, 0x8b],
-        &[0x28, 0xb5, 0x2f, 0xfd],
-        &[0xfd, b'7', b'z', b'X', b'Z'],
-    ];
-    if MAGICS.iter().any(|magic| head.starts_with(magic)) || head.starts_with(b"BZh") {
+    if archive::is_packed(head) {
         return true;
     }
     head.get(..TAR_BLOCK_BYTES).is_some_and(|block| {

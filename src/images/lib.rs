@@ -15,6 +15,7 @@ mod furnish;
 mod held;
 mod import;
 mod index;
+mod json;
 mod keep;
 mod layer;
 mod leases;

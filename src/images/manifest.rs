@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use archive::shown;
 use model::image::Blob;
 use model::{Digest, Error, Platform, Result, limits};
 use serde::{Deserialize, Serialize};
+
+use crate::json;
 
 /// On what describes another manifest (an attestation) and is no image.
 const ABOUT_ANNOTATION: &str = "vnd.docker.reference.type";
@@ -42,7 +45,7 @@ pub struct Descriptor {
     pub digest: String,
     /// How many they are.
     pub size: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object_or_none")]
     platform: Option<RawPlatform>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
@@ -81,11 +84,11 @@ struct Document {
     schema_version: u64,
     #[serde(default)]
     media_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::objects_or_none")]
     manifests: Option<Vec<Descriptor>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object_or_none")]
     config: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::objects_or_none")]
     layers: Option<Vec<Descriptor>>,
 }
 
@@ -112,8 +115,7 @@ pub fn is_media_type(text: &str) -> bool {
 /// `InvalidParameter`: neither a manifest of an image nor an index, or one that is not what it is said
 /// to be.
 pub fn parse(bytes: &[u8], described_as: &str) -> Result<Manifest> {
-    let document: Document =
-        serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("bad JSON: {e}")))?;
+    let document: Document = json::read(bytes, "bad JSON")?;
     let kinds = [described_as, &document.media_type];
     if document.schema_version == 1 || kinds.iter().any(|k| k.starts_with(SCHEMA_1)) {
         return Err(Error::invalid(
@@ -133,16 +135,34 @@ pub fn parse(bytes: &[u8], described_as: &str) -> Result<Manifest> {
             if !config.media_type.is_empty() && !CONFIG_TYPES.contains(&config.media_type.as_str())
             {
                 return Err(Error::invalid(format!(
-                    "not a container image: its configuration is of type {:?}",
-                    config.media_type
+                    "not a container image: its configuration is of type {}",
+                    shown(config.media_type.as_bytes())
                 )));
             }
+            check_count(layers.len())?;
             Ok(Manifest::Image { config, layers })
         }
         _ => Err(Error::invalid(format!(
             "its fields are neither those of an index nor of an image manifest, or not of its \
-             media type ({:?})",
-            kinds.iter().find(|k| !k.is_empty()).unwrap_or(&"")
+             media type ({})",
+            shown(
+                kinds
+                    .iter()
+                    .find(|k| !k.is_empty())
+                    .unwrap_or(&"")
+                    .as_bytes()
+            )
+        ))),
+    }
+}
+
+/// No more layers than an image may have.
+pub(crate) fn check_count(layers: usize) -> Result<()> {
+    match layers <= limits::IMAGE_LAYERS_MAX {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "image of {layers} layers, the most allowed are {}",
+            limits::IMAGE_LAYERS_MAX
         ))),
     }
 }
@@ -152,8 +172,7 @@ pub fn parse(bytes: &[u8], described_as: &str) -> Result<Manifest> {
 /// # Errors
 /// As [`parse`].
 pub fn media_type(bytes: &[u8]) -> Result<String> {
-    let document: Document =
-        serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("bad JSON: {e}")))?;
+    let document: Document = json::read(bytes, "bad JSON")?;
     Ok(match document.media_type.is_empty() {
         true => MANIFEST_TYPES[0].to_owned(),
         false => document.media_type,
@@ -181,16 +200,16 @@ impl Descriptor {
     /// # Errors
     /// As [`Descriptor::digest`]; more bytes than a layer may have.
     pub fn blob(&self) -> Result<Blob> {
+        let digest = self.digest()?;
         if self.size > limits::LAYER_BYTES_MAX {
             return Err(Error::invalid(format!(
-                "blob {} of {} bytes, the most allowed are {}",
-                self.digest,
+                "blob {digest} of {} bytes, the most allowed are {}",
                 self.size,
                 limits::LAYER_BYTES_MAX
             )));
         }
         Ok(Blob {
-            digest: self.digest()?,
+            digest,
             size_bytes: self.size,
             media_type: self.media_type.clone(),
         })

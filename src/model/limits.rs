@@ -29,7 +29,8 @@ pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub const CONTAINERS_MAX: usize = 100_000;
 /// Operations that may wait for one container's task.
 pub const CONTAINER_QUEUE_MAX: usize = 64;
-/// Environment variables, labels, mounts, arguments: entries of one list of a create request.
+/// Environment variables, labels, mounts, arguments: entries of one list of a create request, of an image's
+/// configuration or manifest.
 pub const SPEC_LIST_MAX: usize = 16_384;
 /// Descriptors that a client may pass with one request.
 pub const PASSED_DESCRIPTORS_MAX: usize = 64;
@@ -143,6 +144,9 @@ pub const FRAME_BYTES_MAX: u64 = LAYER_BYTES_MAX;
 pub const FRAME_MOVED_BYTES_MAX: usize = 8 << 20;
 /// Extended header (PAX) of one archive entry: its long names and attributes.
 pub const PAX_BYTES_MAX: u64 = 1 << 20;
+/// Names of the extended attributes of one entry, with a byte between them: the kernel lists no more of a
+/// file (`XATTR_LIST_MAX`).
+pub const XATTR_NAMES_BYTES_MAX: usize = 64 << 10;
 /// Pieces of one sparse file in an archive; 16 bytes of memory each.
 pub const SPARSE_SEGMENTS_MAX: usize = 1 << 18;
 /// How many times its compressed size a stream may grow to, once it has passed
@@ -158,7 +162,12 @@ pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 pub const ARCHIVE_IMAGES_MAX: usize = 1024;
 /// Entries of an archive of images.
 pub const ARCHIVE_ENTRIES_MAX: usize = 65_536;
-/// Manifests, indexes and configurations of one archive together; they are held in memory.
+/// Names in an archive of images, those that links lead to included; they are held in memory.
+pub const ARCHIVE_NAMES_BYTES_MAX: usize = 8 << 20;
+/// Names that an archive gives to its images.
+pub const ARCHIVE_REFERENCES_MAX: usize = 16_384;
+/// Manifests, indexes and configurations of one archive together; they are held in memory, also once for
+/// each image that they are of.
 pub const ARCHIVE_JSON_BYTES_MAX: u64 = 32 << 20;
 /// Largest window of a zstd stream, as a power of two (8 MiB): what RFC 8878 asks of everybody.
 /// An archive and a layer in it hold one each, in every upload, so larger ones would add up.

@@ -419,6 +419,18 @@ pub fn is_bad_path(e: &io::Error) -> bool {
         || e.kind() == io::ErrorKind::NotADirectory
 }
 
+/// Whether an extended attribute cannot be set because of what it is: its name is too long, its value too
+/// large, or not of the form that the kernel wants of that name.
+pub fn is_bad_attribute(e: &io::Error) -> bool {
+    let bad = [
+        Errno::INVAL,
+        Errno::TOOBIG,
+        Errno::RANGE,
+        Errno::NAMETOOLONG,
+    ];
+    Errno::from_io_error(e).is_some_and(|e| bad.contains(&e))
+}
+
 /// Whether a path that must have no link on its way has one, or goes in a circle.
 pub fn is_link_on_the_way(e: &io::Error) -> bool {
     Errno::from_io_error(e) == Some(Errno::LOOP)

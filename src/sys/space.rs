@@ -1,6 +1,7 @@
 //! How much a file system still takes.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use rustix::fs::StatVfs;
@@ -23,6 +24,16 @@ impl Space {
     /// What the file system says.
     pub fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(rustix::fs::statvfs(path)?))
+    }
+}
+
+impl crate::beneath::Dir {
+    /// How much the file system still takes that this directory is on.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn space(&self) -> io::Result<Space> {
+        Ok(Space::from(rustix::fs::fstatvfs(self.as_fd())?))
     }
 }
 

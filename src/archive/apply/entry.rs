@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use model::{Context, Error, Result};
+use model::{Error, Result};
 use sys::beneath::{self, Dir, Node};
 
 use crate::Form;
@@ -34,6 +34,11 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// For messages.
+    fn shown_path(&self) -> PathBuf {
+        self.tree.join(self.path.as_path())
+    }
+
     pub(super) fn failed(&self, e: &io::Error) -> Error {
         failed(e, self.path, self.tree)
     }
@@ -133,7 +138,7 @@ fn fill_file<R: Read>(
         .any(|(name, _)| name.starts_with(b"system."));
     for (name, value) in kept_xattrs(entry, target.form) {
         let set = beneath::set_file_xattr(file.as_fd(), name, value);
-        check_xattr(set, name, target)?;
+        check_xattr(set, name, target.dir, &target.shown_path())?;
     }
     let set = match made.mode == entry.mode && is_owned && !has_acl {
         true => Ok(()),
@@ -225,13 +230,7 @@ pub(super) fn set_dir_attributes(
         .at("change the owner of", shown_path)?;
     for (name, value) in kept_xattrs(entry, form) {
         let set = dir.set_own_xattr(name, value);
-        if !is_unsupported(&set, name) {
-            set.context(format_args!(
-                "set {} of {}",
-                name.display(),
-                shown_path.display()
-            ))?;
-        }
+        check_xattr(set, name, dir, shown_path)?;
     }
     dir.set_own_mode(entry.mode)
         .at("change the mode of", shown_path)
@@ -240,23 +239,43 @@ pub(super) fn set_dir_attributes(
 fn set_named_xattrs(target: &Target<'_>, entry: &Entry) -> Result<()> {
     for (name, value) in kept_xattrs(entry, target.form) {
         let set = target.dir.set_xattr(target.name, name, value);
-        check_xattr(set, name, target)?;
+        check_xattr(set, name, target.dir, &target.shown_path())?;
     }
     Ok(())
 }
 
-fn check_xattr(set: io::Result<()>, name: &OsStr, target: &Target<'_>) -> Result<()> {
+/// Tells of an attribute that could not be set: the archive's fault when it is one that no file can have.
+fn check_xattr(set: io::Result<()>, name: &OsStr, dir: &Dir, path: &Path) -> Result<()> {
+    let Err(e) = &set else {
+        return Ok(());
+    };
     if is_unsupported(&set, name) {
         return Ok(());
     }
-    set.map_err(|e| {
-        let path = target.tree.join(target.path.as_path());
-        Error::system(format!(
-            "cannot set the attribute {} of {}: {e}",
-            name.display(),
+    let shown_name = shown(name.as_bytes());
+    if beneath::is_bad_attribute(e) || is_misplaced(e, name) || is_too_large(e, dir) {
+        return Err(Error::invalid(format!(
+            "bad attribute {shown_name} of {} in the archive: {e}",
             path.display()
-        ))
-    })
+        )));
+    }
+    Err(Error::system(format!(
+        "cannot set the attribute {shown_name} of {}: {e}",
+        path.display()
+    )))
+}
+
+/// An access list for what is to be in a file (setxattr(2) of ext4, xfs and the like).
+fn is_misplaced(e: &io::Error, name: &OsStr) -> bool {
+    e.kind() == io::ErrorKind::PermissionDenied && name == "system.posix_acl_default"
+}
+
+/// Some file systems have a block for all attributes of a file, and say that there is no room when that
+/// is full.
+fn is_too_large(e: &io::Error, dir: &Dir) -> bool {
+    const ROOM_BYTES: u64 = 16 << 20;
+    let has_room = || dir.space().is_ok_and(|space| space.root_bytes > ROOM_BYTES);
+    e.kind() == io::ErrorKind::StorageFull && has_room()
 }
 
 /// `user.*` is decoration that some file systems and all links do without; losing a capability

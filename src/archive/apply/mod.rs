@@ -120,13 +120,7 @@ impl Applier {
     /// `InvalidParameter` for a damaged, hostile or oversized archive; `System` when the host
     /// cannot write it. The caller removes what was written.
     pub fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
-        self.entries += 1;
-        if self.entries > limits::LAYER_ENTRIES_MAX {
-            return Err(Error::invalid(format!(
-                "more than {} entries in one archive",
-                limits::LAYER_ENTRIES_MAX
-            )));
-        }
+        self.count_one()?;
         if entry.kind == EntryKind::File {
             self.size_bytes = self.size_bytes.saturating_add(entry.size_bytes);
         }
@@ -159,6 +153,18 @@ impl Applier {
                 entry::create(&target, entry, reader, kept.as_ref())
             }
         }
+    }
+
+    /// One more entry, or directory that an entry implies.
+    fn count_one(&mut self) -> Result<()> {
+        self.entries += 1;
+        if self.entries > limits::LAYER_ENTRIES_MAX {
+            return Err(Error::invalid(format!(
+                "more than {} entries in one archive",
+                limits::LAYER_ENTRIES_MAX
+            )));
+        }
+        Ok(())
     }
 
     /// `.`: the owner, mode and times of the tree's root itself.
@@ -327,7 +333,7 @@ impl Applier {
         Ok(())
     }
 
-    fn open_or_make(&self, path: &CleanPath) -> Result<Dir> {
+    fn open_or_make(&mut self, path: &CleanPath) -> Result<Dir> {
         match self.open(path) {
             Err(e)
                 if matches!(
@@ -358,14 +364,18 @@ impl Applier {
     }
 
     /// Opens `path` one component after the other and makes the missing ones, mode 0755, root's.
-    fn make_dirs(&self, path: &CleanPath) -> Result<Dir> {
-        let failed = |e: &io::Error| entry::failed(e, path, &self.tree);
+    fn make_dirs(&mut self, path: &CleanPath) -> Result<Dir> {
+        let tree = self.tree.clone();
+        let failed = |e: &io::Error| entry::failed(e, path, &tree);
         let mut dir = self.open(&CleanPath::default()).map_err(|e| failed(&e))?;
         let mut walked = CleanPath::default();
         for name in path.components() {
             let name = OsStr::from_bytes(name);
             walked = joined(&walked, name)?;
             let found = dir.metadata(name).map_err(|e| failed(&e))?;
+            if found.is_none() {
+                self.count_one()?;
+            }
             dir = match found {
                 Some(found) if found.kind == Kind::Dir => dir.child(name),
                 Some(found) if found.kind == Kind::Symlink => self.open(&walked),
@@ -437,4 +447,41 @@ fn set_opaque(dir: &Dir) -> io::Result<()> {
 
 fn joined(parent: &CleanPath, name: &OsStr) -> Result<CleanPath> {
     CleanPath::parse(&[parent.as_bytes(), b"/", name.as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tar::Writer;
+
+    /// A path of two thousand directories is two thousand things to make.
+    #[test]
+    fn directories_that_an_entry_implies_are_counted() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut writer = Writer::new(Vec::new());
+        let entry = Entry {
+            path: b"a/b/c/f".to_vec(),
+            kind: EntryKind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            modified: FileTime::default(),
+            size_bytes: 0,
+            xattrs: Vec::new(),
+            segments: None,
+        };
+        writer.entry(&entry).unwrap();
+        let tar = writer.finish().unwrap();
+        let apply = |made: u64| {
+            let mut applier = Applier::new(temp.path(), Form::Plain).unwrap();
+            applier.entries = limits::LAYER_ENTRIES_MAX - made;
+            applier.all(&mut Reader::new(&tar[..]))
+        };
+        let e = apply(3).unwrap_err();
+        assert!(e.message().starts_with("more than 4000000 entries"), "{e}");
+        std::fs::remove_dir_all(temp.path().join("a")).unwrap();
+        apply(4).unwrap();
+        // What is there is not made.
+        apply(1).unwrap();
+    }
 }

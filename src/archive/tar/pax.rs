@@ -3,6 +3,8 @@
 //! Of a repeated key the last one counts, and an empty value takes the record back, as in Go's
 //! `archive/tar`.
 
+use std::collections::HashSet;
+
 use model::{Error, Result, limits};
 use sys::beneath::FileTime;
 
@@ -41,6 +43,7 @@ pub(super) struct SparseRecords {
 impl Pax {
     pub(super) fn parse(mut content: &[u8]) -> Result<Self> {
         let mut pax = Self::default();
+        let mut names_bytes = 0;
         while !content.is_empty() {
             let (key, value, rest) = record(content).ok_or_else(|| {
                 Error::invalid(format!(
@@ -48,9 +51,19 @@ impl Pax {
                     shown(content)
                 ))
             })?;
+            if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
+                names_bytes += name.len() + 1;
+            }
+            if names_bytes > limits::XATTR_NAMES_BYTES_MAX {
+                return Err(Error::invalid(format!(
+                    "entry of the archive with more than {} bytes of names of attributes",
+                    limits::XATTR_NAMES_BYTES_MAX
+                )));
+            }
             pax.set(key, value)?;
             content = rest;
         }
+        pax.keep_last_xattrs();
         if pax.sparse.offset.is_some() {
             return Err(Error::invalid("sparse file with half a map in the archive"));
         }
@@ -69,7 +82,6 @@ impl Pax {
             b"mtime" => self.modified = Some(time(value)?),
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
-                    self.xattrs.retain(|(n, _)| n != name);
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 } else if let Some(key) = key.strip_prefix(SPARSE_PREFIX) {
                     self.sparse.set(key, value)?;
@@ -77,6 +89,13 @@ impl Pax {
             }
         }
         Ok(())
+    }
+
+    fn keep_last_xattrs(&mut self) {
+        let mut seen = HashSet::new();
+        self.xattrs.reverse();
+        self.xattrs.retain(|(name, _)| seen.insert(name.clone()));
+        self.xattrs.reverse();
     }
 }
 
@@ -207,6 +226,18 @@ mod tests {
         assert_eq!(pax.path.as_deref(), Some(&b"a=b\nc"[..]));
         assert_eq!(pax.uid, None);
         assert_eq!(pax.xattrs, [(b"user.x".to_vec(), b"2".to_vec())]);
+    }
+
+    #[test]
+    fn attributes_are_as_many_as_a_file_can_have() {
+        let of = |count: usize| -> String {
+            let records = (0..count).map(|n| encode(&format!("SCHILY.xattr.{n:07}"), ""));
+            records.collect()
+        };
+        let most = limits::XATTR_NAMES_BYTES_MAX / 8;
+        assert_eq!(Pax::parse(of(most).as_bytes()).unwrap().xattrs.len(), most);
+        let e = Pax::parse(of(most + 1).as_bytes()).unwrap_err();
+        assert!(e.message().contains("names of attributes"), "{e}");
     }
 
     #[test]

@@ -92,6 +92,7 @@ pub(super) fn read(
         known: known_trees(store)?,
         contents: Contents::default(),
         json_bytes: 0,
+        names_bytes: 0,
         entries: 0,
     };
     let mut reader = Reader::new(buffered(Unpacked::new(source)?));
@@ -112,6 +113,7 @@ struct Pass<'a> {
     known: HashMap<Digest, TreeInfo>,
     contents: Contents,
     json_bytes: u64,
+    names_bytes: usize,
     entries: usize,
 }
 
@@ -125,6 +127,7 @@ impl Pass<'_> {
             )));
         }
         let path = CleanPath::parse(&entry.path)?;
+        self.count_name(&path)?;
         match &entry.kind {
             EntryKind::File => {
                 // An earlier file of that name makes way; what it unpacked goes with staging.
@@ -136,13 +139,28 @@ impl Pass<'_> {
             EntryKind::Symlink(text) => {
                 if let Some((parent, _)) = path.split() {
                     let target = [parent.as_bytes(), b"/", text].concat();
-                    self.contents.links.insert(path, CleanPath::parse(&target)?);
+                    let target = CleanPath::parse(&target)?;
+                    self.count_name(&target)?;
+                    self.contents.links.insert(path, target);
                 }
             }
             EntryKind::HardLink(target) => {
-                self.contents.links.insert(path, CleanPath::parse(target)?);
+                let target = CleanPath::parse(target)?;
+                self.count_name(&target)?;
+                self.contents.links.insert(path, target);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn count_name(&mut self, name: &CleanPath) -> Result<()> {
+        self.names_bytes += name.as_bytes().len();
+        if self.names_bytes > limits::ARCHIVE_NAMES_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "more than {} bytes of names in an archive of images",
+                limits::ARCHIVE_NAMES_BYTES_MAX
+            )));
         }
         Ok(())
     }

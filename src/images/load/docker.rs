@@ -1,28 +1,30 @@
 //! docker-archive: what `docker save` and `podman save` write, read from its `manifest.json`.
 
+use std::collections::HashMap;
+
 use model::{Context, Error, Reference, Result, limits};
 use serde::Deserialize;
 
 use super::contents::{Contents, digest_in_name};
 use super::{Found, FoundLayer};
 use crate::digesting::digest_of;
-use archive::CleanPath;
+use crate::json;
+use archive::{CleanPath, shown};
 
 /// An element of the list in `manifest.json` (moby `image/tarexport`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
     config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "json::list")]
+    repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "json::list")]
+    layers: Vec<String>,
 }
 
 pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
     let manifest = contents.json(&CleanPath::parse(b"manifest.json")?)?;
-    let items: Vec<Item> = serde_json::from_slice(manifest)
-        .map_err(|e| Error::invalid(format!("bad manifest.json in the archive: {e}")))?;
+    let items: Vec<Item> = json::read_list(manifest, "bad manifest.json in the archive")?;
     if items.len() > limits::ARCHIVE_IMAGES_MAX {
         return Err(Error::invalid(format!(
             "{} images in the archive, the most allowed are {}",
@@ -30,8 +32,15 @@ pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
             limits::ARCHIVE_IMAGES_MAX
         )));
     }
+    let names = items.iter().map(|item| item.repo_tags.len()).sum::<usize>();
+    if names > limits::ARCHIVE_REFERENCES_MAX {
+        return Err(Error::invalid(format!(
+            "{names} names in the archive, the most allowed are {}",
+            limits::ARCHIVE_REFERENCES_MAX
+        )));
+    }
     let images = items.iter().map(|item| image(contents, item));
-    let mut images = images.collect::<Result<Vec<_>>>()?;
+    let mut images = super::within_limits(images)?;
     add_manifests(contents, &mut images);
     Ok(images)
 }
@@ -45,13 +54,14 @@ fn add_manifests(contents: &Contents, images: &mut [Found]) {
     let Ok(described) = super::oci::images(contents) else {
         return;
     };
+    let content = |found: &Found| {
+        let paths: Vec<_> = found.layers.iter().map(|l| l.path.clone()).collect();
+        (digest_of(&found.config), paths)
+    };
+    // Of two with the same content the first one counts.
+    let described: HashMap<_, _> = described.iter().rev().map(|f| (content(f), f)).collect();
     for image in images {
-        let same = |other: &&Found| {
-            let paths = |found: &Found| found.layers.iter().map(|l| l.path.clone()).collect();
-            let (these, those): (Vec<_>, Vec<_>) = (paths(image), paths(other));
-            other.config == image.config && these == those
-        };
-        if let Some(other) = described.iter().find(same) {
+        if let Some(other) = described.get(&content(image)) {
             image.manifest.clone_from(&other.manifest);
             image.layers.clone_from(&other.layers);
         }
@@ -69,15 +79,14 @@ fn image(contents: &Contents, item: &Item) -> Result<Found> {
             config_path.as_path().display()
         )));
     }
-    let layers = item.layers.as_deref().unwrap_or_default();
-    let layers = layers.iter().map(|path| {
+    crate::manifest::check_count(item.layers.len())?;
+    let layers = item.layers.iter().map(|path| {
         Ok(FoundLayer {
             path: CleanPath::parse(path.as_bytes())?,
             media_type: String::new(),
         })
     });
-    let references = item.repo_tags.as_deref().unwrap_or_default();
-    let references = references.iter().map(|tag| named(tag));
+    let references = item.repo_tags.iter().map(|tag| named(tag));
     Ok(Found {
         config,
         layers: layers.collect::<Result<_>>()?,
@@ -89,9 +98,10 @@ fn image(contents: &Contents, item: &Item) -> Result<Found> {
 /// A name of the manifest. None may have a digest: it would be the archive's word against the
 /// registry's, whose digest nobody can check here.
 fn named(tag: &str) -> Result<Reference> {
-    let reference: Reference = tag
-        .parse()
-        .context(format_args!("bad name {tag:?} in the archive"))?;
+    let reference: Reference = tag.parse().context(format_args!(
+        "bad name {} in the archive",
+        shown(tag.as_bytes())
+    ))?;
     if reference.digest().is_some() {
         return Err(Error::invalid(format!("invalid tag {tag:?}")));
     }

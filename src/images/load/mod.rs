@@ -9,13 +9,13 @@ mod contents;
 mod docker;
 mod oci;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::image::Blob;
-use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, Result};
+use model::{Context, Digest, Error, ImageConfig, ImageRecord, Layer, Reference, Result, limits};
 use sha2::{Digest as _, Sha256};
 use sys::overlay::OverlayApi;
 
@@ -69,6 +69,9 @@ struct FoundLayer {
     media_type: String,
 }
 
+/// Layers that are to become visible, by their directories in staging.
+type StagedLayers = BTreeMap<PathBuf, Staged>;
+
 pub(crate) fn load(
     store: &Arc<Store>,
     overlay: OverlayApi,
@@ -88,7 +91,7 @@ pub(crate) fn load(
         ));
     };
     let mut loaded: Vec<LoadedImage> = Vec::new();
-    let mut staged = Vec::new();
+    let mut staged = StagedLayers::new();
     let mut blobs = Vec::new();
     for image in found {
         let (record, lease) = resolve(store, overlay, &contents, &image, &mut staged)
@@ -108,8 +111,28 @@ pub(crate) fn load(
         let mut seen = BTreeSet::new();
         image.references.retain(|r| seen.insert(r.clone()));
     }
+    let staged: Vec<_> = staged.into_values().collect();
     store.commit(&staging, &staged, &blobs)?;
     Ok(loaded)
+}
+
+/// The images that an archive describes, as long as they do not take more memory than all of its JSON may:
+/// a thousand of them can be of one large configuration.
+fn within_limits(images: impl Iterator<Item = Result<Found>>) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for image in images {
+        let image = image?;
+        bytes += image.config.len() + image.manifest.as_ref().map_or(0, Vec::len);
+        if bytes as u64 > limits::ARCHIVE_JSON_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "images with more than {} bytes of configuration in one archive",
+                limits::ARCHIVE_JSON_BYTES_MAX
+            )));
+        }
+        found.push(image);
+    }
+    Ok(found)
 }
 
 /// Checks that the archive or the store has every layer the configuration names, and notes those
@@ -119,7 +142,7 @@ fn resolve(
     overlay: OverlayApi,
     contents: &Contents,
     image: &Found,
-    staged: &mut Vec<Staged>,
+    staged: &mut StagedLayers,
 ) -> Result<(ImageRecord, Lease)> {
     let parsed = config::parse(&image.config)?;
     if parsed.diff_ids.len() != image.layers.len() {
@@ -174,12 +197,14 @@ fn one_layer(
     layer: &FoundLayer,
     diff_id: &Digest,
     lease: &mut Lease,
-    staged: &mut Vec<Staged>,
+    staged: &mut StagedLayers,
 ) -> Result<(TreeInfo, Option<Blob>)> {
     let (mut info, brought) = match (find(contents, layer, diff_id), store.tree_info(diff_id)?) {
         (Ok(Brought { dir, info, packed }), _) => {
-            let dir = dir.filter(|dir| staged.iter().all(|other| other.dir != **dir));
-            staged.extend(dir.map(|dir| Staged::new(dir.clone(), info.clone())));
+            if let Some(dir) = dir {
+                let new = || Staged::new(dir.clone(), info.clone());
+                staged.entry(dir.clone()).or_insert_with(new);
+            }
             (info.clone(), packed.cloned())
         }
         // Whatever the archive has instead of it.

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::contents::Contents;
 use super::{Found, FoundLayer};
 use crate::digesting::digest_of;
+use crate::json;
 use crate::manifest::{self, Descriptor, Manifest};
-use archive::CleanPath;
+use archive::{CleanPath, shown};
 
 /// Indexes within indexes.
 const INDEX_DEPTH_MAX: usize = 4;
@@ -46,7 +47,7 @@ pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
         let references = entry.names()?;
         image(contents, entry, references, 0)
     };
-    entries.iter().map(read).collect()
+    super::within_limits(entries.iter().map(read))
 }
 
 fn check_layout(contents: &Contents) -> Result<()> {
@@ -56,12 +57,11 @@ fn check_layout(contents: &Contents) -> Result<()> {
         image_layout_version: String,
     }
     let bytes = contents.json(&CleanPath::parse(b"oci-layout")?)?;
-    let layout: Layout = serde_json::from_slice(bytes)
-        .map_err(|e| Error::invalid(format!("bad oci-layout in the archive: {e}")))?;
+    let layout: Layout = json::read(bytes, "bad oci-layout in the archive")?;
     if !layout.image_layout_version.starts_with("1.") {
         return Err(Error::invalid(format!(
-            "OCI layout of the unknown version {:?}",
-            layout.image_layout_version
+            "OCI layout of the unknown version {}",
+            shown(layout.image_layout_version.as_bytes())
         )));
     }
     Ok(())
@@ -120,10 +120,24 @@ fn choose(contents: &Contents, entries: Vec<Descriptor>) -> Result<Descriptor> {
             if platforms.is_empty() {
                 "no platform".to_owned()
             } else {
-                platforms.join(", ")
+                shown_some(&platforms)
             }
         ))),
     }
+}
+
+/// The first of them: an index can name as many as it likes, of any length.
+fn shown_some(platforms: &[String]) -> String {
+    const SHOWN_MAX: usize = 16;
+    const SHOWN_CHARS_MAX: usize = 64;
+    let first = platforms.iter().take(SHOWN_MAX);
+    let mut first: Vec<String> = first
+        .map(|platform| platform.chars().take(SHOWN_CHARS_MAX).collect())
+        .collect();
+    if platforms.len() > SHOWN_MAX {
+        first.push(format!("and {} more", platforms.len() - SHOWN_MAX));
+    }
+    first.join(", ")
 }
 
 fn host() -> Platform {
@@ -164,9 +178,10 @@ impl Descriptor {
             .annotation(NAME_ANNOTATION)
             .or_else(|| self.annotation(REF_ANNOTATION).filter(|n| !bare(n)));
         let parse = |name: &str| {
-            let reference: Reference = name
-                .parse()
-                .context(format_args!("bad name {name:?} in the archive"))?;
+            let reference: Reference = name.parse().context(format_args!(
+                "bad name {} in the archive",
+                shown(name.as_bytes())
+            ))?;
             // Whoever starts NAME@DIGEST relies on what the digest is of.
             if reference
                 .digest()

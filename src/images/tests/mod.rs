@@ -143,11 +143,6 @@ impl Tar {
         self.0.extend_from_slice(&[0; 1024]);
         self.0
     }
-
-    /// Without an end marker.
-    pub(super) fn bytes(self) -> Vec<u8> {
-        self.0
-    }
 }
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
