@@ -3,7 +3,7 @@
 //! Decided by magic, never by a name or media type, and never by an external program: one found
 //! in a container's PATH runs as root on the host (CVE-2026-41567).
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use model::{Error, Result, limits};
@@ -15,6 +15,8 @@ const BUFFER_BYTES: usize = 128 << 10;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// The longest of all of them.
+const MAGIC_BYTES_MAX: u64 = 6;
 /// Formats Docker knows and this does not: told by name instead of "not a tar".
 const FOREIGN: [(&[u8], &str); 3] = [
     (b"BZh", "bzip2"),
@@ -79,10 +81,21 @@ impl<R: Read> Unpacked<R> {
     /// # Errors
     /// `InvalidParameter` for a compression that is known but not built.
     pub fn new(source: R) -> Result<Self> {
-        let counted = Counted { source, bytes: 0 };
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
-        let head = input.fill_buf().map_err(reading)?;
-        let inner = match packed_with(head) {
+        let mut counted = Counted {
+            head: io::Cursor::default(),
+            source,
+            bytes: 0,
+        };
+        // The first bytes may come one by one.
+        let mut head = Vec::new();
+        let start = &mut counted.source;
+        start
+            .take(MAGIC_BYTES_MAX)
+            .read_to_end(&mut head)
+            .map_err(reading)?;
+        counted.head = io::Cursor::new(head.clone());
+        let input = BufReader::with_capacity(BUFFER_BYTES, counted);
+        let inner = match packed_with(&head) {
             Some(Packing::Gzip) => Format::Gzip(Box::new(MultiGzDecoder::new(input))),
             Some(Packing::Zstd) => {
                 let mut decoder = zstd::Decoder::with_buffer(input).map_err(reading)?;
@@ -170,13 +183,18 @@ fn is_skippable_frame(head: &[u8]) -> bool {
 }
 
 struct Counted<R> {
+    /// The beginning, which was looked at.
+    head: io::Cursor<Vec<u8>>,
     source: R,
     bytes: u64,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.source.read(buf)?;
+        let n = match self.head.read(buf)? {
+            0 => self.source.read(buf)?,
+            n => n,
+        };
         self.bytes += n as u64;
         Ok(n)
     }
@@ -222,6 +240,29 @@ mod tests {
         let two = [gzip(b"one"), gzip(b"two")].concat();
         assert_eq!(unpack(&two).unwrap(), b"onetwo");
         assert_eq!(unpack(b"").unwrap(), b"");
+    }
+
+    /// Gives what it has a byte at a time, as a slow client does.
+    struct Dribble<'a>(&'a [u8]);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let one = buf.len().min(1);
+            self.0.read(&mut buf[..one])
+        }
+    }
+
+    #[test]
+    fn a_magic_that_comes_in_pieces_is_seen() {
+        let plain = b"hello ".repeat(100);
+        for packed in [gzip(&plain), zstd::encode_all(&plain[..], 1).unwrap()] {
+            let mut out = Vec::new();
+            let mut unpacked = Unpacked::new(Dribble(&packed)).unwrap();
+            unpacked.read_to_end(&mut out).unwrap();
+            assert_eq!(out, plain);
+        }
+        let e = Unpacked::new(Dribble(b"\xfd7zXZ\0..")).unwrap_err();
+        assert!(e.message().contains("compressed with xz"), "{e}");
     }
 
     #[test]
