@@ -15,6 +15,8 @@ const BUFFER_BYTES: usize = 128 << 10;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// The longest of all of them.
+const MAGIC_BYTES_MAX: u64 = 6;
 /// Formats Docker knows and this does not: told by name instead of "not a tar".
 const FOREIGN: [(&[u8], &str); 3] = [
     (b"BZh", "bzip2"),
@@ -184,10 +186,8 @@ struct Counted<R> {
 
 impl<R: Read> Counted<R> {
     fn new(mut source: R) -> Result<Self> {
-        /// The longest magic of all.
-        const HEAD_BYTES: u64 = 6;
         let mut head = Vec::new();
-        let mut start = source.by_ref().take(HEAD_BYTES);
+        let mut start = source.by_ref().take(MAGIC_BYTES_MAX);
         start.read_to_end(&mut head).map_err(reading)?;
         Ok(Self {
             head: io::Cursor::new(head),
@@ -258,6 +258,29 @@ mod tests {
         let two = [gzip(b"one"), gzip(b"two")].concat();
         assert_eq!(unpack(&two).unwrap(), b"onetwo");
         assert_eq!(unpack(b"").unwrap(), b"");
+    }
+
+    /// Gives what it has a byte at a time, as a slow client does.
+    struct Dribble<'a>(&'a [u8]);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let one = buf.len().min(1);
+            self.0.read(&mut buf[..one])
+        }
+    }
+
+    #[test]
+    fn a_magic_that_comes_in_pieces_is_seen() {
+        let plain = b"hello ".repeat(100);
+        for packed in [gzip(&plain), zstd::encode_all(&plain[..], 1).unwrap()] {
+            let mut out = Vec::new();
+            let mut unpacked = Unpacked::new(Dribble(&packed)).unwrap();
+            unpacked.read_to_end(&mut out).unwrap();
+            assert_eq!(out, plain);
+        }
+        let e = Unpacked::new(Dribble(b"\xfd7zXZ\0..")).unwrap_err();
+        assert!(e.message().contains("compressed with xz"), "{e}");
     }
 
     #[test]

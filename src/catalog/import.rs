@@ -35,9 +35,7 @@ impl Catalog {
         if let Some(reference) = &request.reference {
             reference.check_assignable()?;
         }
-        for change in &request.changes {
-            rules::image_change::apply(&mut config, change)?;
-        }
+        rules::image_change::apply(&mut config, &request.changes)?;
         let (sender, steps) = mpsc::channel(STEPS_MAX);
         let catalog = self.clone();
         tokio::spawn(async move {

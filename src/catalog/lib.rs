@@ -243,7 +243,7 @@ impl Catalog {
             .into_iter()
             .map(|(record, references)| self.image_view(record, references))
             .filter(|i| all || !is_step(i))
-            .filter(|i| dangling.is_none_or(|wanted| wanted == i.references.is_empty()))
+            .filter(|i| dangling.is_none_or(|wanted| is_dangling(i, wanted)))
             .filter(|i| filters.match_labels(&i.record.config.labels))
             .filter_map(|i| named_by(i, &patterns))
             .filter(|i| before.is_none_or(|t| i.record.config.created.is_some_and(|c| c < t)))
@@ -298,6 +298,14 @@ impl Catalog {
             references,
             containers,
         }
+    }
+}
+
+/// One that has a digest and no tag is in both halves, as in Docker.
+fn is_dangling(image: &ImageView, wanted: bool) -> bool {
+    match wanted {
+        true => image.references.iter().all(|name| name.digest().is_some()),
+        false => !image.references.is_empty(),
     }
 }
 

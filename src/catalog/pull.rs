@@ -107,7 +107,7 @@ impl Catalog {
         let digest = fetched.digest.clone();
         let id = match &wanted {
             Wanted::Tag(tag) => tag.clone(),
-            Wanted::Digest(digest) => digest.to_string(),
+            Wanted::Digest(digest) => reference.with_digest(digest.clone()).to_string(),
         };
         let from = format!("Pulling from {}", reference.path());
         steps.send(Progress::Note { id, status: from }).await;
@@ -160,6 +160,7 @@ impl Catalog {
         let mut leases = Vec::with_capacity(image.layers.len());
         let mut coming = Vec::new();
         let mut seen = std::collections::HashSet::new();
+        let is_known = self.record(&image.id()).is_some();
         for wanted in &image.layers {
             let mut lease = store.hold_layer(wanted);
             let first = seen.insert(wanted.diff_id.clone());
@@ -169,6 +170,8 @@ impl Catalog {
             leases.push(lease);
             let id = wanted.blob.digest.short();
             match is_here || !first {
+                // Nothing is said of the layers of an image that is here.
+                true if is_known => {}
                 true => steps.send(Progress::doing(id, "Already exists")).await,
                 false => {
                     steps.send(Progress::doing(id, "Pulling fs layer")).await;

@@ -79,7 +79,9 @@ impl Catalog {
                 let tagged = is_named && reference.digest().is_none();
                 Ok(vec![(image.record, tagged.then_some(reference))])
             }
-            Err(e) if is_name_only || name.starts_with("sha256:") => Err(e),
+            // What is neither a repository nor an id is told as it was written.
+            Err(_) if is_name_only => Err(Error::not_found(format!("No such image: {name}"))),
+            Err(e) if name.starts_with("sha256:") => Err(e),
             Err(_) => Err(Error::not_found("reference does not exist")),
         }
     }

@@ -61,6 +61,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed> {
         health_check: run.healthcheck.map(HealthCheck::from),
         on_build: run.on_build,
         shell: run.shell,
+        docker_version: raw.docker_version,
     };
     Ok(Parsed { config, diff_ids })
 }
@@ -87,6 +88,7 @@ pub(crate) fn write(config: &ImageConfig, diff_ids: &[Digest]) -> Result<Vec<u8>
         architecture: config.architecture.clone(),
         variant: config.variant.clone(),
         os: config.os.clone(),
+        docker_version: config.docker_version.clone(),
         config: RawRun {
             user: config.user.clone(),
             exposed_ports: present(&config.exposed_ports),
@@ -139,6 +141,13 @@ struct Raw {
     variant: String,
     #[serde(default, deserialize_with = "or_default")]
     os: String,
+    /// Docker's own, beside what OCI has.
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    docker_version: String,
     #[serde(default, deserialize_with = "object_or_default")]
     config: RawRun,
     #[serde(deserialize_with = "json::object")]
@@ -432,6 +441,7 @@ mod tests {
             }),
             on_build: vec!["RUN make".into()],
             shell: vec!["/bin/bash".into(), "-c".into()],
+            docker_version: "20.10.24".into(),
             history: vec![HistoryEntry {
                 comment: "Imported from -".into(),
                 ..HistoryEntry::default()
@@ -448,7 +458,7 @@ mod tests {
     fn rows_of_older_daemons_are_read() {
         let mut row = serde_json::to_value(ImageConfig::default()).unwrap();
         let fields = row.as_object_mut().unwrap();
-        for later in ["health_check", "on_build", "shell"] {
+        for later in ["health_check", "on_build", "shell", "docker_version"] {
             fields.remove(later).unwrap();
         }
         let read: ImageConfig = serde_json::from_value(row).unwrap();

@@ -185,7 +185,7 @@ pub(crate) fn remove(store: &Store, key: &str) -> Result<u64> {
     }
 }
 
-/// The bytes of the changes: regular files, each inode once. A container that was never started
+/// The bytes of the changes: regular files and links, each inode once. A container that was never started
 /// has none. What works in the container may change the tree meanwhile, links included.
 pub(crate) fn size(store: &Store, key: &str) -> Result<u64> {
     let upper = dir_of(store, key)?.join("upper");

@@ -102,6 +102,9 @@ pub struct ImageConfig {
     /// What a build runs shell forms with; empty is `/bin/sh -c`.
     #[serde(default)]
     pub shell: Vec<String>,
+    /// The version of the engine that made it, where that was a Docker that says so.
+    #[serde(default)]
+    pub docker_version: String,
 }
 
 /// One build step (OCI image spec, config.md `history`).

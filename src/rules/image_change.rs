@@ -5,17 +5,25 @@ use model::{Error, HealthCheck, ImageConfig, Result, Signal};
 
 use crate::words;
 
-/// Applies what one `changes` parameter says: a piece of a Dockerfile, usually one line.
+/// Applies what the `changes` parameters say: pieces of a Dockerfile, usually one line each, which Docker
+/// reads as one (moby `BuildFromConfig`).
 ///
 /// # Errors
-/// What is no instruction of an import or is malformed (400); `ONBUILD` (501).
-pub fn apply(config: &mut ImageConfig, change: &str) -> Result<()> {
-    let joined = change.replace("\\\r\n", "").replace("\\\n", "");
-    joined
-        .lines()
-        .map(str::trim)
+/// What is no instruction of an import or is malformed; changes that say nothing (400).
+pub fn apply(config: &mut ImageConfig, changes: &[String]) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let joined = changes.join("\n");
+    let joined = joined.replace("\\\r\n", "").replace("\\\n", "");
+    let lines = joined.lines().map(str::trim);
+    let mut lines = lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .try_for_each(|line| apply_line(config, line))
+        .peekable();
+    if lines.peek().is_none() {
+        return Err(Error::invalid("file with no instructions"));
+    }
+    lines.try_for_each(|line| apply_line(config, line))
 }
 
 /// Whether `change` has an instruction of that name, in upper case.
@@ -48,13 +56,10 @@ fn apply_line(config: &mut ImageConfig, line: &str) -> Result<()> {
         }
         "LABEL" => config.labels.extend(pairs(config, &name, rest)?),
         "EXPOSE" => {
-            for port in many(config, &name, &words::split(rest))? {
-                let port = if port.contains('/') {
-                    port
-                } else {
-                    format!("{port}/tcp")
-                };
-                add(&mut config.exposed_ports, port);
+            for spec in many(config, &name, &words::split(rest))? {
+                for port in ports(&spec)? {
+                    add(&mut config.exposed_ports, port);
+                }
             }
         }
         "VOLUME" => {
@@ -64,11 +69,7 @@ fn apply_line(config: &mut ImageConfig, line: &str) -> Result<()> {
             }
         }
         "HEALTHCHECK" => config.health_check = Some(health_check(rest)?),
-        "ONBUILD" => {
-            return Err(Error::not_implemented(format!(
-                "{name} in changes is not implemented by moored yet"
-            )));
-        }
+        "ONBUILD" => config.on_build.push(trigger(rest)?),
         _ => {
             return Err(Error::invalid(format!(
                 "{instruction} is not a valid change command"
@@ -76,6 +77,45 @@ fn apply_line(config: &mut ImageConfig, line: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The ports that a word of `EXPOSE` means: `80`, `53/udp`, `8000-8010`. What it says of the host is
+/// passed over (docker/go-connections `ParsePortSpec`).
+fn ports(spec: &str) -> Result<Vec<String>> {
+    let (range, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
+    let range = range.rsplit(':').next().unwrap_or_default();
+    if range.is_empty() {
+        return Err(Error::invalid(format!("no port specified: {spec}<empty>")));
+    }
+    let bad_port = || Error::invalid(format!("invalid containerPort: {range}"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let port = |text: &str| text.parse::<u16>().map_err(|_| bad_port());
+    let (first, last) = (port(first)?, port(last)?);
+    if last < first {
+        return Err(bad_port());
+    }
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(Error::invalid(format!("invalid proto: {protocol}")));
+    }
+    Ok((first..=last)
+        .map(|port| format!("{port}/{protocol}"))
+        .collect())
+}
+
+/// What a build on the image is to do first.
+fn trigger(text: &str) -> Result<String> {
+    let instruction = split_word(text).0.to_ascii_uppercase();
+    match instruction.as_str() {
+        "" => Err(Error::invalid("ONBUILD requires at least one argument")),
+        "ONBUILD" => Err(Error::invalid(
+            "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
+        )),
+        "MAINTAINER" | "FROM" => Err(Error::invalid(format!(
+            "{instruction} isn't allowed as an ONBUILD trigger"
+        ))),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// The exec form (a JSON array of strings), or the shell form.
@@ -232,9 +272,8 @@ mod tests {
 
     fn changed(changes: &[&str]) -> ImageConfig {
         let mut config = ImageConfig::default();
-        for change in changes {
-            apply(&mut config, change).unwrap();
-        }
+        let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        apply(&mut config, &changes).unwrap();
         config
     }
 
@@ -274,7 +313,10 @@ mod tests {
     #[test]
     fn the_other_instructions_are_collected() {
         let c = changed(&[
-            "EXPOSE 80 53/udp 80",
+            "EXPOSE 80 53/UDP 80",
+            "EXPOSE 8000-8002 1:2:90/sctp",
+            "ONBUILD RUN make",
+            "onbuild COPY a b",
             "VOLUME /data /more",
             r#"VOLUME ["/a b", "/data"]"#,
             "STOPSIGNAL SIGINT",
@@ -282,7 +324,11 @@ mod tests {
             "WORKDIR www",
             "USER \"me:us\"",
         ]);
-        assert_eq!(c.exposed_ports, ["80/tcp", "53/udp"]);
+        let range = ["8000/tcp", "8001/tcp", "8002/tcp"];
+        assert_eq!(c.exposed_ports[..2], ["80/tcp", "53/udp"]);
+        assert_eq!(c.exposed_ports[2..5], range);
+        assert_eq!(c.exposed_ports[5..], ["90/sctp"]);
+        assert_eq!(c.on_build, ["RUN make", "COPY a b"]);
         assert_eq!(c.volumes, ["/data", "/more", "/a b"]);
         assert_eq!(
             (c.stop_signal.as_str(), c.user.as_str()),
@@ -306,8 +352,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_or_not_built_is_told() {
+    fn what_is_wrong_is_told() {
         for bad in [
+            "",
+            "# nothing",
+            "EXPOSE x",
+            "EXPOSE 70000",
+            "EXPOSE 9-8",
+            "EXPOSE 80/xyz",
+            "EXPOSE /tcp",
+            "ONBUILD",
+            "ONBUILD ONBUILD RUN x",
+            "ONBUILD FROM x",
             "RUN rm -rf /",
             "SHELL [\"x\"]",
             "ENV",
@@ -327,10 +383,8 @@ mod tests {
             "HEALTHCHECK --interval=1ns CMD true",
             "HEALTHCHECK --color=red CMD true",
         ] {
-            let e = apply(&mut ImageConfig::default(), bad).unwrap_err();
+            let e = apply(&mut ImageConfig::default(), &[bad.to_owned()]).unwrap_err();
             assert_eq!(e.kind(), Kind::InvalidParameter, "{bad}");
         }
-        let e = apply(&mut ImageConfig::default(), "ONBUILD RUN make").unwrap_err();
-        assert_eq!(e.kind(), Kind::NotImplemented);
     }
 }

@@ -19,9 +19,7 @@ pub fn config(
 ) -> Result<ImageConfig> {
     let own = of_container(spec, image);
     let mut config = asked.unwrap_or_else(|| own.clone());
-    for change in changes {
-        image_change::apply(&mut config, change)?;
-    }
+    image_change::apply(&mut config, changes)?;
     // A Dockerfile's ENTRYPOINT takes back a CMD that is not its own.
     let has = |instruction: &str| changes.iter().any(|c| image_change::names(c, instruction));
     if has("ENTRYPOINT") && !has("CMD") {

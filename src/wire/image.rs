@@ -94,7 +94,7 @@ pub struct ImageInspect {
     /// When it was built; absent from 1.44 on when it does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Empty: a field of Docker's own format.
+    /// The version of the Docker that made it; empty when it does not say.
     pub docker_version: String,
     /// Who built it.
     pub author: String,
@@ -223,7 +223,7 @@ impl ImageInspect {
                 .map(|step| step.comment.clone())
                 .unwrap_or_default(),
             created: created.or_else(|| before_1_44.then(|| NO_TIME.to_owned())),
-            docker_version: String::new(),
+            docker_version: config.docker_version.clone(),
             author: config.author.clone(),
             config: config.into(),
             architecture: config.architecture.clone(),
@@ -377,6 +377,7 @@ mod tests {
             os: "linux".to_owned(),
             cmd: Some(vec!["sh".to_owned()]),
             volumes: vec!["/data".to_owned()],
+            docker_version: "20.10.24".to_owned(),
             ..model::ImageConfig::default()
         };
         ImageView {
@@ -446,6 +447,7 @@ mod tests {
         assert_eq!(value["RepoTags"], serde_json::json!(["busybox:1"]));
         assert_eq!(value["RepoDigests"], serde_json::json!([canonical]));
         assert_eq!(value["Created"], "2024-01-01T00:00:00Z");
+        assert_eq!(value["DockerVersion"], "20.10.24");
         assert_eq!(value["RootFS"]["Type"], "layers");
         assert_eq!(value["Config"]["Entrypoint"], Value::Null);
         assert_eq!(value["Config"]["Volumes"], serde_json::json!({"/data": {}}));

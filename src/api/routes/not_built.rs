@@ -35,7 +35,6 @@ pub const NOT_BUILT: &[Endpoint] = &[
     (Method::POST, "/networks/create"),
     (Method::POST, "/networks/{id}/connect"),
     (Method::POST, "/networks/{id}/disconnect"),
-    (Method::POST, "/networks/prune"),
     (Method::GET, "/plugins"),
     (Method::GET, "/plugins/privileges"),
     (Method::POST, "/plugins/pull"),

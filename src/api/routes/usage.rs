@@ -1,4 +1,5 @@
-//! `GET /system/df`: what everything takes; and `POST /build/prune`, which finds nothing to remove.
+//! `GET /system/df`: what everything takes; and `POST /build/prune` and `/networks/prune`, which
+//! find nothing to remove: `docker system prune` ends at the first that it cannot have.
 
 use axum::extract::{RawQuery, State};
 use engine::{Engine, ListContainers, ListedContainer};
@@ -9,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::image::ImageSummary;
-use wire::upkeep::{BuildPruneResponse, DiskUsage, UsageData, VolumeUsage};
+use wire::upkeep::{BuildPruneResponse, DiskUsage, NetworkPruneResponse, UsageData, VolumeUsage};
 use wire::version::ApiVersion;
 use wire::volume::Volume;
 
@@ -24,6 +25,7 @@ pub fn router() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
         .routes(routes!(disk_usage))
         .routes(routes!(prune_builds))
+        .routes(routes!(prune_networks))
 }
 
 /// The kinds of objects, in Docker's words.
@@ -107,10 +109,10 @@ fn names(container: &ListedContainer, volume: &VolumeRecord) -> bool {
     mounts.any(|m| matches!(&m.source, MountSource::Volume { name, .. } if *name == volume.name))
 }
 
-/// The query of a prune of the build cache.
+/// The query of a prune.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct BuildPruneQuery {
+struct PruneQuery {
     /// JSON: which of what is kept.
     filters: Option<String>,
 }
@@ -119,12 +121,27 @@ struct BuildPruneQuery {
 ///
 /// Nothing is kept here: builds bring their own cache.
 #[utoipa::path(post, path = "/build/prune", operation_id = "BuildPrune", tag = "Image",
-    params(BuildPruneQuery),
+    params(PruneQuery),
     responses(
         (status = 200, description = "Nothing was removed", body = BuildPruneResponse),
         (status = 400, description = "Bad filter", body = ErrorResponse),
     ))]
-async fn prune_builds(Query(query): Query<BuildPruneQuery>) -> ApiResult {
+async fn prune_builds(Query(query): Query<PruneQuery>) -> ApiResult {
     filters(query.filters.as_deref())?;
     Ok(reply::json(&BuildPruneResponse::default()))
+}
+
+/// Remove networks that no container uses
+///
+/// There are none but the built-in ones, which always stay.
+#[utoipa::path(post, path = "/networks/prune", operation_id = "NetworkPrune", tag = "Network",
+    params(PruneQuery),
+    responses(
+        (status = 200, description = "Nothing was removed", body = NetworkPruneResponse),
+        (status = 400, description = "Bad filter", body = ErrorResponse),
+    ))]
+async fn prune_networks(Query(query): Query<PruneQuery>) -> ApiResult {
+    let filters = filters(query.filters.as_deref())?;
+    filters.check_keys(&["label", "label!", "until"])?;
+    Ok(reply::json(&NetworkPruneResponse::default()))
 }

@@ -94,7 +94,7 @@ impl Applier {
         self
     }
 
-    /// Applies every entry there is; the sum of the sizes of regular files.
+    /// Applies every entry there is; the sum of the sizes of files and links.
     ///
     /// # Errors
     /// As [`Applier::entry`].
@@ -105,7 +105,7 @@ impl Applier {
         self.finish()
     }
 
-    /// Sets what could only be set at the end; the sum of the sizes of regular files.
+    /// Sets what could only be set at the end; the sum of the sizes of files and links.
     ///
     /// # Errors
     /// System: the host cannot write it.
@@ -121,9 +121,12 @@ impl Applier {
     /// cannot write it. The caller removes what was written.
     pub fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
         self.count_one()?;
-        if entry.kind == EntryKind::File {
-            self.size_bytes = self.size_bytes.saturating_add(entry.size_bytes);
-        }
+        self.size_bytes = self.size_bytes.saturating_add(match &entry.kind {
+            EntryKind::File => entry.size_bytes,
+            // As `lstat` tells it, and so Docker (moby `directory.Size`).
+            EntryKind::Symlink(target) => target.len() as u64,
+            _ => 0,
+        });
         if self.size_bytes > limits::LAYER_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "files of more than {} bytes in one archive",

@@ -13,13 +13,13 @@ use super::{DIR_FLAGS, Dir, Kind, metadata_of};
 /// What [`tree_usage`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Bytes of the regular files, each inode once.
+    /// Bytes of the regular files and links, each inode once.
     pub bytes: u64,
     /// Whether a limit left something out.
     pub cut: bool,
 }
 
-/// The size of the regular files below `root`. Goes at most `depth_max` directories deep, which is
+/// The size of the regular files and links below `root`, as Docker counts (moby `directory.Size`). Goes at most `depth_max` directories deep, which is
 /// also how many descriptors it holds, and looks at `entries_max` entries at most; no link is
 /// followed, and what vanishes or changes its kind meanwhile is left out.
 ///
@@ -62,7 +62,7 @@ pub fn tree_usage(root: Dir, depth_max: usize, entries_max: u64) -> io::Result<U
                 let child = subdirectory(dir, name)?;
                 open.extend(child);
             }
-            Kind::File if found.links == 1 || linked.insert(found.inode) => {
+            Kind::File | Kind::Symlink if found.links == 1 || linked.insert(found.inode) => {
                 usage.bytes += found.size;
             }
             _ => {}
