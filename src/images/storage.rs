@@ -57,6 +57,8 @@ pub(crate) fn choose(
     staging: &Staging,
     wanted: Option<StorageDriver>,
 ) -> Result<Storage> {
+    let empty = writable::empty_tree(store);
+    std::fs::create_dir_all(&empty).at("create", &empty)?;
     let overlay = probe(store, staging);
     let driver = match (wanted, &overlay) {
         (Some(StorageDriver::Overlay2), Err(why)) => {
@@ -111,8 +113,6 @@ fn probe(store: &Store, staging: &Staging) -> std::result::Result<OverlayApi, St
             store.root().display()
         ));
     }
-    let empty = writable::empty_tree(store);
-    std::fs::create_dir_all(&empty).map_err(|e| format!("create {}: {e}", empty.display()))?;
     probe_in(staging.path()).map_err(|e| {
         let (root, kind) = (store.root(), mount::fs_type_of(store.root()));
         format!(
