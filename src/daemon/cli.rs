@@ -9,7 +9,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use model::StorageDriver;
 
-use super::settings::{CgroupManager, LogFormat};
+use super::log::LogFormat;
+use super::settings::CgroupManager;
 
 /// A container engine daemon: Docker's API on a unix socket, one conmon per container.
 ///

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::cli::Options;
 use super::launch::{Launch, conmon_log_level};
+use super::log::LogFormat;
 use super::registries::Registries;
 use super::runtimes::{self, Program};
 use super::user_namespaces;
@@ -41,16 +42,6 @@ impl CgroupManager {
             Self::Systemd => "moored.slice",
         }
     }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What the daemon goes by.
