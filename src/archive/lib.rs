@@ -10,6 +10,8 @@
 //! | `pack` | a tree as entries |
 //! | `frame` | what a tar has beside the content of its files, so that it can be written again |
 //! | `overlay` | how a layer's marks look in an archive and on the disk |
+//! | `merged` | layers seen as one tree |
+//! | `differences` | a copy of that, beside what it was made of |
 //! | `upload`, `download` | the stream of a client: few at once, and none that stands still for ever |
 //!
 //! Everything here is bounded by what the archive holds, not by what it claims. Never follows a name
@@ -17,9 +19,11 @@
 
 mod apply;
 mod compression;
+mod differences;
 mod download;
 mod failure;
 mod frame;
+mod merged;
 mod overlay;
 mod pack;
 mod path;
@@ -28,10 +32,15 @@ mod upload;
 
 pub use apply::{Applier, Onto};
 pub use compression::{Packing, Unpacked, buffered, gzip, is_packed, packed_with, peek};
+pub use differences::{
+    Care, ChangeKind, Changed, Copied, Difference, differ_in_capability, differences, differs,
+    pack_changed,
+};
 pub use download::{Download, Downloads};
 pub use failure::{At, carried, reading, writing};
 pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};
-pub use overlay::{is_opaque, is_whiteout};
+pub use merged::{Level, Merged, Seen};
+pub use overlay::{has_overlay_marks, is_opaque, is_whiteout};
 pub use pack::{Source, pack, pack_source, pack_without};
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
@@ -41,7 +50,7 @@ pub use upload::{Upload, Uploads};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// The changes of one layer: `.wh.` names in the archive (OCI image spec, layer.md, "Whiteouts"),
-    /// overlayfs' own marks on the disk.
+    /// overlayfs' own marks on the disk, or the same names where it has none.
     Layer,
     /// Files, whatever they are called.
     Plain,

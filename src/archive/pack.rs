@@ -3,6 +3,8 @@
 //! Somebody may work in the tree meanwhile: what vanishes is left out, a file that shrinks ends it, for
 //! what is sent was never there, and no link is followed.
 
+mod what;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,6 +22,9 @@ use crate::failure::At;
 use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout};
 use crate::path::shown;
 use crate::tar::{Entry, EntryKind, Segment, Writer};
+
+pub(crate) use what::Only;
+pub use what::Source;
 
 /// How much content is moved at once.
 const COPY_BYTES: usize = 128 << 10;
@@ -49,36 +54,23 @@ pub fn pack_without<W: Write>(
     form: Form,
     left_out: HashSet<PathBuf>,
 ) -> Result<()> {
-    let source = Source {
-        dir: Dir::open(tree).at("open", tree)?,
-        file: None,
-        shown: tree.to_owned(),
-        prefix: prefix.as_bytes().to_vec(),
-        bare: false,
-        ids: None,
-    };
-    let mut packer = Packer::of(out, source, form);
+    let mut packer = Packer::of_own(out, tree, prefix, form)?;
     packer.left_out = left_out;
-    packer.is_in_use = false;
-    packer.size_bytes_max = limits::LAYER_BYTES_MAX;
     packer.all()
 }
 
-/// Something that is in use, to be sent as it is.
-#[derive(Debug)]
-pub struct Source {
-    /// The directory.
-    pub dir: Dir,
-    /// Of all that is in it this alone, which is no directory.
-    pub file: Option<OsString>,
-    /// What it is called in messages.
-    pub shown: PathBuf,
-    /// What it is called in the archive. `/` stands before all names, empty is the archive's root.
-    pub prefix: Vec<u8>,
-    /// What is in the directory, without an entry of its own.
-    pub bare: bool,
-    /// Owners are told as they are inside; one that is not is nobody's.
-    pub ids: Option<IdMaps>,
+/// As [`pack_without`], the entries of a layer: `only` those, and what it says is hidden.
+pub(crate) fn pack_only<W: Write>(
+    out: &mut Writer<W>,
+    tree: &Path,
+    prefix: &str,
+    left_out: HashSet<PathBuf>,
+    only: Only,
+) -> Result<()> {
+    let mut packer = Packer::of_own(out, tree, prefix, Form::Layer)?;
+    packer.left_out = left_out;
+    packer.only = Some(only);
+    packer.all()
 }
 
 /// Writes what `source` says, as [`pack`] does, with no limit of its size.
@@ -114,6 +106,7 @@ struct Packer<'a, W> {
     root: Dir,
     form: Form,
     left_out: HashSet<PathBuf>,
+    only: Option<Only>,
     bare: bool,
     ids: Option<IdMaps>,
     /// Something of the kernel's own may be mounted in it, which is nobody's files.
@@ -127,6 +120,22 @@ struct Packer<'a, W> {
 }
 
 impl<'a, W: Write> Packer<'a, W> {
+    /// Of a tree that is ours, or was.
+    fn of_own(out: &'a mut Writer<W>, tree: &Path, prefix: &str, form: Form) -> Result<Self> {
+        let source = Source {
+            dir: Dir::open(tree).at("open", tree)?,
+            file: None,
+            shown: tree.to_owned(),
+            prefix: prefix.as_bytes().to_vec(),
+            bare: false,
+            ids: None,
+        };
+        let mut packer = Self::of(out, source, form);
+        packer.is_in_use = false;
+        packer.size_bytes_max = limits::LAYER_BYTES_MAX;
+        Ok(packer)
+    }
+
     fn of(out: &'a mut Writer<W>, source: Source, form: Form) -> Self {
         Self {
             out,
@@ -135,6 +144,7 @@ impl<'a, W: Write> Packer<'a, W> {
             root: source.dir,
             form,
             left_out: HashSet::new(),
+            only: None,
             bare: source.bare,
             ids: source.ids,
             is_in_use: true,
@@ -185,6 +195,10 @@ impl<'a, W: Write> Packer<'a, W> {
             let first = waiting.len();
             for name in names {
                 let entry = path.join(&name);
+                let is_wanted = |only: &Only| only.has(&entry);
+                if !self.only.as_ref().is_none_or(is_wanted) {
+                    continue;
+                }
                 if self.one(&dir, &name, &entry)? {
                     waiting.push(entry);
                 }
@@ -209,9 +223,14 @@ impl<'a, W: Write> Packer<'a, W> {
         if !self.left_out.contains(path) {
             self.write_entry(&entry)?;
         }
+        let hidden = self.only.as_mut().map(|only| only.take_hidden(path));
+        for name in hidden.unwrap_or_default() {
+            self.mark(path, &[WHITEOUT_PREFIX, name.as_bytes()].concat())?;
+        }
         let is_opaque =
             |(name, value): &(Vec<u8>, Vec<u8>)| name == OPAQUE.0.as_bytes() && value == OPAQUE.1;
-        if self.form == Form::Layer && attributes.iter().any(is_opaque) {
+        let has_marks = self.form == Form::Layer && self.only.is_none();
+        if has_marks && attributes.iter().any(is_opaque) {
             self.mark(path, OPAQUE_WHITEOUT)?;
         }
         if self.is_in_use && dir.is_made_up().at("look at", &at)? {
@@ -226,7 +245,14 @@ impl<'a, W: Write> Packer<'a, W> {
         let Some(found) = dir.metadata(name).at("look at", &at)? else {
             return Ok(false);
         };
-        if self.form == Form::Layer && is_whiteout(&found) {
+        let is_whiteout = self.form == Form::Layer && is_whiteout(&found);
+        if is_whiteout && self.only.is_some() {
+            return Err(Error::system(format!(
+                "{} is the device 0:0, which means something else in a layer",
+                at.display()
+            )));
+        }
+        if is_whiteout {
             let parent = path.parent().unwrap_or_else(|| Path::new(""));
             let mark = [WHITEOUT_PREFIX, name.as_bytes()].concat();
             return self.mark(parent, &mark).map(|()| false);
@@ -420,28 +446,7 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 
     fn name(&self, path: &Path, is_dir: bool) -> Vec<u8> {
-        if self.prefix == b"/" {
-            let end: &[u8] = if is_dir && !path.as_os_str().is_empty() {
-                b"/"
-            } else {
-                b""
-            };
-            return [b"/", path.as_os_str().as_bytes(), end].concat();
-        }
-        let parts = [&self.prefix, path.as_os_str().as_bytes()];
-        let mut name = parts
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(&b'/');
-        match (name.is_empty(), is_dir) {
-            (true, _) => b"./".to_vec(),
-            (false, true) => {
-                name.push(b'/');
-                name
-            }
-            (false, false) => name,
-        }
+        what::name_of(&self.prefix, path.as_os_str().as_bytes(), is_dir)
     }
 
     fn kept(

@@ -1,8 +1,8 @@
 //! Making an image of a container's changes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use archive::Changed;
 use model::image::HistoryEntry;
 use model::{
     Action, ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, Reference,
@@ -33,8 +33,8 @@ pub struct Committed {
     pub image: Digest,
     /// How it was made.
     pub spec: Arc<ContainerSpec>,
-    /// The directory of its changes.
-    pub upper: PathBuf,
+    /// What it has changed.
+    pub changed: Changed,
 }
 
 impl CommitImage {
@@ -81,7 +81,7 @@ impl Catalog {
             rules::image_commit::config(&of.spec, &base.config, request.config, &request.changes)?;
         let wanted = images::Commit {
             base,
-            changes: of.upper,
+            changes: of.changed,
             config,
             step: HistoryEntry {
                 created: Some((self.inner.tools.now)()),

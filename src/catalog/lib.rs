@@ -42,7 +42,8 @@ use std::sync::Arc;
 
 use archive::{Downloads, Uploads};
 use model::{
-    Action, ContainerId, Digest, Error, Filters, ImageRecord, Layer, Reference, Result, Timestamp,
+    Action, ContainerId, Digest, Error, Filters, ImageRecord, Layer, Reference, Result,
+    StorageDriver, Timestamp,
 };
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
@@ -263,9 +264,11 @@ impl Catalog {
         Ok(self.image_view(record, references))
     }
 
-    /// The directories of an image's layers, the topmost first.
-    pub fn trees(&self, image: &ImageView) -> Vec<PathBuf> {
-        self.store().trees(&image.record.layers)
+    /// The directories of an image's layers, the topmost first, and how a container's tree is made of
+    /// them.
+    pub fn trees(&self, image: &ImageView) -> (StorageDriver, Vec<PathBuf>) {
+        let store = self.store();
+        (store.driver(), store.trees(&image.record.layers))
     }
 
     /// Gives an image one more name.

@@ -15,7 +15,9 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use archive::{Applier, CleanPath, Entry, EntryKind, Form, Reader, Writer, pack, shown};
+use archive::{
+    Applier, Changed, CleanPath, Entry, EntryKind, Form, Reader, Writer, pack, pack_changed, shown,
+};
 use model::{
     CheckpointName, ContainerName, Context as _, Error, Exited, Mount, MountSource, Result,
     VolumeName,
@@ -127,8 +129,8 @@ impl Exported {
 /// What goes into an archive beside the checkpoint.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// The directory of the container's changes, and the run after which they are what they are.
-    pub changes: Option<(PathBuf, Exited)>,
+    /// The container's changes, and the run after which they are what they are.
+    pub changes: Option<(Changed, Exited)>,
     /// Each volume's files, each volume once.
     pub volumes: Vec<(ExportedVolume, PathBuf)>,
 }
@@ -186,8 +188,8 @@ impl Outgoing {
         let head = serde_json::to_vec(&self.head).expect("its keys are strings");
         plain_file(&mut out, HEAD, &head)?;
         pack(&mut out, &self.images, IMAGES, Form::Plain)?;
-        if let Some((upper, _)) = &self.files.changes {
-            pack(&mut out, upper, ROOTFS, Form::Layer)?;
+        if let Some((changed, _)) = &self.files.changes {
+            pack_changed(&mut out, changed, ROOTFS, HashSet::new())?;
         }
         for (number, (_, files)) in self.files.volumes.iter().enumerate() {
             pack(&mut out, files, &format!("{VOLUMES}/{number}"), Form::Plain)?;

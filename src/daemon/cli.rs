@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
+use model::StorageDriver;
 
-use super::settings::{CgroupManager, LogFormat};
+use super::log::LogFormat;
+use super::settings::CgroupManager;
 
 /// A container engine daemon: Docker's API on a unix socket, one conmon per container.
 ///
@@ -86,6 +88,16 @@ pub(crate) struct Options {
         global = true
     )]
     pub(crate) cgroup_manager: Option<CgroupManager>,
+
+    /// How new containers' files are made of their images': `overlay2`, or `vfs`, a copy for
+    /// each [default: overlay2 where that can be had]
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        env = "MOORED_STORAGE_DRIVER",
+        global = true
+    )]
+    pub(crate) storage_driver: Option<StorageDriver>,
 
     /// Parent of the cgroups of containers that name none [default: moored]; where
     /// systemd makes them a slice [default: moored.slice]

@@ -3,9 +3,21 @@
 use std::io::IsTerminal as _;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use super::settings::{LogFormat, Settings};
+use super::settings::Settings;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Changes the level of a log that was started.
 pub(crate) struct Level(Box<dyn Fn(EnvFilter) -> Result<()> + Send + Sync>);

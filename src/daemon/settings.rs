@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use engine::{IdSource, LogLevel, RegistrySettings, RuntimeTraits};
-use model::LogConfig;
+use model::{LogConfig, StorageDriver};
 use serde::Deserialize;
 
 use super::cli::Options;
 use super::launch::{Launch, conmon_log_level};
+use super::log::LogFormat;
 use super::registries::Registries;
 use super::runtimes::{self, Program};
 use super::user_namespaces;
@@ -43,16 +44,6 @@ impl CgroupManager {
     }
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// What the daemon goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -77,6 +68,8 @@ pub(crate) struct Settings {
     /// Where the ids of user namespaces come from.
     pub(crate) ids: IdSource,
     pub(crate) registries: RegistrySettings,
+    /// How new containers' trees are made; `None` is as they can be.
+    pub(crate) storage_driver: Option<StorageDriver>,
     /// Containers are to have SELinux labels.
     pub(crate) selinux_enabled: bool,
     /// Docker's clients are to offer what they call experimental.
@@ -107,6 +100,7 @@ impl Default for Settings {
             log_default: LogConfig::default(),
             ids: IdSource::default(),
             registries: RegistrySettings::default(),
+            storage_driver: None,
             selinux_enabled: false,
             experimental: false,
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
@@ -134,6 +128,7 @@ struct File {
     userns_auto_user: Option<String>,
     subuid: Option<PathBuf>,
     subgid: Option<PathBuf>,
+    storage_driver: Option<StorageDriver>,
     selinux_enabled: bool,
     experimental: bool,
     spill_max_bytes: Option<u64>,
@@ -223,6 +218,10 @@ impl Settings {
                 self.log_default != other.log_default,
             ),
             (
+                "storage-driver",
+                self.storage_driver != other.storage_driver,
+            ),
+            (
                 "selinux-enabled",
                 self.selinux_enabled != other.selinux_enabled,
             ),
@@ -295,6 +294,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             file.subgid,
         )?,
         registries: file.registries.settings()?,
+        storage_driver: options.storage_driver.or(file.storage_driver),
         selinux_enabled: file.selinux_enabled,
         experimental: options.experimental || file.experimental,
         spill_max_bytes: options
@@ -354,6 +354,7 @@ mod tests {
         userns-auto-user = "me"
         subuid = "/u"
         subgid = "/g"
+        storage-driver = "vfs"
         selinux-enabled = true
         experimental = true
         log-level = "debug"
@@ -406,6 +407,9 @@ mod tests {
         assert_ne!(full.ids.auto_user, default.ids.auto_user);
         assert_ne!(full.ids.subuid, default.ids.subuid);
         assert_ne!(full.ids.subgid, default.ids.subgid);
+        assert_ne!(full.storage_driver, default.storage_driver);
+        let e = load("storage-driver = 'zfs'", Options::default()).unwrap_err();
+        assert!(format!("{e:#}").contains("`overlay2` or `vfs`"), "{e:#}");
         assert_ne!(full.selinux_enabled, default.selinux_enabled);
         assert_ne!(full.experimental, default.experimental);
         assert_ne!(full.log_level, default.log_level);

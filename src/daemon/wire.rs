@@ -52,6 +52,7 @@ fn config(settings: &Settings) -> Config {
         spill_bytes_max: settings.spill_max_bytes,
         log_default: settings.log_default.clone(),
         ids: settings.ids.clone(),
+        storage_driver: settings.storage_driver,
         registries: settings.registries.clone(),
         init_paths: INIT_PATHS.map(Into::into).into(),
     }

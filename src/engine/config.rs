@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use confine::IdSource;
-use model::{LogConfig, Timestamp};
+use model::{LogConfig, StorageDriver, Timestamp};
 
 /// Where the engine keeps things and which programs it drives.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Config {
     pub ids: IdSource,
     /// Containers are to have SELinux labels, and the kernel has it.
     pub selinux: bool,
+    /// How new containers' trees are made; `None` is as they can be.
+    pub storage_driver: Option<StorageDriver>,
     /// How registries are reached.
     pub registries: registry::Settings,
     /// Where a small init for `HostConfig.Init` may be, in order.

@@ -37,7 +37,7 @@ pub use ::events::{EventStream, EventsFrom, EventsRequest};
 pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
-pub use archive::Download;
+pub use archive::{Changed, Download};
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
 pub use catalog::{
@@ -54,6 +54,7 @@ pub use container::{
 };
 pub use execs::{ExecView, StartExec};
 pub use files::{Change as FileChange, ChangeKind, Extract, Files, PathStat};
+pub use images::{StorageFound, WritablePaths};
 pub use logs::LogStream;
 pub use model::WaitOutcome;
 pub use registry::{Credentials, Insecure, Login, Settings as RegistrySettings};
@@ -61,6 +62,14 @@ pub use stdio::LogRequest;
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
 pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, RuntimeTraits, exit_dir};
+
+/// What the images of `data_root` can be, and containers' trees are, made of.
+///
+/// # Errors
+/// What the host says.
+pub fn look_at_storage(data_root: &std::path::Path) -> model::Result<StorageFound> {
+    images::look_at_storage(&layout::Layout::new(data_root, data_root).images())
+}
 
 /// The engine: a cheap handle, cloned freely.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use catalog::Catalog;
 use execs::Execs;
 use failpoint::Point;
 use images::Partials;
-use model::{ContainerId, Context, Error, Intent, Result, limits};
+use model::{ContainerId, Context, Error, Intent, Result, StorageDriver, limits};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
 use tokio::sync::Semaphore;
@@ -38,8 +38,8 @@ impl Engine {
         let layout = Layout::new(&config.data_root, &config.run_root);
         // The disk and the host are looked at side by side: clients wait for both.
         let (opened, boot_id) = (layout.clone(), host.boot_id.clone());
-        let remaps = config.ids.remap.is_some();
-        let open = move || open_stores(&opened, &boot_id, remaps);
+        let (remaps, driver) = (config.ids.remap.is_some(), config.storage_driver);
+        let open = move || open_stores(&opened, &boot_id, remaps, driver);
         let stores = tokio::spawn(crate::blocking(open));
         let runtimes = runtime::Runtimes::open(config.runtime)?;
         let facts = Arc::new(spec::HostFacts::probe());
@@ -284,6 +284,7 @@ fn open_stores(
     layout: &Layout,
     boot_id: &str,
     remaps_ids: bool,
+    driver: Option<StorageDriver>,
 ) -> Result<(Ledger, Contents, images::Images)> {
     for dir in [layout.containers(), layout.volumes(), layout.spill()] {
         make_private(&dir)?;
@@ -293,7 +294,7 @@ fn open_stores(
         bundles::check_maps(layout.data_root())?;
     }
     let (ledger, contents) = Ledger::open(&layout.ledger(), boot_id)?;
-    let store = images::Images::open(&layout.images())?;
+    let store = images::Images::open(&layout.images(), driver)?;
     Ok((ledger, contents, store))
 }
 

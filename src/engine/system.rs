@@ -18,6 +18,7 @@ impl Engine {
             id: &inner.daemon_id,
             counts: self.counts(),
             images: inner.images.count(),
+            storage_driver: inner.images.store().driver(),
             event_listeners: self.event_listeners(),
             log_driver: inner.log_default.driver,
             remaps_ids: inner.ids.remaps(),

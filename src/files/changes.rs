@@ -1,10 +1,10 @@
-//! What a container has changed of its image's files: the upper directory of its overlay, beside the
-//! layers below.
+//! What a container has changed of its image's files: the upper directory of its overlay, or the whole
+//! of its copy, beside the layers below.
 //!
 //! In moby's sense (`pkg/archive`, `ChangesDirs`): a file is changed when mode, owner, size, time or
 //! capabilities are, a directory when its mode or owner is or something in it changed; what was in a
 //! removed directory is not told of. moby compares two whole trees and tells of what is in a directory
-//! in no order; here only what is in the upper directory is looked at, names in order.
+//! in no order; of an overlay only what is in the upper directory is looked at here, names in order.
 //!
 //! moby compares with the image and a layer of its own, in which there are the places that every
 //! container finds (`daemon/initlayer`). What is in [`FURNISHED`] is looked at as if it were there.
@@ -14,15 +14,19 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use archive::{At as _, is_opaque, is_whiteout};
+pub use archive::ChangeKind;
+use archive::{
+    At as _, Care, Changed, Copied, Level, Merged, Seen as Before, differ_in_capability,
+    differences, differs, is_opaque, is_whiteout,
+};
 use model::{Error, Result, limits};
 use sys::beneath::{Dir, Kind, Metadata};
 
 /// A container's own directory, and those it changes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Layers {
     /// What it has changed.
-    pub upper: PathBuf,
+    pub changed: Changed,
     /// What it is made on, the topmost first.
     pub lower: Vec<PathBuf>,
     /// It has run, so that all it finds was made.
@@ -36,15 +40,6 @@ pub struct Change {
     pub path: PathBuf,
     /// What happened to it.
     pub kind: ChangeKind,
-}
-
-/// What happened to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "Docker's own words")]
-pub enum ChangeKind {
-    Modified,
-    Added,
-    Deleted,
 }
 
 /// What every container finds, in moby's layer or made by us and the runtime; `None` is a directory.
@@ -66,29 +61,33 @@ const FURNISHED: [(&str, Option<Kind>); 12] = [
 /// Mode and owner of the files among them.
 const FURNISHED_MODE: u32 = 0o755;
 
-/// Of the files among these, those that a container that has run finds in any case.
-fn is_made_for_all(path: &Path) -> bool {
-    !path.starts_with("dev")
+/// Of these, the files that a container that has run finds in any case.
+fn furnished_files() -> impl Iterator<Item = &'static Path> {
+    let files = FURNISHED.iter().filter(|(_, kind)| kind.is_some());
+    let paths = files.map(|(path, _)| Path::new(*path));
+    paths.filter(|path| !path.starts_with("dev"))
 }
 
 /// # Errors
 /// A directory that cannot be read; more than is looked at.
 pub(crate) fn of(layers: &Layers) -> Result<Vec<Change>> {
-    let upper = match Dir::open(&layers.upper) {
+    let dir = layers.changed.dir();
+    let upper = match Dir::open(dir) {
         // It was never mounted.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.at("open", &layers.upper)?,
+        other => other.at("open", dir)?,
     };
-    let open = |path: &PathBuf| Dir::open(path).at("open", path);
-    let lower: Vec<Dir> = layers.lower.iter().map(open).collect::<Result<_>>()?;
     let mut looker = Looker {
         upper,
-        lower,
+        lower: Merged::open(&layers.lower)?,
         has_run: layers.has_run,
         entries: 0,
         seen: Vec::new(),
     };
-    looker.all()?;
+    match &layers.changed {
+        Changed::Upper(_) => looker.all()?,
+        Changed::Copy(copied) => looker.copy(copied)?,
+    }
     Ok(with_parents(looker.seen))
 }
 
@@ -101,7 +100,7 @@ struct Seen {
 
 struct Looker {
     upper: Dir,
-    lower: Vec<Dir>,
+    lower: Merged,
     has_run: bool,
     entries: u64,
     /// Each directory before what is in it.
@@ -121,7 +120,7 @@ impl Looker {
         let root = Waiting {
             path: PathBuf::new(),
             kind: None,
-            below: (0..self.lower.len()).collect(),
+            below: self.lower.numbers(),
         };
         let mut waiting = vec![root];
         while let Some(dir) = waiting.pop() {
@@ -145,17 +144,13 @@ impl Looker {
     /// What is in a directory, and the directories in it, in order.
     fn dir(&self, dir: &Waiting) -> io::Result<(Vec<Seen>, Vec<Waiting>)> {
         let upper = self.upper.beneath(&dir.path)?;
-        let below: Vec<(usize, Dir)> = dir
-            .below
-            .iter()
-            .map(|nth| Ok((*nth, self.lower[*nth].beneath(&dir.path)?)))
-            .collect::<io::Result<_>>()?;
+        let below = self.lower.level(&dir.path, &dir.below)?;
         let mut names = upper.names()?;
         names.sort();
         let is_root = dir.path.as_os_str().is_empty();
         let hides = !is_root && is_opaque(&upper)?;
         let mut gone: BTreeSet<OsString> = match hides {
-            true => shown_names(&below)?,
+            true => below.all()?.into_keys().collect(),
             false => BTreeSet::new(),
         };
         let mut dirs = Vec::new();
@@ -165,20 +160,20 @@ impl Looker {
                 continue;
             };
             let path = dir.path.join(&name);
-            let before = shown(&below, &name)?;
+            let before = below.seen(&name)?;
             if is_whiteout(&now) {
-                if before.found.is_some() {
+                if before.is_some() {
                     gone.insert(name);
                 }
                 continue;
             }
             gone.remove(&name);
-            let kind = self.kind(&upper, &name, &path, &now, &before, &below)?;
+            let kind = self.kind(&upper, &name, &path, &now, before.as_ref(), &below)?;
             match now.kind {
                 Kind::Dir => dirs.push(Waiting {
                     path,
                     kind,
-                    below: before.dirs,
+                    below: before.map(|before| before.dirs).unwrap_or_default(),
                 }),
                 _ => others.push(Seen { path, kind }),
             }
@@ -196,19 +191,17 @@ impl Looker {
         &self,
         upper: &Dir,
         path: &Path,
-        below: &[(usize, Dir)],
+        below: &Level,
         gone: &mut BTreeSet<OsString>,
     ) -> io::Result<()> {
         if !self.has_run {
             return Ok(());
         }
-        for (furnished, kind) in FURNISHED {
-            let furnished = Path::new(furnished);
+        for furnished in furnished_files() {
             let (Some(parent), Some(name)) = (furnished.parent(), furnished.file_name()) else {
                 continue;
             };
-            let is_here = kind.is_some() && parent == path && is_made_for_all(furnished);
-            if is_here && upper.metadata(name)?.is_none() && shown(below, name)?.found.is_none() {
+            if parent == path && upper.metadata(name)?.is_none() && below.seen(name)?.is_none() {
                 gone.insert(name.to_owned());
             }
         }
@@ -221,18 +214,42 @@ impl Looker {
         name: &OsStr,
         path: &Path,
         now: &Metadata,
-        before: &Before,
-        below: &[(usize, Dir)],
+        before: Option<&Before>,
+        below: &Level,
     ) -> io::Result<Option<ChangeKind>> {
-        let Some((nth, was)) = &before.found else {
+        let Some(before) = before else {
             return Ok((!is_furnished(path, now)).then_some(ChangeKind::Added));
         };
-        let differs = differs(was, now) || {
-            let layer = below.iter().find(|(layer, _)| layer == nth);
-            let was = layer.map(|(_, dir)| capability(dir, name)).transpose()?;
-            was != Some(capability(upper, name)?)
-        };
+        let differs = differs(&before.found, now)
+            || match below.of(before.layer) {
+                Some(layer) => differ_in_capability(layer, upper, name)?,
+                None => true,
+            };
         Ok(differs.then_some(ChangeKind::Modified))
+    }
+
+    /// All of a copy. What every container finds and this one has not any more comes at the end.
+    fn copy(&mut self, copied: &Copied) -> Result<()> {
+        differences(copied, Care::Stat, &mut |found| {
+            let now = found.now.as_ref();
+            let is_furnished =
+                |now| found.kind == Some(ChangeKind::Added) && is_furnished(&found.path, now);
+            let kind = found.kind.filter(|_| !now.is_some_and(is_furnished));
+            self.see(found.path, kind)
+        })?;
+        let has_run = self.has_run;
+        for path in furnished_files().filter(|_| has_run) {
+            let is_told = self.seen.iter().any(|seen| seen.path == path);
+            let found = path.parent().zip(path.file_name()).map(|(dir, name)| {
+                let dir = self.upper.beneath(dir)?;
+                dir.metadata(name)
+            });
+            // The directory may have gone, of which was told.
+            if !is_told && matches!(found, Some(Ok(None))) {
+                self.see(path.to_owned(), Some(ChangeKind::Deleted))?;
+            }
+        }
+        Ok(())
     }
 
     fn see(&mut self, path: PathBuf, kind: Option<ChangeKind>) -> Result<()> {
@@ -246,80 +263,6 @@ impl Looker {
         self.seen.push(Seen { path, kind });
         Ok(())
     }
-}
-
-/// What layers show under a name.
-struct Before {
-    /// The layer, and what it has.
-    found: Option<(usize, Metadata)>,
-    /// The layers whose directories are merged, when it is one.
-    dirs: Vec<usize>,
-}
-
-fn shown(below: &[(usize, Dir)], name: &OsStr) -> io::Result<Before> {
-    let mut before = Before {
-        found: None,
-        dirs: Vec::new(),
-    };
-    for (nth, dir) in below {
-        let Some(found) = dir.metadata(name)? else {
-            continue;
-        };
-        if is_whiteout(&found) {
-            break;
-        }
-        let is_dir = found.kind == Kind::Dir;
-        if before.found.is_none() {
-            before.found = Some((*nth, found));
-        } else if !is_dir {
-            break;
-        }
-        if !is_dir {
-            break;
-        }
-        before.dirs.push(*nth);
-        if is_opaque(&dir.child(name)?)? {
-            break;
-        }
-    }
-    Ok(before)
-}
-
-/// All names that layers show.
-fn shown_names(below: &[(usize, Dir)]) -> io::Result<BTreeSet<OsString>> {
-    let mut all = BTreeSet::new();
-    for (_, dir) in below {
-        all.extend(dir.names()?);
-    }
-    let mut shows = BTreeSet::new();
-    for name in all {
-        if shown(below, &name)?.found.is_some() {
-            shows.insert(name);
-        }
-    }
-    Ok(shows)
-}
-
-/// moby's `statDifferent`: archives have whole seconds, so a time without a fraction is as good as one
-/// with any.
-fn differs(was: &Metadata, now: &Metadata) -> bool {
-    let same_time = was.modified.secs == now.modified.secs
-        && (was.modified.nanos == now.modified.nanos
-            || was.modified.nanos == 0
-            || now.modified.nanos == 0);
-    (was.kind, was.mode, was.uid, was.gid, was.device)
-        != (now.kind, now.mode, now.uid, now.gid, now.device)
-        || now.kind != Kind::Dir && (was.size != now.size || !same_time)
-}
-
-fn capability(dir: &Dir, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
-    let attributes = match dir.xattrs(name) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other?,
-    };
-    let mut attributes = attributes.into_iter();
-    let found = attributes.find(|(attribute, _)| attribute == "security.capability");
-    Ok(found.map(|(_, value)| value))
 }
 
 /// Whether it is as every container finds it.

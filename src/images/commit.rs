@@ -10,7 +10,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archive::{At, Form, Writer, pack_without};
+use archive::{At, Changed, Writer, pack_changed};
 use model::image::HistoryEntry;
 use model::{Digest, Error, ImageConfig, ImageRecord, Result};
 use sys::beneath::{Dir, Kind, Metadata};
@@ -30,8 +30,8 @@ const EMPTY_TAR: &str = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6
 pub struct Commit {
     /// The image below. It must be held.
     pub base: Arc<ImageRecord>,
-    /// The directory of the changes.
-    pub changes: PathBuf,
+    /// What was changed.
+    pub changes: Changed,
     /// What containers of it start with.
     pub config: ImageConfig,
     /// Its last step; whether that made a layer is found out.
@@ -50,10 +50,10 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
     let lower = base.layers.iter().rev();
     let lower: Vec<_> = lower.map(|layer| store.tree_path(&layer.diff_id)).collect();
     // One that never ran has none.
-    let changes = match changes.symlink_metadata() {
+    let changes = match changes.dir().symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let none = staging.layer(1)?;
-            layer::tree_in(&none)
+            Changed::Upper(layer::tree_in(&none))
         }
         _ => changes,
     };
@@ -107,15 +107,15 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
 }
 
 /// Packs the changes and unpacks them at once, through a pipe: the layer is exactly what its archive says.
-fn pack_into(changes: &Path, lower: &[PathBuf], dir: &Path) -> Result<Unpack> {
-    let left_out = untouched(changes, lower)?;
+fn pack_into(changes: &Changed, lower: &[PathBuf], dir: &Path) -> Result<Unpack> {
+    let left_out = untouched(changes.dir(), lower)?;
     let (mut reader, writer) = io::pipe().at("make a pipe beside", dir)?;
-    let changes = changes.to_owned();
+    let changes = changes.clone();
     let packing = std::thread::Builder::new()
         .name("commit".to_owned())
         .spawn(move || {
             let mut out = Writer::new(BufWriter::with_capacity(128 << 10, writer));
-            pack_without(&mut out, &changes, "", Form::Layer, left_out)?;
+            pack_changed(&mut out, &changes, "", left_out)?;
             out.finish().map(drop).map_err(archive::writing)
         })
         .at("begin to pack beside", dir)?;

@@ -1,4 +1,4 @@
-//! The content of a directory of a mounted tree put into an empty volume.
+//! The content of a directory of a mounted tree put into an empty volume; how one entry is copied.
 //!
 //! Docker's copy-up: what an image has at a volume's place is what the new volume starts with.
 //! The source may be hostile (an image's links and depths), so every step goes through open
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use model::{Context, Result};
 use sys::beneath::{self, Dir, Kind, Metadata, Node};
-use sys::durable::FileSystem;
+use sys::durable::{self, FileSystem};
 
 use archive::At;
 
@@ -56,6 +56,15 @@ pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result
             ));
         }
     };
+    if from.names().at("read", inside)?.is_empty() {
+        // As most images have it. There is nothing that could be there by half, so nobody's data needs
+        // to be flushed for it.
+        let found = from.own_metadata().at("read", inside)?;
+        take_attributes(&from, found, &to).at("set attributes of", destination)?;
+        return durable::sync_dir(destination)
+            .at("sync", destination)
+            .map(|()| true);
+    }
     let copied = stages.copy(from).context(format_args!(
         "cannot copy the image's {} to {}",
         inside.display(),
@@ -129,9 +138,7 @@ impl Stages {
                 whole.rename(&name, &to, &name).at("move to", destination)?;
             }
         }
-        set_dir_attributes(&whole, &to).at("set attributes of", destination)?;
-        to.set_own_times(found.accessed, found.modified)
-            .at("set times of", destination)?;
+        take_attributes(&whole, found, &to).at("set attributes of", destination)?;
         drop(whole);
         // Not empty only when something newer was in the place of an entry.
         std::fs::rename(&self.whole, &self.part).at("rename", &self.whole)?;
@@ -168,7 +175,7 @@ impl Copy {
                     waiting.push(entry);
                 }
             }
-            set_dir_attributes(&from, &to).at("set attributes of", &path)?;
+            set_dir_attributes(&from, &to, &RULES).at("set attributes of", &path)?;
             done.push(path);
         }
         for path in done.iter().rev() {
@@ -209,49 +216,95 @@ impl Copy {
             self.links.insert(found.inode, path.to_owned());
         }
         match found.kind {
-            Kind::Dir => return to.mkdir(name).map(|()| true),
-            Kind::File => return copy_file(from, to, name, found).map(|()| false),
-            Kind::Socket => return Ok(false),
-            Kind::Symlink => to.symlink(from.read_link(name)?.as_os_str(), name)?,
-            Kind::Fifo => to.mknod(name, Node::Fifo)?,
-            Kind::CharDevice => to.mknod(name, Node::CharDevice(found.device))?,
-            Kind::BlockDevice => to.mknod(name, Node::BlockDevice(found.device))?,
+            Kind::Dir => to.mkdir(name).map(|()| true),
+            _ => copy_other(from, to, name, found, &RULES).map(|()| false),
         }
-        to.set_owner(name, found.uid, found.gid)?;
-        for (attribute, value) in kept(from.xattrs(name)?) {
-            to.set_xattr(name, &attribute, &value)?;
-        }
-        if found.kind != Kind::Symlink {
-            to.set_mode(name, found.mode)?;
-        }
-        to.set_times(name, found.accessed, found.modified)?;
-        Ok(false)
     }
 }
 
-fn copy_file(from: &Dir, to: &Dir, name: &OsStr, found: &Metadata) -> io::Result<()> {
+/// Of what a volume gets.
+const RULES: Rules<'static> = Rules {
+    of_layers: false,
+    label: None,
+};
+
+/// What attributes a copy has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    /// It is copied from layers: overlayfs' own marks in them stay there.
+    pub(crate) of_layers: bool,
+    /// Its SELinux label; without one the kernel gives it what is usual where it is.
+    pub(crate) label: Option<&'a str>,
+}
+
+impl Rules<'_> {
+    /// All but the SELinux label, which is the container's.
+    fn kept(&self, mut attributes: Vec<(OsString, Vec<u8>)>) -> Vec<(OsString, Vec<u8>)> {
+        let is_mark = |name: &OsString| name.as_encoded_bytes().starts_with(b"trusted.overlay.");
+        attributes
+            .retain(|(name, _)| name != "security.selinux" && !(self.of_layers && is_mark(name)));
+        let label = self.label.map(|label| label.as_bytes().to_vec());
+        attributes.extend(label.map(|label| ("security.selinux".into(), label)));
+        attributes
+    }
+}
+
+/// Copies what is no directory.
+pub(crate) fn copy_other(
+    from: &Dir,
+    to: &Dir,
+    name: &OsStr,
+    found: &Metadata,
+    rules: &Rules<'_>,
+) -> io::Result<()> {
+    match found.kind {
+        Kind::Dir | Kind::Socket => return Ok(()),
+        Kind::File => return copy_file(from, to, name, found, rules),
+        Kind::Symlink => to.symlink(from.read_link(name)?.as_os_str(), name)?,
+        Kind::Fifo => to.mknod(name, Node::Fifo)?,
+        Kind::CharDevice => to.mknod(name, Node::CharDevice(found.device))?,
+        Kind::BlockDevice => to.mknod(name, Node::BlockDevice(found.device))?,
+    }
+    to.set_owner(name, found.uid, found.gid)?;
+    for (attribute, value) in rules.kept(from.xattrs(name)?) {
+        to.set_xattr(name, &attribute, &value)?;
+    }
+    if found.kind != Kind::Symlink {
+        to.set_mode(name, found.mode)?;
+    }
+    to.set_times(name, found.accessed, found.modified)
+}
+
+fn copy_file(
+    from: &Dir,
+    to: &Dir,
+    name: &OsStr,
+    found: &Metadata,
+    rules: &Rules<'_>,
+) -> io::Result<()> {
     let source = from.open_file(name)?;
     let target = to.create_file(name)?;
     beneath::copy_content(&source, &target, found.size)?;
     beneath::set_file_owner(target.as_fd(), found.uid, found.gid)?;
-    for (attribute, value) in kept(from.xattrs(name)?) {
+    for (attribute, value) in rules.kept(from.xattrs(name)?) {
         beneath::set_file_xattr(target.as_fd(), &attribute, &value)?;
     }
     beneath::set_file_mode(target.as_fd(), found.mode)?;
     beneath::set_file_times(target.as_fd(), found.accessed, found.modified)
 }
 
-fn set_dir_attributes(from: &Dir, to: &Dir) -> io::Result<()> {
+/// Gives a directory the owner, attributes and mode of another.
+/// With the times it had, `found`, before anything was done to it.
+fn take_attributes(from: &Dir, found: Metadata, to: &Dir) -> io::Result<()> {
+    set_dir_attributes(from, to, &RULES)?;
+    to.set_own_times(found.accessed, found.modified)
+}
+
+pub(crate) fn set_dir_attributes(from: &Dir, to: &Dir, rules: &Rules<'_>) -> io::Result<()> {
     let found = from.own_metadata()?;
     to.set_own_owner(found.uid, found.gid)?;
-    for (attribute, value) in kept(from.own_xattrs()?) {
+    for (attribute, value) in rules.kept(from.own_xattrs()?) {
         to.set_own_xattr(&attribute, &value)?;
     }
     to.set_own_mode(found.mode)
-}
-
-/// All but the SELinux label, which is the container's.
-fn kept(attributes: Vec<(OsString, Vec<u8>)>) -> impl Iterator<Item = (OsString, Vec<u8>)> {
-    let all = attributes.into_iter();
-    all.filter(|(name, _)| name != "security.selinux")
 }

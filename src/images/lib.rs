@@ -1,4 +1,4 @@
-//! Bytes by digest and trees by layer: the image store, its archives and overlays.
+//! Bytes by digest and trees by layer: the image store, its archives, and the trees of containers.
 //!
 //! What comes in is verified before it is visible, and durable when it is. The room never sees
 //! containers or the ledger: it is told which records live, and what no record
@@ -21,9 +21,11 @@ mod layer;
 mod leases;
 mod load;
 pub mod manifest;
+mod plain;
 mod pull;
 mod save;
 mod source;
+mod storage;
 mod store;
 mod sweep;
 mod writable;
@@ -32,8 +34,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{Blob, Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
-use sys::overlay::OverlayApi;
+use archive::Changed;
+use model::{
+    Blob, Context, Digest, ImageConfig, ImageRecord, Layer, Result, StorageDriver, Timestamp,
+};
 
 pub use commit::Commit;
 pub use config::platform as platform_of;
@@ -44,6 +48,8 @@ pub use load::{LoadStep, LoadedImage};
 pub use pull::{Described, WantedLayer};
 pub use save::ToSave;
 pub use source::{BlobFile, LayerTar, StoreUsage};
+use storage::Storage;
+pub use storage::{StorageFound, look as look_at_storage};
 use store::Store;
 pub use sweep::{Partials, Swept};
 pub use writable::{Shown, WritablePaths};
@@ -52,31 +58,32 @@ pub use writable::{Shown, WritablePaths};
 #[derive(Debug, Clone)]
 pub struct Images {
     store: Arc<Store>,
-    overlay: OverlayApi,
+    storage: Arc<Storage>,
     trees: Arc<held::Trees>,
 }
 
 impl Images {
     /// Opens or makes the store at `root`, removes what a killed daemon left unfinished, and
-    /// tries how overlays can be mounted on it.
+    /// tries how overlays can be mounted on it. New containers' trees are made as `driver` says, or else
+    /// as they can be.
     ///
     /// # Errors
     /// `Unavailable` when another process uses the store; `System`, saying what to do, when the
-    /// host cannot carry it.
-    pub fn open(root: &Path) -> Result<Self> {
+    /// host cannot carry it, or cannot mount the trees of containers that are there.
+    pub fn open(root: &Path, driver: Option<StorageDriver>) -> Result<Self> {
         let store = Arc::new(Store::open(root).context("cannot open the image store")?);
-        let overlay = writable::probe(&store, &store.stage()?)?;
+        let storage = Arc::new(storage::choose(&store, &store.stage()?, driver)?);
         let trees = Arc::default();
         Ok(Self {
             store,
-            overlay,
+            storage,
             trees,
         })
     }
 
-    /// How overlays are mounted here.
-    pub fn overlay_api(&self) -> OverlayApi {
-        self.overlay
+    /// How the trees of new containers are made.
+    pub fn driver(&self) -> StorageDriver {
+        self.storage.driver
     }
 
     /// Takes in every image of a docker-archive or OCI layout, whichever way it is compressed,
@@ -92,7 +99,7 @@ impl Images {
         archive: &mut dyn Read,
         progress: &mut dyn FnMut(LoadStep),
     ) -> Result<Vec<LoadedImage>> {
-        load::load(&self.store, self.overlay, archive, progress)
+        load::load(&self.store, self.storage.layers_max(), archive, progress)
     }
 
     /// Writes `images`, which must be held, as one archive.
@@ -119,12 +126,12 @@ impl Images {
         import::import(&self.store, tar, config, comment, created)
     }
 
-    /// Makes an image of another one and a directory of changes, as overlayfs keeps them.
+    /// Makes an image of another one and of what was changed.
     ///
     /// # Errors
     /// `Conflict` when somebody changes what is packed so that it cannot be; `System`.
     pub fn commit(&self, wanted: Commit) -> Result<LoadedImage> {
-        commit::commit(&self.store, self.overlay.layers_max(), wanted)
+        commit::commit(&self.store, self.storage.layers_max(), wanted)
     }
 
     /// An image's configuration as it came, byte for byte.
@@ -215,7 +222,16 @@ impl Images {
     /// # Errors
     /// `System`.
     pub fn create_writable(&self, key: &str) -> Result<()> {
-        writable::create(&self.store, key)
+        writable::create(&self.store, self.driver(), key)
+    }
+
+    /// The empty directory of the writable tree `key`, made if need be, that takes changes in the form of
+    /// a layer before it is mounted for the first time.
+    ///
+    /// # Errors
+    /// `System`.
+    pub fn place_of_changes(&self, key: &str) -> Result<PathBuf> {
+        writable::place_of_changes(&self.store, self.driver(), key)
     }
 
     /// Mounts the writable tree `key` on `layers`, given from the bottom up, and tells where;
@@ -226,7 +242,7 @@ impl Images {
     pub fn mount(&self, key: &str, layers: &[Layer], shown: Shown<'_>) -> Result<PathBuf> {
         // First, so that a holder who goes meanwhile leaves it.
         self.trees.needed(key);
-        writable::mount(&self.store, self.overlay, key, layers, shown)
+        writable::mount(&self.store, &self.storage, key, layers, shown)
     }
 
     /// As [`Images::mount`], for one who holds `key` and says nothing of how long it is needed.
@@ -234,7 +250,7 @@ impl Images {
     /// # Errors
     /// As [`Images::mount`].
     pub fn mount_held(&self, key: &str, layers: &[Layer], shown: Shown<'_>) -> Result<PathBuf> {
-        writable::mount(&self.store, self.overlay, key, layers, shown)
+        writable::mount(&self.store, &self.storage, key, layers, shown)
     }
 
     /// Keeps `key` mounted where it is, or will be, as long as what is returned lives: it is unmounted
@@ -284,12 +300,13 @@ impl Images {
         writable::remove(&self.store, key)
     }
 
-    /// The bytes of the changes in `key` (Docker's `SizeRw`).
+    /// The bytes of the changes (Docker's `SizeRw`). A copy of layers takes those too, where the file
+    /// system cannot share them.
     ///
     /// # Errors
     /// `System`.
-    pub fn writable_size(&self, key: &str) -> Result<u64> {
-        writable::size(&self.store, key)
+    pub fn changed_size(&self, changed: &Changed) -> Result<u64> {
+        writable::size(changed)
     }
 
     /// The directories of `key` on `layers`, whether or not they exist (Docker's `GraphDriver`).
@@ -297,7 +314,7 @@ impl Images {
     /// # Errors
     /// `System` for a bad key.
     pub fn paths(&self, key: &str, layers: &[Layer]) -> Result<WritablePaths> {
-        writable::paths(&self.store, key, layers)
+        writable::paths(&self.store, self.driver(), key, layers)
     }
 
     /// The directories of `layers`, given from the bottom up: the topmost first, each once.

@@ -101,7 +101,7 @@ impl Images {
     /// `InvalidParameter`: it has more layers than this kernel mounts.
     pub fn check_mountable(&self, image: &Described) -> Result<()> {
         let diff_ids = image.layers.iter().map(|layer| &layer.diff_id);
-        load::check_mountable(self.overlay, diff_ids)
+        load::check_mountable(self.storage.layers_max(), diff_ids)
     }
 
     /// How many bytes of a layer came before the line ended, for [`Images::pull_layer`] to go on with.

@@ -1,32 +1,56 @@
-//! Writable trees: an overlay of an image's layers and a directory that takes the changes.
+//! Writable trees: an overlay of an image's layers and a directory that takes the changes, or a copy of
+//! the layers where that cannot be had.
 //!
-//! Each has an opaque key; whose it is, nobody here knows. `root/writable/KEY/` holds `upper`
-//! (the changes), `work` (overlayfs' own) and `merged` (where it is mounted).
+//! Each has an opaque key; whose it is, nobody here knows. `root/writable/KEY/` holds, besides `merged`
+//! where it is mounted:
+//!
+//! | | |
+//! |---|---|
+//! | overlay | `upper` (the changes) and `work` (overlayfs' own) |
+//! | copy | `copy/tree`, `copy/made` (when), and `incoming` until changes that came are in it |
+//!
+//! What is there says which of them a tree is; only one that has neither becomes what is chosen here.
+//! Both are mounted when they are used: a copy is bound to where an overlay would be, so that its ids can
+//! be other ones, and whether it is in use is seen the same way.
 
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use model::{Context, Digest, Error, Layer, Result, limits};
-use sys::beneath::{Dir, Kind, Node, tree_usage};
-use sys::id_map::UserNamespace;
-use sys::mount;
-use sys::overlay::{Overlay, OverlayApi, overlay};
+use archive::{At, Care, ChangeKind, Changed, differences};
+use model::{Context, Digest, Error, Layer, Result, StorageDriver, limits};
+use sys::beneath::{Dir, Kind, tree_usage};
+use sys::id_map::{self, UserNamespace};
+use sys::mount::{self, MountOptions};
+use sys::overlay::{Overlay, overlay};
 
-use crate::store::{Staging, Store};
-use archive::At;
+use crate::plain::{self, COPY, INCOMING};
+use crate::storage::{self, Storage};
+use crate::store::Store;
 
 /// The directories of a writable tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WritablePaths {
     /// The image's layers, the topmost first, each once.
     pub lower: Vec<PathBuf>,
-    /// Takes the changes.
-    pub upper: PathBuf,
+    /// Where the changes are.
+    pub changed: Changed,
     /// Overlayfs' own.
     pub work: PathBuf,
     /// Where it is mounted.
     pub merged: PathBuf,
+}
+
+impl WritablePaths {
+    /// How the tree is made.
+    pub fn driver(&self) -> StorageDriver {
+        match self.changed {
+            Changed::Upper(_) => StorageDriver::Overlay2,
+            Changed::Copy(_) => StorageDriver::Vfs,
+        }
+    }
 }
 
 /// What a tree shows that is not on the disk.
@@ -45,16 +69,26 @@ const KEY_BYTES_MAX: usize = 200;
 /// without bound is a loop.
 const STACKED_MOUNTS_MAX: usize = 64;
 
-pub(crate) fn paths(store: &Store, key: &str, layers: &[Layer]) -> Result<WritablePaths> {
+/// `chosen` is for a tree that is not there yet.
+pub(crate) fn paths(
+    store: &Store,
+    chosen: StorageDriver,
+    key: &str,
+    layers: &[Layer],
+) -> Result<WritablePaths> {
     let dir = dir_of(store, key)?;
     let mut lower = trees(store, layers);
     if lower.is_empty() {
         // An image made from nothing; overlayfs wants one lower directory.
         lower.push(empty_tree(store));
     }
+    let changed = match driver_of(&dir, chosen) {
+        StorageDriver::Overlay2 => Changed::Upper(dir.join("upper")),
+        StorageDriver::Vfs => Changed::Copy(plain::copied(&dir, lower.clone())),
+    };
     Ok(WritablePaths {
         lower,
-        upper: dir.join("upper"),
+        changed,
         work: dir.join("work"),
         merged: dir.join("merged"),
     })
@@ -73,36 +107,64 @@ pub(crate) fn trees(store: &Store, layers: &[Layer]) -> Vec<PathBuf> {
         .collect()
 }
 
-pub(crate) fn create(store: &Store, key: &str) -> Result<()> {
+/// What the tree in the directory `dir` is; `chosen` where it is not there yet.
+fn driver_of(dir: &Path, chosen: StorageDriver) -> StorageDriver {
+    let has = |name: &str| dir.join(name).symlink_metadata().is_ok();
+    if has("upper") {
+        StorageDriver::Overlay2
+    } else if has(COPY) || has(INCOMING) {
+        StorageDriver::Vfs
+    } else {
+        chosen
+    }
+}
+
+pub(crate) fn create(store: &Store, chosen: StorageDriver, key: &str) -> Result<()> {
     let dir = dir_of(store, key)?;
     match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
         other => other.at("create", &dir)?,
     }
-    for name in ["upper", "work", "merged"] {
-        let path = dir.join(name);
-        match std::fs::create_dir(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
-            other => other.at("create", &path)?,
-        }
-        // The root of a container is its upper directory's: the umask must not show there.
-        let made = Dir::open(&path).and_then(|d| d.set_own_mode(0o755));
-        made.at("change the mode of", &path)?;
+    let names: &[&str] = match driver_of(&dir, chosen) {
+        // The root of a container is its upper directory's.
+        StorageDriver::Overlay2 => &["upper", "work", "merged"],
+        StorageDriver::Vfs => &["merged"],
+    };
+    names.iter().try_for_each(|name| make_dir(&dir.join(name)))
+}
+
+/// A directory in which the umask does not show; fine when it is there.
+fn make_dir(path: &Path) -> Result<()> {
+    match std::fs::create_dir(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other.at("create", path)?,
     }
-    Ok(())
+    let made = Dir::open(path).and_then(|d| d.set_own_mode(0o755));
+    made.at("change the mode of", path)
+}
+
+/// The empty directory that takes changes, as a layer has them, of a tree that was never mounted.
+pub(crate) fn place_of_changes(store: &Store, chosen: StorageDriver, key: &str) -> Result<PathBuf> {
+    create(store, chosen, key)?;
+    let dir = dir_of(store, key)?;
+    let place = match driver_of(&dir, chosen) {
+        StorageDriver::Overlay2 => dir.join("upper"),
+        StorageDriver::Vfs => dir.join(INCOMING),
+    };
+    make_dir(&place).map(|()| place)
 }
 
 pub(crate) fn mount(
-    store: &Store,
-    api: OverlayApi,
+    store: &Arc<Store>,
+    storage: &Storage,
     key: &str,
     layers: &[Layer],
-    Shown { ids, label }: Shown<'_>,
+    shown: Shown<'_>,
 ) -> Result<PathBuf> {
-    let paths = paths(store, key, layers)?;
+    let paths = paths(store, storage.driver, key, layers)?;
     if mount::is_mount_point(&paths.merged).at("look at", &paths.merged)? {
         let has_ids = || shows_other_ids(&paths).at("look at", &paths.merged);
-        if ids.is_none() || has_ids()? {
+        if shown.ids.is_none() || has_ids()? {
             return Ok(paths.merged);
         }
         // A daemon that was killed may have left it without the ids.
@@ -116,27 +178,78 @@ pub(crate) fn mount(
             )));
         }
     }
+    match &paths.changed {
+        Changed::Upper(upper) => mount_overlay(storage, &paths, upper, shown)?,
+        Changed::Copy(copied) => {
+            plain::make(store, &dir_of(store, key)?, &paths.lower, shown.label)?;
+            bind(&copied.tree, &paths.merged, shown.ids)?;
+        }
+    }
+    Ok(paths.merged)
+}
+
+fn mount_overlay(
+    storage: &Storage,
+    paths: &WritablePaths,
+    upper: &Path,
+    Shown { ids, label }: Shown<'_>,
+) -> Result<()> {
+    let api = storage.overlay.as_ref().map_err(|why| {
+        let to_do = storage::TO_DO;
+        Error::system(format!(
+            "the container's files are an overlay of its image's and its own, which cannot be mounted \
+             now: {why}. {to_do}"
+        ))
+    })?;
     let wanted = Overlay {
         lower: &paths.lower,
-        upper: &paths.upper,
+        upper,
         work: &paths.work,
         ids,
         label,
     };
-    let mounted = overlay(api, wanted, &paths.merged);
-    let cannot = mounted.as_ref().is_err_and(|e| {
-        use std::io::ErrorKind::{InvalidInput, Unsupported};
-        ids.is_some() && matches!(e.kind(), InvalidInput | Unsupported)
-    });
-    let mounted = mounted.at("mount an overlay at", &paths.merged);
+    let mounted = overlay(*api, wanted, &paths.merged);
+    let because = "a user namespace needs an overlay that shows other ids than the disk has, that is \
+                   Linux 5.19 and a data root on ext4, xfs, btrfs or the like";
+    told_of_ids(
+        mounted,
+        ids.is_some(),
+        because,
+        "mount an overlay at",
+        &paths.merged,
+    )
+}
+
+/// Shows a copy where an overlay would be.
+fn bind(tree: &Path, merged: &Path, ids: Option<&UserNamespace>) -> Result<()> {
+    let bound = match ids {
+        None => mount::bind(tree, merged, false, MountOptions::default()),
+        Some(ids) => {
+            id_map::mapped_clone(tree, ids).and_then(|clone| mount::attach(clone.as_fd(), merged))
+        }
+    };
+    let because = "a user namespace needs a copy that shows other ids than the disk has, that is Linux \
+                   5.19 and a data root on ext4, xfs, btrfs or the like";
+    told_of_ids(bound, ids.is_some(), because, "bind a copy to", merged)
+}
+
+/// A failure of mounting, with the usual reason where ids are wanted.
+fn told_of_ids(
+    mounted: std::io::Result<()>,
+    with_ids: bool,
+    because: &str,
+    what: &str,
+    merged: &Path,
+) -> Result<()> {
+    use std::io::ErrorKind::{InvalidInput, Unsupported};
+    let cannot = mounted
+        .as_ref()
+        .is_err_and(|e| with_ids && matches!(e.kind(), InvalidInput | Unsupported));
+    let mounted = mounted.at(what, merged);
     match cannot {
-        true => mounted.context(
-            "a user namespace needs an overlay that shows other ids than the disk has, that is \
-             Linux 5.19 and a data root on ext4, xfs, btrfs or the like",
-        )?,
-        false => mounted?,
+        true => mounted.context(because),
+        false => mounted,
     }
-    Ok(paths.merged)
 }
 
 /// Whether the mounted tree's root belongs to somebody else than the disk says.
@@ -145,7 +258,7 @@ fn shows_other_ids(paths: &WritablePaths) -> std::io::Result<bool> {
         let found = Dir::open(path)?.own_metadata()?;
         Ok::<_, std::io::Error>((found.uid, found.gid))
     };
-    Ok(owner(&paths.merged)? != owner(&paths.upper)?)
+    Ok(owner(&paths.merged)? != owner(paths.changed.dir())?)
 }
 
 pub(crate) fn is_mounted(store: &Store, key: &str) -> Result<bool> {
@@ -187,21 +300,44 @@ pub(crate) fn remove(store: &Store, key: &str) -> Result<u64> {
 
 /// The bytes of the changes: regular files and links, each inode once. A container that was never started
 /// has none. What works in the container may change the tree meanwhile, links included.
-pub(crate) fn size(store: &Store, key: &str) -> Result<u64> {
-    let upper = dir_of(store, key)?.join("upper");
-    let opened = match Dir::open(&upper) {
+pub(crate) fn size(changed: &Changed) -> Result<u64> {
+    let upper = match changed {
+        Changed::Upper(upper) => upper,
+        Changed::Copy(copied) => {
+            let (mut bytes, mut linked) = (0_u64, HashSet::new());
+            differences(copied, Care::Stat, &mut |found| {
+                let is_here = matches!(found.kind, Some(ChangeKind::Added | ChangeKind::Modified));
+                let now = found.now.filter(|now| is_here && now.kind == Kind::File);
+                if let Some(now) = now
+                    && (now.links == 1 || linked.insert(now.inode))
+                {
+                    bytes = bytes.saturating_add(now.size);
+                }
+                Ok(())
+            })?;
+            return Ok(bytes);
+        }
+    };
+    let opened = match Dir::open(upper) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        other => other.at("open", &upper)?,
+        other => other.at("open", upper)?,
     };
     let usage =
-        tree_usage(opened, limits::SIZE_DEPTH_MAX, limits::SIZE_ENTRIES_MAX).at("read", &upper)?;
+        tree_usage(opened, limits::SIZE_DEPTH_MAX, limits::SIZE_ENTRIES_MAX).at("read", upper)?;
     if usage.cut {
         tracing::info!(
-            "{} has more than is looked at: the size of {key} is too low",
+            "{} has more than is looked at: its size is too low",
             upper.display()
         );
     }
     Ok(usage.bytes)
+}
+
+/// The keys of those that are overlays.
+pub(crate) fn overlay_keys(store: &Store) -> Result<Vec<String>> {
+    let mut keys = keys(store)?;
+    keys.retain(|key| root(store).join(key).join("upper").exists());
+    Ok(keys)
 }
 
 /// The directory of all writable trees.
@@ -235,63 +371,6 @@ fn check_key(key: &str) -> Result<()> {
     Ok(())
 }
 
-fn empty_tree(store: &Store) -> PathBuf {
+pub(crate) fn empty_tree(store: &Store) -> PathBuf {
     store.root().join("empty")
-}
-
-/// Finds how overlays can be mounted here, by mounting one with a whiteout and looking at it.
-///
-/// # Errors
-/// `System`, saying what to do, when neither way works.
-pub(crate) fn probe(store: &Store, staging: &Staging) -> Result<OverlayApi> {
-    let empty = empty_tree(store);
-    std::fs::create_dir_all(&empty).at("create", &empty)?;
-    let try_one = |api: OverlayApi, name: &str| try_overlay(api, &staging.path().join(name));
-    let Err(first) = try_one(OverlayApi::Fsopen, "fsopen") else {
-        return Ok(OverlayApi::Fsopen);
-    };
-    tracing::debug!("overlay by fsopen is not to be had ({first}), trying mount(2)");
-    try_one(OverlayApi::MountOptions, "mount").map_err(|e| {
-        Error::system(format!(
-            "cannot mount an overlay on {} ({}): {e}. The image store needs overlayfs, root, and \
-             a file system that can carry it, such as ext4 or xfs with ftype=1: run `modprobe \
-             overlay`, or put the data root on such a file system",
-            store.root().display(),
-            mount::fs_type_of(store.root()),
-        ))
-    })?;
-    Ok(OverlayApi::MountOptions)
-}
-
-fn try_overlay(api: OverlayApi, dir: &Path) -> std::io::Result<()> {
-    let make = |name: &str| {
-        let path = dir.join(name);
-        std::fs::create_dir_all(&path).map(|()| path)
-    };
-    let (top, bottom) = (make("top")?, make("bottom")?);
-    let (upper, work, merged) = (make("upper")?, make("work")?, make("merged")?);
-    std::fs::write(bottom.join("hidden"), "")?;
-    std::fs::write(bottom.join("seen"), "")?;
-    let handle = Dir::open(&top)?;
-    handle.mknod("hidden".as_ref(), Node::CharDevice(Default::default()))?;
-    let wanted = Overlay {
-        lower: &[top, bottom],
-        upper: &upper,
-        work: &work,
-        ids: None,
-        label: None,
-    };
-    overlay(api, wanted, &merged)?;
-    let looked = Dir::open(&merged).and_then(|d| {
-        let hidden = d.metadata("hidden".as_ref())?;
-        let seen = d.metadata("seen".as_ref())?;
-        Ok(hidden.is_none() && seen.is_some_and(|s| s.kind == Kind::File))
-    });
-    mount::unmount(&merged, true)?;
-    if looked? {
-        return Ok(());
-    }
-    Err(std::io::Error::other(
-        "it was mounted but does not merge its layers",
-    ))
 }

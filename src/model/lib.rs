@@ -33,6 +33,7 @@ pub mod resources;
 pub mod selinux;
 pub mod signal;
 pub mod state;
+pub mod storage;
 pub mod volume;
 
 pub use container::{ContainerSpec, NamespaceMode, NetworkMode, RestartPolicy};
@@ -57,4 +58,5 @@ pub use resources::{Device, Resources, Ulimit};
 pub use selinux::{SelinuxLabel, SelinuxLabels, SelinuxWish};
 pub use signal::Signal;
 pub use state::{ContainerState, Exited, Intent, Restarting, Running, StartFailure};
+pub use storage::StorageDriver;
 pub use volume::VolumeRecord;

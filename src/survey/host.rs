@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Error, LogDriver, Result, Timestamp};
+use model::{Error, LogDriver, Result, StorageDriver, Timestamp};
 use runtime::{Choice, Program, Programs, RuntimeName, Runtimes};
 use spec::{CgroupVersion, HostFacts};
 
@@ -23,6 +23,8 @@ pub struct HostInfo {
     pub counts: Counts,
     /// Images.
     pub images: usize,
+    /// How new containers' trees are made.
+    pub storage_driver: Option<StorageDriver>,
     /// How many clients follow events.
     pub event_listeners: usize,
     /// Kernel release.
@@ -129,6 +131,8 @@ pub struct Own<'a> {
     pub counts: Counts,
     /// Images.
     pub images: usize,
+    /// How new containers' trees are made.
+    pub storage_driver: StorageDriver,
     /// How many clients follow events.
     pub event_listeners: usize,
     /// The driver of logs where a container names none.
@@ -171,6 +175,7 @@ impl HostInfo {
             name: uname.node,
             counts: own.counts,
             images: own.images,
+            storage_driver: Some(own.storage_driver),
             event_listeners: own.event_listeners,
             kernel_version: uname.release,
             operating_system: os.pretty_name,

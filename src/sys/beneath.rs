@@ -108,6 +108,8 @@ pub struct Metadata {
     pub accessed: FileTime,
     /// Last change of the content.
     pub modified: FileTime,
+    /// Last change of anything of it, by the kernel's clock: nobody can set it.
+    pub changed: FileTime,
 }
 
 /// An open directory; see the module head.
@@ -482,6 +484,10 @@ fn metadata_of(stat: &Stat) -> Metadata {
         modified: FileTime {
             secs: stat.st_mtime,
             nanos: stat.st_mtime_nsec as u32,
+        },
+        changed: FileTime {
+            secs: stat.st_ctime,
+            nanos: stat.st_ctime_nsec as u32,
         },
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use engine::{ImageView, RemovedReference};
-use model::{HealthCheck, ImageRecord, Reference};
+use model::{HealthCheck, ImageRecord, Reference, StorageDriver};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::container::HealthConfig;
-use super::{STORAGE_DRIVER, none_if_empty};
+use super::none_if_empty;
 use crate::version::ApiVersion;
 
 /// Go's zero time.
@@ -176,7 +176,8 @@ pub struct ImageConfig {
 #[serde(rename_all = "PascalCase")]
 pub struct ImageGraphDriver {
     /// Paths of the host: `UpperDir` is the topmost layer, `LowerDir` those below it; `MergedDir`
-    /// and `WorkDir` would be beside it. `null` for an image without layers.
+    /// and `WorkDir` would be beside it. `null` for an image without layers, and where containers have
+    /// copies.
     #[schema(required)]
     pub data: Option<BTreeMap<String, String>>,
     /// The storage driver.
@@ -205,8 +206,12 @@ pub struct ImageMetadata {
 
 impl ImageInspect {
     /// As `version` shows it.
-    /// `trees` are the directories of its layers, the topmost first.
-    pub fn new(image: &ImageView, trees: &[PathBuf], version: ApiVersion) -> Self {
+    /// With the storage driver, and the directories of its layers, the topmost first.
+    pub fn new(
+        image: &ImageView,
+        (driver, trees): &(StorageDriver, Vec<PathBuf>),
+        version: ApiVersion,
+    ) -> Self {
         let record = &image.record;
         let config = &record.config;
         let (repo_tags, repo_digests) = names(&image.references);
@@ -232,8 +237,12 @@ impl ImageInspect {
             size: record.size_bytes,
             virtual_size: before_1_44.then_some(record.size_bytes),
             graph_driver: ImageGraphDriver {
-                data: graph_data(trees),
-                name: STORAGE_DRIVER.to_owned(),
+                data: match driver {
+                    StorageDriver::Overlay2 => graph_data(trees),
+                    // Docker's has nothing to tell either.
+                    StorageDriver::Vfs => None,
+                },
+                name: driver.to_string(),
             },
             root_fs: RootFs {
                 kind: "layers".to_owned(),
@@ -429,7 +438,8 @@ mod tests {
         let image = busybox(&["busybox:1", &canonical]);
         let trees = ["/t/2/tree", "/t/1/tree", "/t/0/tree"].map(PathBuf::from);
         let inspect = |trees: &[PathBuf]| {
-            serde_json::to_value(ImageInspect::new(&image, trees, ApiVersion::v1(47))).unwrap()
+            let trees = (StorageDriver::Overlay2, trees.to_vec());
+            serde_json::to_value(ImageInspect::new(&image, &trees, ApiVersion::v1(47))).unwrap()
         };
         let value = inspect(&trees);
         assert_eq!(
@@ -459,7 +469,8 @@ mod tests {
     fn a_missing_build_time_is_gos_zero_time_before_1_44() {
         let mut image = busybox(&[]);
         Arc::make_mut(&mut image.record).config.created = None;
-        let created = |minor| ImageInspect::new(&image, &[], ApiVersion::v1(minor)).created;
+        let trees = (StorageDriver::Overlay2, Vec::new());
+        let created = |minor| ImageInspect::new(&image, &trees, ApiVersion::v1(minor)).created;
         assert_eq!(created(43).as_deref(), Some("0001-01-01T00:00:00Z"));
         assert_eq!(created(44), None);
         assert_eq!(ImageSummary::new(&image, ApiVersion::v1(47)).created, 0);

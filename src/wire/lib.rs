@@ -18,10 +18,6 @@ pub mod volume;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{OpenApi, ToSchema};
 
-/// The storage driver's name, as `info` and the inspects show it. The trees on disk are those
-/// of Docker's driver of that name: overlayfs with a directory for each layer.
-pub const STORAGE_DRIVER: &str = "overlay2";
-
 /// The head of the OpenAPI document; paths and schemas come from the routes.
 #[derive(OpenApi, Debug)]
 #[openapi(

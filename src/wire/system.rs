@@ -8,7 +8,6 @@ use model::platform::go_architecture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::STORAGE_DRIVER;
 use crate::version::{ApiVersion, Options};
 
 /// The daemon's own version.
@@ -281,7 +280,9 @@ impl SystemInfo {
             containers_paused: host.counts.paused,
             containers_stopped: host.counts.stopped,
             images: host.images,
-            driver: STORAGE_DRIVER.to_owned(),
+            driver: host
+                .storage_driver
+                .map_or_else(String::new, |driver| driver.to_string()),
             driver_status: Vec::new(),
             plugins: PluginsInfo::built_in(),
             memory_limit: host.memory_limit,

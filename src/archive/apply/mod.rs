@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use model::{Error, Result, limits};
-use sys::beneath::{Dir, FileTime, Kind, Metadata, Node};
+use sys::beneath::{Dir, FileTime, Kind, Metadata};
 
 use crate::Form;
 use crate::apply::entry::Target;
@@ -26,7 +26,7 @@ use crate::tar::{Entry, EntryKind, Reader};
 pub(crate) use entry::is_kept_xattr;
 pub use onto::Onto;
 
-use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, WHITEOUT_DEVICE, WHITEOUT_PREFIX, is_whiteout};
+use crate::overlay::{OPAQUE_WHITEOUT, WHITEOUT_PREFIX, hide, is_whiteout, set_opaque, unhide};
 /// Other files of aufs, which Docker skips too.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 
@@ -50,6 +50,8 @@ pub struct Applier {
     /// Directory times, set at the end because every entry made inside changes them.
     times: Vec<(CleanPath, FileTime)>,
     times_bytes: usize,
+    /// Names hide others here, for the file system has no whiteouts.
+    hides_by_name: bool,
 }
 
 /// A directory that entries are put into.
@@ -84,6 +86,7 @@ impl Applier {
             size_bytes: 0,
             times: Vec::new(),
             times_bytes: 0,
+            hides_by_name: false,
         }
     }
 
@@ -198,7 +201,7 @@ impl Applier {
                 self.remove(path, name, &found)?;
                 self.form == Form::Layer && is_whiteout(&found)
             }
-            None => false,
+            None => self.shows_again(path, name)?,
         };
         let target = self.target(path, name);
         if existing.is_none_or(|found| found.kind != Kind::Dir) {
@@ -225,6 +228,9 @@ impl Applier {
         let target_path = CleanPath::parse(target)?;
         let (target_parent, target_name) = target_path.split().ok_or_else(dangling)?;
         let target_name = OsStr::from_bytes(target_name);
+        if self.hides_by_name && target_name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+            return Err(dangling());
+        }
         let target_dir = self.open(&target_parent).map_err(|_| dangling())?;
         let found = target_dir
             .metadata(target_name)
@@ -270,9 +276,10 @@ impl Applier {
         let hidden = OsStr::from_bytes(hidden);
         let hidden_path = joined(&parent, hidden)?;
         let existing = self.existing(&hidden_path, hidden)?;
+        let mut by_name = false;
         let target = self.target(&hidden_path, hidden);
         let done = match existing {
-            None => target.dir.mknod(hidden, Node::CharDevice(WHITEOUT_DEVICE)),
+            None => hide(target.dir, hidden).map(|is_name| by_name = is_name),
             // Whiteouts hide lower layers only, in whatever order they come (layer.md): a
             // directory of this layer stays and hides its lower namesake, all else does anyway.
             Some(found) if found.kind == Kind::Dir => {
@@ -280,7 +287,16 @@ impl Applier {
             }
             Some(_) => Ok(()),
         };
-        done.map_err(|e| target.failed(&e))
+        done.map_err(|e| target.failed(&e))?;
+        self.hides_by_name |= by_name;
+        Ok(())
+    }
+
+    /// Takes away what hides that name without having it; whether there was such a thing.
+    fn shows_again(&self, path: &CleanPath, name: &OsStr) -> Result<bool> {
+        let target = self.target(path, name);
+        let gone = self.hides_by_name && unhide(target.dir, name).map_err(|e| target.failed(&e))?;
+        Ok(gone)
     }
 
     /// Removes whatever has the entry's name: the last entry of a name counts.
@@ -290,7 +306,7 @@ impl Applier {
                 Err(self.overwrites(path, "directory", "non-directory"))
             }
             Some(found) => self.remove(path, name, &found),
-            None => Ok(()),
+            None => self.shows_again(path, name).map(drop),
         }
     }
 
@@ -387,6 +403,11 @@ impl Applier {
                     .and_then(|()| make_dir(&dir, name))
                     .and_then(|new| set_opaque(&new).map(|()| new)),
                 Some(_) => Err(io::ErrorKind::NotADirectory.into()),
+                None if self.hides_by_name => match unhide(&dir, name) {
+                    Ok(true) => make_dir(&dir, name).and_then(|new| set_opaque(&new).map(|()| new)),
+                    Ok(false) => make_dir(&dir, name),
+                    Err(e) => Err(e),
+                },
                 None => make_dir(&dir, name),
             }
             .map_err(|e| match e.kind() {
@@ -442,10 +463,6 @@ fn make_dir(parent: &Dir, name: &OsStr) -> io::Result<Dir> {
     let dir = parent.child(name)?;
     dir.set_own_mode(0o755)?;
     Ok(dir)
-}
-
-fn set_opaque(dir: &Dir) -> io::Result<()> {
-    dir.set_own_xattr(OsStr::new(OPAQUE.0), OPAQUE.1)
 }
 
 fn joined(parent: &CleanPath, name: &OsStr) -> Result<CleanPath> {

@@ -63,7 +63,7 @@ impl Bed {
             name: Some("data".parse().unwrap()),
         };
         let files = Files {
-            changes: Some((self.path("upper"), last_run())),
+            changes: Some((Changed::Upper(self.path("upper")), last_run())),
             volumes: vec![(volume, self.path("volume"))],
         };
         let named = ("it".parse().unwrap(), "busybox".to_owned());

@@ -42,6 +42,7 @@ async fn all(settings: &Settings) -> Vec<Finding> {
     findings.extend(programs::conmon_and_runtimes(settings).await);
     findings.push(programs::init());
     findings.push(roots::data_root(&settings.data_root));
+    findings.extend(roots::storage(settings));
     findings.push(roots::user_namespaces(settings));
     findings.push(roots::exits(settings));
     findings

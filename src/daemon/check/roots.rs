@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use engine::StorageFound;
+use model::StorageDriver;
+
 use super::{Finding, Verdict};
 use crate::daemon::roots::{self, Exits};
 use crate::daemon::settings::Settings;
@@ -39,6 +42,75 @@ pub(super) fn data_root(path: &Path) -> Finding {
             format!("{shown} cannot be looked at"),
             "the daemon cannot start",
             "check the path and its permissions",
+        ),
+    }
+}
+
+/// How containers' files are made of their images'; nothing where only root can find out.
+pub(super) fn storage(settings: &Settings) -> Option<Finding> {
+    if !sys::own::is_root() {
+        return None;
+    }
+    let found = engine::look_at_storage(&settings.data_root);
+    Some(found.map_or_else(
+        |e| {
+            Finding::bad(
+                Verdict::Fail,
+                "storage driver",
+                e.message(),
+                "no image can be kept there",
+                "check the path and its permissions",
+            )
+        },
+        |found| storage_driver(settings.storage_driver, found),
+    ))
+}
+
+fn storage_driver(wanted: Option<StorageDriver>, found: StorageFound) -> Finding {
+    const WHAT: &str = "storage driver";
+    const COST: &str = "each container has a copy of all its image's files: a first start takes longer, \
+                        and room on the disk where the file system cannot share it (btrfs and xfs can)";
+    const TO_DO: &str = "load the module (modprobe overlay), or put the data root on ext4, xfs with ftype=1, \
+                         or btrfs";
+    match (wanted, found.overlay) {
+        (Some(StorageDriver::Vfs), overlay) => {
+            let lost = overlay.is_err() && found.overlays > 0;
+            let told = "vfs, as it is set";
+            match lost {
+                false => Finding::ok(WHAT, told, COST),
+                true => Finding::bad(
+                    Verdict::Warn,
+                    WHAT,
+                    format!("{told}; {} containers have overlays", found.overlays),
+                    "those cannot be started: overlays cannot be mounted now",
+                    TO_DO,
+                ),
+            }
+        }
+        (_, Ok(())) => Finding::ok(WHAT, "overlay2", ""),
+        (Some(StorageDriver::Overlay2), Err(why)) => Finding::bad(
+            Verdict::Fail,
+            WHAT,
+            format!("overlay2 is set, and cannot be had: {why}"),
+            "the daemon does not start",
+            TO_DO,
+        ),
+        (None, Err(why)) if found.overlays > 0 => Finding::bad(
+            Verdict::Fail,
+            WHAT,
+            format!(
+                "{} containers have overlays, which cannot be mounted: {why}",
+                found.overlays
+            ),
+            "the daemon does not start; with storage-driver = \"vfs\" it does, and those containers do not",
+            TO_DO,
+        ),
+        (None, Err(why)) => Finding::bad(
+            Verdict::Warn,
+            WHAT,
+            format!("vfs, for no overlay can be mounted: {why}"),
+            COST,
+            TO_DO,
         ),
     }
 }
@@ -84,5 +156,36 @@ pub(super) fn exits(settings: &Settings) -> Finding {
             format!("{shown} does not exist yet"),
             "the daemon makes it, on a tmpfs",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_driver_is_reported_with_what_it_costs_and_what_to_do() {
+        use StorageDriver::{Overlay2, Vfs};
+        use Verdict::{Fail, Ok as Fine, Warn};
+        let found = |overlay: bool, overlays| StorageFound {
+            overlay: overlay.then_some(()).ok_or_else(|| "no module".to_owned()),
+            overlays,
+        };
+        for (wanted, overlay, overlays, verdict, told) in [
+            (None, true, 3, Fine, "overlay2"),
+            (Some(Overlay2), true, 0, Fine, "overlay2"),
+            (Some(Vfs), true, 3, Fine, "vfs, as it is set"),
+            (Some(Vfs), false, 0, Fine, "vfs, as it is set"),
+            (Some(Vfs), false, 3, Warn, "3 containers"),
+            (Some(Overlay2), false, 0, Fail, "no module"),
+            (None, false, 3, Fail, "3 containers"),
+            (None, false, 0, Warn, "no module"),
+        ] {
+            let finding = storage_driver(wanted, found(overlay, overlays));
+            assert_eq!(finding.verdict, verdict, "{finding}");
+            assert!(finding.found.contains(told), "{finding}");
+            let advises = !finding.means.is_empty() && !finding.to_do.is_empty();
+            assert!(verdict == Fine || advises, "{finding}");
+        }
     }
 }

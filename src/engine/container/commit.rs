@@ -18,7 +18,7 @@ impl Engine {
             let of = Committed {
                 image: view.image_id.clone(),
                 spec: view.spec.clone(),
-                upper: view.paths.upper.clone(),
+                changed: view.paths.tree.changed.clone(),
             };
             let named = request.check(&of, &view.id, &view.state)?;
             let event = inner.container_event(&view, &Action::Commit);

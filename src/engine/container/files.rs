@@ -24,8 +24,8 @@ impl Engine {
             spec: view.spec.clone(),
             user: bundles::find_user(&view.spec),
             layers: Layers {
-                upper: view.paths.upper.clone(),
-                lower: view.paths.lower.clone(),
+                changed: view.paths.tree.changed.clone(),
+                lower: view.paths.tree.lower.clone(),
                 has_run: !matches!(view.state, ContainerState::Created { .. }),
             },
             downloads: self.inner.downloads.clone(),

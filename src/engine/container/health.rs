@@ -203,7 +203,7 @@ impl crate::Inner {
     pub(crate) fn target(&self, view: &ContainerView) -> model::Result<Target> {
         Ok(Target {
             spec: self.selinux.in_force(&view.spec),
-            rootfs: view.paths.merged.clone(),
+            rootfs: view.paths.tree.merged.clone(),
             runtime: self.runtime_of(view)?,
         })
     }

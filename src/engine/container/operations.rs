@@ -163,8 +163,8 @@ impl Engine {
 
     pub(crate) async fn measure(&self, view: &ContainerView) -> Result<Sizes> {
         let store = self.inner.images.store().clone();
-        let key = view.id.to_string();
-        let rw_bytes = crate::blocking(move || store.writable_size(&key)).await?;
+        let changed = view.paths.tree.changed.clone();
+        let rw_bytes = crate::blocking(move || store.changed_size(&changed)).await?;
         let image = self.inner.images.record(&view.image_id);
         let image_bytes = image.map_or(0, |image| image.size_bytes);
         Ok(Sizes {

@@ -40,10 +40,7 @@ pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> Cont
                 hosts: dir.join("hosts"),
             },
             log,
-            lower: tree.lower,
-            upper: tree.upper,
-            work: tree.work,
-            merged: tree.merged,
+            tree,
         },
         mounts: row
             .spec

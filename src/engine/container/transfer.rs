@@ -89,7 +89,7 @@ impl Engine {
         if !bare {
             let last = at_rest(&handle, ended_run, &name).await?;
             if !without.rootfs {
-                files.changes = Some((view.paths.upper.clone(), last));
+                files.changes = Some((view.paths.tree.changed.clone(), last));
             }
             if !without.volumes {
                 files.volumes = self.inner.volumes_to_export(&view);
@@ -234,17 +234,15 @@ impl Engine {
     ) -> Result<()> {
         let (inner, id) = (self.inner.clone(), planned.row.id.clone());
         let coming: Vec<VolumeName> = volumes.values().cloned().collect();
-        let layers = planned.image.record.layers.clone();
         crate::blocking(move || {
             let checkpoints = Checkpoints::of(&inner.layout.container(&id), id.short());
             let store = inner.images.store();
             inner.remove_all_of(&id)?;
-            store.create_writable(id.as_str())?;
             let places = Places {
                 images: checkpoints.make_place(&incoming.head.checkpoint)?,
                 upper: match without.rootfs || incoming.head.container.last_run.is_none() {
                     true => None,
-                    false => Some(store.paths(id.as_str(), &layers)?.upper),
+                    false => Some(store.place_of_changes(id.as_str())?),
                 },
                 volumes: inner.places_of(&id, &volumes)?,
             };

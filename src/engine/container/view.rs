@@ -54,14 +54,8 @@ pub struct ContainerPaths {
     pub etc: EtcFiles,
     /// The log; `None` with the driver `none`.
     pub log: Option<PathBuf>,
-    /// overlay: the image's layers, top first.
-    pub lower: Vec<PathBuf>,
-    /// overlay: the writable layer.
-    pub upper: PathBuf,
-    /// overlay: its work directory.
-    pub work: PathBuf,
-    /// Where the root file system is mounted while the container runs.
-    pub merged: PathBuf,
+    /// Its root file system.
+    pub tree: images::WritablePaths,
 }
 
 /// One resolved mount, as inspect shows it.

@@ -50,7 +50,7 @@ impl Bed {
 
     fn changes(&self, has_run: bool) -> Vec<String> {
         let layers = Layers {
-            upper: self.at("upper"),
+            changed: Changed::Upper(self.at("upper")),
             lower: vec![self.at("top"), self.at("bottom")],
             has_run,
         };

@@ -74,7 +74,7 @@ type StagedLayers = BTreeMap<PathBuf, Staged>;
 
 pub(crate) fn load(
     store: &Arc<Store>,
-    overlay: OverlayApi,
+    layers_max: usize,
     source: &mut dyn Read,
     progress: &mut dyn FnMut(LoadStep),
 ) -> Result<Vec<LoadedImage>> {
@@ -94,7 +94,7 @@ pub(crate) fn load(
     let mut staged = StagedLayers::new();
     let mut blobs = Vec::new();
     for image in found {
-        let (record, lease) = resolve(store, overlay, &contents, &image, &mut staged)
+        let (record, lease) = resolve(store, layers_max, &contents, &image, &mut staged)
             .context(format_args!("cannot load {}", title(&image)))?;
         blobs.push((record.id.clone(), image.config));
         blobs.extend(record.manifest.clone().zip(image.manifest));
@@ -139,7 +139,7 @@ fn within_limits(images: impl Iterator<Item = Result<Found>>) -> Result<Vec<Foun
 /// that are still in staging in `staged`.
 fn resolve(
     store: &Arc<Store>,
-    overlay: OverlayApi,
+    layers_max: usize,
     contents: &Contents,
     image: &Found,
     staged: &mut StagedLayers,
@@ -152,7 +152,7 @@ fn resolve(
             image.layers.len()
         )));
     }
-    check_mountable(overlay, &parsed.diff_ids)?;
+    check_mountable(layers_max, &parsed.diff_ids)?;
     let mut lease = Lease::new(store);
     let id = digest_of(&image.config);
     lease.hold(Item::Blob(id.clone()));
@@ -174,18 +174,18 @@ fn resolve(
 
 /// Finds out whether an image of these layers can be mounted. Better now than when a container starts.
 pub(crate) fn check_mountable<'a>(
-    overlay: OverlayApi,
+    layers_max: usize,
     diff_ids: impl IntoIterator<Item = &'a Digest>,
 ) -> Result<()> {
     // A layer that comes twice is mounted once.
     let mounted = diff_ids.into_iter().collect::<BTreeSet<_>>().len();
-    if mounted <= overlay.layers_max() {
+    if mounted <= layers_max {
         return Ok(());
     }
     Err(Error::invalid(format!(
         "image of {mounted} layers, the most this kernel can mount are {}; Linux 6.8 and younger \
          mount {}",
-        overlay.layers_max(),
+        layers_max,
         OverlayApi::Fsopen.layers_max()
     )))
 }

@@ -1,6 +1,7 @@
 //! The whole room on real directories and mounts, and what the tests build archives with.
 
 mod archives;
+mod copies;
 mod exact;
 mod hostile;
 mod layers;
@@ -28,9 +29,18 @@ impl Fixture {
     pub(super) fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().canonicalize().unwrap().join("images");
+        Self::at(&root, None, temp)
+    }
+
+    /// One that is somewhere else in `temp`.
+    pub(super) fn at(
+        root: &Path,
+        driver: Option<model::StorageDriver>,
+        temp: tempfile::TempDir,
+    ) -> Self {
         Self {
-            images: Images::open(&root).unwrap(),
-            root,
+            images: Images::open(root, driver).unwrap(),
+            root: root.to_owned(),
             _temp: temp,
         }
     }
@@ -52,6 +62,12 @@ impl Fixture {
     pub(super) fn tree(&self, record: &ImageRecord) -> PathBuf {
         let top = record.layers.last().unwrap();
         self.root.join("trees").join(top.diff_id.hex()).join("tree")
+    }
+
+    /// The bytes that were changed.
+    pub(super) fn size(&self, key: &str, layers: &[model::Layer]) -> u64 {
+        let paths = self.images.paths(key, layers).unwrap();
+        self.images.changed_size(&paths.changed).unwrap()
     }
 
     pub(super) fn staged(&self) -> usize {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Fixture, Tar, docker_archive, layer_of, read};
 use crate::Shown;
 
-fn names(dir: &Path) -> Vec<String> {
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
@@ -51,7 +51,7 @@ fn whiteouts_and_opaque_directories_hide_what_is_below() {
         .load(&docker_archive(&[bottom, top], &["x:1"]))
         .unwrap()
         .remove(0);
-    assert_eq!(f.images.writable_size("k1").unwrap(), 0);
+    assert_eq!(f.size("k1", &[]), 0);
     f.images.create_writable("k1").unwrap();
     let merged = f
         .images
@@ -94,9 +94,9 @@ fn a_writable_tree_lives_from_create_to_remove() {
     std::fs::write(merged.join("f"), "changed!").unwrap();
     std::fs::write(merged.join("g"), "12").unwrap();
     std::fs::hard_link(merged.join("g"), merged.join("h")).unwrap();
-    assert_eq!(f.images.writable_size("k1").unwrap(), 10);
+    assert_eq!(f.size("k1", layers), 10);
     let paths = f.images.paths("k1", layers).unwrap();
-    assert_eq!(read(paths.upper.join("f")), "changed!");
+    assert_eq!(read(paths.changed.dir().join("f")), "changed!");
     assert_eq!(read(f.tree(&image.record).join("f")), "image");
     assert_eq!(f.images.writable_keys().unwrap(), ["k1"]);
     for _ in 0..2 {
@@ -136,7 +136,7 @@ fn many_layers_and_none_can_be_mounted() {
     f.images.create_writable("old").unwrap();
     let overlay = sys::overlay::Overlay {
         lower: &paths.lower,
-        upper: &paths.upper,
+        upper: paths.changed.dir(),
         work: &paths.work,
         ids: None,
         label: None,
@@ -166,10 +166,13 @@ fn many_layers_and_none_can_be_mounted() {
 fn what_could_not_be_mounted_is_not_loaded() {
     let f = Fixture::new();
     let old = crate::Images {
-        overlay: sys::overlay::OverlayApi::MountOptions,
+        storage: std::sync::Arc::new(crate::storage::Storage {
+            driver: model::StorageDriver::Overlay2,
+            overlay: Ok(sys::overlay::OverlayApi::MountOptions),
+        }),
         ..f.images.clone()
     };
-    let most = old.overlay.layers_max();
+    let most = old.storage.layers_max();
     let mut layers: Vec<_> = (0..most)
         .map(|n| layer_of(&format!("f{n}"), b"x"))
         .collect();
@@ -227,6 +230,7 @@ fn a_volume_starts_with_what_the_image_has_there() {
         .device(b'3', "srv/data/null", 1, 3)
         .entry(b'6', "srv/data/pipe", "", b"")
         .symlink("link", "/srv/data")
+        .dir("srv/empty")
         .symlink("escape", "../../../../../../etc")
         .file("plain", b"x");
     let image = f
@@ -262,6 +266,12 @@ fn a_volume_starts_with_what_the_image_has_there() {
         .xattrs("f".as_ref())
         .unwrap();
     assert_eq!(xattrs, [("user.note".into(), b"hi".to_vec())]);
+    // What most images have there.
+    let empty = tempfile::tempdir().unwrap();
+    assert!(copy("/srv/empty", empty.path()));
+    assert_eq!(names(empty.path()), [""; 0]);
+    let own = std::fs::metadata(empty.path()).unwrap();
+    assert_eq!((own.mode() & 0o7777, own.mtime()), (0o644, 1_000_000));
     // A volume with anything in it is left alone.
     let used = tempfile::tempdir().unwrap();
     symlink("nowhere", used.path().join("x")).unwrap();

@@ -129,7 +129,7 @@ fn what_a_killed_daemon_left_is_gone_at_the_next_start() {
     // A stray file in the way of no digest is not ours to remove.
     std::fs::write(f.root.join("trees/README"), "x").unwrap();
     let root = &f.root;
-    let busy = Images::open(root).unwrap_err();
+    let busy = Images::open(root, None).unwrap_err();
     assert_eq!(busy.kind(), Kind::Unavailable, "{busy}");
     let again = reopen(&f);
     assert_eq!(f.staged(), 0);
@@ -143,7 +143,7 @@ fn what_a_killed_daemon_left_is_gone_at_the_next_start() {
 /// file is put aside.
 fn reopen(f: &Fixture) -> Images {
     std::fs::remove_file(f.root.join("lock")).unwrap();
-    Images::open(&f.root).unwrap()
+    Images::open(&f.root, None).unwrap()
 }
 
 #[test]
@@ -163,7 +163,8 @@ fn an_overlay_that_a_killed_daemon_left_mounted_is_unmounted() {
         ids: None,
         label: None,
     };
-    sys::overlay::overlay(f.images.overlay_api(), overlay, &merged).unwrap();
+    let api = *f.images.storage.overlay.as_ref().unwrap();
+    sys::overlay::overlay(api, overlay, &merged).unwrap();
     reopen(&f);
     assert!(sys::mount::below(&f.root).unwrap().is_empty());
     assert_eq!(f.staged(), 0);
@@ -188,7 +189,7 @@ const VICTIM: &str = "MOORED_TEST_LOAD_FOR_EVER";
 fn a_load_that_is_killed_leaves_nothing() {
     if let Some(root) = std::env::var_os(VICTIM) {
         // The killed side: a load whose archive never ends.
-        let images = Images::open(root.as_ref()).unwrap();
+        let images = Images::open(root.as_ref(), None).unwrap();
         let head = docker_archive(&[layer_of("first", &[1; 100_000])], &["x:1"]);
         let head = &head[..head.len() - 3072];
         let mut endless = std::io::Read::chain(head, std::io::stdin());
@@ -225,7 +226,7 @@ fn a_load_that_is_killed_leaves_nothing() {
     }
     victim.kill().unwrap();
     victim.wait().unwrap();
-    let images = Images::open(&root).unwrap();
+    let images = Images::open(&root, None).unwrap();
     assert_eq!(std::fs::read_dir(root.join("staging")).unwrap().count(), 0);
     let swept = images
         .sweep(crate::Partials::Old, || Ok(Vec::new()))
@@ -262,7 +263,7 @@ fn a_full_disk_is_named_and_left_as_it_was() {
         }
     }
     let _unmount = Unmount(small.clone());
-    let images = Images::open(&small.join("images")).unwrap();
+    let images = Images::open(&small.join("images"), None).unwrap();
     let used = || {
         std::fs::read_dir(small.join("images/staging"))
             .unwrap()

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use engine::{ContainerView, MountView, Sizes};
+use engine::{Changed, ContainerView, MountView, Sizes};
 use model::{ContainerState, ExecId, MountSource, NamespaceMode, Restarting, Signal};
 
 use super::phrase::{ZERO_TIME, time};
-use wire::STORAGE_DRIVER;
 use wire::container::{
     ContainerConfig, ContainerInspect, CreateRequest, Empty, EndpointSettings, GraphDriver,
     GraphDriverData, Health, HealthConfig, HostConfig, LogFaults, MountPoint, NetworkSettings,
@@ -50,7 +49,7 @@ pub fn inspect(
         log_path: view.paths.log.as_deref().map(text).unwrap_or_default(),
         name: format!("/{}", view.name),
         restart_count: view.restart_count,
-        driver: STORAGE_DRIVER.to_owned(),
+        driver: view.paths.tree.driver().to_string(),
         platform: "linux".to_owned(),
         mount_label: labels.mount,
         process_label: labels.process,
@@ -194,16 +193,20 @@ fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
 }
 
 fn graph_driver(view: &ContainerView) -> GraphDriver {
-    let paths = &view.paths;
-    let lower: Vec<String> = paths.lower.iter().map(text).collect();
+    let tree = &view.paths.tree;
+    let lower: Vec<String> = tree.lower.iter().map(text).collect();
     GraphDriver {
-        data: GraphDriverData {
-            lower_dir: lower.join(":"),
-            merged_dir: text(&paths.merged),
-            upper_dir: text(&paths.upper),
-            work_dir: text(&paths.work),
+        data: match &tree.changed {
+            Changed::Upper(upper) => Some(GraphDriverData {
+                lower_dir: lower.join(":"),
+                merged_dir: text(&tree.merged),
+                upper_dir: text(upper),
+                work_dir: text(&tree.work),
+            }),
+            // moby's vfs driver: "does not currently have any meta data".
+            Changed::Copy(_) => None,
         },
-        name: STORAGE_DRIVER.to_owned(),
+        name: tree.driver().to_string(),
     }
 }
 

@@ -197,8 +197,9 @@ impl From<&model::Health> for Health {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GraphDriver {
-    /// The directories.
-    pub data: GraphDriverData,
+    /// The directories; `null` where the container has a copy of its image's files.
+    #[schema(required)]
+    pub data: Option<GraphDriverData>,
     /// The driver.
     pub name: String,
 }

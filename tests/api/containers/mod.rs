@@ -5,6 +5,7 @@ mod archive_attacks;
 mod archive_trees;
 mod attach;
 mod checkpoints;
+mod copies;
 mod counts;
 mod create;
 mod health;

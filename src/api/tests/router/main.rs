@@ -68,6 +68,7 @@ async fn engine(roots: &Path) -> Engine {
         spill_bytes_max: 0,
         log_default: model::LogConfig::default(),
         selinux: false,
+        storage_driver: None,
         ids: engine::IdSource::default(),
         init_paths: Vec::new(),
     };

@@ -73,10 +73,12 @@ fn cap1() -> ContainerView {
                 hosts: home.join("hosts"),
             },
             log: Some(home.join("log")),
-            lower: vec![PathBuf::from("/l/2"), PathBuf::from("/l/1")],
-            upper: PathBuf::from("/c/diff"),
-            work: PathBuf::from("/c/work"),
-            merged: PathBuf::from("/c/merged"),
+            tree: engine::WritablePaths {
+                lower: vec![PathBuf::from("/l/2"), PathBuf::from("/l/1")],
+                changed: engine::Changed::Upper(PathBuf::from("/c/diff")),
+                work: PathBuf::from("/c/work"),
+                merged: PathBuf::from("/c/merged"),
+            },
         },
         mounts: Vec::new(),
     }
