@@ -271,7 +271,7 @@ fn a_volume_starts_with_what_the_image_has_there() {
     assert!(copy("/srv/empty", empty.path()));
     assert_eq!(names(empty.path()), [""; 0]);
     let own = std::fs::metadata(empty.path()).unwrap();
-    assert_eq!((own.mode() & 0o7777, own.mtime()), (0o644, 1_000_000));
+    assert_eq!((own.mode() & 0o7777, own.mtime()), (0o755, 1_000_000));
     // A volume with anything in it is left alone.
     let used = tempfile::tempdir().unwrap();
     symlink("nowhere", used.path().join("x")).unwrap();
