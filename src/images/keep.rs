@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use archive::{At, FramePlaces};
+use failpoint::Point;
 use model::{Blob, Digest, Error, Result};
 use sys::durable;
 
@@ -34,11 +35,13 @@ impl Store {
         if !layers.is_empty() {
             durable::sync_file_system(self.root()).at("sync the file system of", self.root())?;
         }
+        self.pass(Point::ImageSynced)?;
         // A tree that speaks of a blob comes after it.
         for (dir, info) in layers {
             self.show_packed(dir, info)?;
         }
         durable::sync_dir(&self.blobs()).at("sync", &self.blobs())?;
+        self.pass(Point::ImageBlobsShown)?;
         for (dir, info) in layers {
             let target = self.layer_dir(&info.diff_id);
             if !durable::rename_new(dir, &target).at("rename a layer to", &target)? {
@@ -48,11 +51,17 @@ impl Store {
         // Also when there was nothing to rename: whoever committed a tree that is used here may
         // not have come to this line yet.
         durable::sync_dir(&self.trees()).at("sync", &self.trees())?;
+        self.pass(Point::ImageTreesShown)?;
         for (digest, bytes) in blobs {
             let path = self.blob_path(digest);
             durable::write_whole(&path, bytes, 0o600).at("write", &path)?;
         }
-        Ok(())
+        self.pass(Point::ImageKept)
+    }
+
+    /// A failpoint of work on the store.
+    pub(crate) fn pass(&self, point: Point) -> Result<()> {
+        failpoint::hit(point).at("keep what came in", self.root())
     }
 
     fn show_packed(&self, dir: &Path, info: &TreeInfo) -> Result<()> {
@@ -110,7 +119,9 @@ impl Store {
         }
         let path = target.join("tree.json");
         durable::sync_dir(target).at("sync", target)?;
-        durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)
+        self.pass(Point::ImageFrameMoved)?;
+        durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)?;
+        self.pass(Point::ImageDescribed)
     }
 
     /// Remembers one more blob that is known to unpack to a layer; whether it is here is another thing.

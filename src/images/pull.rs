@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use archive::At;
+use failpoint::Point;
 use model::image::Blob;
 use model::{Digest, Error, ImageRecord, Result};
 
@@ -140,9 +141,11 @@ impl Images {
             }
             Err(e) => return Err(e),
         };
+        self.store.pass(Point::ImageLayerCame)?;
         let expected = &wanted.blob;
         let packed = layer::packed_in(&dir);
         std::fs::rename(&path, &packed).at("rename", &path)?;
+        self.store.pass(Point::ImageLayerStaged)?;
         let info = TreeInfo {
             diff_id: unpacked.diff_id,
             size_bytes: unpacked.size_bytes,
@@ -150,7 +153,8 @@ impl Images {
             frame_bytes: None,
             packed: vec![expected.clone()],
         };
-        self.store.commit(&[(dir, info)], &[])
+        self.store.commit(&[(dir, info)], &[])?;
+        self.store.pass(Point::ImageLayerPulled)
     }
 
     /// Puts an image together whose layers are all here and held. `leases` become the image's.

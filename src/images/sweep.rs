@@ -11,6 +11,7 @@ use crate::leases::{Item, Sweeping};
 use crate::source;
 use crate::store::{Store, digests_in};
 use archive::At;
+use failpoint::Point;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +47,7 @@ pub(crate) fn sweep(
     for record in live()? {
         keep.extend(source::items_of(&record));
     }
+    store.pass(Point::ImageSweeping)?;
     let mut swept = Swept::default();
     for digest in digests_in(&store.trees())? {
         let path = store.layer_dir(&digest);
@@ -94,6 +96,7 @@ fn take(
         Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Some(renamed) => renamed.at("sweep", path)?,
     }
+    store.pass(Point::ImageSetAside)?;
     let bytes = std::fs::symlink_metadata(&trash).at("read", &trash)?;
     if bytes.is_dir() {
         return store.remove(&trash).map(Some);
