@@ -91,9 +91,21 @@ impl Catalog {
                 ..HistoryEntry::default()
             },
         };
+        let made = self.commit_one(wanted, request.reference).await;
+        if made.is_err() {
+            self.sweep_failed().await;
+        }
+        made
+    }
+
+    async fn commit_one(
+        &self,
+        wanted: images::Commit,
+        reference: Option<Reference>,
+    ) -> Result<Digest> {
         let store = self.store().clone();
         let mut image = sys::task::blocking(move || store.commit(wanted)).await?;
-        image.references.extend(request.reference);
+        image.references.extend(reference);
         let (id, _) = self.keep(image, Action::Create).await?;
         Ok(id)
     }

@@ -291,6 +291,14 @@ impl Catalog {
         tracing::debug!(?swept, "swept the image store");
         Ok(())
     }
+
+    /// Takes away what work that failed has left visible: nobody can go on with it, and the disk may
+    /// be full. (A pull's layers are left to the next pull, or the next sweep.)
+    pub(crate) async fn sweep_failed(&self) {
+        if let Err(e) = self.sweep(Partials::Old).await {
+            tracing::warn!(error = %e, "what failed has left something for the next sweep");
+        }
+    }
 }
 
 #[cfg(test)]
