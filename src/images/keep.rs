@@ -69,8 +69,11 @@ impl Store {
         for blob in &info.packed {
             let target = self.blob_path(&blob.digest);
             match durable::rename_new(&packed, &target) {
+                Ok(true) => {}
+                // Somebody else was first. It must not become part of the tree.
+                Ok(false) => std::fs::remove_file(&packed).at("remove", &packed)?,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && target.exists() => {}
-                other => drop(other.at("rename a layer to", &target)?),
+                Err(e) => return Err(e).at("rename a layer to", &target),
             }
         }
         Ok(())
@@ -140,6 +143,30 @@ impl Store {
         known.packed.push(blob);
         let path = self.layer_dir(diff_id).join("tree.json");
         durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)
+    }
+
+    /// Removes what a daemon that was killed left in a layer's directory: a description that was not
+    /// finished, a frame that the description does not speak of.
+    pub(crate) fn tidy(&self, diff_id: &Digest) -> Result<()> {
+        let _turn = self
+            .describing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(info) = self.tree_info(diff_id)? else {
+            return Ok(());
+        };
+        let dir = self.layer_dir(diff_id);
+        let places = FramePlaces::of(&dir);
+        let frame = [places.frame, places.moved, places.extra];
+        for entry in std::fs::read_dir(&dir).at("read", &dir)? {
+            let entry = entry.at("read", &dir)?;
+            let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
+            let is_unspoken = info.frame_bytes.is_none() && frame.contains(&entry.path());
+            if is_temporary || is_unspoken {
+                self.remove_any(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn remove_any(&self, path: &Path) -> Result<()> {

@@ -184,16 +184,13 @@ impl Images {
             let blob = [&blob].into_iter().chain(others).find(here).cloned();
             known.push((info, blob));
         }
-        self.store.commit(
-            &[],
-            &[
-                (id.clone(), image.config),
-                (manifest.clone(), image.manifest),
-            ],
-        )?;
+        // One whose blobs are elsewhere cannot be given on, and its manifest is not kept.
+        let kept = all_here.then_some((manifest, image.manifest));
+        let config = [(id.clone(), image.config)];
+        let blobs: Vec<_> = config.into_iter().chain(kept.clone()).collect();
+        self.store.commit(&[], &blobs)?;
         let record = ImageRecord {
-            // One whose blobs are elsewhere cannot be given on.
-            manifest: all_here.then_some(manifest),
+            manifest: kept.map(|(digest, _)| digest),
             ..record(id, parsed.config, known)
         };
         Ok(LoadedImage {
@@ -255,7 +252,7 @@ impl Store {
                     .metadata()
                     .and_then(|m| m.modified());
                 let age = at.map(|at| SystemTime::now().duration_since(at));
-                matches!(age, Ok(Ok(age)) if age > PARTIAL_KEPT)
+                matches!(age, Ok(Ok(age)) if age > PARTIAL_KEPT) || self.has_blob(digest)
             });
         }
         Ok(found)

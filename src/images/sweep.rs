@@ -27,7 +27,7 @@ pub struct Swept {
 /// Which beginnings of downloads go with a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Partials {
-    /// Those that nobody went on with for a day.
+    /// Those that nobody went on with for a day, and those of what is here.
     Old,
     /// All that nobody is at.
     All,
@@ -51,9 +51,12 @@ pub(crate) fn sweep(
     let mut swept = Swept::default();
     for digest in digests_in(&store.trees())? {
         let path = store.layer_dir(&digest);
-        if let Some(bytes) = take(store, &sweeping, &keep, &Item::Tree(digest), &path)? {
+        let item = Item::Tree(digest.clone());
+        if let Some(bytes) = take(store, &sweeping, &keep, &item, &path)? {
             swept.trees += 1;
             swept.bytes += bytes;
+        } else if let Err(e) = store.tidy(&digest) {
+            tracing::warn!(error = %e, "something is left beside a layer");
         }
     }
     for digest in digests_in(&store.blobs())? {
