@@ -262,13 +262,17 @@ impl Ledger {
             .context(format_args!("tagging image {image} as {reference}"))
     }
 
-    /// Forgets a name. One that is not there is no error.
-    pub async fn untag(&self, reference: &Reference) -> Result<()> {
-        let key = reference.to_string();
+    /// Forgets names, in one step. One that is not there is no error.
+    pub async fn untag(&self, references: &[Reference]) -> Result<()> {
+        let keys: Vec<_> = references.iter().map(ToString::to_string).collect();
+        let told = keys.join(", ");
         self.writer
-            .write_freeing(move |db| delete(db, "DELETE FROM tags WHERE reference = ?1", &key))
+            .write_freeing(move |db| {
+                keys.iter()
+                    .try_for_each(|key| delete(db, "DELETE FROM tags WHERE reference = ?1", key))
+            })
             .await
-            .context(format_args!("untagging {reference}"))
+            .context(format_args!("untagging {told}"))
     }
 
     /// Forgets an image and its names. One that is not there is no error.
