@@ -355,6 +355,26 @@ impl Ledger {
             .await
             .context(format_args!("keeping {key}"))
     }
+
+    /// Marks something as begun: [`Contents::meta`] has the mark if the daemon is killed before
+    /// [`Ledger::unmark`]. It survives the daemon, not the host.
+    pub async fn mark(&self, key: &str) -> Result<()> {
+        let k = key.to_owned();
+        let put = self
+            .writer
+            .write_until_reboot(move |db| put_meta(db, &k, ""));
+        put.await.context(format_args!("keeping {key}"))
+    }
+
+    /// Takes a mark away. One that is not there is no error.
+    pub async fn unmark(&self, key: &str) -> Result<()> {
+        let k = key.to_owned();
+        let forget = move |db: &Connection| delete(db, "DELETE FROM meta WHERE key = ?1", &k);
+        self.writer
+            .write_until_reboot(forget)
+            .await
+            .context(format_args!("forgetting {key}"))
+    }
 }
 
 fn delete(db: &Connection, sql: &str, key: &str) -> Result<(), writer::WriteError> {
