@@ -126,10 +126,32 @@ impl Images {
     /// # Errors
     /// `System`: it is not what it should be, or `rest` ended early; what came is kept then.
     pub fn pull_layer(&self, wanted: &WantedLayer, from: u64, rest: &mut dyn Read) -> Result<()> {
+        self.pull_into(wanted, Some(from), rest)
+    }
+
+    /// As [`Images::pull_layer`] from the beginning, beside whoever is at the same layer. Nothing is kept
+    /// of what came early.
+    ///
+    /// # Errors
+    /// As [`Images::pull_layer`].
+    pub fn pull_layer_apart(&self, wanted: &WantedLayer, all: &mut dyn Read) -> Result<()> {
+        self.pull_into(wanted, None, all)
+    }
+
+    fn pull_into(
+        &self,
+        wanted: &WantedLayer,
+        from: Option<u64>,
+        rest: &mut dyn Read,
+    ) -> Result<()> {
         let staging = self.store.stage()?;
         let dir = staging.layer(0)?;
-        let path = self.store.partial_path(&wanted.blob.digest);
-        let source = Resumed::open(&path, from, rest)?;
+        let packed = layer::packed_in(&dir);
+        let path = match from {
+            Some(_) => self.store.partial_path(&wanted.blob.digest),
+            None => packed.clone(),
+        };
+        let source = Resumed::open(&path, from.unwrap_or_default(), rest)?;
         let came = layer::unpack_packed(source, &dir);
         let came = came.and_then(|(unpacked, source)| source.finish().map(|()| unpacked));
         let unpacked = match came.and_then(|unpacked| check(wanted, unpacked)) {
@@ -143,8 +165,9 @@ impl Images {
         };
         self.store.pass(Point::ImageLayerCame)?;
         let expected = &wanted.blob;
-        let packed = layer::packed_in(&dir);
-        std::fs::rename(&path, &packed).at("rename", &path)?;
+        if from.is_some() {
+            std::fs::rename(&path, &packed).at("rename", &path)?;
+        }
         self.store.pass(Point::ImageLayerStaged)?;
         let info = TreeInfo {
             diff_id: unpacked.diff_id,
