@@ -1,6 +1,8 @@
 //! Making an image of a container's changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use archive::Changed;
 use model::image::HistoryEntry;
@@ -68,7 +70,53 @@ impl CommitImage {
     }
 }
 
+/// Begins the ledger's keys of containers that stand still for a commit.
+const STANDS_STILL: &str = "stands-still:";
+
+/// The containers that a killed daemon let stand still, from the ledger's facts, each with its mark.
+pub fn stood_still(meta: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    meta.keys().filter_map(|mark| {
+        let (id, _) = mark.strip_prefix(STANDS_STILL)?.split_once('/')?;
+        Some((mark.as_str(), id))
+    })
+}
+
 impl Catalog {
+    /// Does `work` while a container stands still, if it can be made to. It is marked before, so that the
+    /// next daemon lets it go on if this one cannot.
+    ///
+    /// # Errors
+    /// What the ledger says; what `work` says.
+    pub async fn standing_still<T>(
+        &self,
+        id: &ContainerId,
+        (pause, go_on): (
+            impl Future<Output = Result<()>>,
+            impl Future<Output = Result<()>>,
+        ),
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        // Several may commit it at once, and one of them holds it up.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{STANDS_STILL}{id}/{n}");
+        self.inner.tools.ledger.mark(&mark).await?;
+        let stands = pause.await.is_ok();
+        let done = work.await;
+        if stands {
+            drop(go_on.await);
+        }
+        self.goes_on(&mark).await;
+        done
+    }
+
+    /// A container goes on, or has ended: its mark is taken away.
+    pub async fn goes_on(&self, mark: &str) {
+        if let Err(e) = self.inner.tools.ledger.unmark(mark).await {
+            tracing::warn!(mark, error = %e, "a mark of a commit is left in the ledger");
+        }
+    }
+
     /// Makes an image of what a container has changed; its id.
     ///
     /// # Errors
@@ -91,10 +139,40 @@ impl Catalog {
                 ..HistoryEntry::default()
             },
         };
+        let made = self.commit_one(wanted, request.reference).await;
+        if made.is_err() {
+            self.sweep_failed().await;
+        }
+        made
+    }
+
+    async fn commit_one(
+        &self,
+        wanted: images::Commit,
+        reference: Option<Reference>,
+    ) -> Result<Digest> {
         let store = self.store().clone();
         let mut image = sys::task::blocking(move || store.commit(wanted)).await?;
-        image.references.extend(request.reference);
+        image.references.extend(reference);
         let (id, _) = self.keep(image, Action::Create).await?;
         Ok(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_told_from_other_facts() {
+        let keys = [
+            "boot_id",
+            "stands-still:abc/0",
+            "stands-still:",
+            "stands-still:x",
+        ];
+        let meta = keys.map(|key| (key.to_owned(), String::new())).into();
+        let found: Vec<_> = stood_still(&meta).collect();
+        assert_eq!(found, [("stands-still:abc/0", "abc")]);
     }
 }

@@ -41,6 +41,7 @@ impl Catalog {
         tokio::spawn(async move {
             let steps = Steps::new(sender, false);
             if let Err(e) = catalog.import_one(tar, config, request, &steps).await {
+                catalog.sweep_failed().await;
                 steps.fail(e).await;
             }
         });

@@ -48,7 +48,7 @@ use model::{
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
 
-pub use commit::{CommitImage, Committed};
+pub use commit::{CommitImage, Committed, stood_still};
 pub use distribution::Distribution;
 pub use history::HistoryStep;
 pub use job::{Job, Progress};

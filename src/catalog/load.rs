@@ -25,6 +25,7 @@ impl Catalog {
         tokio::spawn(async move {
             let steps = Steps::new(sender, quiet);
             if let Err(e) = catalog.load_all(archive, &steps).await {
+                catalog.sweep_failed().await;
                 steps.fail(e).await;
             }
         });

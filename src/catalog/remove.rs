@@ -3,7 +3,7 @@
 
 use failpoint::Point;
 use images::Partials;
-use model::{Action, Digest, Error, ImageRecord, Reference, Result};
+use model::{Action, Digest, Error, Event, ImageRecord, Reference, Result};
 
 use crate::{Catalog, ImageView, RemovedReference};
 
@@ -69,6 +69,7 @@ impl Catalog {
             .ok()
             .filter(|name| self.inner.index.named(name).as_ref() == Some(&id));
         let mut removed = Vec::new();
+        let mut going = Vec::new();
         let is_single = is_single_reference(&image.references);
         let was_named = named.is_some();
         if let Some(name) = named {
@@ -76,65 +77,42 @@ impl Catalog {
                 // Docker quotes what the client wrote.
                 self.check_unused(&image, reference)?;
             }
-            self.untag_with_digests(&image, &name, &mut removed).await?;
-            if !self.view_of(&image.record)?.references.is_empty() {
+            going = with_digests(&image.references, &name);
+            if going.len() < image.references.len() {
+                self.untag(&image, &going, &mut removed).await?;
                 return Ok(removed);
             }
         } else if is_single {
             if let Some(refusal) = self.refusal(&image, how.force, false) {
                 return Err(refusal.error);
             }
-            for name in &image.references {
-                self.untag(&image, name, &mut removed).await?;
-            }
+            going.clone_from(&image.references);
         }
-        self.delete_with_parents(&id, how, was_named, &mut removed)
+        self.delete_with_parents((id, going), how, was_named, &mut removed)
             .await?;
         Ok(removed)
     }
 
-    /// A name; and with the last tag of a repository its digests.
-    async fn untag_with_digests(
-        &self,
-        image: &ImageView,
-        name: &Reference,
-        removed: &mut Vec<RemovedReference>,
-    ) -> Result<()> {
-        self.untag(image, name, removed).await?;
-        if name.digest().is_some() {
-            return Ok(());
-        }
-        let same = |other: &&Reference| same_repository(other, name);
-        let left = self.view_of(&image.record)?.references;
-        if left
-            .iter()
-            .filter(same)
-            .any(|other| other.digest().is_none())
-        {
-            return Ok(());
-        }
-        for digest in left.iter().filter(same) {
-            self.untag(image, digest, removed).await?;
-        }
-        Ok(())
-    }
-
     /// The image, unless something keeps it; then those it was made from, as long as nothing keeps them.
+    /// Names that go in any case go with it, in one step: a daemon that is killed leaves no image that
+    /// its user takes for removed.
     async fn delete_with_parents(
         &self,
-        id: &Digest,
+        first: (Digest, Vec<Reference>),
         how: RemoveImage,
         mut quiet: bool,
         removed: &mut Vec<RemovedReference>,
     ) -> Result<()> {
         let mut force = how.force;
-        let mut next = Some(id.clone());
-        while let Some(id) = next.take() {
+        let mut next = Some(first);
+        while let Some((id, mut going)) = next.take() {
             let Some(record) = self.record(&id) else {
                 return Ok(());
             };
-            let image = self.view_of(&record)?;
+            let mut image = self.view_of(&record)?;
+            image.references.retain(|name| !going.contains(name));
             if let Some(refusal) = self.refusal(&image, force, true) {
+                self.untag(&image, &going, removed).await?;
                 let is_dangling = image.references.is_empty() && !self.has_children(&id);
                 // A conflict over something that would be found by nobody is told.
                 return match quiet && (!is_dangling || refusal.is_used) {
@@ -142,46 +120,60 @@ impl Catalog {
                     false => Err(refusal.error),
                 };
             }
-            for name in &image.references {
-                self.untag(&image, name, removed).await?;
-            }
+            going.extend(image.references.iter().cloned());
             if image.containers > 0 {
-                return Ok(());
+                return self.untag(&image, &going, removed).await;
             }
-            self.delete(&id, removed).await?;
-            next = record.parent.clone().filter(|_| how.parents);
+            self.delete(&record, &going, removed).await?;
+            let parent = record.parent.clone().filter(|_| how.parents);
+            next = parent.map(|parent| (parent, Vec::new()));
             (force, quiet) = (false, true);
         }
         Ok(())
     }
 
+    fn told_untagged(&self, record: &ImageRecord, names: &[Reference]) -> Vec<Event> {
+        let told = |_| self.event(record, record.id.as_str(), &Action::Untag);
+        names.iter().map(told).collect()
+    }
+
     async fn untag(
         &self,
         image: &ImageView,
-        name: &Reference,
+        names: &[Reference],
         removed: &mut Vec<RemovedReference>,
     ) -> Result<()> {
-        let record = &image.record;
-        let event = self.event(record, record.id.as_str(), &Action::Untag);
-        let (inner, gone) = (self.inner.clone(), name.clone());
-        let ledger = self.inner.tools.ledger.telling(vec![event]);
-        let ledger = ledger.applying(move || inner.index.untag(&gone));
-        ledger.untag(name).await?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let events = self.told_untagged(&image.record, names);
+        let (inner, gone) = (self.inner.clone(), names.to_vec());
+        let ledger = self.inner.tools.ledger.telling(events);
+        let ledger = ledger.applying(move || gone.iter().for_each(|name| inner.index.untag(name)));
+        ledger.untag(names).await?;
         failpoint::reach(Point::ImageUntagged).await?;
-        removed.push(RemovedReference::Untagged(name.familiar()));
+        removed.extend(names.iter().map(untagged));
         Ok(())
     }
 
-    async fn delete(&self, id: &Digest, removed: &mut Vec<RemovedReference>) -> Result<()> {
-        let record = self.inner.index.record(id);
-        let event = self.bare_event(id, id.as_str(), &Action::Delete);
+    /// An image and its names.
+    async fn delete(
+        &self,
+        record: &ImageRecord,
+        names: &[Reference],
+        removed: &mut Vec<RemovedReference>,
+    ) -> Result<()> {
+        let id = &record.id;
+        let mut events = self.told_untagged(record, names);
+        events.push(self.bare_event(id, id.as_str(), &Action::Delete));
         let (inner, gone) = (self.inner.clone(), id.clone());
-        let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = self.inner.tools.ledger.telling(events);
         let ledger = ledger.applying(move || inner.index.remove(&gone));
         ledger.delete_image(id).await?;
         failpoint::reach(Point::ImageForgotten).await?;
+        removed.extend(names.iter().map(untagged));
         removed.push(RemovedReference::Deleted(id.clone()));
-        for layer in record.iter().flat_map(|r| r.layers.iter().rev()) {
+        for layer in record.layers.iter().rev() {
             let still_used = self
                 .inner
                 .index
@@ -258,6 +250,22 @@ impl Catalog {
     }
 }
 
+fn untagged(name: &Reference) -> RemovedReference {
+    RemovedReference::Untagged(name.familiar())
+}
+
+/// What goes with a name: with the last tag of a repository its digests.
+fn with_digests(names: &[Reference], name: &Reference) -> Vec<Reference> {
+    let others = names.iter().filter(|other| *other != name);
+    let same = others.filter(|other| same_repository(other, name));
+    let (tags, digests): (Vec<_>, Vec<_>) = same.cloned().partition(|n| n.digest().is_none());
+    let mut going = vec![name.clone()];
+    if name.digest().is_none() && tags.is_empty() {
+        going.extend(digests);
+    }
+    going
+}
+
 fn same_repository(a: &Reference, b: &Reference) -> bool {
     a.domain() == b.domain() && a.path() == b.path()
 }
@@ -290,6 +298,14 @@ impl Catalog {
         .await?;
         tracing::debug!(?swept, "swept the image store");
         Ok(())
+    }
+
+    /// Takes away what work that failed has left visible: nobody can go on with it, and the disk may
+    /// be full. (A pull's layers are left to the next pull, or the next sweep.)
+    pub(crate) async fn sweep_failed(&self) {
+        if let Err(e) = self.sweep(Partials::Old).await {
+            tracing::warn!(error = %e, "what failed has left something for the next sweep");
+        }
     }
 }
 

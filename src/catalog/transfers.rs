@@ -12,7 +12,7 @@ use bytes::{Buf as _, Bytes};
 use images::{Images, WantedLayer};
 use model::{Digest, Error, Kind, Result, limits};
 use registry::{BlobEvent, Source};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Pieces that wait to be applied.
@@ -58,7 +58,7 @@ pub(crate) struct Transfers {
     /// By where it comes from, too: nobody waits for another one's registry.
     running: Mutex<HashMap<(String, WantedLayer), Weak<Shared>>>,
     /// Held by whoever writes what came of a blob; one that was left may still be at it.
-    writers: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    writers: Mutex<HashMap<Digest, Weak<Writer>>>,
     turns: Arc<Semaphore>,
 }
 
@@ -106,15 +106,37 @@ impl Transfers {
         Transfer { shared }
     }
 
-    fn writer(&self, blob: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+    fn writer(&self, blob: &Digest) -> Arc<Writer> {
         let mut writers = lock(&self.writers);
         writers.retain(|_, writer| writer.strong_count() > 0);
         if let Some(writer) = writers.get(blob).and_then(Weak::upgrade) {
             return writer;
         }
-        let writer = Arc::default();
+        let writer = Arc::<Writer>::default();
         writers.insert(blob.clone(), Arc::downgrade(&writer));
         writer
+    }
+}
+
+/// Who writes the beginning of a blob that is kept over a dropped line.
+#[derive(Debug, Default)]
+struct Writer {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The registry whose turn it is, or was.
+    domain: Mutex<String>,
+}
+
+impl Writer {
+    /// The turn to write it; `None` when another registry's transfer is at it, which may stand still: what
+    /// comes goes elsewhere then, and is not kept if the line drops for good.
+    async fn take(&self, domain: &str) -> Option<OwnedMutexGuard<()>> {
+        let turn = match self.turn.clone().try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) if *lock(&self.domain) != domain => return None,
+            Err(_) => self.turn.clone().lock_owned().await,
+        };
+        domain.clone_into(&mut lock(&self.domain));
+        Some(turn)
     }
 }
 
@@ -128,7 +150,7 @@ struct Work {
     store: Images,
     source: Source,
     wanted: WantedLayer,
-    writer: Arc<tokio::sync::Mutex<()>>,
+    writer: Arc<Writer>,
     turns: Arc<Semaphore>,
     stage: watch::Sender<Stage>,
 }
@@ -137,8 +159,8 @@ impl Work {
     async fn run(&self, left: CancellationToken) -> Result<()> {
         let mut held = self.store.hold_layer(&self.wanted);
         // Not given up by one who left before his thread did.
-        let _writer = tokio::select! {
-            writer = self.writer.clone().lock_owned() => writer,
+        let writer = tokio::select! {
+            writer = self.writer.take(self.source.domain()) => writer,
             () = left.cancelled() => return Err(nobody_waits()),
         };
         let turn = tokio::select! {
@@ -147,23 +169,27 @@ impl Work {
         };
         let _turn = turn.map_err(|e| Error::system(format!("transfers are closed: {e}")))?;
         let (store, wanted) = (self.store.clone(), self.wanted.clone());
-        let before = move || match store.has_layer(&wanted, &mut held)? {
-            true => Ok((None, held)),
-            false => Ok((Some(store.partial_bytes(&wanted)?), held)),
+        let apart = writer.is_none();
+        let before = move || match (store.has_layer(&wanted, &mut held)?, apart) {
+            (true, _) => Ok((None, held)),
+            (false, true) => Ok((Some(0), held)),
+            (false, false) => Ok((Some(store.partial_bytes(&wanted)?), held)),
         };
         let (from, _held) = sys::task::blocking(before).await?;
         let Some(from) = from else {
             return Ok(());
         };
-        match self.fetch(from, &left).await {
+        match self.fetch(from, apart, &left).await {
             // What was there may have been damaged, or another server's. Once more, from the beginning.
-            Err(e) if from > 0 && e.kind() == Kind::InvalidParameter => self.fetch(0, &left).await,
+            Err(e) if from > 0 && e.kind() == Kind::InvalidParameter => {
+                self.fetch(0, apart, &left).await
+            }
             ended => ended,
         }
     }
 
-    /// Applies what is here of the layer, `from` bytes, and what comes.
-    async fn fetch(&self, from: u64, left: &CancellationToken) -> Result<()> {
+    /// Applies what is here of the layer, `from` bytes, and what comes; `apart` from who is at it.
+    async fn fetch(&self, from: u64, apart: bool, left: &CancellationToken) -> Result<()> {
         let (sender, pieces) = mpsc::channel(PIECES_WAITING_MAX);
         let (store, wanted) = (self.store.clone(), self.wanted.clone());
         let applying = tokio::spawn(sys::task::blocking(move || {
@@ -172,7 +198,10 @@ impl Work {
                 current: Bytes::new(),
                 left: wanted.blob.size_bytes - from,
             };
-            store.pull_layer(&wanted, from, &mut rest)
+            match apart {
+                true => store.pull_layer_apart(&wanted, &mut rest),
+                false => store.pull_layer(&wanted, from, &mut rest),
+            }
         }));
         self.feed(from, &sender, left).await;
         drop(sender);

@@ -100,7 +100,7 @@ impl Engine {
         };
         let inner = Arc::new(inner);
         let engine = Self { inner };
-        let rows = (contents.containers, contents.execs);
+        let rows = (contents.containers, contents.execs, contents.meta);
         engine.take_over(rows, &contents.damaged, same_boot).await;
         Ok(engine)
     }
@@ -108,7 +108,7 @@ impl Engine {
     /// Takes back what the ledger names, then begins to take away what it does not.
     async fn take_over(
         &self,
-        (containers, execs): (Vec<ContainerRow>, Vec<ExecRow>),
+        (containers, execs, meta): (Vec<ContainerRow>, Vec<ExecRow>, BTreeMap<String, String>),
         damaged: &[Damaged],
         same_boot: bool,
     ) {
@@ -128,6 +128,7 @@ impl Engine {
             tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
         self.finish_checkpoints().await;
+        self.finish_commits(&meta).await;
         self.finish_imports().await;
         self.inner.recovered.cancel();
         // A writable layer may be of a container whose row is too damaged to be shown.

@@ -9,6 +9,7 @@
 //! ```text
 //! start-created=kill          die of SIGKILL there
 //! start-created=error@2       fail, the second time only
+//! start-created=full          fail as on a disk without room
 //! start-created=delay:2000    wait so many milliseconds
 //! ```
 
@@ -133,6 +134,30 @@ points! {
     /// Its files are gone.
     ExecCleaned = "exec-cleaned",
 
+    /// A layer of an archive is in staging.
+    ImageLayerRead = "image-layer-read",
+    /// All of an archive is, and nothing of it is visible.
+    ImageArchiveRead = "image-archive-read",
+    /// All of a layer came from a registry and is in staging, its blob is not there yet.
+    ImageLayerCame = "image-layer-came",
+    /// Its blob is there, too.
+    ImageLayerStaged = "image-layer-staged",
+    /// A layer that came from a registry is visible.
+    ImageLayerPulled = "image-layer-pulled",
+    /// A container's changes are in staging.
+    ImagePacked = "image-packed",
+    /// What is staged is durable.
+    ImageSynced = "image-synced",
+    /// The blobs of what is staged are visible, its trees are not.
+    ImageBlobsShown = "image-blobs-shown",
+    /// A frame lies beside a tree that is there, whose description does not speak of it.
+    ImageFrameMoved = "image-frame-moved",
+    /// It does.
+    ImageDescribed = "image-described",
+    /// The trees are visible.
+    ImageTreesShown = "image-trees-shown",
+    /// Configuration and manifest are.
+    ImageKept = "image-kept",
     /// An image's bytes are there, its record is not.
     ImageApplied = "image-applied",
     /// Its record is there.
@@ -141,8 +166,16 @@ points! {
     ImageUntagged = "image-untagged",
     /// A record is gone, its bytes are not.
     ImageForgotten = "image-forgotten",
+    /// It is known what a sweep takes away.
+    ImageSweeping = "image-sweeping",
+    /// Something was set aside, and is still on the disk.
+    ImageSetAside = "image-set-aside",
     /// Its bytes are gone.
     ImageSwept = "image-swept",
+    /// An image is held for a client that saves it.
+    ImageHeld = "image-held",
+    /// It is on its way.
+    ImageSaved = "image-saved",
 
     /// A volume's record is there, its directory is not.
     VolumeWritten = "volume-written",

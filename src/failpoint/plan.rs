@@ -14,6 +14,7 @@ const VARIABLE: &str = "MOORED_FAILPOINTS";
 enum Action {
     Kill,
     Error,
+    Full,
     Delay(Duration),
 }
 
@@ -49,6 +50,7 @@ impl Plan {
                 }
                 None if action == "kill" => Action::Kill,
                 None if action == "error" => Action::Error,
+                None if action == "full" => Action::Full,
                 _ => panic!("no action {action}"),
             };
             (name.to_owned(), Rule { action, time })
@@ -79,6 +81,7 @@ fn next(point: Point) -> io::Result<Option<Duration>> {
     match action {
         Action::Delay(pause) => Ok(Some(pause)),
         Action::Error => Err(io::Error::other(format!("failpoint {}", point.name()))),
+        Action::Full => Err(rustix::io::Errno::NOSPC.into()),
         Action::Kill => {
             let own = rustix::process::getpid();
             rustix::process::kill_process(own, rustix::process::Signal::KILL)?;

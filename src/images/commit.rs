@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{At, Changed, Writer, pack_changed};
+use failpoint::Point;
 use model::image::HistoryEntry;
 use model::{Digest, Error, ImageConfig, ImageRecord, Result};
 use sys::beneath::{Dir, Kind, Metadata};
@@ -58,6 +59,7 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
         _ => changes,
     };
     let unpack = pack_into(&changes, &lower, &dir)?;
+    store.pass(Point::ImagePacked)?;
     step.empty_layer = unpack.diff_id.as_ref() == EMPTY_TAR;
     let info = TreeInfo::from(unpack);
     let staged = match step.empty_layer {

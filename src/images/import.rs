@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
+use failpoint::Point;
 use model::image::HistoryEntry;
 use model::{Context, ImageConfig, Result, Timestamp};
 
@@ -24,6 +25,7 @@ pub(crate) fn import(
     let dir = staging.layer(0)?;
     // Nobody names it by what it was compressed to.
     let unpack = layer::unpack(tar, &dir, Keep::Plain).context("cannot import the archive")?;
+    store.pass(Point::ImageArchiveRead)?;
     let info = TreeInfo::from(unpack);
     image.created = Some(created);
     image.history = vec![HistoryEntry {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use archive::{At, FramePlaces};
+use failpoint::Point;
 use model::{Blob, Digest, Error, Result};
 use sys::durable;
 
@@ -43,23 +44,32 @@ impl Store {
         if !layers.is_empty() {
             staging.sync()?;
         }
+        self.pass(Point::ImageSynced)?;
         for (from, to) in renames {
             std::fs::rename(&from, &to).at("rename a blob to", &to)?;
         }
         for staged in layers {
             self.show_packed(staged)?;
         }
+        self.pass(Point::ImageBlobsShown)?;
         for Staged { dir, info, .. } in layers {
             let target = self.layer_dir(&info.diff_id);
             if !durable::rename_new(dir, &target).at("rename a layer to", &target)? {
                 self.add(dir, info, &target)?;
             }
         }
+        self.pass(Point::ImageTreesShown)?;
         // Also when there was nothing to rename: whoever committed a tree that is used here may
         // not have come to this line yet. A tree that survives without its blob is one whose bytes
         // are not here, as those of one that an older daemon made.
         durable::sync_dir(&self.blobs()).at("sync", &self.blobs())?;
-        durable::sync_dir(&self.trees()).at("sync", &self.trees())
+        durable::sync_dir(&self.trees()).at("sync", &self.trees())?;
+        self.pass(Point::ImageKept)
+    }
+
+    /// A failpoint of work on the store.
+    pub(crate) fn pass(&self, point: Point) -> Result<()> {
+        failpoint::hit(point).at("keep what came in", self.root())
     }
 
     fn show_packed(&self, staged: &Staged) -> Result<()> {
@@ -116,7 +126,9 @@ impl Store {
         }
         let path = target.join("tree.json");
         durable::sync_dir(target).at("sync", target)?;
-        durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)
+        self.pass(Point::ImageFrameMoved)?;
+        durable::write_whole(&path, &described(&known)?, 0o600).at("write", &path)?;
+        self.pass(Point::ImageDescribed)
     }
 
     /// Remembers one more blob that is known to unpack to a layer; whether it is here is another thing.
@@ -147,6 +159,30 @@ impl Store {
         }
         known.push(blob.clone());
         true
+    }
+
+    /// Removes what a daemon that was killed left in a layer's directory: a description that was not
+    /// finished, a frame that the description does not speak of.
+    pub(crate) fn tidy(&self, diff_id: &Digest) -> Result<()> {
+        let _turn = self
+            .describing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(info) = self.tree_info(diff_id)? else {
+            return Ok(());
+        };
+        let dir = self.layer_dir(diff_id);
+        let places = FramePlaces::of(&dir);
+        let frame = [places.frame, places.moved, places.extra];
+        for entry in std::fs::read_dir(&dir).at("read", &dir)? {
+            let entry = entry.at("read", &dir)?;
+            let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
+            let is_unspoken = info.frame_bytes.is_none() && frame.contains(&entry.path());
+            if is_temporary || is_unspoken {
+                self.remove_any(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn remove_any(&self, path: &Path) -> Result<()> {

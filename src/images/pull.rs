@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use archive::At;
+use failpoint::Point;
 use model::image::Blob;
 use model::{Digest, Error, ImageRecord, Result};
 
@@ -125,10 +126,32 @@ impl Images {
     /// # Errors
     /// `System`: it is not what it should be, or `rest` ended early; what came is kept then.
     pub fn pull_layer(&self, wanted: &WantedLayer, from: u64, rest: &mut dyn Read) -> Result<()> {
+        self.pull_into(wanted, Some(from), rest)
+    }
+
+    /// As [`Images::pull_layer`] from the beginning, beside whoever is at the same layer. Nothing is kept
+    /// of what came early.
+    ///
+    /// # Errors
+    /// As [`Images::pull_layer`].
+    pub fn pull_layer_apart(&self, wanted: &WantedLayer, all: &mut dyn Read) -> Result<()> {
+        self.pull_into(wanted, None, all)
+    }
+
+    fn pull_into(
+        &self,
+        wanted: &WantedLayer,
+        from: Option<u64>,
+        rest: &mut dyn Read,
+    ) -> Result<()> {
         let staging = self.store.stage()?;
         let dir = staging.layer(0)?;
-        let path = self.store.partial_path(&wanted.blob.digest);
-        let source = Resumed::open(&path, from, rest)?;
+        let packed = layer::packed_in(&dir);
+        let path = match from {
+            Some(_) => self.store.partial_path(&wanted.blob.digest),
+            None => packed.clone(),
+        };
+        let source = Resumed::open(&path, from.unwrap_or_default(), rest)?;
         let came = layer::unpack_packed(source, &dir);
         let came = came.and_then(|(unpacked, source)| source.finish().map(|()| unpacked));
         let unpacked = match came.and_then(|unpacked| check(wanted, unpacked)) {
@@ -140,6 +163,7 @@ impl Images {
             }
             Err(e) => return Err(e),
         };
+        self.store.pass(Point::ImageLayerCame)?;
         let info = TreeInfo {
             diff_id: unpacked.diff_id,
             size_bytes: unpacked.size_bytes,
@@ -151,9 +175,11 @@ impl Images {
             dir,
             info,
             // It stays where a daemon that is killed now finds it again.
-            packed: Some(path),
+            packed: Some(if from.is_some() { path } else { packed }),
         };
-        self.store.commit(&staging, &[staged], &[])
+        self.store.pass(Point::ImageLayerStaged)?;
+        self.store.commit(&staging, &[staged], &[])?;
+        self.store.pass(Point::ImageLayerPulled)
     }
 
     /// Puts an image together whose layers are all here and held. `leases` become the image's.
@@ -183,17 +209,13 @@ impl Images {
             let blob = [&blob].into_iter().chain(others).find(here).cloned();
             known.push((info, blob));
         }
-        self.store.commit(
-            &self.store.stage()?,
-            &[],
-            &[
-                (id.clone(), image.config),
-                (manifest.clone(), image.manifest),
-            ],
-        )?;
+        // One whose blobs are elsewhere cannot be given on, and its manifest is not kept.
+        let kept = all_here.then_some((manifest, image.manifest));
+        let config = [(id.clone(), image.config)];
+        let blobs: Vec<_> = config.into_iter().chain(kept.clone()).collect();
+        self.store.commit(&self.store.stage()?, &[], &blobs)?;
         let record = ImageRecord {
-            // One whose blobs are elsewhere cannot be given on.
-            manifest: all_here.then_some(manifest),
+            manifest: kept.map(|(digest, _)| digest),
             ..record(id, parsed.config, known)
         };
         Ok(LoadedImage {
@@ -255,7 +277,7 @@ impl Store {
                     .metadata()
                     .and_then(|m| m.modified());
                 let age = at.map(|at| SystemTime::now().duration_since(at));
-                matches!(age, Ok(Ok(age)) if age > PARTIAL_KEPT)
+                matches!(age, Ok(Ok(age)) if age > PARTIAL_KEPT) || self.has_blob(digest)
             });
         }
         Ok(found)

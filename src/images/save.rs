@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use archive::{Entry, EntryKind, Writer, writing};
+use failpoint::Point;
 use model::{Context as _, Digest, ImageRecord, Layer, Reference, Result};
 use serde::{Deserialize, Serialize};
 use sys::beneath::FileTime;
@@ -96,8 +97,10 @@ pub(crate) fn save(images: &Images, wanted: &[ToSave], out: &mut dyn Write) -> R
     for dir in ["blobs/", "blobs/sha256/"] {
         saving.entry(dir, EntryKind::Dir, 0)?;
     }
+    failpoint::hit(Point::ImageHeld)?;
     for (image, plan) in wanted.iter().zip(&plans) {
         saving.image(&image.record, plan)?;
+        failpoint::hit(Point::ImageSaved)?;
     }
     saving.json("index.json", &index(wanted, &plans))?;
     saving.json("manifest.json", &items(wanted, &plans))?;

@@ -11,6 +11,7 @@ use crate::leases::{Item, Sweeping};
 use crate::source;
 use crate::store::{Store, digests_in};
 use archive::At;
+use failpoint::Point;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,7 +27,7 @@ pub struct Swept {
 /// Which beginnings of downloads go with a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Partials {
-    /// Those that nobody went on with for a day.
+    /// Those that nobody went on with for a day, and those of what is here.
     Old,
     /// All that nobody is at.
     All,
@@ -46,12 +47,16 @@ pub(crate) fn sweep(
     for record in live()? {
         keep.extend(source::items_of(&record));
     }
+    store.pass(Point::ImageSweeping)?;
     let mut swept = Swept::default();
     for digest in digests_in(&store.trees())? {
         let path = store.layer_dir(&digest);
-        if let Some(bytes) = take(store, &sweeping, &keep, &Item::Tree(digest), &path)? {
+        let item = Item::Tree(digest.clone());
+        if let Some(bytes) = take(store, &sweeping, &keep, &item, &path)? {
             swept.trees += 1;
             swept.bytes += bytes;
+        } else if let Err(e) = store.tidy(&digest) {
+            tracing::warn!(error = %e, "something is left beside a layer");
         }
     }
     for digest in digests_in(&store.blobs())? {
@@ -94,6 +99,7 @@ fn take(
         Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Some(renamed) => renamed.at("sweep", path)?,
     }
+    store.pass(Point::ImageSetAside)?;
     let bytes = std::fs::symlink_metadata(&trash).at("read", &trash)?;
     if bytes.is_dir() {
         return store.remove(&trash).map(Some);

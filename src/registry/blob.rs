@@ -169,6 +169,7 @@ impl BlobStream {
                 return Err(Failure::Line {
                     message: format!("Get \"{}\": unexpected EOF", open.url.path()),
                     passing: true,
+                    reached: true,
                 });
             };
             let skipped = open.skip.min(piece.len() as u64);

@@ -85,9 +85,14 @@ impl Http {
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, Failure> {
-        match tokio::time::timeout(self.pace.silence, request.send()).await {
+        // What is stored is looked at first, and a server may take its time for that.
+        let patience = match *method {
+            Method::PUT => self.pace.answer,
+            _ => self.pace.silence,
+        };
+        match tokio::time::timeout(patience, request.send()).await {
             Ok(answer) => answer.map_err(|e| Failure::line(method, url, &e)),
-            Err(_) => Err(Failure::silence(method, url, self.pace.silence)),
+            Err(_) => Err(Failure::silence(method, url, patience)),
         }
     }
 

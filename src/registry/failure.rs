@@ -20,6 +20,8 @@ pub(crate) enum Failure {
         message: String,
         /// It may be another the next time.
         passing: bool,
+        /// There is a server: it was spoken to.
+        reached: bool,
     },
     /// The server said no.
     Refused(Refusal),
@@ -91,15 +93,19 @@ impl Failure {
         Self::Line {
             message: format!("{} \"{}\": {reason}", capital(method), shown(url)),
             passing,
+            reached: !e.is_connect(),
         }
     }
 
     /// One that will not pass.
     pub(crate) fn for_good(self) -> Self {
         match self {
-            Self::Line { message, .. } => Self::Line {
+            Self::Line {
+                message, reached, ..
+            } => Self::Line {
                 message,
                 passing: false,
+                reached,
             },
             other => other,
         }
@@ -115,6 +121,7 @@ impl Failure {
                 waited.as_secs()
             ),
             passing: true,
+            reached: true,
         }
     }
 
@@ -190,6 +197,14 @@ impl Failure {
                 Some(refusal.retry_after)
             }
             _ => None,
+        }
+    }
+
+    /// The same of one that is there at all: whoever has mistyped a name is told so at once.
+    pub(crate) fn passes_there(&self) -> Option<Option<Duration>> {
+        match self {
+            Self::Line { reached: false, .. } => None,
+            other => other.passes(),
         }
     }
 

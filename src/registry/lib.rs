@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `hosts` | which servers are asked for an image, and how each is to be spoken to |
 //! | `hosts_file` | `hosts.toml`, in which an operator says that |
+//! | `again` | questions that are asked once more |
 //! | `client` | one server: connections, redirects, credentials, what it answers in vain |
 //! | `auth` | challenges, tokens, and who gets a password |
 //! | `trust` | whose certificates are good |
@@ -23,6 +24,7 @@
 //! drops the reason of a refused login, and has no client certificates, identity tokens and
 //! retries. The protocol itself is small; what is large, HTTP and TLS, is reqwest's and rustls'.
 
+mod again;
 mod auth;
 mod blob;
 mod client;

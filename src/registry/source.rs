@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
+use crate::again::Again;
 use crate::auth::{Credentials, Scope};
 use crate::blob::BlobStream;
 use crate::client::{Client, Clients, Pace};
@@ -97,19 +98,35 @@ impl Source {
     /// Not found, and Docker's words for why; System: no server can be reached, or what came is not
     /// what was asked for.
     pub async fn manifest(&self, wanted: &Wanted) -> Result<Fetched> {
-        let mut failures = Failures::default();
-        for at in 0..self.shared.servers.len() {
-            let failure = match self.manifest_of(at, wanted).await {
-                Ok(fetched) => {
-                    self.shared.settled.store(at, Ordering::Relaxed);
-                    return Ok(fetched);
-                }
-                Err(failure) => failure,
-            };
-            tracing::debug!(server = %self.shared.servers[at].base, ?failure, "no manifest");
-            failures.add(failure);
+        let found = self.first_of(|at| self.manifest_of(at, wanted));
+        let (at, fetched) = found.await?;
+        self.shared.settled.store(at, Ordering::Relaxed);
+        Ok(fetched)
+    }
+
+    /// What the first server has that has it, and its number. All of them are asked again where one of
+    /// them may be busy, or its line has dropped.
+    async fn first_of<T, F>(&self, ask: impl Fn(usize) -> F) -> Result<(usize, T)>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut again = Again::new(self.pace());
+        loop {
+            let mut failures = Failures::default();
+            let mut passes = None;
+            for at in 0..self.servers() {
+                let failure = match ask(at).await {
+                    Ok(had) => return Ok((at, had)),
+                    Err(failure) => failure,
+                };
+                tracing::debug!(server = %self.shared.servers[at].base, ?failure, "it has none");
+                passes = failure.passes_there().or(passes);
+                failures.add(failure);
+            }
+            if !again.after(passes).await {
+                return Err(failures.most_telling().of_pull(self.reference()));
+            }
         }
-        Err(failures.most_telling().of_pull(&self.shared.reference))
     }
 
     async fn manifest_of(&self, at: usize, wanted: &Wanted) -> Result<Fetched, Failure> {
@@ -150,14 +167,8 @@ impl Source {
     /// # Errors
     /// What the registry says; more than anybody can want.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        let mut failures = Failures::default();
-        for at in 0..self.shared.servers.len() {
-            match self.tags_of(at).await {
-                Ok(tags) => return Ok(tags),
-                Err(failure) => failures.add(failure),
-            }
-        }
-        Err(failures.most_telling().of_pull(&self.shared.reference))
+        let (_, tags) = self.first_of(|at| self.tags_of(at)).await?;
+        Ok(tags)
     }
 
     /// Page after page (distribution spec, "Listing Tags").

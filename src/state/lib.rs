@@ -262,13 +262,17 @@ impl Ledger {
             .context(format_args!("tagging image {image} as {reference}"))
     }
 
-    /// Forgets a name. One that is not there is no error.
-    pub async fn untag(&self, reference: &Reference) -> Result<()> {
-        let key = reference.to_string();
+    /// Forgets names, in one step. One that is not there is no error.
+    pub async fn untag(&self, references: &[Reference]) -> Result<()> {
+        let keys: Vec<_> = references.iter().map(ToString::to_string).collect();
+        let told = keys.join(", ");
         self.writer
-            .write_freeing(move |db| delete(db, "DELETE FROM tags WHERE reference = ?1", &key))
+            .write_freeing(move |db| {
+                keys.iter()
+                    .try_for_each(|key| delete(db, "DELETE FROM tags WHERE reference = ?1", key))
+            })
             .await
-            .context(format_args!("untagging {reference}"))
+            .context(format_args!("untagging {told}"))
     }
 
     /// Forgets an image and its names. One that is not there is no error.
@@ -350,6 +354,26 @@ impl Ledger {
             .write(move |db| put_meta(db, &k, &v))
             .await
             .context(format_args!("keeping {key}"))
+    }
+
+    /// Marks something as begun: [`Contents::meta`] has the mark if the daemon is killed before
+    /// [`Ledger::unmark`]. It survives the daemon, not the host.
+    pub async fn mark(&self, key: &str) -> Result<()> {
+        let k = key.to_owned();
+        let put = self
+            .writer
+            .write_until_reboot(move |db| put_meta(db, &k, ""));
+        put.await.context(format_args!("keeping {key}"))
+    }
+
+    /// Takes a mark away. One that is not there is no error.
+    pub async fn unmark(&self, key: &str) -> Result<()> {
+        let k = key.to_owned();
+        let forget = move |db: &Connection| delete(db, "DELETE FROM meta WHERE key = ?1", &k);
+        self.writer
+            .write_until_reboot(forget)
+            .await
+            .context(format_args!("forgetting {key}"))
     }
 }
 

@@ -9,6 +9,7 @@ mod events;
 mod execs;
 mod exhausted;
 mod health;
+mod images;
 mod ledger;
 mod logs;
 mod opening;

@@ -9,7 +9,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("state", &["failpoint", "model"]),
     ("archive", &["model", "sys"]),
-    ("images", &["archive", "model", "sys"]),
+    ("images", &["archive", "failpoint", "model", "sys"]),
     ("registry", &["model"]),
     ("spec", &["model", "sys"]),
     ("units", &["model", "sys"]),

@@ -1,5 +1,7 @@
 //! A container's changes as a new image.
 
+use std::collections::BTreeMap;
+
 use catalog::{CommitImage, Committed};
 use model::{Action, Digest, Result};
 
@@ -24,15 +26,28 @@ impl Engine {
             let event = inner.container_event(&view, &Action::Commit);
             let event = event.with("comment", request.comment.as_str());
             // One that cannot be paused, or is, is committed as it is (moby `CreateImageFromContainer`).
-            let paused = pause && handle.ask(Message::Pause).await.is_ok();
-            let made = inner.images.commit(of, request).await;
-            if paused {
-                drop(handle.ask(Message::Unpause).await);
-            }
+            let commit = inner.images.commit(of, request);
+            let runs = view.state.running().is_some_and(|running| !running.paused);
+            let ask = (handle.ask(Message::Pause), handle.ask(Message::Unpause));
+            let made = match pause && runs {
+                true => inner.images.standing_still(&view.id, ask, commit).await,
+                false => commit.await,
+            };
             let event = event.with("imageID", made.clone()?.as_str());
             inner.tell(event.with("imageRef", named)).await;
             made
         })
         .await
+    }
+
+    /// Lets those go on that a killed daemon let stand still.
+    pub(crate) async fn finish_commits(&self, meta: &BTreeMap<String, String>) {
+        for (mark, id) in catalog::stood_still(meta) {
+            if let Ok(handle) = self.inner.registry.find(id) {
+                // Refused by one that goes on already, or has ended.
+                drop(handle.ask(Message::Unpause).await);
+            }
+            self.inner.images.goes_on(mark).await;
+        }
     }
 }

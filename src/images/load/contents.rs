@@ -13,6 +13,7 @@ use crate::layer::{self, Keep};
 use crate::leases::{Item, Lease};
 use crate::store::{Staging, Store, TreeInfo, digest_of_hex};
 use archive::{CleanPath, Entry, EntryKind, Reader, Unpacked, buffered};
+use failpoint::Point;
 
 /// How much of a file is looked at to see what it is: a tar header.
 const HEAD_BYTES: u64 = 512;
@@ -244,10 +245,11 @@ impl Pass<'_> {
             total_bytes: entry.size_bytes,
         };
         match layer::unpack(&mut told, &dir, Keep::AsItCame) {
-            Ok(unpack) => Ok(Member::Layer {
-                dir,
-                info: unpack.into(),
-            }),
+            Ok(unpack) => {
+                self.store.pass(Point::ImageLayerRead)?;
+                let info = unpack.into();
+                Ok(Member::Layer { dir, info })
+            }
             // The archive is at fault, but the file may be none of ours. Its space is needed now.
             Err(e) if e.kind() == model::Kind::InvalidParameter => {
                 self.staging.discard(&dir)?;

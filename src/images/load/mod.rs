@@ -25,6 +25,7 @@ use crate::leases::{Item, Lease};
 use crate::store::{Staged, Store, TreeInfo};
 use archive::{CleanPath, shown};
 use contents::{Contents, Member};
+use failpoint::Point;
 
 /// What a load has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,7 @@ pub(crate) fn load(
     let staging = store.stage()?;
     let mut reading = Lease::new(store);
     let contents = contents::read(store, &staging, &mut reading, source, progress)?;
+    store.pass(Point::ImageArchiveRead)?;
     let found = if contents.has("manifest.json") {
         docker::images(&contents)?
     } else if contents.has("index.json") {

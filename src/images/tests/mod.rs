@@ -6,6 +6,7 @@ mod exact;
 mod hostile;
 mod layers;
 mod overlays;
+mod remains;
 mod saves;
 mod stores;
 

@@ -230,3 +230,24 @@ async fn a_login_shows_a_mirror_no_password() {
             .any(|a| a.header("authorization") == Some(BASIC))
     );
 }
+
+#[tokio::test]
+async fn a_token_server_that_is_busy_is_asked_again() {
+    let calls = AtomicUsize::new(0);
+    let auth = Fake::start(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::new(502, ""),
+        1 => Answer::new(429, "").with("Retry-After", "0"),
+        _ => Answer::new(200, r#"{"token":"t0k"}"#),
+    })
+    .await;
+    let registry = of_tokens(&auth).await;
+    let asked = source(&registry, password()).await;
+    asked.manifest(&tag()).await.unwrap();
+    assert_eq!(auth.asked().len(), 3);
+    // A password that is no good is not tried again.
+    let auth = Fake::start(|_| Answer::new(401, "")).await;
+    let registry = of_tokens(&auth).await;
+    let asked = source(&registry, password()).await;
+    asked.manifest(&tag()).await.unwrap_err();
+    assert_eq!(auth.asked().len(), 1);
+}

@@ -39,6 +39,8 @@ pub(crate) struct Answer {
     pub(crate) cut: Option<usize>,
     /// The line does not drop then, but nothing more comes.
     pub(crate) stalls: bool,
+    /// Nothing comes at all.
+    pub(crate) is_mute: bool,
 }
 
 impl Answer {
@@ -157,6 +159,9 @@ async fn read(stream: TcpStream) -> Option<(Asked, TcpStream)> {
 }
 
 async fn write(mut stream: TcpStream, answer: Answer) {
+    if answer.is_mute {
+        std::future::pending::<()>().await;
+    }
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", answer.status);
     let has_length = answer
         .headers

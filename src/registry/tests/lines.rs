@@ -227,3 +227,37 @@ async fn what_a_mirror_lacks_the_registry_has_and_it_learns_no_password() {
     );
     assert!(origin.asked()[0].header("authorization").is_some());
 }
+
+#[tokio::test]
+async fn a_manifest_is_asked_for_again_where_that_may_help() {
+    const MANIFEST: &str = r#"{"schemaVersion":2}"#;
+    let calls = AtomicUsize::new(0);
+    let busy = Fake::start(move |asked| match asked.target.as_str() {
+        "/v2/" => Answer::new(200, ""),
+        _ => match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => Answer::new(503, "").with("Retry-After", "0"),
+            1 => Answer {
+                cut: Some(3),
+                ..Answer::new(200, MANIFEST)
+            },
+            _ => Answer::new(200, MANIFEST),
+        },
+    })
+    .await;
+    let tag = Wanted::Tag("1".to_owned());
+    let asked = source(&busy, Credentials::Anonymous).await;
+    let fetched = asked.manifest(&tag).await.unwrap();
+    assert_eq!(fetched.bytes, MANIFEST.as_bytes());
+    assert_eq!(busy.asked().len(), 3);
+    // Not for ever, and not for what is said for good.
+    for (status, times) in [(503, 4), (404, 1), (403, 1)] {
+        let fake = Fake::start(move |asked| match asked.target.as_str() {
+            "/v2/" => Answer::new(200, ""),
+            _ => Answer::new(status, ""),
+        })
+        .await;
+        let asked = source(&fake, Credentials::Anonymous).await;
+        asked.manifest(&tag).await.unwrap_err();
+        assert_eq!(fake.asked().len(), times, "{status}");
+    }
+}

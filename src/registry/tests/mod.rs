@@ -17,9 +17,13 @@ pub(crate) use fake::{Answer, Asked, Fake};
 
 /// Registries of a test, which wait for nobody long.
 fn registries(settings: Settings) -> Registries {
+    paced(settings, Duration::from_millis(300))
+}
+
+fn paced(settings: Settings, answer: Duration) -> Registries {
     let pace = Pace {
         silence: Duration::from_millis(300),
-        answer: Duration::from_millis(300),
+        answer,
         first_pause: Duration::from_millis(1),
     };
     Registries {

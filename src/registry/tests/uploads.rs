@@ -115,3 +115,25 @@ async fn a_server_that_takes_nothing_is_given_up_and_one_that_refuses_is_heard()
     assert_eq!(e.message(), "denied: not yours");
     assert!(!target.mount(&digest_of(b"x"), "c").await.unwrap());
 }
+
+/// A server may look long at what it stores; what asks a question waits less.
+#[tokio::test]
+async fn a_manifest_that_is_stored_is_waited_for_longer_than_one_that_is_fetched() {
+    let fake = Fake::start(|asked| match asked.target.as_str() {
+        "/v2/" => Answer::new(200, ""),
+        _ => Answer {
+            is_mute: true,
+            ..Answer::default()
+        },
+    })
+    .await;
+    let registries = paced(Settings::default(), Duration::from_secs(1));
+    let target = registries
+        .target(&named(&fake), Credentials::Anonymous)
+        .await
+        .unwrap();
+    let e = target.put_manifest("1", "x/y", b"{}").await.unwrap_err();
+    assert!(e.message().ends_with("nothing came for 1 s"), "{e}");
+    let e = target.has(&digest_of(b"x")).await.unwrap_err();
+    assert!(e.message().ends_with("nothing came for 0 s"), "{e}");
+}

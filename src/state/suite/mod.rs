@@ -193,7 +193,7 @@ async fn what_is_deleted_takes_what_belongs_to_it_along() {
     assert_eq!(read.containers, []);
     assert_eq!(read.volumes, [volume("kept")]);
     let (ledger, _) = fixture.open();
-    ledger.untag(&two).await.unwrap();
+    ledger.untag(std::slice::from_ref(&two)).await.unwrap();
     ledger
         .delete_volume(&"kept".parse().unwrap())
         .await

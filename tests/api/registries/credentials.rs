@@ -8,7 +8,7 @@ use testkit::{BUSYBOX, Daemon, Reached, Registry};
 use super::{NONE, failure, pull_as, push_as, remove_all, tag};
 use crate::options;
 
-fn credentials(text: &Value) -> String {
+pub(super) fn credentials(text: &Value) -> String {
     data_encoding::BASE64URL.encode(text.to_string().as_bytes())
 }
 
@@ -64,7 +64,7 @@ fn a_registry_with_tls_and_a_password_is_asked_with_both() {
     d.finish();
 }
 
-fn trust(certs: &Path, registry: &Registry) {
+pub(super) fn trust(certs: &Path, registry: &Registry) {
     let dir = certs.join(registry.host());
     std::fs::create_dir(&dir).expect("a directory in ours");
     std::fs::copy(registry.certificate(), dir.join("ca.crt")).expect("a file in ours");

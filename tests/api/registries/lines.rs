@@ -3,7 +3,8 @@
 use serde_json::json;
 use testkit::{Daemon, Image, Reached, Registry, TarBuilder, query, until};
 
-use super::{NONE, pull, push, remove_all, tag};
+use super::credentials::{credentials, trust};
+use super::{NONE, failure, pull, pull_as, push, push_as, remove_all, tag};
 use crate::options;
 
 /// Files and directories of the image store that are not there for good.
@@ -120,6 +121,48 @@ fn a_pull_goes_on_where_a_killed_daemon_was() {
         .json();
     assert_eq!(inspect["Id"], image.id().as_str());
     drop(registry);
+    d.finish();
+}
+
+/// A layer that a registry brings which then stands still is had from another one meanwhile.
+#[test]
+fn a_pull_does_not_wait_for_another_registry() {
+    let certs = tempfile::tempdir().expect("a directory");
+    let config = format!("[registries]\ncerts-dirs = [{:?}]\n", certs.path());
+    let d = Daemon::start(options().bare().and_config(&config));
+    let slow = Registry::start(&d, Reached::Openly);
+    let other = Registry::start(&d, Reached::ByTls);
+    trust(certs.path(), &other);
+    let allowed = credentials(&json!({"username": "test", "password": "secret"}));
+    let allowed = [("X-Registry-Auth", allowed.as_str())];
+    let image = large("large:1", 96 << 20);
+    let names = [&slow, &other].map(|registry| format!("{}/large", registry.host()));
+    d.load(&image);
+    for name in &names {
+        tag(&d, "large:1", name, "1");
+        assert_eq!(failure(&push_as(&d, name, "1", &allowed)), None);
+    }
+    remove_all(&d);
+    let path = query("/images/create", &[("fromImage", &names[0]), ("tag", "1")]);
+    let stream = d.http.stream("POST", &path, NONE, b"");
+    until("some of it came", || partial_bytes(&d) > 1 << 20);
+    slow.freeze(true);
+    let came = partial_bytes(&d);
+    let pulled = pull_as(&d, &format!("{}:1", names[1]), &[], &allowed).expect(200);
+    assert_eq!(failure(&pulled), None);
+    let shown = d
+        .http
+        .get(&format!("/images/{}:1/json", names[1]))
+        .expect(200)
+        .json();
+    assert_eq!(shown["Id"], image.id().as_str());
+    assert!(came < 96 << 20, "the first one had it all");
+    slow.freeze(false);
+    drop(stream);
+    until("its work is over", || unfinished(&d, "staging").is_empty());
+    d.http.post("/images/prune").expect(200);
+    assert_eq!(unfinished(&d, "partial").len(), 0);
+    drop((slow, other));
     d.finish();
 }
 

@@ -8,6 +8,6 @@ mod model;
 #[cfg(feature = "failpoints")]
 mod points;
 mod random;
-mod seed;
+pub(crate) mod seed;
 mod steps;
 pub(crate) mod truth;

@@ -2,16 +2,16 @@
 
 /// xorshift64*: small, and the same everywhere.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// From `MOORED_SEED`, or from the clock; the number is printed.
-    pub(super) fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         Self(seed())
     }
 
     /// A generator of its own for somebody else.
-    pub(super) fn another(&mut self) -> Self {
+    pub(crate) fn another(&mut self) -> Self {
         Self(self.next() | 1)
     }
 
@@ -23,12 +23,12 @@ impl Random {
     }
 
     /// A number below `end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     /// One of some.
-    pub(super) fn of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, all: &[T]) -> T {
         let len = u64::try_from(all.len()).expect("few");
         let at = usize::try_from(self.below(len)).expect("few");
         all[at]
