@@ -9,7 +9,7 @@ use model::{ContainerSpec, Context as _, Error, MountSource, ProcessRef, Result}
 use spec::ResolvedMount;
 use sys::beneath::Dir;
 
-use crate::{Maker, TreeOrder, mapped};
+use crate::{EtcFiles, Maker, TreeOrder, mapped};
 
 /// Finds a container's user and group in what is below a root; none where it was not told one.
 pub fn find_user(spec: &Arc<ContainerSpec>) -> FindUser {
@@ -21,14 +21,15 @@ pub fn find_user(spec: &Arc<ContainerSpec>) -> FindUser {
 }
 
 impl Maker<'_> {
-    /// A container's files, with what is mounted in them or without; `process` is its first, when it
-    /// runs. A start meanwhile shares the tree.
+    /// A container's files, with what is mounted in them, `etc` too, or without; `process` is its first,
+    /// when it runs. A start meanwhile shares the tree.
     ///
     /// # Errors
     /// As a start's: what of the container or the host is in the way.
     pub fn look(
         &self,
         order: &TreeOrder<'_>,
+        etc: &EtcFiles,
         process: Option<ProcessRef>,
         with_mounts: bool,
     ) -> Result<View> {
@@ -42,7 +43,7 @@ impl Maker<'_> {
                 return Ok(view);
             }
         }
-        let view = self.planted(order)?;
+        let view = self.planted(order, etc)?;
         match with_mounts {
             true => Ok(view),
             false => self.bare(order, Box::new(view)),
@@ -56,7 +57,7 @@ impl Maker<'_> {
     }
 
     /// Mounts the tree of one that does not run, unless somebody has, and its mounts in it.
-    fn planted(&self, order: &TreeOrder<'_>) -> Result<View> {
+    fn planted(&self, order: &TreeOrder<'_>, etc: &EtcFiles) -> Result<View> {
         let spec = order.spec;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
         let key = order.id.as_str();
@@ -78,9 +79,34 @@ impl Maker<'_> {
             let mounts = self.resolve_mounts(spec, &rootfs, false)?;
             Ok((hold, rootfs, mounts))
         })?;
-        let places = mounts.iter().map(place).collect::<Vec<_>>();
+        let mut places = mounts.iter().map(place).collect::<Vec<_>>();
+        for file in etc_places(etc, spec) {
+            if !places.iter().any(|p| p.destination == file.destination) {
+                places.push(file);
+            }
+        }
         View::planted(&rootfs, &places, ids.as_deref(), Box::new(hold))
     }
+}
+
+/// What its last start put into `/etc`; nothing of one that was never started.
+fn etc_places(etc: &EtcFiles, spec: &ContainerSpec) -> Vec<Place> {
+    [
+        ("/etc/resolv.conf", &etc.resolv_conf),
+        ("/etc/hostname", &etc.hostname),
+        ("/etc/hosts", &etc.hosts),
+    ]
+    .into_iter()
+    .filter(|(_, path)| path.is_file())
+    .map(|(destination, path)| Place {
+        destination: destination.to_owned(),
+        read_only: spec.read_only_rootfs,
+        shows: Mounted::Bind {
+            path: path.clone(),
+            recursive: false,
+        },
+    })
+    .collect()
 }
 
 fn place(resolved: &ResolvedMount) -> Place {

@@ -49,6 +49,12 @@ impl Catalog {
             return Err(Error::invalid("the archive holds no image"));
         }
         for image in loaded {
+            for name in &image.references {
+                let before = self.inner.index.named(name);
+                if let Some(before) = before.filter(|id| *id != image.record.id) {
+                    steps.send(Progress::Text(moved(name, &before))).await;
+                }
+            }
             let (id, references) = self.keep(image, Action::Load).await?;
             for reference in &references {
                 let told = format!("Loaded image: {}\n", reference.familiar());
@@ -108,6 +114,14 @@ impl Catalog {
         drop(lease);
         Ok((record.id, references))
     }
+}
+
+/// That a name will be another image's (moby `tarexport`, `setLoadedTag`).
+fn moved(name: &Reference, before: &Digest) -> String {
+    let name = name.familiar();
+    format!(
+        "The image {name} already exists, renaming the old one with ID {before} to empty string\n"
+    )
 }
 
 /// The same image once more: what was known of it stays, where what came says nothing.

@@ -322,6 +322,7 @@ pub(crate) fn size(changed: &Changed) -> Result<u64> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         other => other.at("open", upper)?,
     };
+    let furnished = crate::furnish::bytes(&opened);
     let usage =
         tree_usage(opened, limits::SIZE_DEPTH_MAX, limits::SIZE_ENTRIES_MAX).at("read", upper)?;
     if usage.cut {
@@ -330,7 +331,7 @@ pub(crate) fn size(changed: &Changed) -> Result<u64> {
             upper.display()
         );
     }
-    Ok(usage.bytes)
+    Ok(usage.bytes.saturating_sub(furnished))
 }
 
 /// The keys of those that are overlays.

@@ -67,7 +67,8 @@ impl Reference {
     /// # Errors
     /// When `tag` is not a valid tag.
     pub fn with_tag(&self, tag: &str) -> Result<Self, Error> {
-        check_tag(tag)?;
+        // What stands alone has a sentence of its own (distribution/reference `ErrTagInvalidFormat`).
+        check_tag(tag).map_err(|_| Error::invalid("invalid tag format"))?;
         Ok(Self {
             tag: Some(tag.to_owned()),
             digest: None,

@@ -184,12 +184,19 @@ fn an_imported_root_file_system_runs() {
     assert_eq!(out.output.stdout, "from import\n");
     let inspect = d.http.get("/images/imported:one/json").expect(200).json();
     assert_eq!(inspect["Comment"], "Imported from -");
-    let later = query(
-        "/images/create",
-        &[("fromSrc", "-"), ("changes", "ONBUILD RUN make")],
-    );
-    let refused = d.http.send("POST", &later, &tar, &layer);
-    assert!(refused.error(501).contains("ONBUILD"));
+    let changed = |changes: &str| {
+        let pairs = [("fromSrc", "-"), ("repo", "changed"), ("changes", changes)];
+        d.http
+            .send("POST", &query("/images/create", &pairs), &tar, &layer)
+    };
+    changed("EXPOSE x").expect_error(400, "invalid containerPort: x");
+    changed("").expect_error(400, "file with no instructions");
+    d.http.get("/images/changed/json").expect(404);
+    changed("ONBUILD RUN make\nEXPOSE 80-81").expect(200);
+    let config = d.http.get("/images/changed/json").expect(200).json()["Config"].clone();
+    assert_eq!(config["OnBuild"], json!(["RUN make"]));
+    let ports = json!({"80/tcp": {}, "81/tcp": {}});
+    assert_eq!(config["ExposedPorts"], ports);
     d.finish();
 }
 

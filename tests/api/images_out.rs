@@ -147,7 +147,7 @@ fn names_say_what_is_saved_and_under_which_names() {
         saved(&["odd:1", &id, "other:v1", "other:v1"]),
         json!([["odd:1"], ["other:v1"]])
     );
-    get(&["busybox", "nosuch"]).expect_error(404, "No such image: nosuch:latest");
+    get(&["busybox", "nosuch"]).expect_error(404, "No such image: nosuch");
     get(&["busybox:nosuch"]).expect_error(404, "reference does not exist");
     d.http
         .get("/images/busybox:nosuch/get")

@@ -9,6 +9,7 @@ mod execs;
 mod images;
 mod images_commit;
 mod images_out;
+mod images_peers;
 mod info;
 mod ping;
 mod registries;

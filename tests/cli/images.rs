@@ -90,6 +90,14 @@ fn save_commit_history_prune_and_df() {
         "{}",
         out.stdout
     );
+    docker.run(&["load", "-i", archive]).expect(0);
+    docker
+        .run(&["run", "--name", "ended", "busybox", "true"])
+        .expect(0);
+    // It goes through containers, networks, images and builds, and ends at the first refusal.
+    let out = docker.run(&["system", "prune", "-a", "-f"]).expect(0);
+    let told = out.stdout.contains("untagged: busybox:latest");
+    assert!(told && out.stdout.contains("Deleted Containers"), "{out:?}");
     let out = docker.run(&["load", "-i", archive]).expect(0);
     assert_eq!(out.stdout, "Loaded image: busybox:latest\n");
     let out = docker

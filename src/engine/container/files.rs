@@ -44,7 +44,8 @@ impl Inner {
         // As a start: nobody removes what it needs.
         let _start = self.starts.blocking_read();
         let process = view.state.running().map(|running| running.init);
-        let opened = self.with_tree(view, |maker, tree| maker.look(tree, process, mounts))?;
+        let etc = &view.paths.etc;
+        let opened = self.with_tree(view, |maker, tree| maker.look(tree, etc, process, mounts))?;
         let now = self.registry.find(view.id.as_str());
         let still = now.and_then(|now| check(&now.view(), Operation::Files));
         // What was made of a tree that was removed meanwhile is nobody's.

@@ -20,6 +20,9 @@ struct Item {
     repo_tags: Vec<String>,
     #[serde(default, deserialize_with = "json::list")]
     layers: Vec<String>,
+    /// The id of the image it was made from, where that is in the archive too.
+    #[serde(default)]
+    parent: Option<String>,
 }
 
 pub(super) fn images(contents: &Contents) -> Result<Vec<Found>> {
@@ -92,6 +95,7 @@ fn image(contents: &Contents, item: &Item) -> Result<Found> {
         layers: layers.collect::<Result<_>>()?,
         references: references.collect::<Result<_>>()?,
         manifest: None,
+        parent: item.parent.as_ref().and_then(|id| id.parse().ok()),
     })
 }
 

@@ -60,6 +60,8 @@ struct Found {
     references: Vec<Reference>,
     /// The manifest that names them, where they have one.
     manifest: Option<Vec<u8>>,
+    /// The image it was made from, as the archive says.
+    parent: Option<Digest>,
 }
 
 /// A layer that an archive names.
@@ -95,9 +97,11 @@ pub(crate) fn load(
     let mut loaded: Vec<LoadedImage> = Vec::new();
     let mut staged = StagedLayers::new();
     let mut blobs = Vec::new();
+    let mut parents = Vec::new();
     for image in found {
         let (record, lease) = resolve(store, layers_max, &contents, &image, &mut staged)
             .context(format_args!("cannot load {}", title(&image)))?;
+        parents.extend(image.parent.map(|parent| (record.id.clone(), parent)));
         blobs.push((record.id.clone(), image.config));
         blobs.extend(record.manifest.clone().zip(image.manifest));
         match loaded.iter_mut().find(|l| l.record.id == record.id) {
@@ -113,9 +117,38 @@ pub(crate) fn load(
         let mut seen = BTreeSet::new();
         image.references.retain(|r| seen.insert(r.clone()));
     }
+    for (id, parent) in &parents {
+        link(&mut loaded, id, parent)?;
+    }
     let staged: Vec<_> = staged.into_values().collect();
     store.commit(&staging, &staged, &blobs)?;
     Ok(loaded)
+}
+
+/// Writes down which image another one was made from, where both are in the archive and their histories say
+/// the same (moby `tarexport`, `checkValidParent`). A history is needed: it is what rules circles out.
+fn link(loaded: &mut [LoadedImage], id: &Digest, parent: &Digest) -> Result<()> {
+    let history = |id: &Digest| {
+        let image = loaded.iter().find(|image| image.record.id == *id);
+        image.map(|image| image.record.config.history.as_slice())
+    };
+    let (Some(own), Some(before)) = (history(id), history(parent)) else {
+        return Ok(());
+    };
+    match own.split_last() {
+        None => return Ok(()),
+        Some((_, rest)) if rest == before => {}
+        Some(_) => {
+            return Err(Error::invalid(format!(
+                "image {parent} is not a valid parent for {id}"
+            )));
+        }
+    }
+    let image = loaded.iter_mut().find(|image| image.record.id == *id);
+    if let Some(image) = image {
+        image.record.parent = Some(parent.clone());
+    }
+    Ok(())
 }
 
 /// The images that an archive describes, as long as they do not take more memory than all of its JSON may:

@@ -92,6 +92,7 @@ fn image(
                 .collect::<Result<_>>()?,
             references,
             manifest: Some(bytes.to_vec()),
+            parent: None,
         }),
     }
 }

@@ -399,3 +399,16 @@ fn binds_of_files_are_seen() {
     look();
     d.finish();
 }
+
+/// What a start mounts into /etc is seen when its container has ended, too.
+#[test]
+fn the_engines_own_files_are_seen_afterwards() {
+    let d = daemon();
+    d.run("box", json!({"Cmd": ["true"], "Hostname": "its-name"}));
+    let entries = tar_entries(&get(&d, "box", "/etc/hostname").expect(200).body);
+    assert_eq!(entries[0].content, b"its-name\n");
+    assert_eq!(entries[0].mode, 0o644);
+    let entries = tar_entries(&get(&d, "box", "/etc/hosts").expect(200).body);
+    assert!(String::from_utf8_lossy(&entries[0].content).contains("localhost"));
+    d.finish();
+}

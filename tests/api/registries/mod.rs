@@ -121,13 +121,38 @@ fn what_is_pushed_is_pulled_with_the_same_id_and_runs() {
     // What is here is not fetched again, and its name does not change.
     let before = registry.answered("GET /v2/some/busybox/blobs/").len();
     let told = statuses(&pull(&d, &format!("{repository}:1")));
-    let last = told.last().expect("a status");
-    assert_eq!(
-        *last,
-        format!("Status: Image is up to date for {repository}:1")
-    );
+    let here = [
+        "Pulling from some/busybox".to_owned(),
+        format!("Digest: {digest}"),
+        format!("Status: Image is up to date for {repository}:1"),
+    ];
+    assert_eq!(told, here);
     let after = registry.answered("GET /v2/some/busybox/blobs/").len();
     assert_eq!(after, before);
+    drop(registry);
+    d.finish();
+}
+
+/// One that has a digest and no tag.
+#[test]
+fn an_image_pulled_by_its_digest_is_dangling() {
+    let d = daemon();
+    let registry = Registry::start(&d, Reached::Openly);
+    let repository = format!("{}/some/busybox", registry.host());
+    tag(&d, BUSYBOX, &repository, "1");
+    let name = format!("{repository}@{}", push(&d, &repository, "1"));
+    remove_all(&d);
+    let told = messages(&pull(&d, &name));
+    assert_eq!(told[0]["id"], name.as_str());
+    let listed = |dangling: &str| {
+        let filters = json!({"dangling": [dangling]}).to_string();
+        let rows = d.http.get(&query("/images/json", &[("filters", &filters)]));
+        rows.expect(200).json()[0]["RepoDigests"].clone()
+    };
+    assert_eq!(listed("true"), json!([name]));
+    assert_eq!(listed("false"), json!([name]));
+    tag(&d, &name, &repository, "1");
+    assert_eq!(listed("true"), Value::Null);
     drop(registry);
     d.finish();
 }
