@@ -43,6 +43,8 @@ pub struct Copied {
     pub tree: PathBuf,
     /// A file that was made when the copy was complete, and never touched since.
     pub made: PathBuf,
+    /// Where changes are, in the form of a layer, that came before the copy was made.
+    pub incoming: PathBuf,
     /// The layers, the topmost first.
     pub lower: Vec<PathBuf>,
 }
@@ -84,6 +86,17 @@ impl Changed {
             Self::Copy(copied) => &copied.tree,
         }
     }
+
+    /// Where they are now: what came with a container waits beside a copy that was not made yet.
+    #[must_use]
+    pub fn at_hand(&self) -> Self {
+        match self {
+            Self::Copy(copied) if !copied.tree.exists() && copied.incoming.exists() => {
+                Self::Upper(copied.incoming.clone())
+            }
+            other => other.clone(),
+        }
+    }
 }
 
 /// Writes the changes as a layer's entries, without those of `left_out`, as
@@ -97,6 +110,7 @@ pub fn pack_changed<W: Write>(
     prefix: &str,
     left_out: HashSet<PathBuf>,
 ) -> Result<()> {
+    let changed = &changed.at_hand();
     let copied = match changed {
         Changed::Upper(dir) => return pack_without(out, dir, prefix, Form::Layer, left_out),
         Changed::Copy(copied) => copied,

@@ -71,7 +71,8 @@ fn furnished_files() -> impl Iterator<Item = &'static Path> {
 /// # Errors
 /// A directory that cannot be read; more than is looked at.
 pub(crate) fn of(layers: &Layers) -> Result<Vec<Change>> {
-    let dir = layers.changed.dir();
+    let changed = layers.changed.at_hand();
+    let dir = changed.dir();
     let upper = match Dir::open(dir) {
         // It was never mounted.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -84,7 +85,7 @@ pub(crate) fn of(layers: &Layers) -> Result<Vec<Change>> {
         entries: 0,
         seen: Vec::new(),
     };
-    match &layers.changed {
+    match &changed {
         Changed::Upper(_) => looker.all()?,
         Changed::Copy(copied) => looker.copy(copied)?,
     }

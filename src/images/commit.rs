@@ -51,6 +51,7 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
     let lower = base.layers.iter().rev();
     let lower: Vec<_> = lower.map(|layer| store.tree_path(&layer.diff_id)).collect();
     // One that never ran has none.
+    let changes = changes.at_hand();
     let changes = match changes.dir().symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let none = staging.layer(1)?;

@@ -31,6 +31,7 @@ pub(crate) fn copied(dir: &Path, lower: Vec<PathBuf>) -> Copied {
     Copied {
         tree: dir.join(COPY).join(TREE),
         made: dir.join(COPY).join(MADE),
+        incoming: dir.join(INCOMING),
         lower,
     }
 }

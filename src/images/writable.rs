@@ -301,11 +301,11 @@ pub(crate) fn remove(store: &Store, key: &str) -> Result<u64> {
 /// The bytes of the changes: regular files and links, each inode once. A container that was never started
 /// has none. What works in the container may change the tree meanwhile, links included.
 pub(crate) fn size(changed: &Changed) -> Result<u64> {
-    let upper = match changed {
+    let upper = match changed.at_hand() {
         Changed::Upper(upper) => upper,
         Changed::Copy(copied) => {
             let (mut bytes, mut linked) = (0_u64, HashSet::new());
-            differences(copied, Care::Stat, &mut |found| {
+            differences(&copied, Care::Stat, &mut |found| {
                 let is_here = matches!(found.kind, Some(ChangeKind::Added | ChangeKind::Modified));
                 let now = found.now.filter(|now| is_here && now.kind == Kind::File);
                 if let Some(now) = now
@@ -318,13 +318,13 @@ pub(crate) fn size(changed: &Changed) -> Result<u64> {
             return Ok(bytes);
         }
     };
-    let opened = match Dir::open(upper) {
+    let opened = match Dir::open(&upper) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        other => other.at("open", upper)?,
+        other => other.at("open", &upper)?,
     };
     let furnished = crate::furnish::bytes(&opened);
     let usage =
-        tree_usage(opened, limits::SIZE_DEPTH_MAX, limits::SIZE_ENTRIES_MAX).at("read", upper)?;
+        tree_usage(opened, limits::SIZE_DEPTH_MAX, limits::SIZE_ENTRIES_MAX).at("read", &upper)?;
     if usage.cut {
         tracing::info!(
             "{} has more than is looked at: its size is too low",

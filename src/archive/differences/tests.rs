@@ -70,6 +70,7 @@ impl Bed {
         Copied {
             tree: self.at("copy"),
             made: self.at("made"),
+            incoming: self.at("incoming"),
             lower: vec![self.at("low")],
         }
     }

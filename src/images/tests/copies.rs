@@ -228,7 +228,10 @@ fn changes_that_came_are_taken_into_the_copy_once() {
     applier
         .all(&mut archive::Reader::new(&changes[..]))
         .unwrap();
+    // They are what it has changed, before it has a copy.
+    assert_eq!(f.size("k", &image.record.layers), 1);
     let root = mount(&images, "k", &image.record.layers);
+    assert_eq!(f.size("k", &image.record.layers), 1);
     assert!(!root.join("kept").exists() && root.join("kept-too").exists());
     assert_eq!(read(root.join("srv/came")), "1");
     assert!(names(&root.join("opaque")).is_empty());

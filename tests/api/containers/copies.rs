@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use testkit::{Daemon, Full, TarBuilder, query, tar_entries, until};
+use testkit::{Daemon, TarBuilder, query, tar_entries, until};
 
 use super::archive::{files, get, put};
 use crate::options;
@@ -72,7 +72,7 @@ fn a_container_of_a_copy_lives_as_any_other() {
     let check = "cat /etc/new /a/in; ls /bin/vi /a/l/; stat -c %a /etc/passwd";
     let both = json!({"Image": "made", "Cmd": ["sh", "-c", check]});
     let overlay = d.run("overlay", both.clone());
-    assert_eq!(overlay.output.stdout, "new\nx/a/l/:\n4711\n");
+    assert_eq!(overlay.output.stdout, "new\nx/a/l/:\nb\n4711\n");
     d.stop();
     d.reconfigure(VFS);
     d.restart();
@@ -89,8 +89,8 @@ fn a_container_of_a_copy_lives_as_any_other() {
 /// Layers that hide and replace what is below, and files of several names.
 const RICH: &str = "mkdir -p -m 2751 /d/e; echo 1 > /d/one; chmod 4755 /d/one; ln /d/one /d/two; \
                     ln -s /etc/passwd /d/out; mkfifo /d/pipe; chown 7:8 /d/e; rm /bin/vi; \
-                    rm -rf /var /tmp; mkdir /var /tmp; echo 2 > /var/new; rm /etc/passwd; \
-                    mkdir /etc/passwd; touch -t 200001020304.05 /d/one /d/e";
+                    rm -rf /var /tmp; mkdir /var /tmp; echo 2 > /var/new; rm /bin/wc; \
+                    mkdir /bin/wc; touch -t 200001020304.05 /d/one /d/e";
 
 #[test]
 fn an_export_of_a_copy_is_that_of_an_overlay() {
@@ -150,16 +150,14 @@ fn import_big(d: &Daemon) {
 
 #[test]
 fn a_full_disk_leaves_no_part_of_a_copy() {
-    let d = Daemon::start(options().config(VFS).data_root_of_bytes(96 << 20));
+    let d = Daemon::start(options().config(VFS).data_root_of_bytes(48 << 20));
     import_big(&d);
     d.create("it", json!({"Image": "big", "Cmd": ["none"]}));
-    let full = Full::new(&d);
     let said = d.http.post("/containers/it/start").error(500);
     assert!(said.to_lowercase().contains("no space left"), "{said}");
     let staging = d.inside(d.root().join("data/images/staging"));
     assert_eq!(std::fs::read_dir(&staging).expect("ours").count(), 0);
     assert_eq!(d.inspect("it")["State"]["Status"], "created");
-    full.relieve();
     assert!(changes(&d, "it").is_empty());
     d.run("after", json!({"Cmd": ["true"]}));
     d.finish();
