@@ -36,6 +36,7 @@ test: setup check
 
 soak: setup
 	MOORED_SOAK=1 $(CARGO) test --release --locked --features failpoints --test api --test cli --test faults
+	MOORED_SOAK=1 $(CARGO) test --release --locked -p moored-fuzzed
 
 bench: setup
 	@scripts/peers.sh

@@ -6,6 +6,7 @@ mod bad_input;
 mod containers;
 mod events;
 mod execs;
+mod hostile;
 mod images;
 mod images_commit;
 mod images_out;

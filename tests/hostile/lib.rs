@@ -22,7 +22,7 @@ pub use image::Image;
 pub use layouts::{Layout, archives as layouts};
 pub use names::deep_through_links;
 pub use packed::{gzip, truncations, zstd, zstd_bomb};
-pub use raw::{Head, Raw, base_256, digest};
+pub use raw::{Head, Raw, base_256, digest, reseal};
 
 /// An archive and its fate.
 #[derive(Debug, Clone)]

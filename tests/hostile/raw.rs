@@ -198,3 +198,31 @@ pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
 pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", const_hex::encode(Sha256::digest(bytes)))
 }
+
+/// Makes the checksums right that stand where a reader would look for a header, so that what was changed at
+/// random is looked at.
+pub fn reseal(tar: &mut [u8]) {
+    let mut at = 0;
+    while let Some(block) = tar.get_mut(at..at + BLOCK_BYTES) {
+        if block.iter().all(|b| *b == 0) {
+            return;
+        }
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let has_content = matches!(
+            block[156],
+            0 | b'0' | b'7' | b'x' | b'g' | b'L' | b'K' | b'S'
+        );
+        let digits = block[124..136].iter().take_while(|b| b.is_ascii_digit());
+        let size = digits.fold(0, |size: usize, b| {
+            size.saturating_mul(8).saturating_add(usize::from(b & 7))
+        });
+        let content = if has_content { size } else { 0 };
+        at = (at + BLOCK_BYTES)
+            .saturating_add(content.div_ceil(BLOCK_BYTES).saturating_mul(BLOCK_BYTES));
+        if at > tar.len() {
+            return;
+        }
+    }
+}

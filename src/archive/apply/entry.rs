@@ -246,14 +246,12 @@ fn set_named_xattrs(target: &Target<'_>, entry: &Entry) -> Result<()> {
 
 /// Tells of an attribute that could not be set: the archive's fault when it is one that no file can have.
 fn check_xattr(set: io::Result<()>, name: &OsStr, dir: &Dir, path: &Path) -> Result<()> {
-    let Err(e) = &set else {
-        return Ok(());
+    let e = match set {
+        Err(e) if !is_unsupported(&e, name) => e,
+        _ => return Ok(()),
     };
-    if is_unsupported(&set, name) {
-        return Ok(());
-    }
     let shown_name = shown(name.as_bytes());
-    if beneath::is_bad_attribute(e) || is_misplaced(e, name) || is_too_large(e, dir) {
+    if beneath::is_bad_attribute(&e) || is_misplaced(&e, name) || is_too_large(&e, dir) {
         return Err(Error::invalid(format!(
             "bad attribute {shown_name} of {} in the archive: {e}",
             path.display()
@@ -280,12 +278,9 @@ fn is_too_large(e: &io::Error, dir: &Dir) -> bool {
 
 /// `user.*` is decoration that some file systems and all links do without; losing a capability
 /// or an access list would change what a program may do, so that is an error.
-fn is_unsupported(set: &io::Result<()>, name: &OsStr) -> bool {
+fn is_unsupported(e: &io::Error, name: &OsStr) -> bool {
     use io::ErrorKind::{PermissionDenied, Unsupported};
-    name.as_bytes().starts_with(b"user.")
-        && set
-            .as_ref()
-            .is_err_and(|e| matches!(e.kind(), Unsupported | PermissionDenied))
+    name.as_bytes().starts_with(b"user.") && matches!(e.kind(), Unsupported | PermissionDenied)
 }
 
 fn kept_xattrs(entry: &Entry, form: Form) -> impl Iterator<Item = (&OsStr, &[u8])> {

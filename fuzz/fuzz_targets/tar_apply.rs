@@ -1,0 +1,4 @@
+//! `tar_apply` of tests/fuzz, which says what must hold.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzzed::tar_apply(input));
