@@ -254,7 +254,7 @@ impl Catalog {
         })
         .await?;
         let (store, learnt) = (self.store().clone(), blob.clone());
-        sys::task::blocking(move || store.remember_blob(&diff_id, learnt)).await?;
+        sys::task::blocking(move || store.remember_blob(&diff_id, &learnt)).await?;
         Ok(blob)
     }
 

@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Remembers one more blob that is known to unpack to a layer; whether it is here is another thing.
-    pub(crate) fn remember_blob(&self, diff_id: &Digest, blob: Blob) -> Result<()> {
+    pub(crate) fn remember_blob(&self, diff_id: &Digest, blob: &Blob) -> Result<()> {
         let _turn = self
             .describing
             .lock()
@@ -140,7 +140,7 @@ impl Store {
         let Some(mut known) = self.tree_info(diff_id)? else {
             return Ok(());
         };
-        if !self.push_packed(&mut known.packed, &blob) {
+        if !self.push_packed(&mut known.packed, blob) {
             return Ok(());
         }
         let path = self.layer_dir(diff_id).join("tree.json");

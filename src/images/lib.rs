@@ -177,7 +177,7 @@ impl Images {
     ///
     /// # Errors
     /// `System`.
-    pub fn remember_blob(&self, diff_id: &Digest, blob: Blob) -> Result<()> {
+    pub fn remember_blob(&self, diff_id: &Digest, blob: &Blob) -> Result<()> {
         self.store.remember_blob(diff_id, blob)
     }
 

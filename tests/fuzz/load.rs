@@ -24,7 +24,7 @@ impl Bed {
     fn new() -> Self {
         let temp = crate::tree::scratch();
         fs::create_dir(temp.path().join("canary")).unwrap();
-        let images = Images::open(&temp.path().join("store")).unwrap();
+        let images = Images::open(&temp.path().join("store"), None).unwrap();
         let empty = names(temp.path());
         Self {
             temp,

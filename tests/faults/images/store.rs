@@ -105,12 +105,14 @@ pub(super) fn listing(d: &Daemon) -> BTreeMap<String, String> {
 ///
 /// # Panics
 /// When it goes on and on.
+#[cfg(feature = "failpoints")]
 pub(super) fn wait_idle(d: &Daemon) {
     let staging = root(d).join("staging");
     until("its work is over", || names(&staging).is_empty());
 }
 
 /// Whether there is a layer or a blob that no record names.
+#[cfg(feature = "failpoints")]
 fn has_unnamed(d: &Daemon) -> bool {
     let found = ["trees", "blobs/sha256"].map(|dir| names(&root(d).join(dir)));
     let records = ask_ledger(d, "SELECT record FROM images");
@@ -122,6 +124,7 @@ fn has_unnamed(d: &Daemon) -> bool {
 ///
 /// # Panics
 /// When a prune leaves layers again and again.
+#[cfg(feature = "failpoints")]
 pub(super) fn prune(d: &Daemon) {
     until("a prune takes what no image needs", || {
         d.http.post("/images/prune").expect(200);
