@@ -35,8 +35,7 @@ test: setup check
 	$(CENSUS) since target/census
 
 soak: setup
-	MOORED_SOAK=1 $(CARGO) test --release --locked --features failpoints --test api --test cli --test faults
-	MOORED_SOAK=1 $(CARGO) test --release --locked -p moored-fuzzed
+	MOORED_SOAK=1 $(CARGO) test --release --locked --features failpoints --test api --test cli --test faults --test fuzz
 
 bench: setup
 	@scripts/peers.sh

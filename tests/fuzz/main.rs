@@ -14,7 +14,7 @@ const SOAK: u64 = 200;
 
 fn run(name: &str) {
     let target = TARGETS.iter().find(|t| t.name == name).unwrap();
-    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/found");
+    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/found");
     let mut seeds = (target.seeds)();
     assert!(!seeds.is_empty());
     for entry in std::fs::read_dir(found.join(name)).into_iter().flatten() {
