@@ -300,8 +300,17 @@ impl<R: Read> Incoming<R> {
     /// # Errors
     /// Invalid for an archive that is damaged, cut off or hostile; System when the host cannot hold
     /// it. The caller removes what was written.
-    pub fn unpack(mut self, places: &Places) -> Result<()> {
+    pub fn unpack(self, places: &Places) -> Result<()> {
         let watched = places.watch()?;
+        self.fill(places)?;
+        for (place, disk) in watched {
+            disk.sync()
+                .context(format_args!("flush {}", place.display()))?;
+        }
+        Ok(())
+    }
+
+    fn fill(mut self, places: &Places) -> Result<()> {
         let mut tree: Option<(Part, Applier)> = None;
         let (mut seen, mut finished) = (HashSet::new(), HashSet::new());
         let mut ended = false;
@@ -363,13 +372,7 @@ impl<R: Read> Incoming<R> {
         // To its last byte: a client that is still sending takes an early answer for a failure.
         let rest = io::copy(&mut self.reader.into_inner(), &mut io::sink());
         rest.map_err(archive::reading)?;
-        self.head.check(&places.images)?;
-        // What is there survives a loss of power.
-        for (place, disk) in watched {
-            disk.sync()
-                .context(format_args!("flush {}", place.display()))?;
-        }
-        Ok(())
+        self.head.check(&places.images)
     }
 
     fn place<'p>(&self, part: Part, places: &'p Places) -> Result<Option<(&'p Path, Form)>> {
