@@ -18,7 +18,9 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags,
+};
 use rustix::io::Errno;
 
 pub use attributes::{file_xattrs, set_file_mode, set_file_owner, set_file_times, set_file_xattr};
@@ -96,6 +98,8 @@ pub struct Metadata {
     pub gid: u32,
     /// Size in bytes.
     pub size: u64,
+    /// What is kept for it, in units of 512 bytes.
+    pub blocks: u64,
     /// Number of names.
     pub links: u64,
     /// The device's numbers when it is one.
@@ -106,6 +110,9 @@ pub struct Metadata {
     pub accessed: FileTime,
     /// Last change of the content.
     pub modified: FileTime,
+    /// Something is mounted there, and this is what it shows. Only who asks sees that: to remove the name
+    /// is refused where the mount is in the caller's own mount namespace, and elsewhere takes it away.
+    pub is_mount: bool,
 }
 
 /// An open directory; see the module head.
@@ -277,9 +284,10 @@ impl Dir {
     /// What `name` is, not following a link; `None` when it is absent.
     ///
     /// # Errors
-    /// Whatever fstatat(2) says otherwise.
+    /// Whatever statx(2) says otherwise.
     pub fn metadata(&self, name: &OsStr) -> io::Result<Option<Metadata>> {
-        match rustix::fs::statat(&self.fd, one(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        match rustix::fs::statx(&self.fd, one(name)?, flags, StatxFlags::BASIC_STATS) {
             Ok(stat) => Ok(Some(metadata_of(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(e.into()),
@@ -289,9 +297,9 @@ impl Dir {
     /// What this directory is.
     ///
     /// # Errors
-    /// Whatever fstat(2) says.
+    /// Whatever statx(2) says.
     pub fn own_metadata(&self) -> io::Result<Metadata> {
-        Ok(metadata_of(&rustix::fs::fstat(&self.fd)?))
+        file_metadata(&self.fd)
     }
 
     /// Whether what is in it is made up by the kernel: processes, devices and settings of the host, and
@@ -425,13 +433,18 @@ fn one(name: &OsStr) -> io::Result<&OsStr> {
     Ok(name)
 }
 
-#[expect(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    reason = "sizes and nanoseconds of struct stat are never negative and fit"
-)]
-fn metadata_of(stat: &Stat) -> Metadata {
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
+/// What an open file is.
+///
+/// # Errors
+/// Whatever statx(2) says.
+pub fn file_metadata(file: impl AsFd) -> io::Result<Metadata> {
+    let found = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+    Ok(metadata_of(&found))
+}
+
+fn metadata_of(stat: &Statx) -> Metadata {
+    let mode = u32::from(stat.stx_mode);
+    let kind = match FileType::from_raw_mode(mode) {
         FileType::Directory => Kind::Dir,
         FileType::Symlink => Kind::Symlink,
         FileType::Fifo => Kind::Fifo,
@@ -440,26 +453,27 @@ fn metadata_of(stat: &Stat) -> Metadata {
         FileType::Socket => Kind::Socket,
         FileType::RegularFile | FileType::Unknown => Kind::File,
     };
+    let time = |time: rustix::fs::StatxTimestamp| FileTime {
+        secs: time.tv_sec,
+        nanos: time.tv_nsec,
+    };
+    let on = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
     Metadata {
         kind,
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        size: stat.st_size as u64,
-        links: stat.st_nlink,
+        mode: mode & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        size: stat.stx_size,
+        blocks: stat.stx_blocks,
+        links: stat.stx_nlink.into(),
         device: DeviceNumber {
-            major: rustix::fs::major(stat.st_rdev),
-            minor: rustix::fs::minor(stat.st_rdev),
+            major: stat.stx_rdev_major,
+            minor: stat.stx_rdev_minor,
         },
-        inode: (stat.st_dev, stat.st_ino),
-        accessed: FileTime {
-            secs: stat.st_atime,
-            nanos: stat.st_atime_nsec as u32,
-        },
-        modified: FileTime {
-            secs: stat.st_mtime,
-            nanos: stat.st_mtime_nsec as u32,
-        },
+        inode: (on, stat.stx_ino),
+        accessed: time(stat.stx_atime),
+        modified: time(stat.stx_mtime),
+        is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
     }
 }
 

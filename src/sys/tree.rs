@@ -171,6 +171,34 @@ mod tests {
         assert_eq!(none.kind(), io::ErrorKind::ResourceBusy);
     }
 
+    /// The kernel refuses to remove a mount's place in its own namespace alone.
+    #[test]
+    fn what_is_mounted_elsewhere_is_in_the_way_of_a_removal() {
+        let temp = tempfile::tempdir().unwrap();
+        let (base, other) = (temp.path().join("base"), temp.path().join("other"));
+        std::fs::create_dir_all(base.join("t/at")).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        std::fs::write(base.join("file"), "under").unwrap();
+        std::fs::write(other.join("f"), "over").unwrap();
+        let _guard = Mounted(base.clone());
+        bind(&base, &base, false, MountOptions::default()).unwrap();
+        let tree = Tree::planted(&base, None, |root| {
+            let dir = detached_clone(&other, true)?;
+            let at = root.child(OsStr::new("t"))?.child(OsStr::new("at"))?;
+            put(dir.as_fd(), at.as_fd())?;
+            let file = detached_clone(&other.join("f"), true)?;
+            put(file.as_fd(), root.handle(OsStr::new("file"))?.as_fd())
+        })
+        .unwrap();
+        let root = tree.root();
+        for name in ["t", "file"] {
+            let e = crate::beneath::remove_tree(root, OsStr::new(name)).unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::ResourceBusy, "{name}");
+        }
+        assert_eq!(read(root, "/t/at", "f").unwrap(), "over");
+        assert_eq!(read(root, "/", "file").unwrap(), "over");
+    }
+
     struct Killed(Child);
 
     impl Drop for Killed {

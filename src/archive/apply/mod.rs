@@ -291,6 +291,9 @@ impl Applier {
     }
 
     fn remove(&mut self, path: &CleanPath, name: &OsStr, found: &Metadata) -> Result<()> {
+        if found.is_mount {
+            return Err(self.busy(path));
+        }
         let target = self.target(path, name);
         let has_content = found.kind == Kind::Dir || found.kind == Kind::File && found.size > 0;
         if let (true, Some(recording)) = (has_content, &self.recording) {
@@ -300,9 +303,11 @@ impl Applier {
         if found.kind != Kind::Dir {
             return target.dir.unlink(name).map_err(|e| target.failed(&e));
         }
-        sys::beneath::remove_tree(target.dir, name)
-            .map(drop)
-            .map_err(|e| target.failed(&e))
+        let removed = sys::beneath::remove_tree(target.dir, name);
+        removed.map(drop).map_err(|e| match e.kind() {
+            io::ErrorKind::ResourceBusy => self.busy(path),
+            _ => target.failed(&e),
+        })
     }
 
     /// Makes `path` the directory of the next operations, with whatever is missing on the way.

@@ -106,6 +106,15 @@ impl Applier {
         self.onto.as_ref().is_some_and(|rules| rules.keeps_kinds)
     }
 
+    /// As moby's `Unpack` tells of a place where something is mounted.
+    pub(super) fn busy(&self, path: &CleanPath) -> Error {
+        let path = self.tree.join(path.as_path());
+        Error::system(format!(
+            "unlinkat {}: device or resource busy",
+            path.display()
+        ))
+    }
+
     /// moby's sentence (`pkg/archive`, `Unpack`).
     pub(super) fn overwrites(&self, path: &CleanPath, there: &str, comes: &str) -> Error {
         let tree = self.tree.display().to_string();
