@@ -55,7 +55,7 @@ impl View {
             bare: false,
             ids: ids.cloned(),
         };
-        write(out, source)
+        self.write(out, source)
     }
 
     /// Writes all of it, without an entry for the root.
@@ -64,7 +64,7 @@ impl View {
     /// As [`View::send`].
     pub(crate) fn send_all<W: Write>(&self, out: W, ids: Option<&IdMaps>) -> Result<()> {
         let dir = self.root().in_root(Path::new("/"))?;
-        write(
+        self.write(
             out,
             Source {
                 dir,
@@ -75,6 +75,14 @@ impl View {
                 ids: ids.cloned(),
             },
         )
+    }
+
+    fn write<W: Write>(&self, out: W, source: Source) -> Result<()> {
+        let mut writer = Writer::new(out);
+        pack_source(&mut writer, source)?;
+        // Before the end is written, which says that this is all.
+        self.check_whole()?;
+        writer.finish().map(drop).map_err(archive::writing)
     }
 
     /// Puts an archive, compressed or not, into a directory, and reads `upload` to its end.
@@ -126,10 +134,4 @@ fn apply<R: Read>(upload: R, applier: Applier) -> Result<()> {
     // A client that is still sending does not read the answer.
     std::io::copy(&mut reader.into_inner(), &mut std::io::sink()).map_err(archive::reading)?;
     unpacked.finish().map(drop)
-}
-
-fn write<W: Write>(out: W, source: Source) -> Result<()> {
-    let mut writer = Writer::new(out);
-    pack_source(&mut writer, source)?;
-    writer.finish().map(drop).map_err(archive::writing)
 }

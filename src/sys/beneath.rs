@@ -8,6 +8,7 @@
 
 mod attributes;
 mod copy;
+mod names;
 mod remove;
 mod usage;
 
@@ -25,6 +26,7 @@ use rustix::io::Errno;
 
 pub use attributes::{file_xattrs, set_file_mode, set_file_owner, set_file_times, set_file_xattr};
 pub use copy::{content_ranges, copy_content};
+pub use names::Names;
 pub use remove::{remove_all, remove_tree};
 pub use usage::{Usage, tree_usage};
 
@@ -149,19 +151,17 @@ impl Dir {
     }
 
     fn resolve(&self, path: &Path, how: ResolveFlags) -> io::Result<Self> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        let how = how | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..RESOLVE_TRIES_MAX {
-            match rustix::fs::openat2(&self.fd, path, DIR_FLAGS, Mode::empty(), how) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return Ok(Self { fd: other? }),
-            }
-        }
-        Err(Errno::AGAIN.into())
+        let fd = resolve(self.fd.as_fd(), path, DIR_FLAGS, how)?;
+        Ok(Self { fd })
+    }
+
+    /// Holds what is at `path`, whatever that is, resolved as by [`Dir::in_root`] without opening it.
+    ///
+    /// # Errors
+    /// As [`Dir::in_root`].
+    pub fn handle_in_root(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        resolve(self.fd.as_fd(), path, flags, ResolveFlags::IN_ROOT)
     }
 
     /// The directory `name` in this one; a link is refused.
@@ -199,7 +199,9 @@ impl Dir {
     /// # Errors
     /// Whatever openat(2) says.
     pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        // A terminal must not become the daemon's.
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?.into())
     }
 
@@ -393,6 +395,33 @@ impl Dir {
             }
         }
         Ok(names)
+    }
+}
+
+fn resolve(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let how = how | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..RESOLVE_TRIES_MAX {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), how) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Errno::AGAIN.into())
+}
+
+impl From<OwnedFd> for Dir {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 }
 

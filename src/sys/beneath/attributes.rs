@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -70,8 +70,12 @@ impl Dir {
     /// # Errors
     /// Whatever listxattr(2) or getxattr(2) says; a file system without them gives none.
     pub fn xattrs(&self, name: &OsStr) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-        let path = self.proc_path_of(name)?;
-        read_xattrs(&path.1)
+        // The name is looked up in this very directory, and nothing has to be opened.
+        let path = proc_path(self.fd.as_fd()).join(one(name)?);
+        read_with(
+            |room| rustix::fs::llistxattr(&path, room),
+            |name, room| rustix::fs::lgetxattr(&path, name, room),
+        )
     }
 
     /// A path that names the inode of `name` itself for calls that have no `*at` form: following
@@ -207,13 +211,6 @@ pub fn file_xattrs(file: impl AsFd) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     read_with(
         |room| rustix::fs::flistxattr(&file, room),
         |name, room| rustix::fs::fgetxattr(&file, name, room),
-    )
-}
-
-fn read_xattrs(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-    read_with(
-        |room| rustix::fs::listxattr(path, room),
-        |name, room| rustix::fs::getxattr(path, name, room),
     )
 }
 
