@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::failure;
 
 /// How much is handed over at once, and how many of these may wait.
-const CHUNK_BYTES: usize = 128 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_WAITING_MAX: usize = 4;
 
 /// The archives that are being sent; clones share the count.

@@ -9,6 +9,7 @@
 //! | `apply` | entries put into a tree |
 //! | `pack` | a tree as entries |
 //! | `frame` | what a tar has beside the content of its files, so that it can be written again |
+//! | `capability` | whose a file's capabilities are |
 //! | `overlay` | how a layer's marks look in an archive and on the disk |
 //! | `upload`, `download` | the stream of a client: few at once, and none that stands still for ever |
 //!
@@ -16,6 +17,7 @@
 //! out of its tree, and never knows whose tree it is.
 
 mod apply;
+mod capability;
 mod compression;
 mod download;
 mod failure;
@@ -32,7 +34,7 @@ pub use download::{Download, Downloads};
 pub use failure::{At, carried, reading, writing};
 pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};
 pub use overlay::{is_opaque, is_whiteout};
-pub use pack::{Source, pack, pack_source, pack_without};
+pub use pack::{Source, pack, pack_layer, pack_source};
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
 pub use upload::{Upload, Uploads};

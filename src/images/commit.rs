@@ -10,7 +10,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archive::{At, Form, Writer, pack_without};
+use archive::{At, Writer, pack_layer};
 use model::image::HistoryEntry;
 use model::{Digest, Error, ImageConfig, ImageRecord, Result};
 use sys::beneath::{Dir, Kind, Metadata};
@@ -115,7 +115,7 @@ fn pack_into(changes: &Path, lower: &[PathBuf], dir: &Path) -> Result<Unpack> {
         .name("commit".to_owned())
         .spawn(move || {
             let mut out = Writer::new(BufWriter::with_capacity(128 << 10, writer));
-            pack_without(&mut out, &changes, "", Form::Layer, left_out)?;
+            pack_layer(&mut out, &changes, left_out)?;
             out.finish().map(drop).map_err(archive::writing)
         })
         .at("begin to pack beside", dir)?;

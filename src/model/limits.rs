@@ -143,6 +143,10 @@ pub const FRAME_BYTES_MAX: u64 = LAYER_BYTES_MAX;
 pub const FRAME_MOVED_BYTES_MAX: usize = 8 << 20;
 /// Extended header (PAX) of one archive entry: its long names and attributes.
 pub const PAX_BYTES_MAX: u64 = 1 << 20;
+/// Names held in memory while a tree is packed: those of a directory, and of the directories in those above.
+pub const PACK_NAMES_BYTES_MAX: usize = 64 << 20;
+/// Names of files with several, held in memory while a tree is packed; what has no room is sent once more.
+pub const PACK_LINKS_BYTES_MAX: usize = 32 << 20;
 /// Pieces of one sparse file in an archive; 16 bytes of memory each.
 pub const SPARSE_SEGMENTS_MAX: usize = 1 << 18;
 /// How many times its compressed size a stream may grow to, once it has passed

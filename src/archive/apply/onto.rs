@@ -14,6 +14,7 @@ use sys::beneath::{Dir, is_link_on_the_way};
 
 use super::Applier;
 use crate::Form;
+use crate::capability::{CAPABILITY, capability_of};
 use crate::path::CleanPath;
 use crate::tar::Entry;
 
@@ -63,11 +64,18 @@ impl Rules {
             let id = if users { gid } else { uid };
             Error::invalid(format!("Container ID {id} cannot be mapped to a host ID"))
         })?;
-        Ok(Some(Entry {
+        let mut own = Entry {
             uid,
             gid,
             ..entry.clone()
-        }))
+        };
+        if let Some(root) = self.ids.as_ref().and_then(|ids| ids.uids.outside(0)) {
+            let mut attributes = own.xattrs.iter_mut();
+            if let Some((_, value)) = attributes.find(|(name, _)| name == CAPABILITY) {
+                capability_of(value, root);
+            }
+        }
+        Ok(Some(own))
     }
 }
 
