@@ -3,7 +3,7 @@
 //! Decided by magic, never by a name or media type, and never by an external program: one found
 //! in a container's PATH runs as root on the host (CVE-2026-41567).
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use model::{Error, Result, limits};
@@ -21,6 +21,9 @@ const FOREIGN: [(&[u8], &str); 3] = [
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
     (&[0x04, 0x22, 0x4d, 0x18], "lz4"),
 ];
+
+/// As many as the longest of these.
+const HEAD_BYTES: u64 = 6;
 
 /// The compressions that are unpacked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +47,17 @@ pub fn packed_with(head: &[u8]) -> Option<Packing> {
 /// # Errors
 /// As [`Reader::next_entry`](crate::Reader::next_entry).
 pub fn peek<R: Read>(source: R) -> Result<(Vec<u8>, impl Read)> {
-    const HEAD_BYTES: u64 = 4;
+    let (head, source) = begin(source)?;
+    let whole = io::Cursor::new(head.clone()).chain(source);
+    Ok((head, whole))
+}
+
+/// The first bytes, however few a read brings, and the rest.
+fn begin<R: Read>(source: R) -> Result<(Vec<u8>, R)> {
     let mut head = Vec::new();
     let mut start = source.take(HEAD_BYTES);
     start.read_to_end(&mut head).map_err(reading)?;
-    let whole = io::Cursor::new(head.clone()).chain(start.into_inner());
-    Ok((head, whole))
+    Ok((head, start.into_inner()))
 }
 
 /// An unpacked stream that refuses to grow beyond reason.
@@ -58,7 +66,7 @@ pub struct Unpacked<R: Read> {
     out_bytes: u64,
 }
 
-type Input<R> = BufReader<Counted<R>>;
+type Input<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, Counted<R>>>;
 
 enum Format<R: Read> {
     Plain(Input<R>),
@@ -79,10 +87,10 @@ impl<R: Read> Unpacked<R> {
     /// # Errors
     /// `InvalidParameter` for a compression that is known but not built.
     pub fn new(source: R) -> Result<Self> {
-        let counted = Counted { source, bytes: 0 };
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
-        let head = input.fill_buf().map_err(reading)?;
-        let inner = match packed_with(head) {
+        let (head, counted) = begin(Counted { source, bytes: 0 })?;
+        let whole = io::Cursor::new(head.clone()).chain(counted);
+        let input = BufReader::with_capacity(BUFFER_BYTES, whole);
+        let inner = match packed_with(&head) {
             Some(Packing::Gzip) => Format::Gzip(Box::new(MultiGzDecoder::new(input))),
             Some(Packing::Zstd) => {
                 let mut decoder = zstd::Decoder::with_buffer(input).map_err(reading)?;
@@ -107,11 +115,29 @@ impl<R: Read> Unpacked<R> {
         })
     }
 
+    /// Reads what follows the unpacked stream, up to so much, and throws it away.
+    ///
+    /// # Errors
+    /// As [`Reader::next_entry`](crate::Reader::next_entry).
+    pub fn finish_within(self, bytes_max: u64) -> Result<()> {
+        let mut rest = self.into_input().take(bytes_max);
+        io::copy(&mut rest, &mut io::sink()).map_err(reading)?;
+        Ok(())
+    }
+
+    fn into_input(self) -> Input<R> {
+        match self.inner {
+            Format::Plain(r) => r,
+            Format::Gzip(r) => r.into_inner(),
+            Format::Zstd(r) => r.finish(),
+        }
+    }
+
     fn in_bytes(&self) -> u64 {
         match &self.inner {
-            Format::Plain(r) => r.get_ref().bytes,
-            Format::Gzip(r) => r.get_ref().get_ref().bytes,
-            Format::Zstd(r) => r.get_ref().get_ref().bytes,
+            Format::Plain(r) => r.get_ref().get_ref().1.bytes,
+            Format::Gzip(r) => r.get_ref().get_ref().get_ref().1.bytes,
+            Format::Zstd(r) => r.get_ref().get_ref().get_ref().1.bytes,
         }
     }
 
@@ -121,13 +147,9 @@ impl<R: Read> Unpacked<R> {
     /// # Errors
     /// As [`Reader::next_entry`](crate::Reader::next_entry).
     pub fn finish(self) -> Result<R> {
-        let mut input = match self.inner {
-            Format::Plain(r) => r,
-            Format::Gzip(r) => r.into_inner(),
-            Format::Zstd(r) => r.finish(),
-        };
+        let mut input = self.into_input();
         io::copy(&mut input, &mut io::sink()).map_err(reading)?;
-        Ok(input.into_inner().source)
+        Ok(input.into_inner().into_inner().1.source)
     }
 }
 
@@ -241,6 +263,25 @@ mod tests {
             let e = unpack(bad).unwrap_err();
             assert_eq!(e.kind(), model::Kind::InvalidParameter, "{e}");
         }
+    }
+
+    /// However little comes at first, and after another has looked at it.
+    #[test]
+    fn a_magic_that_comes_in_pieces_is_seen() {
+        let plain = b"hello ".repeat(100);
+        for packed in [gzip(&plain), zstd::encode_all(&plain[..], 1).unwrap()] {
+            let pieces = packed[..1].chain(&packed[1..2]).chain(&packed[2..]);
+            let (_, pieces) = peek(pieces).unwrap();
+            let mut out = Vec::new();
+            Unpacked::new(pieces)
+                .and_then(|mut unpacked| unpacked.read_to_end(&mut out).map_err(reading))
+                .unwrap();
+            assert_eq!(out, plain);
+        }
+        let xz = b"\xfd7zXZ\0 and more";
+        let (_, whole) = peek(xz[..2].chain(&xz[2..])).unwrap();
+        let e = Unpacked::new(whole).unwrap_err();
+        assert!(e.message().contains("compressed with xz"), "{e}");
     }
 
     #[test]
