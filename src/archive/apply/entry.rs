@@ -105,8 +105,12 @@ fn create_file<R: Read>(
         .map_err(|e| target.failed(&e))?;
     let written = fill_file(target, &mut file, entry, reader, kept);
     if written.is_err() {
-        // Nobody is to take a part for the whole.
-        drop(target.dir.unlink(target.name));
+        // Nobody is to take a part for the whole. By now another may have that name, whose it is.
+        let own = beneath::file_metadata(&file).map(|own| own.inode);
+        let now = target.dir.metadata(target.name);
+        if matches!((own, now), (Ok(own), Ok(Some(now))) if now.inode == own) {
+            drop(target.dir.unlink(target.name));
+        }
     }
     written
 }

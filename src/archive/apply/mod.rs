@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use model::{Error, Result, limits};
-use sys::beneath::{Dir, FileTime, Kind, Metadata, Node};
+use sys::beneath::{Dir, FileTime, Kind, Metadata, Node, is_bad_path};
 
 use crate::Form;
 use crate::apply::entry::Target;
@@ -121,7 +121,8 @@ impl Applier {
     /// cannot write it. The caller removes what was written.
     pub fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
         self.entries += 1;
-        if self.entries > limits::LAYER_ENTRIES_MAX {
+        let is_limited = self.onto.is_none();
+        if is_limited && self.entries > limits::LAYER_ENTRIES_MAX {
             return Err(Error::invalid(format!(
                 "more than {} entries in one archive",
                 limits::LAYER_ENTRIES_MAX
@@ -130,7 +131,7 @@ impl Applier {
         if entry.kind == EntryKind::File {
             self.size_bytes = self.size_bytes.saturating_add(entry.size_bytes);
         }
-        if self.size_bytes > limits::LAYER_BYTES_MAX {
+        if is_limited && self.size_bytes > limits::LAYER_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "files of more than {} bytes in one archive",
                 limits::LAYER_BYTES_MAX
@@ -206,7 +207,12 @@ impl Applier {
 
     /// A further name for a file of this layer. Its owner, mode and times are the file's.
     fn hard_link(&mut self, path: &CleanPath, name: &OsStr, target: &[u8]) -> Result<()> {
+        let is_in_use = self.onto.is_some();
         let dangling = || {
+            if is_in_use {
+                // As moby answers where link(2) finds nothing; who knows the container says so.
+                return Error::new(model::Kind::NotFound, "");
+            }
             Error::invalid(format!(
                 "hard link {} to {}, which is not a file of the same layer",
                 shown(path.as_bytes()),
@@ -417,11 +423,21 @@ impl Applier {
     }
 
     fn set_pending_times(&mut self) -> Result<()> {
-        for (path, modified) in self.times.drain(..) {
-            // A later entry may have replaced the directory or one above it.
-            if let Ok(dir) = self.root.beneath(path.as_path()) {
-                dir.set_own_times(modified, modified)
-                    .at("set times of", &self.tree.join(path.as_path()))?;
+        for (path, modified) in std::mem::take(&mut self.times) {
+            let opened = match path.split() {
+                None => self.root.beneath(path.as_path()),
+                // Links above it are followed, as they were when it was made.
+                Some((parent, name)) => self
+                    .open(&parent)
+                    .and_then(|parent| parent.child(OsStr::from_bytes(name))),
+            };
+            let at = self.tree.join(path.as_path());
+            match opened {
+                // A later entry has replaced the directory or one above it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound || is_bad_path(&e) => {}
+                dir => dir
+                    .and_then(|dir| dir.set_own_times(modified, modified))
+                    .at("set times of", &at)?,
             }
         }
         self.times_bytes = 0;
