@@ -30,8 +30,15 @@ pub struct Downloads {
 
 impl Default for Downloads {
     fn default() -> Self {
+        Self::with_turns(limits::DOWNLOADS_MAX)
+    }
+}
+
+impl Downloads {
+    /// With so many at once.
+    pub fn with_turns(turns: usize) -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(limits::DOWNLOADS_MAX)),
+            turns: Arc::new(Semaphore::new(turns)),
             patience: limits::DOWNLOAD_IDLE_TIMEOUT,
         }
     }

@@ -77,6 +77,7 @@ impl Engine {
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
             downloads: archive::Downloads::default(),
+            files: files::Gates::default(),
             log_default: config.log_default,
             ids: confine::Ids::new(config.ids)?,
             apparmor,

@@ -112,6 +112,18 @@ pub const DOWNLOADS_MAX: usize = 8;
 /// How long a client may take nothing of an archive it is sent.
 pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Archives of containers' files at once, in each direction; each holds a blocking thread. Further ones
+/// wait.
+pub const FILES_ARCHIVES_MAX: usize = 24;
+/// Those of one container, in both directions.
+pub const FILES_ARCHIVES_OF_ONE_MAX: usize = 4;
+/// Looks at one container's files or changes at once.
+pub const FILES_LOOKS_OF_ONE_MAX: usize = 4;
+/// What is held in memory of the paths that a container has changed.
+pub const CHANGES_BYTES_MAX: usize = 64 << 20;
+/// What is read behind the end of an archive that is put into a container.
+pub const ARCHIVE_REST_BYTES_MAX: u64 = 16 << 20;
+
 /// Layers fetched at once, for all pulls (Docker's `max-concurrent-downloads`); each holds a blocking
 /// thread. Further ones wait.
 pub const LAYER_DOWNLOADS_MAX: usize = 3;

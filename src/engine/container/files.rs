@@ -28,8 +28,8 @@ impl Engine {
                 lower: view.paths.lower.clone(),
                 has_run: !matches!(view.state, ContainerState::Created { .. }),
             },
-            downloads: self.inner.downloads.clone(),
-            uploads: self.inner.images.uploads().clone(),
+            id: view.id.clone(),
+            gates: self.inner.files.clone(),
             open: Arc::new(move |mounts| opening.open_files(&opened, mounts)),
             tell: Arc::new(move |action| {
                 let (inner, event) = (telling.clone(), telling.container_event(&told, &action));
