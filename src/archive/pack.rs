@@ -5,83 +5,30 @@
 //! true; a large one that shrinks is filled up with zeros, as tar does, or ends it where the tree should
 //! be at rest.
 
-use std::collections::{HashMap, HashSet};
+mod content;
+mod links;
+mod policy;
+
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use model::{Context as _, Error, IdMaps, Result, limits};
-use sys::beneath::{
-    Dir, FileTime, Kind, Metadata, Names, content_ranges, file_metadata, file_xattrs, is_bad_path,
-};
+use sys::beneath::{Dir, FileTime, Kind, Metadata, Names, file_metadata, is_bad_path};
 
 use crate::Form;
-use crate::apply::is_kept_xattr;
 use crate::capability::{CAPABILITY, plain_capability};
 use crate::failure::At;
 use crate::overlay::{OPAQUE, OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout};
 use crate::path::shown;
-use crate::tar::{Entry, EntryKind, Segment, Writer};
+use crate::tar::{Entry, EntryKind, Writer};
+use links::Links;
+use policy::Policy;
 
-/// How much content is moved at once.
-const COPY_BYTES: usize = 256 << 10;
-/// Files of up to this size are read before their header is written.
-const SMALL_BYTES: usize = 128 << 10;
-/// The unit of `st_blocks` (inode(7)).
-const STAT_BLOCK_BYTES: u64 = 512;
 /// Attributes with which overlayfs says that a file's name or content is elsewhere.
 const ELSEWHERE: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.metacopy"];
-
-/// What of a tree goes into an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Policy {
-    /// What the names of the tree mean.
-    form: Form,
-    /// Everything, for who reads it again with [`crate::Reader`]: times to the nanosecond, holes as
-    /// GNU tar has them, attributes as they are. Docker's archives have whole seconds and no holes (moby
-    /// `go-archive`, `FileInfoHeader`), and few programs but Go's and GNU tar read such holes.
-    is_exact: bool,
-    /// It is somebody's, who may change it, and mount things in it that are nobody's files.
-    is_in_use: bool,
-    size_bytes_max: u64,
-}
-
-impl Policy {
-    /// A layer of an image, of a directory of changes.
-    const LAYER: Self = Self {
-        form: Form::Layer,
-        is_exact: false,
-        is_in_use: false,
-        size_bytes_max: limits::LAYER_BYTES_MAX,
-    };
-    /// A container's files, for whoever wants them.
-    const FILES: Self = Self {
-        form: Form::Plain,
-        is_exact: false,
-        is_in_use: true,
-        size_bytes_max: u64::MAX,
-    };
-
-    /// What another daemon takes in as it was here.
-    const fn exact(form: Form) -> Self {
-        Self {
-            form,
-            is_exact: true,
-            is_in_use: false,
-            size_bytes_max: limits::LAYER_BYTES_MAX,
-        }
-    }
-
-    /// Access lists have ids in them that mean nothing elsewhere, and moby sends none.
-    fn keeps(self, name: &[u8]) -> bool {
-        match self.is_in_use {
-            true => name == CAPABILITY || name.starts_with(b"user."),
-            false => is_kept_xattr(name, self.form),
-        }
-    }
-}
 
 /// Writes what is in the directory `tree`, itself included, with nothing lost; in the archive it is called
 /// `prefix`, and empty is the archive's root. Sockets are left out, as they are of the processes that
@@ -183,13 +130,6 @@ struct Packer<'a, W> {
     buffer: Vec<u8>,
 }
 
-/// Of a file with several names: what the first is in the archive, and how many are still to come.
-#[derive(Default)]
-struct Links {
-    firsts: HashMap<(u64, u64), (Vec<u8>, u64)>,
-    bytes: usize,
-}
-
 /// A directory that has been sent, and the directories in it whose turn comes.
 struct Sent {
     path_bytes: usize,
@@ -213,7 +153,7 @@ impl<'a, W: Write> Packer<'a, W> {
             links: Links::default(),
             entries: 0,
             size_bytes: 0,
-            buffer: vec![0; COPY_BYTES],
+            buffer: vec![0; content::COPY_BYTES],
         }
     }
 
@@ -417,87 +357,6 @@ impl<'a, W: Write> Packer<'a, W> {
         self.write_entry(&link).map(|()| true)
     }
 
-    fn file(&mut self, mut file: &File, found: &Metadata) -> Result<()> {
-        let mut entry = self.entry(EntryKind::File, found);
-        let attributes = file_xattrs(file);
-        let attributes = attributes.at("read the attributes of", &self.at())?;
-        entry.xattrs = self.kept(attributes)?;
-        self.links.remember(found, &entry);
-        if let Ok(size) = usize::try_from(entry.size_bytes)
-            && size <= SMALL_BYTES
-        {
-            let read = read_whole(&mut file, &mut self.buffer[..size]);
-            let read = read.at("read", &self.at())?;
-            entry.size_bytes = read as u64;
-            self.write_entry(&entry)?;
-            let written = self.out.write_all(&self.buffer[..read]);
-            return written.map_err(crate::failure::writing);
-        }
-        let whole = 0..entry.size_bytes;
-        // Most files have as many blocks as they need, and no holes to look for.
-        let has_holes = found.blocks.saturating_mul(STAT_BLOCK_BYTES) < entry.size_bytes;
-        let ranges = match self.policy.is_exact && has_holes {
-            true => content_ranges(file, entry.size_bytes, limits::SPARSE_SEGMENTS_MAX - 1),
-            false => Ok(None),
-        };
-        let Some(ranges) = ranges.at("read", &self.at())? else {
-            self.write_entry(&entry)?;
-            return self.content(file, whole);
-        };
-        let segments = ranges.iter().map(|range| Segment {
-            offset: range.start,
-            length: range.end - range.start,
-        });
-        entry.segments = Some(segments.collect());
-        self.write_entry(&entry)?;
-        for range in ranges {
-            use std::io::Seek as _;
-            // Looking for holes has moved it.
-            let moved = file.seek(io::SeekFrom::Start(range.start));
-            moved.at("read", &self.at())?;
-            self.content(file, range)?;
-        }
-        // What looked like a hole may have been cut off.
-        let now = file_metadata(file).at("look at", &self.at())?;
-        match now.size < entry.size_bytes {
-            true => Err(self.shorter()),
-            false => Ok(()),
-        }
-    }
-
-    fn content(&mut self, mut file: &File, range: std::ops::Range<u64>) -> Result<()> {
-        let mut left = range.end - range.start;
-        let mut is_cut = false;
-        while left > 0 {
-            let wanted = COPY_BYTES.min(usize::try_from(left).unwrap_or(COPY_BYTES));
-            let mut read = 0;
-            if !is_cut {
-                let piece = read_whole(&mut file, &mut self.buffer[..wanted]);
-                read = piece.at("read", &self.at())?;
-            }
-            if read < wanted {
-                if !self.policy.is_in_use {
-                    return Err(self.shorter());
-                }
-                if !is_cut {
-                    tracing::warn!("{}: zeros are sent instead", self.shorter());
-                }
-                is_cut = true;
-                self.buffer[read..wanted].fill(0);
-            }
-            let written = self.out.write_all(&self.buffer[..wanted]);
-            written.map_err(crate::failure::writing)?;
-            left -= wanted as u64;
-        }
-        Ok(())
-    }
-
-    fn shorter(&self) -> Error {
-        let at = self.at();
-        let at = at.display();
-        Error::conflict(format!("{at} has become shorter while it was read"))
-    }
-
     /// One of the marks of a layer where it is, an empty file.
     fn mark(&mut self, name: &OsStr) -> Result<()> {
         let dir_bytes = self.path.len();
@@ -605,59 +464,12 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 }
 
-impl Links {
-    /// What another name of the same file is in the archive.
-    fn first_name(&mut self, found: &Metadata) -> Option<Vec<u8>> {
-        if found.links <= 1 {
-            return None;
-        }
-        let (first, left) = self.firsts.get_mut(&found.inode)?;
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            return Some(first.clone());
-        }
-        let (first, _) = self.firsts.remove(&found.inode)?;
-        self.bytes -= Self::bytes_of(&first);
-        Some(first)
-    }
-
-    fn remember(&mut self, found: &Metadata, first: &Entry) {
-        let bytes = Self::bytes_of(&first.path);
-        if found.links > 1 && self.bytes + bytes <= limits::PACK_LINKS_BYTES_MAX {
-            let left = (first.path.clone(), found.links - 1);
-            match self.firsts.insert(found.inode, left) {
-                None => self.bytes += bytes,
-                // It has more names by now than it had.
-                Some((before, _)) => self.bytes = self.bytes + bytes - Self::bytes_of(&before),
-            }
-        }
-    }
-
-    fn bytes_of(first: &[u8]) -> usize {
-        first.len() + size_of::<((u64, u64), (Vec<u8>, u64))>()
-    }
-}
-
 /// Goes down to `name`.
 fn step(path: &mut Vec<u8>, name: &OsStr) {
     if !path.is_empty() {
         path.push(b'/');
     }
     path.extend_from_slice(name.as_bytes());
-}
-
-/// Fills `room`, or as much of it as there is to read.
-fn read_whole(file: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < room.len() {
-        match file.read(&mut room[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(filled)
 }
 
 /// It was there when its directory was read, or was something else.

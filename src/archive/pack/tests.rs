@@ -1,11 +1,13 @@
 //! Trees packed and applied again, and packed and read by another program.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::process::Command;
 
 use sys::beneath::Node;
 
+use super::content::{COPY_BYTES, SMALL_BYTES};
 use super::*;
 use crate::apply::Applier;
 use crate::tar::Reader;

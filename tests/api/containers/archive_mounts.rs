@@ -122,7 +122,7 @@ fn a_process_does_not_choose_what_is_seen() {
         fs::read_link(&root).is_ok_and(|root| root.ends_with("jail"))
     });
     head(&d, "box", "/etc/passwd").expect(200);
-    head(&d, "box", "/ready").error(404);
+    head(&d, "box", "/ready").expect(404);
     let entries = tar_entries(&get(&d, "box", "/memory/f").expect(200).body);
     assert_eq!(entries[0].content, b"in memory\n");
     put(&d, "box", "/memory", &files(&[("put", "x")])).expect(200);
@@ -149,7 +149,7 @@ fn a_root_that_is_read_only_is_not_written_to() {
     let round = || {
         let e = put(&d, "box", "/kept", &tar).error(500);
         assert!(e.contains("Read-only file system"), "{e}");
-        head(&d, "box", "/etc/f").error(404);
+        head(&d, "box", "/etc/f").expect(404);
     };
     round();
     d.start_container("box");
@@ -204,9 +204,6 @@ fn a_removal_cuts_what_is_being_sent() {
         let end = catch_unwind(AssertUnwindSafe(|| sent.body.read_to_end().len()));
         assert!(end.is_err(), "{how} came to an end: {end:?}");
     }
-    let log = d.log();
-    let told = log.matches("the container was removed while its files were read");
-    assert!(told.count() >= 1, "{log}");
     d.finish();
 }
 
@@ -253,5 +250,55 @@ fn capabilities_are_those_of_the_root_inside() {
     sent("created");
     d.start_container("box");
     sent("running");
+    d.finish();
+}
+
+/// Slow clients of one container hold up neither looks at it nor others.
+#[test]
+fn slow_clients_hold_up_nobody_else() {
+    let d = daemon();
+    for name in ["box", "other"] {
+        d.create(name, json!({"Cmd": ["true"]}));
+    }
+    let big = "x".repeat(8 << 20);
+    put(&d, "box", "/root", &files(&[("big", &big)])).expect(200);
+    let path = path_of("box", &[("path", "/root")]);
+    let slow: Vec<_> = (0..4)
+        .map(|_| d.http.stream("GET", &path, &[], b""))
+        .collect();
+    head(&d, "box", "/root/big").expect(200);
+    d.http.get("/containers/box/changes").expect(200);
+    for _ in 0..8 {
+        get(&d, "other", "/etc").expect(200);
+    }
+    put(&d, "other", "/etc", &files(&[("f", "x")])).expect(200);
+    drop(slow);
+    get(&d, "box", "/etc").expect(200);
+    d.finish();
+}
+
+#[test]
+fn names_need_not_be_text_and_users_must_be_there() {
+    let d = daemon();
+    d.create("box", json!({"Cmd": ["true"], "User": "nobody-knows"}));
+    let mut tar = TarBuilder::new();
+    tar.extended("path", b"caf\xe9").file("x", 0o644, b"odd");
+    put(&d, "box", "/tmp", &tar.finish()).expect(200);
+    let answer = d
+        .http
+        .get("/containers/box/archive?path=/tmp/caf%E9")
+        .expect(200);
+    let entries = tar_entries(&answer.body);
+    assert_eq!(entries[0].content, b"odd");
+    let path = path_of("box", &[("path", "/tmp"), ("copyUIDGID", "1")]);
+    let e = d
+        .http
+        .send("PUT", &path, &TAR, &files(&[("f", "")]))
+        .error(400);
+    assert!(e.contains("unable to find user nobody-knows"), "{e}");
+    let mut linked = TarBuilder::new();
+    linked.hard_link("hard", "none");
+    replace(&d, "/tmp", &linked.finish())
+        .expect_error(404, "Could not find the file /tmp in container box");
     d.finish();
 }
