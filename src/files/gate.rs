@@ -90,8 +90,8 @@ mod tests {
             held.push(one.archive().await.unwrap());
         }
         assert!(again.archives.try_acquire().is_err());
-        again.look().await.unwrap();
-        gates.of("two").archive().await.unwrap();
+        drop(again.look().await.unwrap());
+        drop(gates.of("two").archive().await.unwrap());
         drop((one, again));
         assert!(gates.of("one").archives.try_acquire().is_ok());
         assert_eq!(gates.containers.lock().unwrap().len(), 1);
