@@ -71,7 +71,7 @@ impl Engine {
             now: host.now.clone(),
             random: host.random.clone(),
         };
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
@@ -98,8 +98,7 @@ impl Engine {
             daemon_id,
             warnings: contents.damaged.iter().map(warning).collect(),
             boot_written: AtomicBool::new(same_boot),
-        };
-        let inner = Arc::new(inner);
+        });
         let engine = Self { inner };
         let rows = (contents.containers, contents.execs);
         engine.take_over(rows, &contents.damaged, same_boot).await;
