@@ -123,17 +123,31 @@ impl<R: Read> Unpacked<R> {
         }
     }
 
+    /// Reads what follows the unpacked stream, up to so much, and throws it away.
+    ///
+    /// # Errors
+    /// As [`Reader::next_entry`](crate::Reader::next_entry).
+    pub fn finish_within(self, bytes_max: u64) -> Result<()> {
+        let mut rest = self.into_input().take(bytes_max);
+        io::copy(&mut rest, &mut io::sink()).map_err(reading)?;
+        Ok(())
+    }
+
+    fn into_input(self) -> Input<R> {
+        match self.inner {
+            Format::Plain(r) => r,
+            Format::Gzip(r) => r.into_inner(),
+            Format::Zstd(r) => r.finish(),
+        }
+    }
+
     /// The source, with whatever follows the unpacked stream read and thrown away, so that
     /// digests over it are complete.
     ///
     /// # Errors
     /// As [`Reader::next_entry`](crate::Reader::next_entry).
     pub fn finish(self) -> Result<R> {
-        let mut input = match self.inner {
-            Format::Plain(r) => r,
-            Format::Gzip(r) => r.into_inner(),
-            Format::Zstd(r) => r.finish(),
-        };
+        let mut input = self.into_input();
         io::copy(&mut input, &mut io::sink()).map_err(reading)?;
         Ok(input.into_inner().source)
     }

@@ -8,7 +8,7 @@
 //! the copy was made, and those are compared whole ([`Care::Whole`]). Nobody can set that time; only a
 //! clock that is set back hides a touch, and what stat(2) tells is left then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +21,7 @@ use crate::Form;
 use crate::apply::is_kept_xattr;
 use crate::failure::At;
 use crate::merged::{Level, Merged, Seen};
-use crate::pack::{Only, pack_only, pack_without};
+use crate::pack::{Layered, Only, pack_layer};
 use crate::tar::Writer;
 
 /// How much of two files is compared at once.
@@ -99,32 +99,30 @@ impl Changed {
     }
 }
 
-/// Writes the changes as a layer's entries, without those of `left_out`, as
-/// [`pack_without`] does it.
+/// Writes the changes as a layer's entries.
 ///
 /// # Errors
-/// As [`pack_without`]; Conflict or System where the two trees cannot be compared.
+/// As [`crate::pack()`]; Conflict or System where the two trees cannot be compared.
 pub fn pack_changed<W: Write>(
     out: &mut Writer<W>,
     changed: &Changed,
-    prefix: &str,
-    left_out: HashSet<PathBuf>,
+    how: Layered<'_>,
 ) -> Result<()> {
     let changed = &changed.at_hand();
     let copied = match changed {
-        Changed::Upper(dir) => return pack_without(out, dir, prefix, Form::Layer, left_out),
+        Changed::Upper(dir) => return pack_layer(out, dir, how, None),
         Changed::Copy(copied) => copied,
     };
     let mut only = Only::default();
     differences(copied, Care::Whole, &mut |found| {
         match found.kind {
             Some(ChangeKind::Deleted) => only.remove(&found.path),
-            Some(_) if !left_out.contains(&found.path) => only.keep(found.path),
+            Some(_) if !how.left_out.contains(&found.path) => only.keep(found.path),
             _ => {}
         }
         Ok(())
     })?;
-    pack_only(out, &copied.tree, prefix, left_out, only)
+    pack_layer(out, &copied.tree, how, Some(only))
 }
 
 /// Tells of every change, of what is in a directory after it and in order, and of every directory of the

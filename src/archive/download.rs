@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::failure;
 
 /// How much is handed over at once, and how many of these may wait.
-const CHUNK_BYTES: usize = 128 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_WAITING_MAX: usize = 4;
 
 /// The archives that are being sent; clones share the count.
@@ -30,8 +30,15 @@ pub struct Downloads {
 
 impl Default for Downloads {
     fn default() -> Self {
+        Self::with_turns(limits::DOWNLOADS_MAX)
+    }
+}
+
+impl Downloads {
+    /// With so many at once.
+    pub fn with_turns(turns: usize) -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(limits::DOWNLOADS_MAX)),
+            turns: Arc::new(Semaphore::new(turns)),
             patience: limits::DOWNLOAD_IDLE_TIMEOUT,
         }
     }

@@ -9,6 +9,7 @@
 //! | `apply` | entries put into a tree |
 //! | `pack` | a tree as entries |
 //! | `frame` | what a tar has beside the content of its files, so that it can be written again |
+//! | `capability` | whose a file's capabilities are |
 //! | `overlay` | how a layer's marks look in an archive and on the disk |
 //! | `merged` | layers seen as one tree |
 //! | `differences` | a copy of that, beside what it was made of |
@@ -18,6 +19,7 @@
 //! out of its tree, and never knows whose tree it is.
 
 mod apply;
+mod capability;
 mod compression;
 mod differences;
 mod download;
@@ -41,7 +43,7 @@ pub use failure::{At, carried, reading, writing};
 pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};
 pub use merged::{Level, Merged, Seen};
 pub use overlay::{has_overlay_marks, is_opaque, is_whiteout};
-pub use pack::{Source, pack, pack_source, pack_without};
+pub use pack::{Layered, Source, pack, pack_source};
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
 pub use upload::{Upload, Uploads};

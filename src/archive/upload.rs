@@ -27,6 +27,7 @@ const CHUNKS_WAITING_MAX: usize = 8;
 pub struct Uploads {
     turns: Arc<Semaphore>,
     patience: Duration,
+    turns_max: usize,
 }
 
 /// An archive whose turn it is.
@@ -53,17 +54,23 @@ impl io::Read for Upload {
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self {
-            turns: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
-            patience: limits::UPLOAD_IDLE_TIMEOUT,
-        }
+        Self::with_turns(limits::UPLOADS_MAX)
     }
 }
 
 impl Uploads {
+    /// With so many at once.
+    pub fn with_turns(turns_max: usize) -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(turns_max)),
+            turns_max,
+            patience: limits::UPLOAD_IDLE_TIMEOUT,
+        }
+    }
+
     /// Whether one is being read.
     pub fn is_busy(&self) -> bool {
-        self.turns.available_permits() < limits::UPLOADS_MAX
+        self.turns.available_permits() < self.turns_max
     }
 
     /// What `archive` brings, to be read on a thread that may block, when it is its turn. The turn

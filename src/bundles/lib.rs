@@ -43,6 +43,8 @@ pub struct TreeOrder<'a> {
     pub spec: &'a ContainerSpec,
     /// Its image's layers, from the bottom up.
     pub layers: &'a [Layer],
+    /// Where the files that are mounted into its `/etc` are to be.
+    pub etc: &'a EtcFiles,
     /// It never ran: its tree is furnished and its new volumes are filled, as Docker does when a
     /// container is made. One that was emptied since stays empty.
     pub first_run: bool,
@@ -60,8 +62,6 @@ pub struct Order<'a> {
     /// From [`make_place`]. There what a container in a user namespace needs
     /// is mounted, for its programs alone.
     pub place: &'a Path,
-    /// Where the files that are mounted into `/etc` are to be.
-    pub files: &'a EtcFiles,
     /// The cgroup, as the runtime wants to be told.
     pub cgroups_path: &'a str,
     /// The AppArmor profile, which is in the kernel.
@@ -101,7 +101,7 @@ impl Maker<'_> {
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
         }
-        files::write_etc(order.files, spec)?;
+        files::write_etc(order.tree.etc, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
         let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
@@ -117,7 +117,7 @@ impl Maker<'_> {
         let mut paths = Paths {
             notify,
             rootfs,
-            etc: order.files.clone(),
+            etc: order.tree.etc.clone(),
             init: self.init_binary.map(Path::to_owned),
         };
         let mapped = match &ids {
@@ -171,15 +171,20 @@ impl Maker<'_> {
         ids: Option<&UserNamespace>,
     ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
         let key = order.id.as_str();
-        self.images.alone(key, || self.tree_alone(order, ids))
+        self.images.alone(key, || self.tree_alone(order, ids, true))
     }
 
-    /// As [`Maker::tree`], for one who is alone with the tree.
+    /// As [`Maker::tree`], for one who is alone with the tree; its mounts only if they are wanted.
     fn tree_alone(
         &self,
         order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
+        with_mounts: bool,
     ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+        let resolve = |rootfs: &Path, fill| match with_mounts {
+            true => self.resolve_mounts(order.spec, rootfs, fill),
+            false => Ok(Vec::new()),
+        };
         let key = order.id.as_str();
         let label = order
             .spec
@@ -190,7 +195,7 @@ impl Maker<'_> {
         if ids.is_some() && self.images.is_held(key) {
             // Who holds it has mounted it with the ids, and filled what is to be filled.
             let rootfs = self.images.mount(key, order.layers, Shown { ids, label })?;
-            let mounts = self.resolve_mounts(order.spec, &rootfs, false)?;
+            let mounts = resolve(&rootfs, false)?;
             return Ok((rootfs, mounts));
         }
         if ids.is_some() {
@@ -207,7 +212,7 @@ impl Maker<'_> {
         if order.first_run {
             self.images.furnish(&rootfs)?;
         }
-        let mounts = self.resolve_mounts(order.spec, &rootfs, order.first_run)?;
+        let mounts = resolve(&rootfs, order.first_run)?;
         if plain && ids.is_some() {
             // What the daemon makes, it makes with the ids that are on the disk.
             self.images.unmount(key)?;

@@ -1,13 +1,17 @@
-//! A container's files as they are seen from outside, when no process of it shows them.
+//! A container's files as they are seen from outside, with what the daemon mounts in them and without
+//! what the runtime or a process does: no /proc, /sys and /dev, as in Docker.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use files::{FindUser, Kept, Mounted, Place, View};
-use images::Shown;
-use model::{ContainerSpec, Context as _, Error, MountSource, ProcessRef, Result};
+use images::{Hold, Shown};
+use model::{ContainerSpec, Context as _, Error, Mount, MountSource, ProcessRef, Result};
 use spec::ResolvedMount;
-use sys::beneath::Dir;
+use sys::id_map::UserNamespace;
+use sys::mount::detached_clone;
+use sys::tree::live_mounts;
 
 use crate::{EtcFiles, Maker, TreeOrder, mapped};
 
@@ -15,112 +19,229 @@ use crate::{EtcFiles, Maker, TreeOrder, mapped};
 pub fn find_user(spec: &Arc<ContainerSpec>) -> FindUser {
     let spec = spec.clone();
     Arc::new(move |root: &Path| {
-        let user = spec::user::resolve(root, &spec.user, &[])?;
-        Ok((!spec.user.is_empty()).then_some((user.uid, user.gid)))
+        if spec.user.is_empty() {
+            return Ok(None);
+        }
+        // Docker answers 400 to whom asks for the files of one who is not there.
+        let user = spec::user::resolve(root, &spec.user, &[])
+            .map_err(|e| Error::invalid(e.message().to_owned()))?;
+        Ok(Some((user.uid, user.gid)))
     })
 }
 
+/// Keeps a tree mounted.
+#[derive(Debug)]
+struct Held(Hold);
+
+impl Kept for Held {
+    fn is_gone(&self) -> bool {
+        self.0.is_doomed()
+    }
+}
+
+/// A tree, and what is to be mounted in it.
+struct Base {
+    hold: Hold,
+    rootfs: OwnedFd,
+    places: Vec<Place>,
+}
+
 impl Maker<'_> {
-    /// A container's files, with what is mounted in them, `etc` too, or without; `process` is its first,
-    /// when it runs. A start meanwhile shares the tree.
+    /// A container's files, with what is mounted in them or without; `process` is its first, when it
+    /// runs. A start meanwhile shares the tree.
     ///
     /// # Errors
     /// As a start's: what of the container or the host is in the way.
     pub fn look(
         &self,
         order: &TreeOrder<'_>,
-        etc: &EtcFiles,
         process: Option<ProcessRef>,
         with_mounts: bool,
     ) -> Result<View> {
-        let key = order.id.as_str();
-        if let Some(process) = process {
-            let hold = self.images.hold_tree(key);
-            if !with_mounts && self.images.is_mounted(key)? {
-                return self.bare(order, Box::new(hold));
-            }
-            if with_mounts && let Some(view) = View::of_process(process, Box::new(hold))? {
-                return Ok(view);
-            }
-        }
-        let view = self.planted(order, etc)?;
-        match with_mounts {
-            true => Ok(view),
-            false => self.bare(order, Box::new(view)),
-        }
-    }
-
-    fn bare(&self, order: &TreeOrder<'_>, kept: Box<dyn Kept>) -> Result<View> {
-        let merged = self.images.paths(order.id.as_str(), order.layers)?.merged;
-        let root = Dir::open(&merged).context(format_args!("open {}", merged.display()))?;
-        Ok(View::bare(root, kept))
-    }
-
-    /// Mounts the tree of one that does not run, unless somebody has, and its mounts in it.
-    fn planted(&self, order: &TreeOrder<'_>, etc: &EtcFiles) -> Result<View> {
         let spec = order.spec;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
+        let running = match process {
+            Some(process) => self.running(order, process, with_mounts)?,
+            None => None,
+        };
+        let Base {
+            hold,
+            rootfs,
+            mut places,
+        } = match running {
+            Some(running) => running,
+            None => self.at_rest(order, ids.as_deref(), with_mounts)?,
+        };
+        if with_mounts {
+            places.extend(etc_places(order.etc, spec));
+        }
+        View::planted(
+            rootfs.as_fd(),
+            &places,
+            ids.as_deref(),
+            spec.read_only_rootfs,
+            Box::new(Held(hold)),
+        )
+    }
+
+    /// Of one that runs: its tree as it is mounted, and of its mounts what is nowhere else. `None` when
+    /// it has ended.
+    fn running(
+        &self,
+        order: &TreeOrder<'_>,
+        process: ProcessRef,
+        with_mounts: bool,
+    ) -> Result<Option<Base>> {
         let key = order.id.as_str();
-        let (hold, rootfs, mounts) = self.images.alone(key, || {
-            if !self.images.is_held(key) && !self.images.is_mounted(key)? {
-                let (rootfs, mounts) = self.tree_alone(order, ids.as_deref())?;
+        let hold = self.images.hold_tree(key);
+        let mounts: &[Mount] = match with_mounts {
+            true => &order.spec.mounts,
+            false => &[],
+        };
+        let live: Vec<&Mount> = mounts.iter().filter(|mount| is_live(mount)).collect();
+        // Mounted where the daemon does not see it, the tree is where the container has it.
+        let is_mounted = self.images.is_mounted(key)?;
+        let root = (!is_mounted).then_some(Path::new("/"));
+        let paths = live.iter().map(|mount| Path::new(&mount.destination));
+        let paths: Vec<&Path> = root.into_iter().chain(paths).collect();
+        let mut found = match paths.is_empty() {
+            true => Vec::new().into_iter(),
+            false => {
+                let found = live_mounts(process, &paths);
+                let found = found.context("look at what the container has mounted")?;
+                let Some(found) = found else {
+                    return Ok(None);
+                };
+                found.into_iter()
+            }
+        };
+        let rootfs = match is_mounted {
+            true => self.mounted_root(order)?,
+            false => match found.next().flatten() {
+                Some(root) => root,
+                None => return Ok(None),
+            },
+        };
+        let mut places = Vec::new();
+        for mount in mounts {
+            let of_process = is_live(mount).then(|| found.next().flatten()).flatten();
+            places.push(match of_process {
+                Some(live) => shown(mount, Mounted::Live(live)),
+                None => self.place_of(mount)?,
+            });
+        }
+        Ok(Some(Base {
+            hold,
+            rootfs,
+            places,
+        }))
+    }
+
+    /// A mount of one that runs: nothing has to be made for it.
+    fn place_of(&self, mount: &Mount) -> Result<Place> {
+        let source = match &mount.source {
+            MountSource::Volume { name, .. } => self.volumes.ensure_data(name)?,
+            MountSource::Bind { path, .. } => path.into(),
+            MountSource::Tmpfs { .. } => Default::default(),
+        };
+        Ok(place(&ResolvedMount {
+            mount: mount.clone(),
+            source,
+        }))
+    }
+
+    /// Mounts the tree of one that does not run, unless somebody has, and finds its mounts.
+    fn at_rest(
+        &self,
+        order: &TreeOrder<'_>,
+        ids: Option<&UserNamespace>,
+        with_mounts: bool,
+    ) -> Result<Base> {
+        let spec = order.spec;
+        let key = order.id.as_str();
+        self.images.alone(key, || {
+            let (hold, mounts) = if !self.images.is_held(key) && !self.images.is_mounted(key)? {
+                let (_, mounts) = self.tree_alone(order, ids, with_mounts)?;
                 let hold = self.images.hold_tree(key);
                 // When the last one goes who looks.
                 self.images.unmount(key)?;
-                return Ok::<_, Error>((hold, rootfs, mounts));
-            }
-            let hold = self.images.hold_tree(key);
-            let labels = spec.selinux.as_ref();
-            let shown = Shown {
-                ids: ids.as_deref(),
-                label: labels.map(|labels| labels.mount.as_str()),
+                (hold, mounts)
+            } else {
+                let hold = self.images.hold_tree(key);
+                let labels = spec.selinux.as_ref();
+                let shown = Shown {
+                    ids,
+                    label: labels.map(|labels| labels.mount.as_str()),
+                };
+                let rootfs = self.images.mount_held(key, order.layers, shown)?;
+                let mounts = match with_mounts {
+                    true => self.resolve_mounts(spec, &rootfs, false)?,
+                    false => Vec::new(),
+                };
+                (hold, mounts)
             };
-            let rootfs = self.images.mount_held(key, order.layers, shown)?;
-            let mounts = self.resolve_mounts(spec, &rootfs, false)?;
-            Ok((hold, rootfs, mounts))
-        })?;
-        let mut places = mounts.iter().map(place).collect::<Vec<_>>();
-        for file in etc_places(etc, spec) {
-            if !places.iter().any(|p| p.destination == file.destination) {
-                places.push(file);
-            }
-        }
-        View::planted(&rootfs, &places, ids.as_deref(), Box::new(hold))
+            Ok(Base {
+                hold,
+                rootfs: self.mounted_root(order)?,
+                places: mounts.iter().map(place).collect(),
+            })
+        })
+    }
+
+    fn mounted_root(&self, order: &TreeOrder<'_>) -> Result<OwnedFd> {
+        let merged = self.images.paths(order.id.as_str(), order.layers)?.merged;
+        detached_clone(&merged, false).context(format_args!("open {}", merged.display()))
     }
 }
 
-/// What its last start put into `/etc`; nothing of one that was never started.
-fn etc_places(etc: &EtcFiles, spec: &ContainerSpec) -> Vec<Place> {
-    [
-        ("/etc/resolv.conf", &etc.resolv_conf),
-        ("/etc/hostname", &etc.hostname),
-        ("/etc/hosts", &etc.hosts),
-    ]
-    .into_iter()
-    .filter(|(_, path)| path.is_file())
-    .map(|(destination, path)| Place {
-        destination: destination.to_owned(),
-        read_only: spec.read_only_rootfs,
-        shows: Mounted::Bind {
-            path: path.clone(),
-            recursive: false,
-        },
-    })
-    .collect()
+/// Whether only the container's processes have it: memory, and what was removed from the host since.
+fn is_live(mount: &Mount) -> bool {
+    match &mount.source {
+        MountSource::Tmpfs { .. } => true,
+        MountSource::Bind { path, .. } => Path::new(path).symlink_metadata().is_err(),
+        MountSource::Volume { .. } => false,
+    }
 }
 
 fn place(resolved: &ResolvedMount) -> Place {
     let mount = &resolved.mount;
+    let shows = match &mount.source {
+        MountSource::Tmpfs { .. } => Mounted::Tmpfs,
+        MountSource::Volume { .. } => Mounted::Own(resolved.source.clone()),
+        MountSource::Bind { non_recursive, .. } => Mounted::Bind {
+            path: resolved.source.clone(),
+            recursive: !non_recursive,
+        },
+    };
+    shown(mount, shows)
+}
+
+fn shown(mount: &Mount, shows: Mounted) -> Place {
     Place {
         destination: mount.destination.clone(),
         read_only: mount.read_only,
-        shows: match &mount.source {
-            MountSource::Tmpfs { .. } => Mounted::Tmpfs,
-            MountSource::Volume { .. } => Mounted::Volume(resolved.source.clone()),
-            MountSource::Bind { non_recursive, .. } => Mounted::Bind {
-                path: resolved.source.clone(),
-                recursive: !non_recursive,
-            },
-        },
+        shows,
     }
+}
+
+/// The files in `/etc` that a start has made, where nothing of the user's is mounted.
+fn etc_places(etc: &EtcFiles, spec: &ContainerSpec) -> Vec<Place> {
+    let all = [
+        ("/etc/resolv.conf", &etc.resolv_conf),
+        ("/etc/hostname", &etc.hostname),
+        ("/etc/hosts", &etc.hosts),
+    ];
+    let is_free = |destination: &str| {
+        let mut mounts = spec.mounts.iter();
+        !mounts.any(|mount| Path::new(&mount.destination) == Path::new(destination))
+    };
+    let wanted = all
+        .into_iter()
+        .filter(|(destination, file)| is_free(destination) && file.is_file());
+    let place = wanted.map(|(destination, file)| Place {
+        destination: destination.to_owned(),
+        read_only: spec.read_only_rootfs,
+        shows: Mounted::Own(file.clone()),
+    });
+    place.collect()
 }

@@ -16,7 +16,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use archive::{
-    Applier, Changed, CleanPath, Entry, EntryKind, Form, Reader, Writer, pack, pack_changed, shown,
+    Applier, Changed, CleanPath, Entry, EntryKind, Form, Layered, Reader, Writer, pack,
+    pack_changed, shown,
 };
 use model::{
     CheckpointName, ContainerName, Context as _, Error, Exited, Mount, MountSource, Result,
@@ -189,7 +190,12 @@ impl Outgoing {
         plain_file(&mut out, HEAD, &head)?;
         pack(&mut out, &self.images, IMAGES, Form::Plain)?;
         if let Some((changed, _)) = &self.files.changes {
-            pack_changed(&mut out, changed, ROOTFS, HashSet::new())?;
+            let how = Layered {
+                prefix: ROOTFS,
+                is_exact: true,
+                ..Layered::default()
+            };
+            pack_changed(&mut out, changed, how)?;
         }
         for (number, (_, files)) in self.files.volumes.iter().enumerate() {
             pack(&mut out, files, &format!("{VOLUMES}/{number}"), Form::Plain)?;

@@ -17,7 +17,7 @@ impl Engine {
             Some(format!("container {} {why}", view.name))
         });
         let kept = self.inner.execs.any_kept();
-        let upload = self.inner.images.uploads().is_busy();
+        let upload = self.inner.images.uploads().is_busy() || self.inner.files.is_busy();
         let upload = upload.then(|| "an archive is being read".to_owned());
         needs.chain(kept).chain(upload).next()
     }

@@ -87,6 +87,7 @@ pub(crate) struct Inner {
     pub(crate) images: Catalog,
     pub(crate) volumes: volumes::Volumes,
     pub(crate) downloads: archive::Downloads,
+    pub(crate) files: files::Gates,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,
     pub(crate) log_default: model::LogConfig,

@@ -71,12 +71,13 @@ impl Engine {
             now: host.now.clone(),
             random: host.random.clone(),
         };
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
             downloads: archive::Downloads::default(),
+            files: files::Gates::default(),
             log_default: config.log_default,
             ids: confine::Ids::new(config.ids)?,
             apparmor,
@@ -97,8 +98,7 @@ impl Engine {
             daemon_id,
             warnings: contents.damaged.iter().map(warning).collect(),
             boot_written: AtomicBool::new(same_boot),
-        };
-        let inner = Arc::new(inner);
+        });
         let engine = Self { inner };
         let rows = (contents.containers, contents.execs, contents.meta);
         engine.take_over(rows, &contents.damaged, same_boot).await;

@@ -20,7 +20,7 @@ use archive::{
     differences, differs, is_opaque, is_whiteout,
 };
 use model::{Error, Result, limits};
-use sys::beneath::{Dir, Kind, Metadata};
+use sys::beneath::{Dir, Kind, Metadata, is_bad_path};
 
 /// A container's own directory, and those it changes.
 #[derive(Debug, Clone)]
@@ -83,6 +83,7 @@ pub(crate) fn of(layers: &Layers) -> Result<Vec<Change>> {
         lower: Merged::open(&layers.lower)?,
         has_run: layers.has_run,
         entries: 0,
+        bytes: 0,
         seen: Vec::new(),
     };
     match &changed {
@@ -104,6 +105,8 @@ struct Looker {
     lower: Merged,
     has_run: bool,
     entries: u64,
+    /// What the paths take of memory.
+    bytes: usize,
     /// Each directory before what is in it.
     seen: Vec<Seen>,
 }
@@ -129,8 +132,8 @@ impl Looker {
                 self.see(dir.path.clone(), dir.kind)?;
             }
             let (seen, mut dirs) = match self.dir(&dir) {
-                // It was there when its parent was read.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                // It was there when its parent was read, or was a directory then.
+                Err(e) if e.kind() == io::ErrorKind::NotFound || is_bad_path(&e) => continue,
                 other => other.at("look at", &dir.path)?,
             };
             for Seen { path, kind } in seen {
@@ -146,8 +149,9 @@ impl Looker {
     fn dir(&self, dir: &Waiting) -> io::Result<(Vec<Seen>, Vec<Waiting>)> {
         let upper = self.upper.beneath(&dir.path)?;
         let below = self.lower.level(&dir.path, &dir.below)?;
-        let mut names = upper.names()?;
-        names.sort();
+        let room = limits::CHANGES_BYTES_MAX.saturating_sub(self.bytes);
+        let names = upper.sorted_names(room)?;
+        let names = names.ok_or_else(|| io::Error::other(too_many().message().to_owned()))?;
         let is_root = dir.path.as_os_str().is_empty();
         let hides = !is_root && is_opaque(&upper)?;
         let mut gone: BTreeSet<OsString> = match hides {
@@ -156,20 +160,20 @@ impl Looker {
         };
         let mut dirs = Vec::new();
         let mut others = Vec::new();
-        for name in names {
-            let Some(now) = upper.metadata(&name)? else {
+        for (name, _) in (0..names.len()).filter_map(|nth| names.get(nth)) {
+            let Some(now) = upper.metadata(name)? else {
                 continue;
             };
-            let path = dir.path.join(&name);
-            let before = below.seen(&name)?;
+            let path = dir.path.join(name);
+            let before = below.seen(name)?;
             if is_whiteout(&now) {
                 if before.is_some() {
-                    gone.insert(name);
+                    gone.insert(name.to_owned());
                 }
                 continue;
             }
-            gone.remove(&name);
-            let kind = self.kind(&upper, &name, &path, &now, before.as_ref(), &below)?;
+            gone.remove(name);
+            let kind = self.kind(&upper, name, &path, &now, before.as_ref(), &below)?;
             match now.kind {
                 Kind::Dir => dirs.push(Waiting {
                     path,
@@ -255,15 +259,20 @@ impl Looker {
 
     fn see(&mut self, path: PathBuf, kind: Option<ChangeKind>) -> Result<()> {
         self.entries += 1;
-        if self.entries > limits::SIZE_ENTRIES_MAX {
-            return Err(Error::system(format!(
-                "the container has changed more than {} files",
-                limits::SIZE_ENTRIES_MAX
-            )));
+        self.bytes += path.as_os_str().len() + size_of::<Seen>();
+        if self.entries > limits::SIZE_ENTRIES_MAX || self.bytes > limits::CHANGES_BYTES_MAX {
+            return Err(too_many());
         }
         self.seen.push(Seen { path, kind });
         Ok(())
     }
+}
+
+fn too_many() -> Error {
+    Error::system(format!(
+        "the container has changed more files than can be told of: {} bytes of names",
+        limits::CHANGES_BYTES_MAX
+    ))
 }
 
 /// Whether it is as every container finds it.

@@ -1,10 +1,11 @@
 //! Archives of a container's files, and archives put among them.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use archive::{Applier, CleanPath, Onto, Reader, Source, Unpacked, Writer, buffered, pack_source};
-use model::{ContainerSpec, Error, IdMaps, Kind as ErrorKind, Result};
+use model::{ContainerSpec, Error, IdMaps, Kind as ErrorKind, Result, limits};
+use sys::beneath::Dir;
 use sys::tree::acting_as;
 
 use crate::View;
@@ -51,11 +52,11 @@ impl View {
             dir,
             file,
             shown: wanted.path.clone(),
-            prefix: looked.stat.name.into_bytes(),
+            prefix: wanted.base.clone(),
             bare: false,
             ids: ids.cloned(),
         };
-        write(out, source)
+        self.write(out, source)
     }
 
     /// Writes all of it, without an entry for the root.
@@ -64,7 +65,7 @@ impl View {
     /// As [`View::send`].
     pub(crate) fn send_all<W: Write>(&self, out: W, ids: Option<&IdMaps>) -> Result<()> {
         let dir = self.root().in_root(Path::new("/"))?;
-        write(
+        self.write(
             out,
             Source {
                 dir,
@@ -75,6 +76,14 @@ impl View {
                 ids: ids.cloned(),
             },
         )
+    }
+
+    fn write<W: Write>(&self, out: W, source: Source) -> Result<()> {
+        let mut writer = Writer::new(out);
+        pack_source(&mut writer, source)?;
+        // Before the end is written, which says that this is all.
+        self.check_whole()?;
+        writer.finish().map(drop).map_err(archive::writing)
     }
 
     /// Puts an archive, compressed or not, into a directory, and reads `upload` to its end.
@@ -88,26 +97,12 @@ impl View {
         wanted: &Wanted,
         terms: &Terms<'_>,
     ) -> Result<()> {
-        let walked = walk(self.root(), &wanted.path, true).map_err(|e| failed(&e, wanted))?;
-        let dir = match walked.thing {
-            Some(Thing::Dir(dir)) => dir,
-            Some(Thing::Other { .. }) => {
-                return Err(Error::invalid("extraction point is not a directory"));
-            }
-            None => return Err(Error::new(ErrorKind::NotFound, String::new())),
-        };
-        self.check_writable(&walked.path, terms.spec)?;
-        if dir.is_made_up()? {
-            return Err(Error::invalid(format!(
-                "{} holds no files: the kernel makes it up",
-                walked.path.display()
-            )));
-        }
+        let (dir, path) = self.place(wanted, terms.spec)?;
         use std::os::unix::ffi::OsStrExt as _;
         let applier = Applier::onto(Onto {
             root: self.root().in_root(Path::new("/"))?,
             dir,
-            path: CleanPath::parse(relative(&walked.path).as_os_str().as_bytes())?,
+            path: CleanPath::parse(relative(&path).as_os_str().as_bytes())?,
             keeps_kinds: terms.keep_kinds,
             owner: terms.owner,
             ids: terms.spec.id_maps.clone(),
@@ -117,19 +112,41 @@ impl View {
             Some(root) => acting_as(root, || apply(upload, applier)),
         }
     }
+
+    /// The directory that an archive is to be put into, and its path without links.
+    ///
+    /// # Errors
+    /// As [`View::receive`], of the directory.
+    pub(crate) fn place(&self, wanted: &Wanted, spec: &ContainerSpec) -> Result<(Dir, PathBuf)> {
+        let walked = walk(self.root(), &wanted.path, true).map_err(|e| failed(&e, wanted))?;
+        let dir = match walked.thing {
+            Some(Thing::Dir(dir)) => dir,
+            Some(Thing::Other { .. }) => {
+                return Err(Error::invalid("extraction point is not a directory"));
+            }
+            None => return Err(Error::new(ErrorKind::NotFound, String::new())),
+        };
+        self.check_writable(&walked.path, spec)?;
+        if dir.is_made_up()? {
+            return Err(Error::invalid(format!(
+                "{} holds no files: the kernel makes it up",
+                walked.path.display()
+            )));
+        }
+        Ok((dir, walked.path))
+    }
 }
 
 fn apply<R: Read>(upload: R, applier: Applier) -> Result<()> {
     let mut unpacked = Unpacked::new(upload)?;
-    let mut reader = Reader::new(buffered(&mut unpacked));
+    let mut reader = Reader::new(buffered(&mut unpacked)).of_files();
     applier.all(&mut reader)?;
-    // A client that is still sending does not read the answer.
-    std::io::copy(&mut reader.into_inner(), &mut std::io::sink()).map_err(archive::reading)?;
-    unpacked.finish().map(drop)
-}
-
-fn write<W: Write>(out: W, source: Source) -> Result<()> {
-    let mut writer = Writer::new(out);
-    pack_source(&mut writer, source)?;
-    writer.finish().map(drop).map_err(archive::writing)
+    // A client that is still sending does not read the answer. One that goes on and on is told all the
+    // same.
+    let rest = reader.into_inner().take(limits::ARCHIVE_REST_BYTES_MAX);
+    let read = std::io::copy(&mut { rest }, &mut std::io::sink()).map_err(archive::reading)?;
+    match read < limits::ARCHIVE_REST_BYTES_MAX {
+        true => unpacked.finish_within(limits::ARCHIVE_REST_BYTES_MAX),
+        false => Ok(()),
+    }
 }

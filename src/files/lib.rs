@@ -8,7 +8,8 @@
 //! | `look` | what is at a path, in Docker's words |
 //! | `copy` | archives of it, and archives put into it |
 //! | `changes` | what is not as the image has it |
-//! | `serve` | all of that for clients: few at once, off the async threads |
+//! | `serve` | all of that for clients: off the async threads |
+//! | `gate` | few at once, and of one container fewer |
 //!
 //! Determinations. A path is resolved from the root's descriptor, component by component or by the
 //! kernel (openat2 `RESOLVE_IN_ROOT`), in a tree whose mounts are real ones. So the kernel crosses into
@@ -22,6 +23,7 @@
 
 mod changes;
 mod copy;
+mod gate;
 mod look;
 mod name;
 mod serve;
@@ -30,6 +32,7 @@ mod walk;
 
 pub use changes::{Change, ChangeKind, Layers};
 pub use copy::Extract;
+pub use gate::Gates;
 pub use look::PathStat;
 pub use serve::{Files, FindUser, Tell, Tools};
 pub use view::{Kept, Mounted, Place, View};

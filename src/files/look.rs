@@ -58,7 +58,7 @@ impl View {
             _ => String::new(),
         };
         let stat = PathStat {
-            name: wanted.base.clone(),
+            name: String::from_utf8_lossy(&wanted.base).into_owned(),
             size_bytes: found.size,
             mode: go_mode(&found),
             modified: found.modified,

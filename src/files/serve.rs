@@ -6,17 +6,18 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use archive::{Download, Downloads, Uploads, gzip};
-use model::{Action, ContainerSpec, Error, Kind, Result};
+use archive::{Download, gzip};
+use model::{Action, ContainerId, ContainerSpec, Error, Kind, Result};
 use sys::task::{blocking, to_the_end};
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::copy::Terms;
+use crate::gate::Gate;
 use crate::look::PathStat;
 use crate::name::Wanted;
-use crate::{Change, Extract, Layers, View, changes};
+use crate::{Change, Extract, Gates, Layers, View, changes};
 
 /// Tells of what was done.
 pub type Tell = Arc<dyn Fn(Action) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -29,6 +30,8 @@ pub type FindUser = Arc<dyn Fn(&Path) -> Result<Option<(u32, u32)>> + Send + Syn
 pub struct Tools {
     /// What the client calls the container.
     pub container: String,
+    /// What it is called by everybody.
+    pub id: ContainerId,
     /// Opens its files: with its mounts, or without.
     pub open: Arc<dyn Fn(bool) -> Result<View> + Send + Sync>,
     /// Its user and group.
@@ -37,10 +40,8 @@ pub struct Tools {
     pub spec: Arc<ContainerSpec>,
     /// Its changes and what they are changes of.
     pub layers: Layers,
-    /// Whose turn it is to be sent something.
-    pub downloads: Downloads,
-    /// Whose turn it is to send something.
-    pub uploads: Uploads,
+    /// Whose turn it is.
+    pub gates: Gates,
     /// Tells of it.
     pub tell: Tell,
 }
@@ -49,6 +50,7 @@ pub struct Tools {
 #[derive(Clone)]
 pub struct Files {
     tools: Arc<Tools>,
+    gate: Arc<Gate>,
 }
 
 impl fmt::Debug for Tools {
@@ -67,6 +69,7 @@ impl Files {
     /// The files of one container.
     pub fn new(tools: Tools) -> Self {
         Self {
+            gate: tools.gates.of(tools.id.as_str()),
             tools: Arc::new(tools),
         }
     }
@@ -75,11 +78,16 @@ impl Files {
     ///
     /// # Errors
     /// `Could not find the file x in container y`; an impossible path.
-    pub async fn stat(&self, path: &str) -> Result<PathStat> {
+    pub async fn stat(&self, path: &[u8]) -> Result<PathStat> {
         let wanted = Wanted::parse(path)?;
+        let turn = self.gate.look().await?;
         let tools = self.tools.clone();
         let named = wanted.clone();
-        let looked = blocking(move || Ok((tools.open)(true)?.look(&wanted)?.stat)).await;
+        let looked = blocking(move || {
+            let _turn = turn;
+            Ok((tools.open)(true)?.look(&wanted)?.stat)
+        });
+        let looked = looked.await;
         looked.map_err(|e| self.named(e, &named))
     }
 
@@ -87,11 +95,13 @@ impl Files {
     ///
     /// # Errors
     /// As [`Files::stat`].
-    pub async fn archive(&self, path: &str, compressed: bool) -> Result<(PathStat, Download)> {
+    pub async fn archive(&self, path: &[u8], compressed: bool) -> Result<(PathStat, Download)> {
         let wanted = Wanted::parse(path)?;
         let (tools, named) = (self.tools.clone(), wanted.clone());
         let (found, told) = oneshot::channel();
-        let begun = self.tools.downloads.begin(move |out| {
+        let turn = self.gate.archive().await?;
+        let begun = self.tools.gates.downloads.begin(move |out| {
+            let _turn = turn;
             let view = (tools.open)(true)?;
             let looked = view.look(&wanted)?;
             drop(found.send(looked.stat.clone()));
@@ -119,17 +129,27 @@ impl Files {
     /// bad. What was put there by then stays, as in Docker.
     pub async fn extract(
         &self,
-        path: &str,
+        path: &[u8],
         how: Extract,
         archive: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<()> {
         let wanted = Wanted::parse(path)?;
         let (tools, named) = (self.tools.clone(), wanted.clone());
+        let gate = self.gate.clone();
         let done = to_the_end(async move {
-            let work = tools.clone();
-            let upload = tools.uploads.open(archive).await?;
-            let put = blocking(move || {
+            let turn = gate.archive().await?;
+            let (work, place) = (tools.clone(), wanted.clone());
+            // Nobody waits for a turn to be told that there is no such place.
+            let view = blocking(move || {
                 let view = (work.open)(true)?;
+                view.place(&place, &work.spec)?;
+                Ok(view)
+            });
+            let view = view.await?;
+            let work = tools.clone();
+            let upload = tools.gates.uploads.open(archive).await?;
+            let put = blocking(move || {
+                let _turn = turn;
                 let owner = match how.to_user {
                     true => (work.user)(&view.path())?,
                     false => None,
@@ -154,12 +174,18 @@ impl Files {
     /// System, in moby's words.
     pub async fn export(&self) -> Result<Download> {
         let tools = self.tools.clone();
-        let begun = self.tools.downloads.begin(move |out: &mut dyn Write| {
-            let view = (tools.open)(false)?;
-            view.send_all(out, tools.spec.id_maps.as_ref())?;
-            Handle::current().block_on((tools.tell)(Action::Export));
-            Ok(())
-        });
+        let turn = self.gate.archive().await?;
+        let begun = self
+            .tools
+            .gates
+            .downloads
+            .begin(move |out: &mut dyn Write| {
+                let _turn = turn;
+                let view = (tools.open)(false)?;
+                view.send_all(out, tools.spec.id_maps.as_ref())?;
+                Handle::current().block_on((tools.tell)(Action::Export));
+                Ok(())
+            });
         begun.await.map_err(|e| {
             let message = format!("Error exporting container {}: {e}", self.tools.container);
             Error::new(e.kind(), message)
@@ -172,7 +198,12 @@ impl Files {
     /// System.
     pub async fn changes(&self) -> Result<Vec<Change>> {
         let tools = self.tools.clone();
-        blocking(move || changes::of(&tools.layers)).await
+        let turn = self.gate.look().await?;
+        let changes = blocking(move || {
+            let _turn = turn;
+            changes::of(&tools.layers)
+        });
+        changes.await
     }
 
     /// A failure to find something says what, in moby's words.

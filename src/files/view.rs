@@ -2,24 +2,25 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use model::{ContainerSpec, Context as _, Error, IdMaps, ProcessRef, Result};
-use sys::beneath::Dir;
+use model::{ContainerSpec, Context as _, Error, IdMaps, Result};
+use sys::beneath::{Dir, Kind, file_metadata};
 use sys::id_map::{UserNamespace, make_read_only, mapped_clone};
 use sys::mount::{detached_clone, detached_tmpfs};
-use sys::tree::{Tree, put};
+use sys::tree::{Planting, Tree, put};
 
 use crate::walk::{open_or_make, walk};
 
 /// What is kept as long as a view: a mount, say.
-pub trait Kept: Send + Sync + fmt::Debug {}
-
-impl<T: Send + Sync + fmt::Debug> Kept for T {}
+pub trait Kept: Send + Sync + fmt::Debug {
+    /// Whether what it kept was taken away before this was asked.
+    fn is_gone(&self) -> bool;
+}
 
 /// A mount of the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Place {
     /// Where, in the container.
     pub destination: String,
@@ -30,10 +31,10 @@ pub struct Place {
 }
 
 /// What a mount shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Mounted {
-    /// A directory with the ids inside.
-    Volume(PathBuf),
+    /// A file or directory of ours, with the ids inside.
+    Own(PathBuf),
     /// A file or directory of the host, as it is there.
     Bind {
         /// Where it is on the host.
@@ -41,53 +42,42 @@ pub enum Mounted {
         /// With what is mounted in it.
         recursive: bool,
     },
-    /// A file system in memory. One that no process has is empty, and gone with the view, as in Docker.
+    /// What a process has mounted there.
+    Live(OwnedFd),
+    /// A file system in memory that no process has: it is empty, and gone with the view, as in Docker.
     Tmpfs,
 }
 
 /// A container's files.
 #[derive(Debug)]
 pub struct View {
-    root: Root,
-    /// After the root: what is mounted in it is let go of first.
-    _kept: Box<dyn Kept>,
-}
-
-#[derive(Debug)]
-enum Root {
-    Tree(Tree),
-    Bare(Dir),
+    tree: Tree,
+    /// After the tree: what is mounted in it is let go of first.
+    kept: Box<dyn Kept>,
 }
 
 /// Of a file system in memory that no process has.
 const TMPFS_BYTES: u64 = 64 << 20;
 
 impl View {
-    /// What a process of the container sees; `None` when it is gone.
-    ///
-    /// # Errors
-    /// System.
-    pub fn of_process(process: ProcessRef, kept: Box<dyn Kept>) -> Result<Option<Self>> {
-        let tree = Tree::of_process(process).context("open the root of the container's process")?;
-        Ok(tree.map(|tree| Self {
-            root: Root::Tree(tree),
-            _kept: kept,
-        }))
-    }
-
-    /// The tree mounted at `rootfs` with these mounts in it, seen by nobody else. Places that are
-    /// missing are made, as a start would; they and volumes have the ids of `ids`.
+    /// What `rootfs` shows, a mount that is attached nowhere, with these mounts in it, seen by nobody
+    /// else. Places that are missing are made, as a start would; they and what is ours have the ids of
+    /// `ids`. With `read_only` all but the mounts is closed to writes after that.
     ///
     /// # Errors
     /// System, naming what cannot be mounted.
     pub fn planted(
-        rootfs: &Path,
+        rootfs: BorrowedFd<'_>,
         places: &[Place],
         ids: Option<&UserNamespace>,
+        read_only: bool,
         kept: Box<dyn Kept>,
     ) -> Result<Self> {
-        let owner = ids.map(UserNamespace::root);
-        let tree = Tree::planted(rootfs, owner, |root| {
+        let how = Planting {
+            owner: ids.map(UserNamespace::root),
+            read_only,
+        };
+        let tree = Tree::planted(rootfs, how, |root| {
             let mut places: Vec<&Place> = places.iter().collect();
             // What is mounted in another comes after it.
             places.sort_by_key(|place| Path::new(&place.destination).components().count());
@@ -98,33 +88,29 @@ impl View {
             })
         });
         let tree = tree.context("show the container's files")?;
-        Ok(Self {
-            root: Root::Tree(tree),
-            _kept: kept,
-        })
-    }
-
-    /// A tree that has no mounts in it.
-    pub fn bare(root: Dir, kept: Box<dyn Kept>) -> Self {
-        Self {
-            root: Root::Bare(root),
-            _kept: kept,
-        }
+        Ok(Self { tree, kept })
     }
 
     /// Its root.
     pub(crate) fn root(&self) -> &Dir {
-        match &self.root {
-            Root::Tree(tree) => tree.root(),
-            Root::Bare(root) => root,
-        }
+        self.tree.root()
     }
 
     /// A path of the host that leads to its root as long as this lives.
     pub(crate) fn path(&self) -> PathBuf {
-        match &self.root {
-            Root::Tree(tree) => tree.path(),
-            Root::Bare(root) => sys::tree::path_of(root),
+        self.tree.path()
+    }
+
+    /// To be asked when all was read: what was left of a tree that is being removed is not all there was.
+    ///
+    /// # Errors
+    /// Conflict.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        match self.kept.is_gone() {
+            false => Ok(()),
+            true => Err(Error::conflict(
+                "the container was removed while its files were read",
+            )),
         }
     }
 
@@ -152,19 +138,26 @@ impl View {
 }
 
 fn plant(root: &Dir, place: &Place, ids: Option<&UserNamespace>) -> io::Result<()> {
-    let (mount, is_dir) = match &place.shows {
-        Mounted::Volume(path) => match ids {
-            Some(ids) => (mapped_clone(path, ids)?, true),
-            None => (detached_clone(path, true)?, true),
-        },
-        Mounted::Bind { path, recursive } => (detached_clone(path, *recursive)?, path.is_dir()),
-        Mounted::Tmpfs => (detached_tmpfs(TMPFS_BYTES, 0o1777)?, true),
+    let made;
+    let mount = match &place.shows {
+        Mounted::Live(mount) => mount.as_fd(),
+        other => {
+            made = match (other, ids) {
+                (Mounted::Own(path), Some(ids)) => mapped_clone(path, ids)?,
+                (Mounted::Own(path), None) => detached_clone(path, true)?,
+                (Mounted::Bind { path, recursive }, _) => detached_clone(path, *recursive)?,
+                _ => detached_tmpfs(TMPFS_BYTES, 0o1777)?,
+            };
+            made.as_fd()
+        }
     };
     if place.read_only {
-        make_read_only(mount.as_fd())?;
+        make_read_only(mount)?;
     }
+    // Not of the path, which may be something else by now.
+    let is_dir = file_metadata(mount)?.kind == Kind::Dir;
     let target: OwnedFd = open_or_make(root, Path::new(&place.destination), is_dir)?;
-    put(mount.as_fd(), target.as_fd())
+    put(mount, target.as_fd())
 }
 
 /// The host's ids behind root's.

@@ -10,7 +10,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archive::{At, Changed, Writer, pack_changed};
+use archive::{At, Changed, Layered, Writer, pack_changed};
 use failpoint::Point;
 use model::image::HistoryEntry;
 use model::{Digest, Error, ImageConfig, ImageRecord, Result};
@@ -118,7 +118,11 @@ fn pack_into(changes: &Changed, lower: &[PathBuf], dir: &Path) -> Result<Unpack>
         .name("commit".to_owned())
         .spawn(move || {
             let mut out = Writer::new(BufWriter::with_capacity(128 << 10, writer));
-            pack_changed(&mut out, &changes, "", left_out)?;
+            let how = Layered {
+                left_out,
+                ..Layered::default()
+            };
+            pack_changed(&mut out, &changes, how)?;
             out.finish().map(drop).map_err(archive::writing)
         })
         .at("begin to pack beside", dir)?;

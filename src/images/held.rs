@@ -23,6 +23,8 @@ struct Held {
     holders: usize,
     /// To be unmounted when the last one goes.
     unmount: bool,
+    /// It is being removed, or was.
+    doomed: bool,
 }
 
 /// Keeps a writable tree mounted.
@@ -84,8 +86,24 @@ impl Trees {
         }
     }
 
+    /// Says to all who hold it that it will not be whole any more.
+    pub(crate) fn doom(&self, key: &str) {
+        if let Some(held) = self.held().get_mut(key) {
+            held.doomed = true;
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, HashMap<String, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// Whether the tree was removed, or begun to be: what was seen of it before this was asked for was
+    /// whole only if not.
+    pub fn is_doomed(&self) -> bool {
+        let all = self.trees.held();
+        all.get(&self.key).is_none_or(|held| held.doomed)
     }
 }
 

@@ -297,6 +297,8 @@ impl Images {
     /// # Errors
     /// `System`; what could not be removed is tried again when the store is opened.
     pub fn remove_writable(&self, key: &str) -> Result<u64> {
+        // First: who reads it must not take what is left for all there was.
+        self.trees.doom(key);
         writable::remove(&self.store, key)
     }
 

@@ -113,6 +113,18 @@ pub const DOWNLOADS_MAX: usize = 8;
 /// How long a client may take nothing of an archive it is sent.
 pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Archives of containers' files at once, in each direction; each holds a blocking thread. Further ones
+/// wait.
+pub const FILES_ARCHIVES_MAX: usize = 24;
+/// Those of one container, in both directions.
+pub const FILES_ARCHIVES_OF_ONE_MAX: usize = 4;
+/// Looks at one container's files or changes at once.
+pub const FILES_LOOKS_OF_ONE_MAX: usize = 4;
+/// What is held in memory of the paths that a container has changed.
+pub const CHANGES_BYTES_MAX: usize = 64 << 20;
+/// What is read behind the end of an archive that is put into a container.
+pub const ARCHIVE_REST_BYTES_MAX: u64 = 16 << 20;
+
 /// Layers fetched at once, for all pulls (Docker's `max-concurrent-downloads`); each holds a blocking
 /// thread. Further ones wait.
 pub const LAYER_DOWNLOADS_MAX: usize = 3;
@@ -147,6 +159,10 @@ pub const PAX_BYTES_MAX: u64 = 1 << 20;
 /// Names of the extended attributes of one entry, with a byte between them: the kernel lists no more of a
 /// file (`XATTR_LIST_MAX`).
 pub const XATTR_NAMES_BYTES_MAX: usize = 64 << 10;
+/// Names held in memory while a tree is packed: those of a directory, and of the directories in those above.
+pub const PACK_NAMES_BYTES_MAX: usize = 64 << 20;
+/// Names of files with several, held in memory while a tree is packed; what has no room is sent once more.
+pub const PACK_LINKS_BYTES_MAX: usize = 32 << 20;
 /// Pieces of one sparse file in an archive; 16 bytes of memory each.
 pub const SPARSE_SEGMENTS_MAX: usize = 1 << 18;
 /// How many times its compressed size a stream may grow to, once it has passed

@@ -8,6 +8,8 @@
 
 mod attributes;
 mod copy;
+mod metadata;
+mod names;
 mod remove;
 mod usage;
 
@@ -18,13 +20,15 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-pub use attributes::{
-    file_metadata, file_xattrs, set_file_mode, set_file_owner, set_file_times, set_file_xattr,
-};
+use metadata::metadata_of;
+
+pub use attributes::{file_xattrs, set_file_mode, set_file_owner, set_file_times, set_file_xattr};
 pub use copy::{content_ranges, copy_content};
+pub use metadata::{FileTime, Kind, Metadata, file_metadata};
+pub use names::Names;
 pub use remove::{remove_all, remove_tree};
 pub use usage::{Usage, tree_usage};
 
@@ -36,25 +40,6 @@ const DIR_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
-
-/// What a directory entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Dir,
-    /// A symbolic link.
-    Symlink,
-    /// A named pipe.
-    Fifo,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-    /// A socket.
-    Socket,
-}
 
 /// A device's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,42 +59,6 @@ pub enum Node {
     CharDevice(DeviceNumber),
     /// A block device.
     BlockDevice(DeviceNumber),
-}
-
-/// A point in time: seconds and nanoseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
-pub struct FileTime {
-    /// Seconds; negative before 1970.
-    pub secs: i64,
-    /// Nanoseconds, below 1e9.
-    pub nanos: u32,
-}
-
-/// What lstat(2) tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Metadata {
-    /// What it is.
-    pub kind: Kind,
-    /// Permission bits with set-id and sticky.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Size in bytes.
-    pub size: u64,
-    /// Number of names.
-    pub links: u64,
-    /// The device's numbers when it is one.
-    pub device: DeviceNumber,
-    /// File system and inode: the same pair is the same file.
-    pub inode: (u64, u64),
-    /// Last access.
-    pub accessed: FileTime,
-    /// Last change of the content.
-    pub modified: FileTime,
-    /// Last change of anything of it, by the kernel's clock: nobody can set it.
-    pub changed: FileTime,
 }
 
 /// An open directory; see the module head.
@@ -146,19 +95,17 @@ impl Dir {
     }
 
     fn resolve(&self, path: &Path, how: ResolveFlags) -> io::Result<Self> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        let how = how | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..RESOLVE_TRIES_MAX {
-            match rustix::fs::openat2(&self.fd, path, DIR_FLAGS, Mode::empty(), how) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return Ok(Self { fd: other? }),
-            }
-        }
-        Err(Errno::AGAIN.into())
+        let fd = resolve(self.fd.as_fd(), path, DIR_FLAGS, how)?;
+        Ok(Self { fd })
+    }
+
+    /// Holds what is at `path`, whatever that is, resolved as by [`Dir::in_root`] without opening it.
+    ///
+    /// # Errors
+    /// As [`Dir::in_root`].
+    pub fn handle_in_root(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        resolve(self.fd.as_fd(), path, flags, ResolveFlags::IN_ROOT)
     }
 
     /// The directory `name` in this one; a link is refused.
@@ -196,7 +143,9 @@ impl Dir {
     /// # Errors
     /// Whatever openat(2) says.
     pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        // A terminal must not become the daemon's.
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?.into())
     }
 
@@ -290,9 +239,10 @@ impl Dir {
     /// What `name` is, not following a link; `None` when it is absent.
     ///
     /// # Errors
-    /// Whatever fstatat(2) says otherwise.
+    /// Whatever statx(2) says otherwise.
     pub fn metadata(&self, name: &OsStr) -> io::Result<Option<Metadata>> {
-        match rustix::fs::statat(&self.fd, one(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        match rustix::fs::statx(&self.fd, one(name)?, flags, StatxFlags::BASIC_STATS) {
             Ok(stat) => Ok(Some(metadata_of(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(e.into()),
@@ -302,9 +252,9 @@ impl Dir {
     /// What this directory is.
     ///
     /// # Errors
-    /// Whatever fstat(2) says.
+    /// Whatever statx(2) says.
     pub fn own_metadata(&self) -> io::Result<Metadata> {
-        Ok(metadata_of(&rustix::fs::fstat(&self.fd)?))
+        file_metadata(&self.fd)
     }
 
     /// Whether what is in it is made up by the kernel: processes, devices and settings of the host, and
@@ -401,6 +351,33 @@ impl Dir {
     }
 }
 
+fn resolve(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let how = how | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..RESOLVE_TRIES_MAX {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), how) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Errno::AGAIN.into())
+}
+
+impl From<OwnedFd> for Dir {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 impl From<Dir> for OwnedFd {
     fn from(dir: Dir) -> Self {
         dir.fd
@@ -448,48 +425,6 @@ fn one(name: &OsStr) -> io::Result<&OsStr> {
         ));
     }
     Ok(name)
-}
-
-#[expect(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    reason = "sizes and nanoseconds of struct stat are never negative and fit"
-)]
-fn metadata_of(stat: &Stat) -> Metadata {
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Dir,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Fifo,
-        FileType::CharacterDevice => Kind::CharDevice,
-        FileType::BlockDevice => Kind::BlockDevice,
-        FileType::Socket => Kind::Socket,
-        FileType::RegularFile | FileType::Unknown => Kind::File,
-    };
-    Metadata {
-        kind,
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        size: stat.st_size as u64,
-        links: stat.st_nlink,
-        device: DeviceNumber {
-            major: rustix::fs::major(stat.st_rdev),
-            minor: rustix::fs::minor(stat.st_rdev),
-        },
-        inode: (stat.st_dev, stat.st_ino),
-        accessed: FileTime {
-            secs: stat.st_atime,
-            nanos: stat.st_atime_nsec as u32,
-        },
-        modified: FileTime {
-            secs: stat.st_mtime,
-            nanos: stat.st_mtime_nsec as u32,
-        },
-        changed: FileTime {
-            secs: stat.st_ctime,
-            nanos: stat.st_ctime_nsec as u32,
-        },
-    }
 }
 
 #[cfg(test)]

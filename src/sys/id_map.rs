@@ -171,6 +171,22 @@ pub fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     set_attributes(mount, libc::MOUNT_ATTR_RDONLY, None, true)
 }
 
+/// The same without what is mounted in it.
+///
+/// # Errors
+/// What mount_setattr(2) says.
+pub(crate) fn make_read_only_alone(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_attributes(mount, libc::MOUNT_ATTR_RDONLY, None, false)
+}
+
+/// Lets nobody open a device on a mount, nor on those in it.
+///
+/// # Errors
+/// What mount_setattr(2) says.
+pub(crate) fn forbid_devices(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_attributes(mount, libc::MOUNT_ATTR_NODEV, None, true)
+}
+
 fn set_attributes(
     mount: BorrowedFd<'_>,
     set: u64,

@@ -10,11 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
-use rustix::io::Errno;
-
-/// openat2(2) asks to be called again when a rename passed by (EAGAIN); so often at most.
-const RESOLVE_TRIES_MAX: usize = 128;
+use crate::beneath::{Dir, Kind, file_metadata};
 
 /// Reads the regular file that a process chrooted into `root` would see at `path`.
 ///
@@ -26,35 +22,21 @@ const RESOLVE_TRIES_MAX: usize = 128;
 /// When the path names something else than a regular file, when it has more than `max_bytes`
 /// bytes, or when the kernel fails.
 pub fn read_file(root: &Path, path: &str, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(root, flags, Mode::empty())?;
-    let handle = match resolve(&root, path) {
-        Ok(handle) => handle,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        Err(e) => return Err(e.into()),
+    let handle = match Dir::open(root)?.handle_in_root(Path::new(path)) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        other => other?,
     };
-    if FileType::from_raw_mode(fstat(&handle)?.st_mode) != FileType::RegularFile {
+    if file_metadata(&handle)?.kind != Kind::File {
         return Err(io::Error::other("not a regular file"));
     }
     read_bounded(&handle, max_bytes).map(Some)
-}
-
-/// Looks at what `path` names, with `root` as `/`; opens nothing for reading.
-fn resolve(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..RESOLVE_TRIES_MAX {
-        match openat2(
-            root,
-            path,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            how,
-        ) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            done => return done,
-        }
-    }
-    Err(Errno::AGAIN)
 }
 
 /// Reads what `handle` names, refusing the first byte above the limit: the size in the inode
@@ -120,7 +102,12 @@ mod tests {
         let dir = root();
         fs::write(dir.path().join("etc/big"), [b'x'; 101]).unwrap();
         fs::write(dir.path().join("etc/fits"), [b'x'; 100]).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("etc/fifo"), Mode::RUSR).unwrap();
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            dir.path().join("etc/fifo"),
+            rustix::fs::Mode::RUSR,
+        )
+        .unwrap();
         let read = |path| read_file(dir.path(), path, 100);
         assert!(
             read("/etc/big")

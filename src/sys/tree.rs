@@ -1,9 +1,13 @@
-//! Trees as somebody else sees them: what a process has as its root, and a tree with others mounted
-//! into it that no process sees.
+//! Trees that no process sees: one that is mounted once more, with others mounted into it.
 //!
-//! Both are an open root directory, and the mount namespace it is in: while that is held, what is
-//! mounted in the tree stays. A path is looked up in them from the root's descriptor ([`Dir`]), whoever
-//! does it and in whatever namespace; no thread has to go there. What belongs where is decided above.
+//! One is an open root directory, and the mount namespace it is in: while that is held, what is mounted
+//! in it stays. A path is looked up in it from the root's descriptor ([`Dir`]), whoever does it and in
+//! whatever namespace; no thread has to go there. What belongs where is decided above.
+//!
+//! What a process has as its root is never looked into: it is what the process makes of it, a directory
+//! that it changed its root to included, with the kernel's file systems in it and with those that are
+//! served by programs. What is wanted of a process's mounts is taken from its namespace one by one
+//! ([`live_mounts`]).
 
 use std::fs::File;
 use std::io;
@@ -11,10 +15,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::ProcessRef;
-use rustix::mount::{MoveMountFlags, UnmountFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::apart::apart;
-use crate::beneath::Dir;
+use crate::beneath::{Dir, file_metadata};
+use crate::id_map::{forbid_devices, make_read_only_alone};
+use crate::mount::attach;
 use crate::proc;
 
 /// A root directory with all that is mounted in it.
@@ -25,50 +33,39 @@ pub struct Tree {
     _namespace: OwnedFd,
 }
 
-impl Tree {
-    /// What `process` has as its root; `None` when it is gone.
-    ///
-    /// # Errors
-    /// What /proc says.
-    pub fn of_process(process: ProcessRef) -> io::Result<Option<Self>> {
-        let of = |name: &str| PathBuf::from(format!("/proc/{}/{name}", process.pid.get()));
-        let opened = File::open(of("ns/mnt"))
-            .and_then(|namespace| Ok((namespace, Dir::open(&of("root"))?)))
-            // What it has mounted over its root is what it sees there.
-            .and_then(|(namespace, root)| Ok((namespace, root.in_root(Path::new("/"))?)));
-        // It had its number before anything was opened, and nobody else can have it while it lives.
-        let now = proc::stat(process.pid)?;
-        if now.is_none_or(|now| now.start_ticks != process.start_ticks) {
-            return Ok(None);
-        }
-        let (namespace, root) = match opened {
-            // Ended, and not collected yet.
-            Err(e) if proc::is_gone(&e) => return Ok(None),
-            other => other?,
-        };
-        Ok(Some(Self {
-            root,
-            _namespace: namespace.into(),
-        }))
-    }
+/// How a tree is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Planting {
+    /// To whom belongs what is made in it so that something can be mounted there.
+    pub owner: Option<(u32, u32)>,
+    /// Nothing but what is mounted in it can be written to.
+    pub read_only: bool,
+}
 
-    /// What is mounted at `path`, with what `plant` mounts into it ([`put`]) in a namespace that
-    /// holds nothing else and is seen by nobody. What `plant` makes in it belongs to `owner`.
+impl Tree {
+    /// What `base` shows, a mount that is attached nowhere, with what `plant` mounts into it ([`put`]) in
+    /// a namespace that holds nothing else and is seen by nobody. No device in it can be opened.
     ///
     /// # Errors
-    /// What `plant` or the kernel says; `EBUSY` or `EINVAL` where `path` is no mount point.
+    /// What `plant` or the kernel says.
     pub fn planted(
-        path: &Path,
-        owner: Option<(u32, u32)>,
+        base: BorrowedFd<'_>,
+        how: Planting,
         plant: impl FnOnce(&Dir) -> io::Result<()> + Send,
     ) -> io::Result<Self> {
         apart(|| {
             let namespace = File::open("/proc/thread-self/ns/mnt")?;
-            let root = Dir::open(path)?;
-            if let Some((uid, gid)) = owner {
+            attach(base, Path::new("/"))?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = Dir::from(rustix::fs::openat(base, ".", flags, Mode::empty())?);
+            if let Some((uid, gid)) = how.owner {
                 crate::id_map::act_as(uid, gid)?;
             }
             plant(&root)?;
+            forbid_devices(root.as_fd())?;
+            if how.read_only {
+                make_read_only_alone(root.as_fd())?;
+            }
             // The rest of the host would live as long as this.
             rustix::process::fchdir(&root)?;
             rustix::process::pivot_root(".", ".")?;
@@ -105,6 +102,50 @@ pub fn put(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::mount::move_mount(mount, "", target, "", flags)?)
 }
 
+/// What is mounted at each of `paths` in the namespace of `process`, from that's root on, once more and
+/// attached nowhere; `None` where nothing is, and `None` for all when the process is gone.
+///
+/// # Errors
+/// What /proc or the kernel says.
+pub fn live_mounts(
+    process: ProcessRef,
+    paths: &[&Path],
+) -> io::Result<Option<Vec<Option<OwnedFd>>>> {
+    let opened = File::open(format!("/proc/{}/ns/mnt", process.pid.get()));
+    // It had its number before this was opened, and nobody else can have it while it lives.
+    let now = proc::stat(process.pid)?;
+    if now.is_none_or(|now| now.start_ticks != process.start_ticks) {
+        return Ok(None);
+    }
+    let namespace = match opened {
+        // Ended, and not collected yet.
+        Err(e) if proc::is_gone(&e) => return Ok(None),
+        other => other?,
+    };
+    apart(|| {
+        let kind = LinkNameSpaceType::Mount;
+        move_into_link_name_space(namespace.as_fd(), Some(kind))?;
+        // The thread is at the root of the namespace now, whatever the process made its own.
+        let root = Dir::open(Path::new("/"))?;
+        let found = paths.iter().map(|path| mount_at(&root, path));
+        found.collect::<io::Result<Vec<_>>>().map(Some)
+    })
+}
+
+fn mount_at(root: &Dir, path: &Path) -> io::Result<Option<OwnedFd>> {
+    let at = match root.handle_in_root(path) {
+        Err(e) if proc::is_gone(&e) || crate::beneath::is_bad_path(&e) => return Ok(None),
+        other => other?,
+    };
+    if !file_metadata(&at)?.is_mount {
+        return Ok(None);
+    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(Some(rustix::mount::open_tree(&at, "", flags)?))
+}
+
 /// Does `work` on a thread whose files belong to that user and group, with all the rights of the
 /// daemon: a file cannot be made by one who has no id where it is made.
 ///
@@ -131,11 +172,16 @@ pub fn acting_as<T: Send, E: From<io::Error> + Send>(
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
     use crate::mount::tests::Mounted;
-    use crate::mount::{MountOptions, below, bind, detached_clone, tmpfs};
+    use crate::mount::{MountOptions, below, bind, detached_clone};
+
+    fn planted(base: &Path, plant: impl FnOnce(&Dir) -> io::Result<()> + Send) -> Tree {
+        let base = detached_clone(base, true).unwrap();
+        Tree::planted(base.as_fd(), Planting::default(), plant).unwrap()
+    }
 
     fn read(root: &Dir, dir: &str, name: &str) -> io::Result<String> {
         let dir = root.in_root(Path::new(dir))?;
@@ -154,11 +200,10 @@ mod tests {
         std::fs::create_dir(base.join("at")).unwrap();
         std::fs::write(other.join("f"), "planted").unwrap();
         let before = below(temp.path()).unwrap();
-        let tree = Tree::planted(&base, None, |root| {
+        let tree = planted(&base, |root| {
             let clone = detached_clone(&other, true)?;
             put(clone.as_fd(), root.child(OsStr::new("at"))?.as_fd())
-        })
-        .unwrap();
+        });
         assert_eq!(read(tree.root(), "/at", "f").unwrap(), "planted");
         assert_eq!(below(temp.path()).unwrap(), before);
         assert!(!base.join("at/f").exists());
@@ -167,8 +212,69 @@ mod tests {
         assert_eq!(std::fs::read(other.join("new")).unwrap(), b"x");
         drop(tree);
         assert!(crate::mount::unmount(&base, false).unwrap());
-        let none = Tree::planted(&other, None, |_| Ok(())).unwrap_err();
-        assert_eq!(none.kind(), io::ErrorKind::ResourceBusy);
+    }
+
+    #[test]
+    fn devices_are_not_opened_and_a_root_can_be_closed_to_writes() {
+        let temp = tempfile::tempdir().unwrap();
+        let (base, other) = (temp.path().join("base"), temp.path().join("other"));
+        for dir in [&base, &other] {
+            std::fs::create_dir(dir).unwrap();
+            let null = crate::beneath::DeviceNumber { major: 1, minor: 3 };
+            let node = crate::beneath::Node::CharDevice(null);
+            Dir::open(dir)
+                .unwrap()
+                .mknod(OsStr::new("null"), node)
+                .unwrap();
+        }
+        std::fs::create_dir(base.join("at")).unwrap();
+        let clone = detached_clone(&base, false).unwrap();
+        let how = Planting {
+            owner: None,
+            read_only: true,
+        };
+        let tree = Tree::planted(clone.as_fd(), how, |root| {
+            root.mkdir(OsStr::new("made"))?;
+            let other = detached_clone(&other, false)?;
+            put(other.as_fd(), root.child(OsStr::new("at"))?.as_fd())
+        });
+        let tree = tree.unwrap();
+        for dir in ["/", "/at"] {
+            let e = read(tree.root(), dir, "null").unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{dir}");
+        }
+        let e = tree.root().create_file(OsStr::new("f")).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::ReadOnlyFilesystem);
+        let at = tree.root().child(OsStr::new("at")).unwrap();
+        at.create_file(OsStr::new("f")).unwrap();
+        std::fs::write(base.join("f"), "").unwrap();
+    }
+
+    /// The kernel refuses to remove a mount's place in its own namespace alone.
+    #[test]
+    fn what_is_mounted_elsewhere_is_in_the_way_of_a_removal() {
+        let temp = tempfile::tempdir().unwrap();
+        let (base, other) = (temp.path().join("base"), temp.path().join("other"));
+        std::fs::create_dir_all(base.join("t/at")).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        std::fs::write(base.join("file"), "under").unwrap();
+        std::fs::write(other.join("f"), "over").unwrap();
+        let _guard = Mounted(base.clone());
+        bind(&base, &base, false, MountOptions::default()).unwrap();
+        let tree = planted(&base, |root| {
+            let dir = detached_clone(&other, true)?;
+            let at = root.child(OsStr::new("t"))?.child(OsStr::new("at"))?;
+            put(dir.as_fd(), at.as_fd())?;
+            let file = detached_clone(&other.join("f"), true)?;
+            put(file.as_fd(), root.handle(OsStr::new("file"))?.as_fd())
+        });
+        let root = tree.root();
+        for name in ["t", "file"] {
+            let e = crate::beneath::remove_tree(root, OsStr::new(name)).unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::ResourceBusy, "{name}");
+        }
+        assert_eq!(read(root, "/t/at", "f").unwrap(), "over");
+        assert_eq!(read(root, "/", "file").unwrap(), "over");
     }
 
     struct Killed(Child);
@@ -180,31 +286,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_process_shows_its_mounts_and_a_stranger_of_its_number_does_not() {
-        let temp = tempfile::tempdir().unwrap();
-        tmpfs(temp.path(), 1 << 16, 0o700, MountOptions::default()).unwrap();
-        let _guard = Mounted(temp.path().to_owned());
-        std::fs::write(temp.path().join("f"), "seen").unwrap();
+    /// A process in a namespace of its own, in which `script` has made mounts.
+    fn apart_with(dir: &Path, script: &str) -> (Killed, ProcessRef) {
+        use std::io::Read as _;
+        let script = format!("cd {}; {script}; echo; exec sleep 60", dir.display());
         let child = Command::new("unshare")
-            .args(["-m", "sleep", "60"])
+            .args(["-m", "sh", "-ec", &script])
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let child = Killed(child);
+        let mut child = Killed(child);
+        let mut ready = [0];
+        let mut out = child.0.stdout.take().unwrap();
+        out.read_exact(&mut ready).unwrap();
         let pid = model::Pid::new(child.0.id().into()).unwrap();
         let start_ticks = proc::stat(pid).unwrap().unwrap().start_ticks;
-        let process = ProcessRef { pid, start_ticks };
-        let tree = Tree::of_process(process).unwrap().unwrap();
-        let dir = temp.path().to_str().unwrap();
-        assert_eq!(read(tree.root(), dir, "f").unwrap(), "seen");
+        (child, ProcessRef { pid, start_ticks })
+    }
+
+    #[test]
+    fn a_mount_is_taken_from_the_namespace_of_a_process_and_not_of_a_stranger() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        for name in ["at", "plain", "base"] {
+            std::fs::create_dir(dir.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(dir.join("at"), dir.join("link")).unwrap();
+        std::fs::write(dir.join("file"), "").unwrap();
+        let script = "mount -t tmpfs own at; echo seen > at/f";
+        let (child, process) = apart_with(dir, script);
+        assert!(!dir.join("at/f").exists());
+        let paths = ["link", "plain", "none", "file/x"].map(|name| dir.join(name));
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        let found = live_mounts(process, &paths).unwrap().unwrap();
+        let there: Vec<bool> = found.iter().map(Option::is_some).collect();
+        assert_eq!(there, [true, false, false, false]);
+        std::fs::create_dir(dir.join("base/in")).unwrap();
+        let tree = planted(&dir.join("base"), |root| {
+            let mount = found[0].as_ref().unwrap();
+            put(mount.as_fd(), root.child(OsStr::new("in"))?.as_fd())
+        });
+        assert_eq!(read(tree.root(), "/in", "f").unwrap(), "seen\n");
         drop(child);
-        assert!(Tree::of_process(process).unwrap().is_none());
+        assert!(live_mounts(process, &paths).unwrap().is_none());
         let own = model::Pid::new(std::process::id().into()).unwrap();
         let stranger = ProcessRef {
             pid: own,
-            start_ticks: start_ticks + 1,
+            start_ticks: process.start_ticks + 1,
         };
-        assert!(Tree::of_process(stranger).unwrap().is_none());
+        assert!(live_mounts(stranger, &paths).unwrap().is_none());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct TarEntry {
     pub link: String,
     /// What is in it.
     pub content: Vec<u8>,
+    /// What its extended header says.
+    pub extended: Vec<(String, Vec<u8>)>,
 }
 
 /// The entries of a tar, in its order.
@@ -30,6 +32,13 @@ pub fn tar_entries(tar: &[u8]) -> Vec<TarEntry> {
         let mut entry = entry.expect("a whole tar");
         let mut content = Vec::new();
         entry.read_to_end(&mut content).expect("a whole tar");
+        let extensions = entry.pax_extensions().expect("a whole tar");
+        let extended = extensions.into_iter().flatten().map(|extension| {
+            let extension = extension.expect("a whole header");
+            let key = String::from_utf8_lossy(extension.key_bytes()).into_owned();
+            (key, extension.value_bytes().to_vec())
+        });
+        let extended = extended.collect();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let header = entry.header();
         TarEntry {
@@ -44,6 +53,7 @@ pub fn tar_entries(tar: &[u8]) -> Vec<TarEntry> {
                 .link_name_bytes()
                 .map_or_else(String::new, |link| text(&link)),
             content,
+            extended,
         }
     });
     read.collect()

@@ -157,6 +157,14 @@ impl TarBuilder {
         }
     }
 
+    /// An extended header for the entry after it.
+    pub fn extended(&mut self, key: &str, value: &[u8]) -> &mut Self {
+        self.tar
+            .append_pax_extensions([(key, value)])
+            .expect("a tar in memory takes all");
+        self
+    }
+
     /// Whose the entries are from here on.
     pub fn owned_by(&mut self, uid: u64, gid: u64) -> &mut Self {
         self.owner = (uid, gid);

@@ -17,6 +17,6 @@ mod value;
 pub use body::{Json, JsonBody, Upload};
 pub use descriptors::Descriptors;
 pub use filters::filters;
-pub use query::{Name, Names, Query, repeated};
+pub use query::{Name, Names, PathBytes, Query, repeated};
 pub use registry_auth::RegistryAuth;
 pub use value::{DockerBool, ResizeQuery, integer, timestamp};

@@ -66,12 +66,38 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
+/// The parameter `path` of a file in a container, whose name need not be text.
+#[derive(Debug, Clone)]
+pub struct PathBytes(pub Vec<u8>);
+
+impl<S: Sync> FromRequestParts<S> for PathBytes {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let mut all = query
+            .split('&')
+            .map(|part| part.split_once('=').unwrap_or((part, "")));
+        let path = all.find(|(key, _)| unescape(key).is_ok_and(|key| key == "path"));
+        match path.map(|(_, value)| unescape_bytes(value)).transpose()? {
+            Some(path) if !path.is_empty() => Ok(Self(path)),
+            // moby's words, with the space that they have not.
+            _ => Err(Error::invalid("bad parameter: pathcannot be empty").into()),
+        }
+    }
+}
+
 fn escape(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// `+` is a space, `%xx` a byte; a broken escape is an error, in the words of Go's `url`.
 fn unescape(text: &str) -> Result<String> {
+    let bytes = unescape_bytes(text)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn unescape_bytes(text: &str) -> Result<Vec<u8>> {
     let bytes = text.as_bytes();
     for (at, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b'%') {
         let escape = &bytes[at..bytes.len().min(at + 3)];
@@ -81,7 +107,7 @@ fn unescape(text: &str) -> Result<String> {
         }
     }
     let spaced = text.replace('+', " ");
-    Ok(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+    Ok(percent_decode_str(&spaced).collect())
 }
 
 /// The one name in a path, decoded.

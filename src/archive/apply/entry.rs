@@ -110,8 +110,12 @@ fn create_file<R: Read>(
         .map_err(|e| target.failed(&e))?;
     let written = fill_file(target, &mut file, entry, reader, kept);
     if written.is_err() {
-        // Nobody is to take a part for the whole.
-        drop(target.dir.unlink(target.name));
+        // Nobody is to take a part for the whole. By now another may have that name, whose it is.
+        let own = beneath::file_metadata(&file).map(|own| own.inode);
+        let now = target.dir.metadata(target.name);
+        if matches!((own, now), (Ok(own), Ok(Some(now))) if now.inode == own) {
+            drop(target.dir.unlink(target.name));
+        }
     }
     written
 }
@@ -125,7 +129,7 @@ fn fill_file<R: Read>(
 ) -> Result<()> {
     write_content(target, file, entry, reader, kept)?;
     // What is right already is not set: each change is one of the file system's journal.
-    let made = beneath::file_metadata(file.as_fd()).map_err(|e| target.failed(&e))?;
+    let made = beneath::file_metadata(&*file).map_err(|e| target.failed(&e))?;
     let is_owned = (made.uid, made.gid) == (entry.uid, entry.gid);
     if !is_owned {
         // chown(2) clears set-id bits and file capabilities, so it comes first.

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use model::{Error, Result, limits};
-use sys::beneath::{Dir, FileTime, Kind, Metadata};
+use sys::beneath::{Dir, FileTime, Kind, Metadata, is_bad_path};
 
 use crate::Form;
 use crate::apply::entry::Target;
@@ -123,14 +123,17 @@ impl Applier {
     /// `InvalidParameter` for a damaged, hostile or oversized archive; `System` when the host
     /// cannot write it. The caller removes what was written.
     pub fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
-        self.count_one()?;
+        let is_limited = self.onto.is_none();
+        if is_limited {
+            self.count_one()?;
+        }
         self.size_bytes = self.size_bytes.saturating_add(match &entry.kind {
             EntryKind::File => entry.size_bytes,
             // As `lstat` tells it, and so Docker (moby `directory.Size`).
             EntryKind::Symlink(target) => target.len() as u64,
             _ => 0,
         });
-        if self.size_bytes > limits::LAYER_BYTES_MAX {
+        if is_limited && self.size_bytes > limits::LAYER_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "files of more than {} bytes in one archive",
                 limits::LAYER_BYTES_MAX
@@ -218,7 +221,12 @@ impl Applier {
 
     /// A further name for a file of this layer. Its owner, mode and times are the file's.
     fn hard_link(&mut self, path: &CleanPath, name: &OsStr, target: &[u8]) -> Result<()> {
+        let is_in_use = self.onto.is_some();
         let dangling = || {
+            if is_in_use {
+                // As moby answers where link(2) finds nothing; who knows the container says so.
+                return Error::new(model::Kind::NotFound, "");
+            }
             Error::invalid(format!(
                 "hard link {} to {}, which is not a file of the same layer",
                 shown(path.as_bytes()),
@@ -316,6 +324,9 @@ impl Applier {
     }
 
     fn remove(&mut self, path: &CleanPath, name: &OsStr, found: &Metadata) -> Result<()> {
+        if found.is_mount {
+            return Err(self.busy(path));
+        }
         let target = self.target(path, name);
         let has_content = found.kind == Kind::Dir || found.kind == Kind::File && found.size > 0;
         if let (true, Some(recording)) = (has_content, &self.recording) {
@@ -325,9 +336,11 @@ impl Applier {
         if found.kind != Kind::Dir {
             return target.dir.unlink(name).map_err(|e| target.failed(&e));
         }
-        sys::beneath::remove_tree(target.dir, name)
-            .map(drop)
-            .map_err(|e| target.failed(&e))
+        let removed = sys::beneath::remove_tree(target.dir, name);
+        removed.map(drop).map_err(|e| match e.kind() {
+            io::ErrorKind::ResourceBusy => self.busy(path),
+            _ => target.failed(&e),
+        })
     }
 
     /// Makes `path` the directory of the next operations, with whatever is missing on the way.
@@ -446,11 +459,21 @@ impl Applier {
     }
 
     fn set_pending_times(&mut self) -> Result<()> {
-        for (path, modified) in self.times.drain(..) {
-            // A later entry may have replaced the directory or one above it.
-            if let Ok(dir) = self.root.beneath(path.as_path()) {
-                dir.set_own_times(modified, modified)
-                    .at("set times of", &self.tree.join(path.as_path()))?;
+        for (path, modified) in std::mem::take(&mut self.times) {
+            let opened = match path.split() {
+                None => self.root.beneath(path.as_path()),
+                // Links above it are followed, as they were when it was made.
+                Some((parent, name)) => self
+                    .open(&parent)
+                    .and_then(|parent| parent.child(OsStr::from_bytes(name))),
+            };
+            let at = self.tree.join(path.as_path());
+            match opened {
+                // A later entry has replaced the directory or one above it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound || is_bad_path(&e) => {}
+                dir => dir
+                    .and_then(|dir| dir.set_own_times(modified, modified))
+                    .at("set times of", &at)?,
             }
         }
         self.times_bytes = 0;

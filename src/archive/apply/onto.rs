@@ -14,6 +14,7 @@ use sys::beneath::{Dir, is_link_on_the_way};
 
 use super::Applier;
 use crate::Form;
+use crate::capability::{CAPABILITY, capability_of};
 use crate::path::CleanPath;
 use crate::tar::Entry;
 
@@ -63,11 +64,18 @@ impl Rules {
             let id = if users { gid } else { uid };
             Error::invalid(format!("Container ID {id} cannot be mapped to a host ID"))
         })?;
-        Ok(Some(Entry {
+        let mut own = Entry {
             uid,
             gid,
             ..entry.clone()
-        }))
+        };
+        if let Some(root) = self.ids.as_ref().and_then(|ids| ids.uids.outside(0)) {
+            let mut attributes = own.xattrs.iter_mut();
+            if let Some((_, value)) = attributes.find(|(name, _)| name == CAPABILITY) {
+                capability_of(value, root);
+            }
+        }
+        Ok(Some(own))
     }
 }
 
@@ -104,6 +112,15 @@ impl Applier {
 
     pub(super) fn keeps_kinds(&self) -> bool {
         self.onto.as_ref().is_some_and(|rules| rules.keeps_kinds)
+    }
+
+    /// As moby's `Unpack` tells of a place where something is mounted.
+    pub(super) fn busy(&self, path: &CleanPath) -> Error {
+        let path = self.tree.join(path.as_path());
+        Error::system(format!(
+            "unlinkat {}: device or resource busy",
+            path.display()
+        ))
     }
 
     /// moby's sentence (`pkg/archive`, `Unpack`).
@@ -194,11 +211,63 @@ mod tests {
         }
         let hard = entry("real/hard", EntryKind::HardLink(b"abs/one".to_vec()));
         bed.put(|_| {}, &[hard]).unwrap();
+        let to_none = entry("real/none", EntryKind::HardLink(b"abs/none".to_vec()));
+        let e = bed.put(|_| {}, &[to_none]).unwrap_err();
+        assert_eq!(e.kind(), model::Kind::NotFound);
         let inode = |path: &str| bed.found(path).unwrap().ino();
         assert_eq!(inode("data/in/real/hard"), inode("etc/one"));
         bed.put(|_| {}, &[file("dangling/x")]).unwrap_err();
         bed.put(|_| {}, &[file("../x")]).unwrap_err();
         assert!(bed.found("data/x").is_none());
+    }
+
+    /// Times are set where a link led when the directory was made, and what cannot be is told.
+    #[test]
+    fn a_directory_behind_a_link_has_its_time() {
+        let bed = Bed::new();
+        fs::create_dir(bed.0.path().join("etc")).unwrap();
+        symlink("/etc", bed.0.path().join("data/in/abs")).unwrap();
+        let mut old = entry("abs/sub/", EntryKind::Dir);
+        old.modified.secs = 1_000_000;
+        let mut replaced = entry("gone/", EntryKind::Dir);
+        replaced.modified.secs = 5;
+        let entries = [
+            old,
+            entry("abs/sub/f", EntryKind::File),
+            replaced,
+            entry("gone", EntryKind::Symlink(b"/etc".to_vec())),
+        ];
+        bed.put(|_| {}, &entries).unwrap();
+        assert_eq!(bed.found("etc/sub").unwrap().mtime(), 1_000_000);
+        assert_ne!(bed.found("etc").unwrap().mtime(), 5);
+    }
+
+    /// What the disk takes, an archive may hold; of a layer that is less.
+    #[test]
+    fn files_of_somebody_have_no_limit_of_ours() {
+        let bed = Bed::new();
+        let mut big = entry("big", EntryKind::File);
+        big.size_bytes = model::limits::LAYER_BYTES_MAX + 1;
+        let segment = crate::tar::Segment {
+            offset: 0,
+            length: 0,
+        };
+        big.segments = Some(vec![segment]);
+        let root = Dir::open(bed.0.path()).unwrap();
+        let mut onto = Applier::onto(Onto {
+            dir: root.in_root(Path::new("data/in")).unwrap(),
+            root,
+            path: CleanPath::parse(b"data/in").unwrap(),
+            keeps_kinds: false,
+            owner: None,
+            ids: None,
+        });
+        onto.entry(&mut Reader::new(&b""[..]), &big).unwrap();
+        let size = bed.found("data/in/big").unwrap().len();
+        assert_eq!(size, model::limits::LAYER_BYTES_MAX + 1);
+        let mut layer = Applier::new(&bed.0.path().join("data"), Form::Layer).unwrap();
+        let e = layer.entry(&mut Reader::new(&b""[..]), &big).unwrap_err();
+        assert_eq!(e.kind(), model::Kind::InvalidParameter);
     }
 
     #[test]

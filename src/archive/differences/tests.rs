@@ -1,5 +1,6 @@
 //! Copies beside their layers: what is told, and what a layer of it holds.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -95,7 +96,15 @@ impl Bed {
         let mut out = Writer::new(Vec::new());
         let changed = Changed::Copy(self.copied());
         let left_out = HashSet::from([PathBuf::new()]);
-        pack_changed(&mut out, &changed, "", left_out).unwrap();
+        pack_changed(
+            &mut out,
+            &changed,
+            Layered {
+                left_out,
+                ..Layered::default()
+            },
+        )
+        .unwrap();
         let tar = out.finish().unwrap();
         let mut reader = Reader::new(&tar[..]);
         let mut names = Vec::new();
@@ -208,7 +217,7 @@ fn names_that_mean_something_else_in_a_layer_are_refused() {
         }
         let mut out = Writer::new(Vec::new());
         let changed = Changed::Copy(bed.copied());
-        let refused = pack_changed(&mut out, &changed, "", HashSet::new()).unwrap_err();
+        let refused = pack_changed(&mut out, &changed, Layered::default()).unwrap_err();
         assert!(refused.message().contains("in a layer"), "{refused}");
     }
 }

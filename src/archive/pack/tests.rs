@@ -1,11 +1,13 @@
 //! Trees packed and applied again, and packed and read by another program.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::process::Command;
 
 use sys::beneath::Node;
 
+use super::content::{COPY_BYTES, SMALL_BYTES};
 use super::*;
 use crate::apply::Applier;
 use crate::tar::Reader;
@@ -84,12 +86,12 @@ fn tree_of_all(tree: &Path) {
     dir.set_mode("file".as_ref(), 0o4751).unwrap();
     dir.set_xattr("file".as_ref(), "user.note".as_ref(), b"a\0b=c\n")
         .unwrap();
-    let old = sys::beneath::FileTime {
+    let old = FileTime {
         secs: -2,
         nanos: 750_000_000,
     };
     dir.set_times("none".as_ref(), old, old).unwrap();
-    let far = sys::beneath::FileTime {
+    let far = FileTime {
         secs: 32_503_680_000,
         nanos: 0,
     };
@@ -189,57 +191,182 @@ fn what_a_layer_cannot_say_is_refused() {
     assert!(refused().contains("redirect_dir=off"));
 }
 
-#[test]
-fn what_vanishes_is_left_out_and_what_shrinks_ends_it() {
-    struct Shrinking(PathBuf, Vec<u8>);
-    impl Write for Shrinking {
-        fn write(&mut self, content: &[u8]) -> io::Result<usize> {
-            // The header is out, the content is not read yet.
-            drop(
-                fs::OpenOptions::new()
-                    .write(true)
-                    .truncate(true)
-                    .open(&self.0),
-            );
-            self.1.extend_from_slice(content);
-            Ok(content.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+/// Cuts a file off when something was written, and keeps that.
+struct Shrinking(PathBuf, Vec<u8>);
+
+impl Write for Shrinking {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        // The header is out, what is left of the content is not read yet.
+        let file = fs::OpenOptions::new().write(true).open(&self.0);
+        file.and_then(|file| file.set_len(3)).unwrap();
+        self.1.extend_from_slice(content);
+        Ok(content.len())
     }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn source(dir: &Path) -> Source {
+    Source {
+        dir: Dir::open(dir).unwrap(),
+        file: None,
+        shown: dir.to_owned(),
+        prefix: Vec::new(),
+        bare: true,
+        ids: None,
+    }
+}
+
+/// One that should be at rest ends it; of one in use the rest is zeros, as tar does. A small one is never
+/// told of with a size that it has not.
+#[test]
+fn what_shrinks_is_filled_up_or_ends_it() {
     let base = tempfile::tempdir().unwrap();
     let file = base.path().join("file");
-    fs::write(&file, vec![1; 5000]).unwrap();
+    for (size, policy, ends_it) in [
+        (SMALL_BYTES, Policy::FILES, false),
+        (SMALL_BYTES, Policy::LAYER, false),
+        (SMALL_BYTES + 1, Policy::FILES, false),
+        (3 * COPY_BYTES, Policy::FILES, false),
+        (SMALL_BYTES + 1, Policy::LAYER, true),
+        (SMALL_BYTES + 1, Policy::exact(Form::Plain), true),
+    ] {
+        fs::write(&file, vec![1; size]).unwrap();
+        let mut writer = Writer::new(Shrinking(file.clone(), Vec::new()));
+        let done = Packer::of(&mut writer, source(base.path()), policy).all();
+        if ends_it {
+            let e = done.unwrap_err();
+            assert!(
+                e.message()
+                    .ends_with("has become shorter while it was read"),
+                "{e}"
+            );
+            // Its content is missing, and nobody may end it as if it were not.
+            std::mem::forget(writer);
+            continue;
+        }
+        done.unwrap();
+        let tar = writer.finish().unwrap().1;
+        let mut reader = Reader::new(&tar[..]);
+        let entry = reader.next_entry().unwrap().unwrap();
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).unwrap();
+        assert_eq!((entry.size_bytes, content.len()), (size as u64, size));
+        let ones = content.iter().filter(|b| **b == 1).count();
+        let whole = if size <= SMALL_BYTES { size } else { 3 };
+        assert_eq!(ones, whole, "of {size}");
+    }
+}
+
+#[test]
+fn what_vanishes_or_turns_into_something_else_is_left_out() {
+    let base = tempfile::tempdir().unwrap();
     let dir = Dir::open(base.path()).unwrap();
-    let found = dir.metadata("file".as_ref()).unwrap().unwrap();
-    let mut writer = Writer::new(Shrinking(file.clone(), Vec::new()));
-    let source = Source {
-        dir: Dir::open(base.path()).unwrap(),
-        file: None,
-        shown: base.path().to_owned(),
-        prefix: Vec::new(),
-        bare: false,
-        ids: None,
+    let mut writer = Writer::new(Vec::new());
+    let mut packer = Packer::of(&mut writer, source(base.path()), Policy::FILES);
+    packer.path = b"file".to_vec();
+    // It was a file when the directory was read.
+    let mut one = || packer.one(&dir, "file".as_ref(), Some(Kind::File));
+    assert!(!one().unwrap());
+    dir.mknod("file".as_ref(), Node::Fifo).unwrap();
+    assert!(!one().unwrap());
+    fs::remove_file(base.path().join("file")).unwrap();
+    symlink("elsewhere", base.path().join("file")).unwrap();
+    assert!(!one().unwrap());
+    fs::remove_file(base.path().join("file")).unwrap();
+    dir.mkdir("file".as_ref()).unwrap();
+    assert!(one().unwrap());
+    let tar = writer.finish().unwrap();
+    let mut reader = Reader::new(&tar[..]);
+    let mut kinds = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        kinds.push(entry.kind);
+    }
+    let link = EntryKind::Symlink(b"elsewhere".to_vec());
+    assert_eq!(kinds, [EntryKind::Fifo, link]);
+}
+
+/// As Docker's archives are, for programs that know no more than those have.
+#[test]
+fn what_goes_out_has_whole_seconds_no_holes_and_no_ids_of_the_host() {
+    let base = tempfile::tempdir().unwrap();
+    let file = File::create(base.path().join("file")).unwrap();
+    file.set_len(1 << 20).unwrap();
+    file.write_all_at(b"end", (1 << 20) - 3).unwrap();
+    let dir = Dir::open(base.path()).unwrap();
+    let name = OsStr::new("file");
+    let mut capability = vec![1, 0, 0, 2];
+    capability.resize(20, 0);
+    let mut of_somebody = capability.clone();
+    crate::capability::capability_of(&mut of_somebody, 100_000);
+    let set = |attribute: &str, value: &[u8]| dir.set_xattr(name, attribute.as_ref(), value);
+    set("user.x", b"1").unwrap();
+    set("trusted.x", b"1").unwrap();
+    set("security.capability", &of_somebody).unwrap();
+    let at = FileTime {
+        secs: 1_000_000,
+        nanos: 999_999_999,
     };
-    let mut packer = Packer::of(&mut writer, source, Form::Plain);
-    let listed = packer.entry(b"file".to_vec(), EntryKind::File, &found);
-    let e = packer.file(
-        &dir,
-        "file".as_ref(),
-        listed.clone(),
-        &found,
-        Path::new("file"),
-    );
-    let e = e.unwrap_err();
-    assert!(
-        e.message()
-            .ends_with("has become shorter while it was read"),
-        "{e}"
-    );
-    fs::remove_file(&file).unwrap();
-    let gone = packer.file(&dir, "file".as_ref(), listed, &found, Path::new("file"));
-    gone.expect("it is left out");
+    dir.set_times(name, at, at).unwrap();
+    let whole = FileTime { nanos: 0, ..at };
+    for (policy, modified, kept) in [
+        (Policy::FILES, whole, 2),
+        (Policy::LAYER, whole, 3),
+        (Policy::exact(Form::Plain), at, 3),
+    ] {
+        let mut writer = Writer::new(Vec::new());
+        Packer::of(&mut writer, source(base.path()), policy)
+            .all()
+            .unwrap();
+        let tar = writer.finish().unwrap();
+        let mut reader = Reader::new(&tar[..]);
+        let entry = reader.next_entry().unwrap().unwrap();
+        assert_eq!(entry.modified, modified);
+        assert_eq!(entry.segments.is_some(), policy.is_exact);
+        assert_eq!(entry.xattrs.len(), kept, "{:?}", entry.xattrs);
+        let found = entry.xattrs.iter().find(|(name, _)| name == CAPABILITY);
+        let wanted = match policy.is_exact {
+            true => &of_somebody,
+            false => &capability,
+        };
+        assert_eq!(&found.unwrap().1, wanted);
+        if !policy.is_exact {
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).unwrap();
+            assert_eq!(content, fs::read(base.path().join("file")).unwrap());
+        }
+    }
+}
+
+#[test]
+fn what_links_take_of_memory_has_an_end() {
+    let base = tempfile::tempdir().unwrap();
+    fs::write(base.path().join("a"), "x").unwrap();
+    fs::hard_link(base.path().join("a"), base.path().join("b")).unwrap();
+    let kinds = |taken: usize| {
+        let mut writer = Writer::new(Vec::new());
+        let mut packer = Packer::of(&mut writer, source(base.path()), Policy::FILES);
+        packer.links.bytes = taken;
+        packer.all().unwrap();
+        assert_eq!(packer.links.bytes, taken);
+        let tar = writer.finish().unwrap();
+        let mut reader = Reader::new(&tar[..]);
+        let mut kinds = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            kinds.push(entry.kind);
+        }
+        kinds
+    };
+    let link = EntryKind::HardLink(b"a".to_vec());
+    assert_eq!(kinds(0), [EntryKind::File, link]);
+    let full = kinds(limits::PACK_LINKS_BYTES_MAX);
+    assert_eq!(full, [EntryKind::File, EntryKind::File]);
+    let mut writer = Writer::new(Vec::new());
+    let mut packer = Packer::of(&mut writer, source(base.path()), Policy::FILES);
+    packer.names_bytes = limits::PACK_NAMES_BYTES_MAX;
+    let e = packer.all().unwrap_err();
+    assert!(e.message().contains("more names than"), "{e}");
 }
 
 /// What is in use is called as it was asked for, has the ids inside, and nothing that the kernel makes up.

@@ -24,6 +24,18 @@ pub struct Source {
     pub ids: Option<IdMaps>,
 }
 
+/// How changes become the entries of a layer.
+#[derive(Debug, Default)]
+pub struct Layered<'a> {
+    /// What the tree is called in the archive; empty is the archive's root.
+    pub prefix: &'a str,
+    /// Paths in the tree that stay out, the empty one being the tree itself. What is in a directory that
+    /// is left out does not.
+    pub left_out: HashSet<PathBuf>,
+    /// Another daemon takes it in as it was here. Images have what Docker's have.
+    pub is_exact: bool,
+}
+
 /// What of a tree belongs to a layer that has no marks of its own in it.
 #[derive(Debug, Default)]
 pub(crate) struct Only {
@@ -62,31 +74,5 @@ impl Only {
                 break;
             }
         }
-    }
-}
-
-/// What is at `path` of the tree, which is called `prefix`.
-pub(super) fn name_of(prefix: &[u8], path: &[u8], is_dir: bool) -> Vec<u8> {
-    if prefix == b"/" {
-        let end: &[u8] = if is_dir && !path.is_empty() {
-            b"/"
-        } else {
-            b""
-        };
-        return [b"/", path, end].concat();
-    }
-    let parts = [prefix, path];
-    let mut name = parts
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(&b'/');
-    match (name.is_empty(), is_dir) {
-        (true, _) => b"./".to_vec(),
-        (false, true) => {
-            name.push(b'/');
-            name
-        }
-        (false, false) => name,
     }
 }

@@ -75,6 +75,7 @@ pub struct Reader<R> {
     content_left: u64,
     padding: u64,
     ended: bool,
+    entry_bytes_max: u64,
 }
 
 impl<R: Read> Reader<R> {
@@ -85,6 +86,16 @@ impl<R: Read> Reader<R> {
             content_left: 0,
             padding: 0,
             ended: false,
+            entry_bytes_max: limits::LAYER_BYTES_MAX,
+        }
+    }
+
+    /// Of somebody's files, which are as large as the disk takes.
+    #[must_use]
+    pub fn of_files(self) -> Self {
+        Self {
+            entry_bytes_max: i64::MAX.cast_unsigned(),
+            ..self
         }
     }
 
@@ -248,10 +259,10 @@ impl<R: Read> Reader<R> {
 
     fn begin_content(&mut self, bytes: u64) -> Result<()> {
         const BLOCK: u64 = BLOCK_BYTES as u64;
-        if bytes > limits::LAYER_BYTES_MAX {
+        if bytes > self.entry_bytes_max {
             return Err(Error::invalid(format!(
                 "entry of {bytes} bytes in the archive, the largest allowed has {}",
-                limits::LAYER_BYTES_MAX
+                self.entry_bytes_max
             )));
         }
         self.content_left = bytes;

@@ -113,18 +113,37 @@ fn padding_of(bytes: u64) -> usize {
     usize::try_from(bytes.next_multiple_of(BLOCK) - bytes).expect("less than a block")
 }
 
+/// A header with nothing in it but zeros.
+const BLANK: [u8; BLOCK_BYTES] = {
+    let mut block = [0; BLOCK_BYTES];
+    let mut at = 100;
+    while at < 148 {
+        block[at] = b'0';
+        at += 1;
+    }
+    let ends = [107, 115, 123, 135, 147];
+    let mut nth = 0;
+    while nth < ends.len() {
+        block[ends[nth]] = 0;
+        nth += 1;
+    }
+    let magic = b"ustar\x0000";
+    let mut nth = 0;
+    while nth < magic.len() {
+        block[257 + nth] = magic[nth];
+        nth += 1;
+    }
+    block
+};
+
 /// A header that is being filled.
 struct Block([u8; BLOCK_BYTES]);
 
 impl Block {
     fn new(name: &[u8], type_flag: u8) -> Self {
-        let mut block = Self([0; BLOCK_BYTES]);
+        let mut block = Self(BLANK);
         block.text(0..NAME_BYTES, name);
         block.0[156] = type_flag;
-        block.0[257..265].copy_from_slice(b"ustar\x0000");
-        for zero in [100..108, 108..116, 116..124, 124..136, 136..148] {
-            block.octal(zero, 0);
-        }
         block
     }
 
@@ -137,18 +156,20 @@ impl Block {
     /// What does not fit is 0, as there.
     fn octal(&mut self, field: std::ops::Range<usize>, value: u64) {
         let digits = field.len() - 1;
-        let text = format!("{value:0digits$o}");
-        let text = match text.len() == digits {
-            true => text,
-            false => "0".repeat(digits),
-        };
-        self.text(field, text.as_bytes());
+        let fits = value >> (3 * digits) == 0;
+        let mut left = if fits { value } else { 0 };
+        for digit in self.0[field][..digits].iter_mut().rev() {
+            *digit = b'0' + (left & 7) as u8;
+            left >>= 3;
+        }
     }
 
     fn sealed(mut self) -> [u8; BLOCK_BYTES] {
         self.0[148..156].fill(b' ');
-        let sum: u64 = self.0.iter().map(|b| u64::from(*b)).sum();
-        self.text(148..155, format!("{sum:06o}\0").as_bytes());
+        let sum: u32 = self.0.iter().map(|b| u32::from(*b)).sum();
+        // Six digits, a NUL, and the space that is there.
+        self.octal(148..155, sum.into());
+        self.0[154] = 0;
         self.0
     }
 }

@@ -28,8 +28,8 @@ impl Engine {
                 lower: view.paths.tree.lower.clone(),
                 has_run: !matches!(view.state, ContainerState::Created { .. }),
             },
-            downloads: self.inner.downloads.clone(),
-            uploads: self.inner.images.uploads().clone(),
+            id: view.id.clone(),
+            gates: self.inner.files.clone(),
             open: Arc::new(move |mounts| opening.open_files(&opened, mounts)),
             tell: Arc::new(move |action| {
                 let (inner, event) = (telling.clone(), telling.container_event(&told, &action));
@@ -44,8 +44,7 @@ impl Inner {
         // As a start: nobody removes what it needs.
         let _start = self.starts.blocking_read();
         let process = view.state.running().map(|running| running.init);
-        let etc = &view.paths.etc;
-        let opened = self.with_tree(view, |maker, tree| maker.look(tree, etc, process, mounts))?;
+        let opened = self.with_tree(view, |maker, tree| maker.look(tree, process, mounts))?;
         let now = self.registry.find(view.id.as_str());
         let still = now.and_then(|now| check(&now.view(), Operation::Files));
         // What was made of a tree that was removed meanwhile is nobody's.

@@ -328,7 +328,6 @@ impl Inner {
                 dir: &self.layout.container(&view.id),
                 bundle: &self.layout.bundle(&view.id),
                 place: &self.layout.own_mounts(),
-                files: &view.paths.etc,
                 cgroups_path,
                 apparmor,
                 knows_rro,
@@ -353,6 +352,7 @@ impl Inner {
             id: &view.id,
             spec: &self.selinux.in_force(&view.spec),
             layers: &layers,
+            etc: &view.paths.etc,
             first_run: matches!(view.state, ContainerState::Created { .. }),
         };
         work(&maker, &tree)

@@ -345,3 +345,16 @@ fn a_tree_that_is_held_stays_mounted() {
     drop(hold);
     assert!(!is_mounted());
 }
+
+/// Who holds a tree that is removed is told, and who holds another is not.
+#[test]
+fn a_removal_is_told_to_those_who_hold_it() {
+    let f = Fixture::new();
+    for key in ["gone", "kept"] {
+        f.images.create_writable(key).unwrap();
+    }
+    let (gone, kept) = (f.images.hold_tree("gone"), f.images.hold_tree("kept"));
+    assert!(!gone.is_doomed());
+    f.images.remove_writable("gone").unwrap();
+    assert!(gone.is_doomed() && !kept.is_doomed());
+}

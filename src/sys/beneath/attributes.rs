@@ -6,12 +6,12 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{Dir, FileTime, Metadata, one};
+use super::{Dir, FileTime, one};
 
 impl Dir {
     /// Changes the owner of `name`, of the link itself when it is one. Clears set-id bits and
@@ -70,8 +70,12 @@ impl Dir {
     /// # Errors
     /// Whatever listxattr(2) or getxattr(2) says; a file system without them gives none.
     pub fn xattrs(&self, name: &OsStr) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-        let path = self.proc_path_of(name)?;
-        read_xattrs(&path.1)
+        // The name is looked up in this very directory, and nothing has to be opened.
+        let path = proc_path(self.fd.as_fd()).join(one(name)?);
+        read_with(
+            |room| rustix::fs::llistxattr(&path, room),
+            |name, room| rustix::fs::lgetxattr(&path, name, room),
+        )
     }
 
     /// A path that names the inode of `name` itself for calls that have no `*at` form: following
@@ -124,14 +128,6 @@ impl Dir {
     pub fn own_xattrs(&self) -> io::Result<Vec<(OsString, Vec<u8>)>> {
         file_xattrs(&self.fd)
     }
-}
-
-/// What fstat(2) says of an open file.
-///
-/// # Errors
-/// Whatever fstat(2) says.
-pub fn file_metadata(file: BorrowedFd<'_>) -> io::Result<Metadata> {
-    Ok(super::metadata_of(&rustix::fs::fstat(file)?))
 }
 
 /// Changes the owner of an open file; see [`Dir::set_owner`] for the order.
@@ -215,13 +211,6 @@ pub fn file_xattrs(file: impl AsFd) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     read_with(
         |room| rustix::fs::flistxattr(&file, room),
         |name, room| rustix::fs::fgetxattr(&file, name, room),
-    )
-}
-
-fn read_xattrs(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-    read_with(
-        |room| rustix::fs::listxattr(path, room),
-        |name, room| rustix::fs::getxattr(path, name, room),
     )
 }
 

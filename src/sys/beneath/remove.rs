@@ -8,8 +8,10 @@ use model::{Context as _, Error};
 
 use super::{Dir, Kind};
 
-/// Names held in memory while a directory is emptied.
-const NAMES_AT_ONCE: usize = 4096;
+/// Names of one directory held in memory while it is emptied.
+const NAMES_AT_ONCE: usize = 256;
+/// Directories within one another that are held open.
+const DEPTH_MAX: usize = 128;
 
 /// Removes a directory and all in it; absent is fine. Containers write into what is removed, so not
 /// by `remove_dir_all`: it recurses, and a tree that is deep enough ends the daemon.
@@ -35,10 +37,12 @@ pub fn remove_all(dir: &Path) -> model::Result<()> {
 /// Removes `name` in `parent` with everything in it; absent is fine. Returns the bytes of the
 /// regular files whose last name went.
 ///
-/// Never follows a link and holds two descriptors however deep the tree is: a container can make
-/// directories deeper than any recursion or path can go. What a subdirectory holds is moved up
-/// into the doomed directory itself, so nothing has to be made, and a full disk can be emptied. What is
-/// mounted in it is not of the tree, and is in the way (`EXDEV`).
+/// Never follows a link and holds few descriptors however deep the tree is: a container can make
+/// directories deeper than any recursion or path can go. What lies deeper than [`DEPTH_MAX`] is moved up
+/// into the doomed directory itself, so nothing has to be made, and a full disk can be emptied. Overlayfs
+/// moves no directory of a lower layer (`EXDEV`): those are gone into, and are no deeper than the paths of
+/// a layer may be long. What is mounted in it is not of the tree, and is in the way (`EBUSY`), wherever
+/// that mount is seen.
 ///
 /// # Errors
 /// The first failure; what remains can be removed by calling again.
@@ -47,34 +51,70 @@ pub fn remove_tree(parent: &Dir, name: &OsStr) -> io::Result<u64> {
     if matches!(remove_one(parent, name, &mut freed_bytes)?, Removal::Gone) {
         return Ok(freed_bytes);
     }
-    let doomed = parent.child_of_same_mount(name)?;
     let mut names = FreshNames::default();
-    empty(&doomed, &mut freed_bytes, |entry, freed_bytes| {
-        let child = doomed.child_of_same_mount(entry)?;
-        empty(&child, freed_bytes, |grandchild, _| {
-            child.rename(grandchild, &doomed, &names.next_in(&doomed)?)
-        })?;
-        doomed.rmdir(entry)
-    })?;
-    parent.rmdir(name)?;
+    let mut way = vec![Level::open(parent, name)?];
+    while let Some(level) = way.last_mut() {
+        match level.next_full_dir(&mut freed_bytes)? {
+            Some(full) => {
+                let child = Level::open(&level.dir, &full)?;
+                if way.len() < DEPTH_MAX || !lift(&child.dir, &way[0].dir, &mut names)? {
+                    way.push(child);
+                }
+            }
+            None => {
+                let name = way.pop().map(|level| level.name).unwrap_or_default();
+                way.last().map_or(parent, |level| &level.dir).rmdir(&name)?;
+            }
+        }
+    }
     Ok(freed_bytes)
 }
 
-/// Removes all that `dir` holds; what `full_dir` is called for must be gone when it returns.
-fn empty(
-    dir: &Dir,
-    freed_bytes: &mut u64,
-    mut full_dir: impl FnMut(&OsStr, &mut u64) -> io::Result<()>,
-) -> io::Result<()> {
+/// A directory that is being emptied.
+struct Level {
+    name: OsString,
+    dir: Dir,
+    /// Of what is in it, the last first.
+    left: Vec<OsString>,
+}
+
+impl Level {
+    fn open(parent: &Dir, name: &OsStr) -> io::Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            dir: parent.child_of_same_mount(name)?,
+            left: Vec::new(),
+        })
+    }
+
+    /// Removes what is in it up to a directory that is not empty; `None` when it is all gone.
+    fn next_full_dir(&mut self, freed_bytes: &mut u64) -> io::Result<Option<OsString>> {
+        loop {
+            if self.left.is_empty() {
+                // What was listed is gone, so this starts at the rest.
+                self.left = self.dir.first_names(NAMES_AT_ONCE)?;
+            }
+            let Some(name) = self.left.pop() else {
+                return Ok(None);
+            };
+            if matches!(remove_one(&self.dir, &name, freed_bytes)?, Removal::FullDir) {
+                return Ok(Some(name));
+            }
+        }
+    }
+}
+
+/// Moves what is in `dir` up into `doomed`, so that it is empty; `false` where that cannot be.
+fn lift(dir: &Dir, doomed: &Dir, names: &mut FreshNames) -> io::Result<bool> {
     loop {
-        // Each pass takes away what it lists, so the next one starts at the rest.
         let entries = dir.first_names(NAMES_AT_ONCE)?;
         if entries.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         for entry in entries {
-            if matches!(remove_one(dir, &entry, freed_bytes)?, Removal::FullDir) {
-                full_dir(&entry, freed_bytes)?;
+            match dir.rename(&entry, doomed, &names.next_in(doomed)?) {
+                Err(e) if e.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
+                other => other?,
             }
         }
     }
@@ -107,6 +147,9 @@ fn remove_one(dir: &Dir, name: &OsStr, freed_bytes: &mut u64) -> io::Result<Remo
     let Some(found) = dir.metadata(name)? else {
         return Ok(Removal::Gone);
     };
+    if found.is_mount {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
     if found.kind != Kind::Dir {
         dir.unlink(name)?;
         if found.kind == Kind::File && found.links <= 1 {

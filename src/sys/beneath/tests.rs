@@ -249,6 +249,37 @@ fn what_is_mounted_in_a_tree_is_not_removed_with_it() {
     assert!(other.join("kept").exists());
 }
 
+/// Overlayfs moves no directory of a lower layer.
+#[test]
+fn directories_of_lower_layers_are_removed() {
+    use crate::overlay::{Overlay, OverlayApi, overlay};
+    let temp = tempfile::tempdir().unwrap();
+    let dir = |name: &str| {
+        let dir = temp.path().join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    };
+    let (upper, work, target) = (dir("upper"), dir("work"), dir("target"));
+    let lower = [dir("lower")];
+    dir(&format!("lower/t/{}", "d/".repeat(200)));
+    dir("lower/t/a/b/c");
+    std::fs::write(temp.path().join("lower/t/a/b/c/f"), "x").unwrap();
+    let _guard = crate::mount::tests::Mounted(target.clone());
+    let wanted = Overlay {
+        lower: &lower,
+        upper: &upper,
+        work: &work,
+        ids: None,
+        label: None,
+    };
+    overlay(OverlayApi::MountOptions, wanted, &target).unwrap();
+    std::fs::create_dir_all(target.join("t/a/b/new/deeper")).unwrap();
+    let root = Dir::open(&target).unwrap();
+    remove_tree(&root, os("t")).unwrap();
+    assert_eq!(root.metadata(os("t")).unwrap(), None);
+    assert!(lower[0].join("t/a/b/c/f").exists());
+}
+
 /// Modes of what turns into a link to the outside and back.
 #[test]
 fn a_mode_is_never_set_behind_a_link() {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::{DIR_FLAGS, Dir, Kind, metadata_of};
@@ -52,7 +52,8 @@ pub fn tree_usage(root: Dir, depth_max: usize, entries_max: u64) -> io::Result<U
             return Ok(usage);
         }
         let name = OsStr::from_bytes(name);
-        let found = match rustix::fs::statat(dir.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let found = match rustix::fs::statx(dir.fd()?, name, flags, StatxFlags::BASIC_STATS) {
             Err(Errno::NOENT) => continue,
             other => metadata_of(&other?),
         };

@@ -2,6 +2,7 @@
 
 mod archive;
 mod archive_attacks;
+mod archive_mounts;
 mod archive_trees;
 mod attach;
 mod checkpoints;

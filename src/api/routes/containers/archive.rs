@@ -14,7 +14,7 @@ use wire::ErrorResponse;
 use wire::container::{FilesystemChange, PathStat};
 
 use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query, Upload};
+use crate::extract::{DockerBool, Name, PathBytes, Query, Upload};
 use crate::reply;
 use crate::routes::images::Tar;
 
@@ -53,10 +53,10 @@ struct PathQuery {
 async fn stat(
     State(engine): State<Engine>,
     Name(name): Name,
-    Query(query): Query<PathQuery>,
+    Query(_): Query<PathQuery>,
+    PathBytes(path): PathBytes,
 ) -> ApiResult {
-    let path = required(&query.path)?;
-    let found = engine.container_files(&name)?.stat(path).await?;
+    let found = engine.container_files(&name)?.stat(&path).await?;
     Ok(with_stat(Response::new(Body::empty()), found)?)
 }
 
@@ -77,12 +77,12 @@ async fn stat(
 async fn get(
     State(engine): State<Engine>,
     Name(name): Name,
-    Query(query): Query<PathQuery>,
+    Query(_): Query<PathQuery>,
+    PathBytes(path): PathBytes,
     headers: HeaderMap,
 ) -> ApiResult {
-    let path = required(&query.path)?;
     let gzip = accepts_gzip(&headers);
-    let (found, archive) = engine.container_files(&name)?.archive(path, gzip).await?;
+    let (found, archive) = engine.container_files(&name)?.archive(&path, gzip).await?;
     let mut answer = with_stat(tar(archive), found)?;
     if gzip {
         let gzip = HeaderValue::from_static("gzip");
@@ -128,15 +128,15 @@ async fn put(
     State(engine): State<Engine>,
     Name(name): Name,
     Query(query): Query<PutQuery>,
+    PathBytes(path): PathBytes,
     archive: Upload,
 ) -> ApiResult {
-    let path = required(&query.path)?;
     let how = Extract {
         keep_kinds: query.no_overwrite.0,
         to_user: query.copy_owner.0,
     };
     let files = engine.container_files(&name)?;
-    files.extract(path, how, archive).await?;
+    files.extract(&path, how, archive).await?;
     Ok(().into_response())
 }
 
@@ -190,14 +190,6 @@ fn with_stat(mut answer: Response, found: Found) -> Result<Response> {
     let value = value.map_err(|e| Error::system(format!("a stat is no header: {e}")))?;
     answer.headers_mut().insert(PATH_STAT, value);
     Ok(answer)
-}
-
-/// moby's words, with the space that they have not.
-fn required(path: &str) -> Result<&str> {
-    match path {
-        "" => Err(Error::invalid("bad parameter: pathcannot be empty")),
-        path => Ok(path),
-    }
 }
 
 /// Whether it is asked for by name, and not with a weight of zero.
