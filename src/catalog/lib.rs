@@ -8,6 +8,7 @@
 //! | `commit` | from a container's changes to a record |
 //! | `save` | from records to an archive |
 //! | `history` | how an image came about, and what it shares with others |
+//! | `index` | records and names, in memory |
 //! | `prune` | what nothing needs |
 //! | `remove` | names, then the record, then the bytes nobody names any more |
 //! | `job` | long work that reports progress |
@@ -27,6 +28,7 @@ mod distribution;
 mod events;
 mod history;
 mod import;
+mod index;
 mod job;
 mod load;
 mod prune;
@@ -112,7 +114,7 @@ pub struct Catalog {
 struct Inner {
     tools: Tools,
     /// Records and names; the ledger has the same.
-    index: images::Index,
+    index: index::Index,
     /// Held for reading by whoever is about to write a row that needs an image or a volume; for
     /// writing by whoever removes one.
     gate: Arc<RwLock<()>>,
@@ -161,7 +163,7 @@ impl Catalog {
     pub fn new(tools: Tools, records: Vec<ImageRecord>, names: Vec<(Reference, Digest)>) -> Self {
         let inner = Inner {
             tools,
-            index: images::Index::new(records, names),
+            index: index::Index::new(records, names),
             gate: Arc::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),

@@ -7,7 +7,7 @@ use model::{Digest, Error, ImageRecord, Reference, Result};
 
 /// Records and names. Who changes them writes the ledger first.
 #[derive(Debug)]
-pub struct Index {
+pub(crate) struct Index {
     known: RwLock<Known>,
 }
 
@@ -19,7 +19,7 @@ struct Known {
 
 impl Index {
     /// These records, under these names.
-    pub fn new(records: Vec<ImageRecord>, names: Vec<(Reference, Digest)>) -> Self {
+    pub(crate) fn new(records: Vec<ImageRecord>, names: Vec<(Reference, Digest)>) -> Self {
         let records = records
             .into_iter()
             .map(|r| (r.id.clone(), Arc::new(r)))
@@ -34,12 +34,12 @@ impl Index {
     }
 
     /// One record.
-    pub fn record(&self, id: &Digest) -> Option<Arc<ImageRecord>> {
+    pub(crate) fn record(&self, id: &Digest) -> Option<Arc<ImageRecord>> {
         self.read(|known| known.records.get(id).cloned())
     }
 
     /// All records with their names.
-    pub fn all(&self) -> Vec<(Arc<ImageRecord>, Vec<Reference>)> {
+    pub(crate) fn all(&self) -> Vec<(Arc<ImageRecord>, Vec<Reference>)> {
         self.read(|known| {
             known
                 .records
@@ -53,7 +53,7 @@ impl Index {
     ///
     /// # Errors
     /// `No such image: x`; what is neither a name nor an id.
-    pub fn find(&self, text: &str) -> Result<(Arc<ImageRecord>, Vec<Reference>)> {
+    pub(crate) fn find(&self, text: &str) -> Result<(Arc<ImageRecord>, Vec<Reference>)> {
         self.read(|known| {
             let record = known.find(text)?;
             Ok((record.clone(), known.names_of(&record.id)))
@@ -61,19 +61,19 @@ impl Index {
     }
 
     /// What a name points at.
-    pub fn named(&self, reference: &Reference) -> Option<Digest> {
+    pub(crate) fn named(&self, reference: &Reference) -> Option<Digest> {
         self.read(|known| known.names.get(reference).cloned())
     }
 
     /// The names in the repository of `reference`.
-    pub fn of_repository(&self, reference: &Reference) -> Vec<Reference> {
+    pub(crate) fn of_repository(&self, reference: &Reference) -> Vec<Reference> {
         let is_of =
             |n: &&Reference| n.domain() == reference.domain() && n.path() == reference.path();
         self.read(|known| known.names.keys().filter(is_of).cloned().collect())
     }
 
     /// Adds an image and points names at it.
-    pub fn insert(&self, record: ImageRecord, names: &[Reference]) {
+    pub(crate) fn insert(&self, record: ImageRecord, names: &[Reference]) {
         self.write(|known| {
             for name in names {
                 known.names.insert(name.clone(), record.id.clone());
@@ -83,17 +83,17 @@ impl Index {
     }
 
     /// Points a name at an image.
-    pub fn tag(&self, name: Reference, id: &Digest) {
+    pub(crate) fn tag(&self, name: Reference, id: &Digest) {
         self.write(|known| known.names.insert(name, id.clone()));
     }
 
     /// Takes a name away.
-    pub fn untag(&self, name: &Reference) {
+    pub(crate) fn untag(&self, name: &Reference) {
         self.write(|known| known.names.remove(name));
     }
 
     /// Takes an image and its names away.
-    pub fn remove(&self, id: &Digest) {
+    pub(crate) fn remove(&self, id: &Digest) {
         self.write(|known| {
             known.names.retain(|_, target| target != id);
             known.records.remove(id);
