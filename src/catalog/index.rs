@@ -62,7 +62,7 @@ impl Index {
 
     /// What a name points at.
     pub(crate) fn named(&self, reference: &Reference) -> Option<Digest> {
-        self.read(|known| known.names.get(reference).cloned())
+        self.read(|known| known.names.get(&reference.lookup_key()).cloned())
     }
 
     /// The names in the repository of `reference`.
@@ -124,7 +124,7 @@ impl Known {
         }
         let name = text.parse::<Reference>();
         if let Ok(name) = &name
-            && let Some(record) = self.names.get(name).and_then(|id| self.records.get(id))
+            && let Some(record) = self.names.get(&name.lookup_key()).and_then(|id| self.records.get(id))
         {
             return Ok(record);
         }
@@ -159,6 +159,18 @@ mod tests {
 
     use super::*;
 
+    fn record(first: u8) -> ImageRecord {
+        ImageRecord {
+            id: Digest::from_sha256([first; 32]),
+            layers: Vec::new(),
+            size_bytes: 0,
+            config: ImageConfig::default(),
+            manifest: None,
+            parent: None,
+            tagged_at: None,
+        }
+    }
+
     #[test]
     fn a_prefix_of_several_ids_names_none() {
         let mut known = Known::default();
@@ -167,12 +179,7 @@ mod tests {
             bytes[31] = last;
             let record = ImageRecord {
                 id: Digest::from_sha256(bytes),
-                layers: Vec::new(),
-                size_bytes: 0,
-                config: ImageConfig::default(),
-                manifest: None,
-                parent: None,
-                tagged_at: None,
+                ..record(0)
             };
             known.records.insert(record.id.clone(), Arc::new(record));
         }
@@ -181,5 +188,16 @@ mod tests {
         assert_eq!(e.message(), "No such image: 0707:latest");
         let whole = format!("{}01", "07".repeat(31));
         assert_eq!(known.find(&whole).unwrap().id.hex(), whole);
+    }
+
+    #[test]
+    fn a_tag_beside_a_digest_says_nothing() {
+        let (record, digest) = (record(1), Digest::from_sha256([9; 32]));
+        let name: Reference = format!("a@{digest}").parse().unwrap();
+        let index = Index::new(vec![record.clone()], vec![(name.clone(), record.id.clone())]);
+        let tagged = format!("a:1@{digest}");
+        assert_eq!(index.find(&tagged).unwrap().0.id, record.id);
+        assert_eq!(index.named(&tagged.parse().unwrap()), Some(record.id));
+        assert!(index.find("a:1").is_err());
     }
 }

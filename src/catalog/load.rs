@@ -71,9 +71,12 @@ impl Catalog {
     ) -> Result<(Digest, Vec<Reference>)> {
         let LoadedImage {
             mut record,
-            references,
+            mut references,
             lease,
         } = image;
+        references
+            .iter_mut()
+            .for_each(|name| *name = name.lookup_key());
         let _gate = self.gate().await;
         if !references.is_empty() {
             record.tagged_at = Some((self.inner.tools.now)());

@@ -163,10 +163,11 @@ impl Catalog {
     ) -> Result<()> {
         let record = &image.record;
         let event = self.event(record, record.id.as_str(), &Action::Untag);
-        let (inner, gone) = (self.inner.clone(), name.clone());
+        let key = name.lookup_key();
+        let (inner, gone) = (self.inner.clone(), key.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         let ledger = ledger.applying(move || inner.index.untag(&gone));
-        ledger.untag(name).await?;
+        ledger.untag(&key).await?;
         failpoint::reach(Point::ImageUntagged).await?;
         removed.push(RemovedReference::Untagged(name.familiar()));
         Ok(())
