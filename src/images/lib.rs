@@ -269,7 +269,8 @@ impl Images {
     /// # Errors
     /// `System`.
     pub fn unmount(&self, key: &str) -> Result<()> {
-        self.trees.unmount(&self.store, key)
+        self.trees
+            .unmount(key, || writable::unmount(&self.store, key))
     }
 
     /// Unmounts and removes `key` with its changes, and tells how many bytes that freed; fine
