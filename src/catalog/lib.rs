@@ -49,7 +49,7 @@ use model::{
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
 
-pub use commit::{CommitImage, Committed};
+pub use commit::{CommitImage, CommitTurn, Committed};
 pub use distribution::Distribution;
 pub use history::HistoryStep;
 pub use job::{Job, Progress};
@@ -120,6 +120,7 @@ struct Inner {
     gate: Arc<RwLock<()>>,
     uploads: Uploads,
     transfers: transfers::Transfers,
+    commit_turns: Arc<Semaphore>,
     /// Of layers that are sent to registries.
     upload_turns: Semaphore,
     downloads: Downloads,
@@ -167,6 +168,7 @@ impl Catalog {
             gate: Arc::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),
+            commit_turns: Arc::new(Semaphore::new(model::limits::COMMITS_MAX)),
             upload_turns: Semaphore::new(model::limits::LAYER_UPLOADS_MAX),
             downloads: Downloads::default(),
         };
@@ -202,6 +204,14 @@ impl Catalog {
     /// The archives that are being read.
     pub fn uploads(&self) -> &Uploads {
         &self.inner.uploads
+    }
+
+    /// What is done that somebody counts on though his client may have left.
+    pub fn at_work(&self) -> Option<&'static str> {
+        let commits = self.inner.commit_turns.available_permits() < model::limits::COMMITS_MAX;
+        let uploads = self.inner.uploads.is_busy();
+        let upload = uploads.then_some("an archive is being read");
+        upload.or(commits.then_some("a container is being committed"))
     }
 
     /// Keeps removals out while a row that needs an image or a volume is being written.

@@ -17,9 +17,8 @@ impl Engine {
             Some(format!("container {} {why}", view.name))
         });
         let kept = self.inner.execs.any_kept();
-        let upload = self.inner.images.uploads().is_busy();
-        let upload = upload.then(|| "an archive is being read".to_owned());
-        needs.chain(kept).chain(upload).next()
+        let images = self.inner.images.at_work().map(str::to_owned);
+        needs.chain(kept).chain(images).next()
     }
 
     /// Tells that the configuration was read again.

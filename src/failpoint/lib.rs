@@ -133,6 +133,8 @@ points! {
     /// Its files are gone.
     ExecCleaned = "exec-cleaned",
 
+    /// A container stands still to be committed, and nothing of it was read.
+    CommitBegun = "commit-begun",
     /// An image's bytes are there, its record is not.
     ImageApplied = "image-applied",
     /// Its record is there.

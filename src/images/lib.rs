@@ -7,6 +7,7 @@
 //! Registries are another room's: here a layer is whatever a [`Read`] brings. So is what a client
 //! reads and writes of a container's files.
 
+mod changes;
 mod commit;
 mod config;
 mod copy;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use model::{Blob, Context, Digest, ImageConfig, ImageRecord, Layer, Result, Timestamp};
 use sys::overlay::OverlayApi;
 
+pub use changes::HeldChanges;
 pub use commit::Commit;
 pub use config::platform as platform_of;
 pub use held::Hold;
@@ -51,6 +53,7 @@ pub struct Images {
     store: Arc<Store>,
     overlay: OverlayApi,
     trees: Arc<held::Trees>,
+    readers: Arc<changes::Readers>,
 }
 
 impl Images {
@@ -63,11 +66,11 @@ impl Images {
     pub fn open(root: &Path) -> Result<Self> {
         let store = Arc::new(Store::open(root).context("cannot open the image store")?);
         let overlay = writable::probe(&store, &store.stage()?)?;
-        let trees = Arc::default();
         Ok(Self {
             store,
             overlay,
-            trees,
+            trees: Arc::default(),
+            readers: Arc::default(),
         })
     }
 
@@ -273,13 +276,18 @@ impl Images {
             .unmount(key, || writable::unmount(&self.store, key))
     }
 
+    /// Keeps what was changed in `key` as long as what is returned lives, whoever removes it.
+    pub fn hold_changes(&self, key: &str) -> HeldChanges {
+        self.readers.hold(&self.store, key)
+    }
+
     /// Unmounts and removes `key` with its changes, and tells how many bytes that freed; fine
-    /// when it does not exist.
+    /// when it does not exist. Changes that somebody holds go after that.
     ///
     /// # Errors
     /// `System`; what could not be removed is tried again when the store is opened.
     pub fn remove_writable(&self, key: &str) -> Result<u64> {
-        writable::remove(&self.store, key)
+        self.readers.remove(&self.store, key)
     }
 
     /// The bytes of the changes in `key` (Docker's `SizeRw`).

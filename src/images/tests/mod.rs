@@ -1,6 +1,7 @@
 //! The whole room on real directories and mounts, and what the tests build archives with.
 
 mod archives;
+mod commits;
 mod exact;
 mod hostile;
 mod layers;
