@@ -118,6 +118,8 @@ struct Inner {
     /// Held for reading by whoever is about to write a row that needs an image or a volume; for
     /// writing by whoever removes one.
     gate: Arc<RwLock<()>>,
+    /// Held from the look at a record to the write of what it becomes: they are written whole.
+    writing: tokio::sync::Mutex<()>,
     uploads: Uploads,
     transfers: transfers::Transfers,
     commit_turns: Arc<Semaphore>,
@@ -166,6 +168,7 @@ impl Catalog {
             tools,
             index: index::Index::new(records, names),
             gate: Arc::default(),
+            writing: tokio::sync::Mutex::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),
             commit_turns: Arc::new(Semaphore::new(model::limits::COMMITS_MAX)),
@@ -289,6 +292,7 @@ impl Catalog {
         let (catalog, reference) = (self.clone(), reference.to_owned());
         to_the_end(async move {
             let _gate = catalog.gate().await;
+            let _writing = catalog.inner.writing.lock().await;
             let image = catalog.find(&reference)?;
             let event = catalog.event(&image.record, &target.familiar(), &Action::Tag);
             let mut record = (*image.record).clone();
@@ -324,3 +328,6 @@ fn named_by(mut image: ImageView, patterns: &[Pattern]) -> Option<ImageView> {
         .retain(|r| patterns.iter().any(|p| p.fits(r)));
     (!image.references.is_empty()).then_some(image)
 }
+
+#[cfg(test)]
+mod tests;

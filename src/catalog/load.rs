@@ -78,6 +78,7 @@ impl Catalog {
             .iter_mut()
             .for_each(|name| *name = name.lookup_key());
         let _gate = self.gate().await;
+        let _writing = self.inner.writing.lock().await;
         if !references.is_empty() {
             record.tagged_at = Some((self.inner.tools.now)());
         }
