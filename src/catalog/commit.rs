@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use failpoint::Point;
+use images::Partials;
 use model::image::HistoryEntry;
 use model::{
     Action, ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, ImageRecord,
@@ -121,9 +122,11 @@ impl Catalog {
             drop((turn.changes, held));
             made
         };
-        let mut image = sys::task::blocking(pack).await?;
+        let packed = sys::task::blocking(pack).await;
+        let mut image = packed.inspect_err(|_| self.sweep_soon(Partials::Old))?;
         image.references.extend(request.reference);
-        let (id, _) = self.keep(image, Action::Create).await?;
+        let kept = self.keep(image, Action::Create).await;
+        let (id, _) = kept.inspect_err(|_| self.sweep_soon(Partials::Old))?;
         Ok(id)
     }
 

@@ -1,5 +1,6 @@
 //! Importing a root file system as an image of one layer.
 
+use images::Partials;
 use model::{Action, Error, ImageConfig, Platform, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -43,6 +44,7 @@ impl Catalog {
         tokio::spawn(async move {
             let steps = Steps::new(sender, false);
             if let Err(e) = catalog.import_one(tar, config, request, &steps).await {
+                catalog.sweep_soon(Partials::Old);
                 steps.fail(e).await;
             }
         });

@@ -38,6 +38,11 @@ impl Index {
         self.read(|known| known.records.get(id).cloned())
     }
 
+    /// All records.
+    pub(crate) fn records(&self) -> Vec<Arc<ImageRecord>> {
+        self.read(|known| known.records.values().cloned().collect())
+    }
+
     /// All records with their names.
     pub(crate) fn all(&self) -> Vec<(Arc<ImageRecord>, Vec<Reference>)> {
         self.read(|known| {

@@ -10,7 +10,8 @@
 //! | `history` | how an image came about, and what it shares with others |
 //! | `index` | records and names, in memory |
 //! | `prune` | what nothing needs |
-//! | `remove` | names, then the record, then the bytes nobody names any more |
+//! | `remove` | names and records; the bytes that nobody names then are swept |
+//! | `sweeper` | what takes the bytes that nobody names |
 //! | `job` | long work that reports progress |
 //! | `events` | how each change is told |
 //! | this one | finding images, and what can be done with one |
@@ -36,6 +37,7 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod sweeper;
 mod transfers;
 
 use std::collections::HashSet;
@@ -120,6 +122,7 @@ struct Inner {
     gate: Arc<RwLock<()>>,
     /// Held from the look at a record to the write of what it becomes: they are written whole.
     writing: tokio::sync::Mutex<()>,
+    sweeper: sweeper::Sweeper,
     uploads: Uploads,
     transfers: transfers::Transfers,
     commit_turns: Arc<Semaphore>,
@@ -169,6 +172,7 @@ impl Catalog {
             index: index::Index::new(records, names),
             gate: Arc::default(),
             writing: tokio::sync::Mutex::default(),
+            sweeper: sweeper::Sweeper::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),
             commit_turns: Arc::new(Semaphore::new(model::limits::COMMITS_MAX)),

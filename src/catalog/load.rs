@@ -1,7 +1,7 @@
 //! Loading archives: the bytes are applied while they arrive, the rows are written when whole.
 
 use failpoint::Point;
-use images::LoadedImage;
+use images::{LoadedImage, Partials};
 use model::{Action, Digest, Error, ImageRecord, Reference, Result};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ impl Catalog {
         tokio::spawn(async move {
             let steps = Steps::new(sender, quiet);
             if let Err(e) = catalog.load_all(archive, &steps).await {
+                catalog.sweep_soon(Partials::Old);
                 steps.fail(e).await;
             }
         });

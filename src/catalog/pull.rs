@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use images::manifest::{self, Descriptor, Manifest};
-use images::{Described, LoadedImage, WantedLayer};
+use images::{Described, LoadedImage, Partials, WantedLayer};
 use model::{Action, Context as _, Digest, Error, Kind, Platform, Reference, Result, limits};
 use registry::{BlobEvent, Credentials, Fetched, Source, Wanted};
 use sha2::{Digest as _, Sha256};
@@ -55,9 +55,14 @@ impl Catalog {
             let steps = Steps::new(sender, false);
             let pulled = tokio::select! {
                 pulled = catalog.pull_all(&request, &steps) => pulled,
-                () = steps.client_left() => return,
+                () = steps.client_left() => return catalog.sweep_later(),
             };
             if let Err(e) = pulled {
+                match e.kind() {
+                    // The disk is full, say, or it will be wrong again.
+                    Kind::System | Kind::InvalidParameter => catalog.sweep_soon(Partials::Old),
+                    _ => catalog.sweep_later(),
+                }
                 steps.fail(e).await;
             }
         });

@@ -49,8 +49,7 @@ impl Catalog {
             .any(|r| matches!(r, RemovedReference::Deleted(_)))
         {
             // The bytes, however many, without the gate: no record names them any more.
-            self.sweep(Partials::Old).await?;
-            drop(failpoint::reach(Point::ImageSwept).await);
+            self.sweep(Partials::Old).await;
         }
         Ok(removed)
     }
@@ -270,28 +269,6 @@ fn is_single_reference(names: &[Reference]) -> bool {
     let first = tag.or_else(|| names.first());
     second.is_none()
         && first.is_some_and(|first| names.iter().all(|name| same_repository(name, first)))
-}
-
-impl Catalog {
-    /// Sweeps what no record names.
-    ///
-    /// # Errors
-    /// What the host says; what could not go is left for the next time.
-    pub async fn sweep(&self, partials: Partials) -> Result<()> {
-        if self.inner.tools.keep_unknown_trees {
-            tracing::warn!("an image's row is damaged: nothing is swept, for it may be its");
-            return Ok(());
-        }
-        let catalog = self.clone();
-        let swept = sys::task::blocking(move || {
-            let all = || catalog.inner.index.all();
-            let live = || Ok(all().iter().map(|(record, _)| (**record).clone()).collect());
-            catalog.store().sweep(partials, live)
-        })
-        .await?;
-        tracing::debug!(?swept, "swept the image store");
-        Ok(())
-    }
 }
 
 #[cfg(test)]

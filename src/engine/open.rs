@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use catalog::Catalog;
 use execs::Execs;
 use failpoint::Point;
-use images::Partials;
 use model::{ContainerId, Context, Error, Intent, Result, limits};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
@@ -161,9 +160,7 @@ impl Engine {
             if let Err(e) = swept {
                 tracing::warn!(error = %e, "not all files that nobody names any more are gone");
             }
-            if let Err(e) = engine.inner.images.sweep(Partials::Old).await {
-                tracing::warn!(error = %e, "not all layers without an image are gone");
-            }
+            engine.inner.images.sweep_daily().await;
         });
     }
 

@@ -204,7 +204,7 @@ impl Images {
     pub fn sweep(
         &self,
         partials: Partials,
-        live: impl FnOnce() -> Result<Vec<ImageRecord>>,
+        live: impl FnOnce() -> Result<Vec<Arc<ImageRecord>>>,
     ) -> Result<Swept> {
         sweep::sweep(&self.store, partials, live)
     }

@@ -108,7 +108,7 @@ fn a_compressed_layer_is_kept_as_it_came() {
         // Everything of it is named, and nothing of it when it is gone.
         let swept = f
             .images
-            .sweep(crate::Partials::Old, || Ok(vec![record.clone()]))
+            .sweep(crate::Partials::Old, || Ok(vec![record.clone().into()]))
             .unwrap();
         assert_eq!((swept.trees, swept.blobs), (0, 0));
         // The same once more is known by its names, and the same image.
@@ -186,21 +186,21 @@ fn an_image_keeps_what_its_layers_are_given_back_from() {
     let known_by_name = loaded(&f, &oci(&layers, <[u8]>::to_vec));
     assert!(known_by_name.layers[0].blob.is_some());
     f.images
-        .sweep(crate::Partials::Old, || Ok(vec![known_by_name.clone()]))
+        .sweep(crate::Partials::Old, || Ok(vec![known_by_name.clone().into()]))
         .unwrap();
     assert!(tar_of(&f.images, &known_by_name.layers[0]).unwrap() == layers[0]);
     // Where the plain tar passed, it got a frame and needs no blob.
     let plain = loaded(&f, &docker_archive(&layers, &["x:1"]));
     assert_eq!(plain.layers[0].blob, None);
     f.images
-        .sweep(crate::Partials::Old, || Ok(vec![plain.clone()]))
+        .sweep(crate::Partials::Old, || Ok(vec![plain.clone().into()]))
         .unwrap();
     assert!(tar_of(&f.images, &plain.layers[0]).unwrap() == layers[0]);
     // And the other way: a blob that comes later is kept beside the frame.
     let packed = loaded(&f, &oci(&layers, zstd));
     let blob = packed.layers[0].blob.clone().unwrap();
     f.images
-        .sweep(crate::Partials::Old, || Ok(vec![plain.clone()]))
+        .sweep(crate::Partials::Old, || Ok(vec![plain.clone().into()]))
         .unwrap();
     assert!(!f.images.has_blob(&blob.digest));
     // A blob that was swept is not taken for one that is there.
