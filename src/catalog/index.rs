@@ -1,6 +1,6 @@
 //! The images and names this daemon knows, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use model::{Digest, Error, ImageRecord, Reference, Result};
@@ -11,23 +11,26 @@ pub(crate) struct Index {
     known: RwLock<Known>,
 }
 
+/// What the index knows at one moment.
 #[derive(Debug, Default)]
-struct Known {
+pub(crate) struct Known {
     records: BTreeMap<Digest, Arc<ImageRecord>>,
     names: BTreeMap<Reference, Digest>,
+    /// The other way round.
+    names_of: HashMap<Digest, BTreeSet<Reference>>,
+    /// How many images were made from one, and have a layer.
+    children: HashMap<Digest, usize>,
+    chain_users: HashMap<Digest, usize>,
 }
 
 impl Index {
     /// These records, under these names.
     pub(crate) fn new(records: Vec<ImageRecord>, names: Vec<(Reference, Digest)>) -> Self {
-        let records = records
-            .into_iter()
-            .map(|r| (r.id.clone(), Arc::new(r)))
-            .collect();
-        let known = Known {
-            records,
-            names: names.into_iter().collect(),
-        };
+        let mut known = Known::default();
+        records.into_iter().for_each(|record| known.insert(record));
+        for (name, id) in names {
+            known.tag(name, &id);
+        }
         Self {
             known: RwLock::new(known),
         }
@@ -77,35 +80,40 @@ impl Index {
         self.read(|known| known.names.keys().filter(is_of).cloned().collect())
     }
 
+    /// How many images there are.
+    pub(crate) fn len(&self) -> usize {
+        self.read(|known| known.records.len())
+    }
+
+    /// Whether another image was made from this one.
+    pub(crate) fn has_children(&self, id: &Digest) -> bool {
+        self.read(|known| known.children.contains_key(id))
+    }
+
     /// Adds an image and points names at it.
     pub(crate) fn insert(&self, record: ImageRecord, names: &[Reference]) {
         self.write(|known| {
-            for name in names {
-                known.names.insert(name.clone(), record.id.clone());
-            }
-            known.records.insert(record.id.clone(), Arc::new(record));
+            let id = record.id.clone();
+            known.insert(record);
+            names.iter().for_each(|name| known.tag(name.clone(), &id));
         });
     }
 
     /// Points a name at an image.
     pub(crate) fn tag(&self, name: Reference, id: &Digest) {
-        self.write(|known| known.names.insert(name, id.clone()));
+        self.write(|known| known.tag(name, id));
     }
 
-    /// Takes a name away.
-    pub(crate) fn untag(&self, name: &Reference) {
-        self.write(|known| known.names.remove(name));
-    }
-
-    /// Takes an image and its names away.
-    pub(crate) fn remove(&self, id: &Digest) {
+    /// Takes names and images away, those with all their names.
+    pub(crate) fn remove(&self, names: &[Reference], ids: &[Digest]) {
         self.write(|known| {
-            known.names.retain(|_, target| target != id);
-            known.records.remove(id);
+            names.iter().for_each(|name| known.untag(name));
+            ids.iter().for_each(|id| known.remove(id));
         });
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+    /// Looks at all of it, at one moment.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
         look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -115,12 +123,75 @@ impl Index {
 }
 
 impl Known {
-    fn names_of(&self, id: &Digest) -> Vec<Reference> {
-        self.names
-            .iter()
-            .filter(|(_, target)| *target == id)
-            .map(|(name, _)| name.clone())
-            .collect()
+    /// One record.
+    pub(crate) fn record(&self, id: &Digest) -> Option<&Arc<ImageRecord>> {
+        self.records.get(id)
+    }
+
+    /// The names of an image, sorted.
+    pub(crate) fn names_of(&self, id: &Digest) -> Vec<Reference> {
+        let names = self.names_of.get(id).into_iter().flatten();
+        names.cloned().collect()
+    }
+
+    /// How many images were made from one.
+    pub(crate) fn children(&self, id: &Digest) -> usize {
+        self.children.get(id).copied().unwrap_or_default()
+    }
+
+    /// How many images have a layer.
+    pub(crate) fn chain_users(&self, chain_id: &Digest) -> usize {
+        self.chain_users.get(chain_id).copied().unwrap_or_default()
+    }
+
+    fn insert(&mut self, record: ImageRecord) {
+        self.forget(&record.id);
+        for layer in &record.layers {
+            *self.chain_users.entry(layer.chain_id.clone()).or_default() += 1;
+        }
+        if let Some(parent) = &record.parent {
+            *self.children.entry(parent.clone()).or_default() += 1;
+        }
+        self.records.insert(record.id.clone(), Arc::new(record));
+    }
+
+    /// Takes a record away, not its names.
+    fn forget(&mut self, id: &Digest) {
+        let Some(record) = self.records.remove(id) else {
+            return;
+        };
+        for layer in &record.layers {
+            count_down(&mut self.chain_users, &layer.chain_id);
+        }
+        if let Some(parent) = &record.parent {
+            count_down(&mut self.children, parent);
+        }
+    }
+
+    fn tag(&mut self, name: Reference, id: &Digest) {
+        self.untag(&name);
+        let names = self.names_of.entry(id.clone()).or_default();
+        names.insert(name.clone());
+        self.names.insert(name, id.clone());
+    }
+
+    fn untag(&mut self, name: &Reference) {
+        let Some(id) = self.names.remove(name) else {
+            return;
+        };
+        if let Some(names) = self.names_of.get_mut(&id) {
+            names.remove(name);
+            if names.is_empty() {
+                self.names_of.remove(&id);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &Digest) {
+        for name in self.names_of.remove(id).into_iter().flatten() {
+            self.names.remove(&name);
+        }
+        self.forget(id);
     }
 
     fn find(&self, text: &str) -> Result<&Arc<ImageRecord>> {
@@ -129,7 +200,10 @@ impl Known {
         }
         let name = text.parse::<Reference>();
         if let Ok(name) = &name
-            && let Some(record) = self.names.get(&name.lookup_key()).and_then(|id| self.records.get(id))
+            && let Some(record) = self
+                .names
+                .get(&name.lookup_key())
+                .and_then(|id| self.records.get(id))
         {
             return Ok(record);
         }
@@ -149,6 +223,16 @@ impl Known {
     }
 }
 
+/// One less, down to none at all.
+fn count_down(counts: &mut HashMap<Digest, usize>, id: &Digest) {
+    if let Some(count) = counts.get_mut(id) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(id);
+        }
+    }
+}
+
 /// Docker's sentence: the name as it would be pulled, with its default tag.
 fn missing(text: &str) -> Error {
     let shown = match text.parse::<Reference>() {
@@ -160,7 +244,7 @@ fn missing(text: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use model::{ImageConfig, Kind};
+    use model::{ImageConfig, Kind, Layer};
 
     use super::*;
 
@@ -186,7 +270,7 @@ mod tests {
                 id: Digest::from_sha256(bytes),
                 ..record(0)
             };
-            known.records.insert(record.id.clone(), Arc::new(record));
+            known.insert(record);
         }
         let e = known.find("0707").unwrap_err();
         assert_eq!(e.kind(), Kind::NotFound);
@@ -199,10 +283,54 @@ mod tests {
     fn a_tag_beside_a_digest_says_nothing() {
         let (record, digest) = (record(1), Digest::from_sha256([9; 32]));
         let name: Reference = format!("a@{digest}").parse().unwrap();
-        let index = Index::new(vec![record.clone()], vec![(name.clone(), record.id.clone())]);
+        let index = Index::new(
+            vec![record.clone()],
+            vec![(name.clone(), record.id.clone())],
+        );
         let tagged = format!("a:1@{digest}");
         assert_eq!(index.find(&tagged).unwrap().0.id, record.id);
         assert_eq!(index.named(&tagged.parse().unwrap()), Some(record.id));
         assert!(index.find("a:1").is_err());
+    }
+
+    #[test]
+    fn what_is_counted_is_what_a_search_finds() {
+        let digest = |n| Digest::from_sha256([n; 32]);
+        let layer = |n| Layer {
+            diff_id: digest(n),
+            chain_id: digest(n),
+            size_bytes: 0,
+            blob: None,
+        };
+        let name = |text: &str| text.parse::<Reference>().unwrap();
+        let index = Index::new(Vec::new(), Vec::new());
+        let child = ImageRecord {
+            layers: vec![layer(11), layer(12)],
+            parent: Some(digest(1)),
+            ..record(2)
+        };
+        let parent = ImageRecord {
+            layers: vec![layer(11)],
+            ..record(1)
+        };
+        let look = || {
+            index.read(|known| {
+                let names = known.names_of(&digest(2)).len();
+                let chains = [11, 12].map(|n| known.chain_users(&digest(n)));
+                (names, known.children(&digest(1)), chains)
+            })
+        };
+        index.insert(parent, &[name("a")]);
+        index.insert(child.clone(), &[name("b"), name("c")]);
+        assert_eq!(look(), (2, 1, [2, 1]));
+        // Once more, with a name of another one's.
+        index.insert(child, &[name("a")]);
+        assert_eq!(look(), (3, 1, [2, 1]));
+        index.remove(&[name("b")], &[]);
+        assert_eq!(look(), (2, 1, [2, 1]));
+        index.remove(&[], &[digest(2)]);
+        assert_eq!(look(), (0, 0, [1, 0]));
+        assert_eq!(index.named(&name("a")), None);
+        assert!(!index.has_children(&digest(1)) && index.len() == 1);
     }
 }

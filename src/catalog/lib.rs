@@ -9,6 +9,7 @@
 //! | `save` | from records to an archive |
 //! | `history` | how an image came about, and what it shares with others |
 //! | `index` | records and names, in memory |
+//! | `users` | which containers an image has |
 //! | `prune` | what nothing needs |
 //! | `remove` | names and records; the bytes that nobody names then are swept |
 //! | `sweeper` | what takes the bytes that nobody names |
@@ -39,8 +40,8 @@ mod remove;
 mod save;
 mod sweeper;
 mod transfers;
+mod users;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,8 +59,9 @@ pub use job::{Job, Progress};
 pub use prune::PrunedImages;
 pub use pull::PullImage;
 pub use push::PushImage;
-pub use remove::RemoveImage;
 use rules::ReferencePattern as Pattern;
+pub use rules::RemoveImage;
+use users::Users;
 
 /// The filters a list of images takes.
 const KEYS: &[&str] = &[
@@ -123,6 +125,8 @@ struct Inner {
     /// Held from the look at a record to the write of what it becomes: they are written whole.
     writing: tokio::sync::Mutex<()>,
     sweeper: sweeper::Sweeper,
+    /// Held by the one prune there may be.
+    pruning: tokio::sync::Mutex<()>,
     uploads: Uploads,
     transfers: transfers::Transfers,
     commit_turns: Arc<Semaphore>,
@@ -173,6 +177,7 @@ impl Catalog {
             gate: Arc::default(),
             writing: tokio::sync::Mutex::default(),
             sweeper: sweeper::Sweeper::default(),
+            pruning: tokio::sync::Mutex::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),
             commit_turns: Arc::new(Semaphore::new(model::limits::COMMITS_MAX)),
@@ -205,7 +210,7 @@ impl Catalog {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.inner.index.all().len()
+        self.inner.index.len()
     }
 
     /// The archives that are being read.
@@ -215,10 +220,11 @@ impl Catalog {
 
     /// What is done that somebody counts on though his client may have left.
     pub fn at_work(&self) -> Option<&'static str> {
-        let commits = self.inner.commit_turns.available_permits() < model::limits::COMMITS_MAX;
-        let uploads = self.inner.uploads.is_busy();
-        let upload = uploads.then_some("an archive is being read");
-        upload.or(commits.then_some("a container is being committed"))
+        let commits = self.inner.commit_turns.available_permits();
+        if self.inner.uploads.is_busy() {
+            return Some("an archive is being read");
+        }
+        (commits < model::limits::COMMITS_MAX).then_some("a container is being committed")
     }
 
     /// Keeps removals out while a row that needs an image or a volume is being written.
@@ -251,23 +257,26 @@ impl Catalog {
         let (before, since) = (created("before")?, created("since")?);
         let patterns = filters.values("reference").map(Pattern::parse);
         let patterns = patterns.collect::<Result<Vec<_>>>()?;
-        let known = self.inner.index.all();
-        let parents: HashSet<Digest> = known
-            .iter()
-            .filter_map(|(record, _)| record.parent.clone())
-            .collect();
-        let is_step =
-            |image: &ImageView| image.references.is_empty() && parents.contains(&image.record.id);
+        let (known, users) = (self.inner.index.all(), self.users());
+        let is_step = |image: &ImageView| {
+            image.references.is_empty() && self.inner.index.has_children(&image.record.id)
+        };
         let mut selected: Vec<ImageView> = known
             .into_iter()
-            .map(|(record, references)| self.image_view(record, references))
+            .map(|(record, references)| image_view(record, references, &users))
             .filter(|i| all || !is_step(i))
-            .filter(|i| dangling.is_none_or(|wanted| wanted == i.references.is_empty()))
+            .filter(|i| match dangling {
+                None => true,
+                // What a prune takes. One with a digest alone is neither the one nor the other (moby
+                // `ImageService.Images`).
+                Some(true) => is_dangling(i) && !self.inner.index.has_children(&i.record.id),
+                Some(false) => !i.references.is_empty(),
+            })
             .filter(|i| filters.match_labels(&i.record.config.labels))
             .filter_map(|i| named_by(i, &patterns))
             .filter(|i| before.is_none_or(|t| i.record.config.created.is_some_and(|c| c < t)))
             .filter(|i| since.is_none_or(|t| i.record.config.created.is_some_and(|c| c > t)))
-            .filter(|i| until.is_none_or(|t| i.record.config.created.is_none_or(|c| c < t)))
+            .filter(|i| until.is_none_or(|t| i.record.config.created.is_some_and(|c| c < t)))
             .collect();
         selected.sort_by_key(|i| std::cmp::Reverse(i.record.config.created));
         Ok(selected)
@@ -279,7 +288,7 @@ impl Catalog {
     /// `No such image: x`.
     pub fn find(&self, reference: &str) -> Result<ImageView> {
         let (record, references) = self.inner.index.find(reference)?;
-        Ok(self.image_view(record, references))
+        Ok(image_view(record, references, &self.users()))
     }
 
     /// The directories of an image's layers, the topmost first.
@@ -309,16 +318,20 @@ impl Catalog {
         })
         .await
     }
+}
 
-    fn image_view(&self, record: Arc<ImageRecord>, references: Vec<Reference>) -> ImageView {
-        let users = (self.inner.tools.users)();
-        let containers = users.iter().filter(|user| user.image == record.id).count();
-        ImageView {
-            record,
-            references,
-            containers,
-        }
+/// One image, and how many of `users` it has.
+fn image_view(record: Arc<ImageRecord>, references: Vec<Reference>, users: &Users) -> ImageView {
+    ImageView {
+        containers: users.count(&record.id),
+        record,
+        references,
     }
+}
+
+/// Whether an image has no tag: a digest alone is what is left of one that was pulled again.
+fn is_dangling(image: &ImageView) -> bool {
+    image.references.iter().all(|name| name.digest().is_some())
 }
 
 /// The image with the names that one of `patterns` fits, for Docker lists no others then; `None`

@@ -139,9 +139,9 @@ points! {
     ImageApplied = "image-applied",
     /// Its record is there.
     ImageWritten = "image-written",
-    /// A name is gone.
+    /// What goes with an image's removal is decided, and nothing is gone.
     ImageUntagged = "image-untagged",
-    /// A record is gone, its bytes are not.
+    /// Names and records are gone, their bytes are not.
     ImageForgotten = "image-forgotten",
     /// Its bytes are gone.
     ImageSwept = "image-swept",

@@ -1,6 +1,7 @@
 //! The whole room on a real ledger and store, without a registry and without containers but made-up ones.
 
 mod records;
+mod removals;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,7 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new() -> Self {
-        Self::with_clock(Arc::new(|| now()))
+        Self::with_clock(Arc::new(now))
     }
 
     pub(super) fn with_clock(clock: Clock) -> Self {
@@ -140,12 +141,19 @@ pub(super) fn image_id(layers: &[&str]) -> Digest {
 
 /// A docker-archive of one image.
 pub(super) fn archive(names: &[&str], layers: &[&str]) -> Vec<u8> {
-    let paths: Vec<String> = (0..layers.len()).map(|n| format!("{n}/layer.tar")).collect();
+    let paths: Vec<String> = (0..layers.len())
+        .map(|n| format!("{n}/layer.tar"))
+        .collect();
     let manifest = json!([{"Config": "config.json", "RepoTags": names, "Layers": paths}]);
     let tars: Vec<Vec<u8>> = layers.iter().map(|l| layer(l)).collect();
     let (config, manifest) = (config(layers), manifest.to_string());
     let mut files: Vec<(&str, &[u8])> = Vec::new();
-    files.extend(paths.iter().zip(&tars).map(|(p, t)| (p.as_str(), t.as_slice())));
+    files.extend(
+        paths
+            .iter()
+            .zip(&tars)
+            .map(|(p, t)| (p.as_str(), t.as_slice())),
+    );
     files.push(("config.json", &config));
     files.push(("manifest.json", manifest.as_bytes()));
     tar_of(&files)
