@@ -252,10 +252,10 @@ impl Inner {
     }
 }
 
-/// Whether trees that nobody is known to need may be needed by a row that cannot be read.
+/// Whether trees that nobody is known to need may be needed by a row that cannot be read. A container's
+/// are those of its image, which has a row of its own.
 fn may_need_unknown_trees(damaged: &[Damaged]) -> bool {
-    let needs_trees = |d: &Damaged| matches!(d.table, Table::Images | Table::Containers);
-    damaged.iter().any(needs_trees)
+    damaged.iter().any(|d| d.table == Table::Images)
 }
 
 /// What events of a container's sessions say of the container.
