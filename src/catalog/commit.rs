@@ -7,12 +7,13 @@ use failpoint::Point;
 use images::Partials;
 use model::image::HistoryEntry;
 use model::{
-    Action, ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, ImageRecord,
-    Reference, Result,
+    ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, ImageRecord, Reference,
+    Result,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Catalog;
+use crate::load::Came;
 
 /// What a client asks of a commit.
 #[derive(Debug, Clone, Default)]
@@ -125,9 +126,8 @@ impl Catalog {
         let packed = sys::task::blocking(pack).await;
         let mut image = packed.inspect_err(|_| self.sweep_soon(Partials::Old))?;
         image.references.extend(request.reference);
-        let kept = self.keep(image, Action::Create).await;
-        let (id, _) = kept.inspect_err(|_| self.sweep_soon(Partials::Old))?;
-        Ok(id)
+        let kept = self.keep(image, Came::Commit).await;
+        Ok(kept.inspect_err(|_| self.sweep_soon(Partials::Old))?.id)
     }
 
     /// What a container was made from, held, so that it stays though its last name and the container go.

@@ -141,6 +141,11 @@ impl Images {
         source::hold(&self.store, record)
     }
 
+    /// Whether all that is kept of an image, which must be held, is there.
+    pub fn is_whole(&self, record: &ImageRecord) -> bool {
+        source::is_whole(&self.store, record)
+    }
+
     /// The tar of a layer, the very bytes its diff_id is of, whichever way they are kept. It must be held.
     ///
     /// # Errors

@@ -204,6 +204,22 @@ pub(crate) fn known_blobs(store: &Store, layer: &Layer) -> Result<Vec<Blob>> {
     Ok(known)
 }
 
+/// Whether all that is kept of an image is there, so that it can be mounted and given on.
+pub(crate) fn is_whole(store: &Store, record: &ImageRecord) -> bool {
+    let is_here = |layer: &Layer| {
+        let Ok(Some(info)) = store.tree_info(&layer.diff_id) else {
+            return false;
+        };
+        let mut blobs = layer.blob.iter().chain(&info.packed);
+        let has_tar = info.frame_bytes.is_some() || blobs.any(|b| store.has_blob(&b.digest));
+        has_tar && store.tree_path(&layer.diff_id).is_dir()
+    };
+    let mut named = [Some(&record.id), record.manifest.as_ref()]
+        .into_iter()
+        .flatten();
+    record.layers.iter().all(is_here) && named.all(|blob| store.has_blob(blob))
+}
+
 /// Holds all that is kept of an image.
 pub(crate) fn hold(store: &Arc<Store>, record: &ImageRecord) -> Lease {
     let mut lease = Lease::new(store);

@@ -192,8 +192,8 @@ fn what_is_removed_while_it_is_committed_is_in_its_image() {
         echo ready; exec sleep 1000";
     let id = d.run_detached("goes", json!({"Cmd": ["sh", "-c", script]}));
     until("it has made all", || d.logs(&id).stdout.contains("ready"));
+    let pairs = [("container", "goes"), ("repo", "kept"), ("tag", "1")];
     std::thread::scope(|scope| {
-        let pairs = [("container", "goes"), ("repo", "kept"), ("tag", "1")];
         let commit = scope.spawn(|| commit(&d, &pairs));
         until("it stands still", || {
             let state = d.http.get("/containers/goes/json").expect(200).json();

@@ -4,9 +4,11 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::{Action, Digest};
+use model::Digest;
 
-use super::{Clock, Fixture, lock, now};
+use super::{Clock, Fixture, archive, image_id, lock, now};
+use crate::Progress;
+use crate::load::Came;
 
 /// A record is written whole. What one learns of it must not be written over by another who looked at it
 /// before.
@@ -41,10 +43,48 @@ async fn a_tag_beside_a_pull_takes_nothing_from_it() {
         record,
         references: vec!["c:1".parse().unwrap()],
     };
-    f.catalog.keep(loaded, Action::Pull).await.unwrap();
+    f.catalog.keep(loaded, Came::Pull(None)).await.unwrap();
     drop(pulled);
     tagging.await.unwrap().unwrap();
     let now = f.catalog.find("b:1").unwrap();
     assert_eq!(now.record.manifest, Some(manifest));
     assert_eq!(now.references.len(), 3);
+}
+
+/// One that takes a name says so, and all are told by their ids when the last has no name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_tells_what_it_named_and_what_lost_its_name() {
+    let f = Fixture::new();
+    let old = f.load(&["a:1"], &["1"]).await;
+    let told = |names: &'static [&'static str]| {
+        let archive = archive(names, &["2"]);
+        let catalog = f.catalog.clone();
+        async move {
+            let mut job = catalog
+                .load(std::io::Cursor::new(archive), true)
+                .await
+                .unwrap();
+            let mut told = Vec::new();
+            while let Some(step) = job.next().await {
+                match step.unwrap() {
+                    Progress::Text(text) => told.push(text),
+                    other => panic!("{other:?}"),
+                }
+            }
+            told
+        }
+    };
+    let moved = format!(
+        "The image a:1 already exists, renaming the old one with ID {} to empty string\n",
+        old.id
+    );
+    assert_eq!(told(&["a:1"]).await, [&moved[..], "Loaded image: a:1\n"]);
+    assert_eq!(told(&["a:1"]).await, ["Loaded image: a:1\n"]);
+    let id = image_id(&["2"]);
+    assert_eq!(told(&[]).await, [format!("Loaded image ID: {id}\n")]);
+    // Docker calls only that a tag which somebody gave here.
+    assert_eq!(f.catalog.record(&id).unwrap().tagged_at, None);
+    let tagged = f.catalog.tag("a:1", "b:1".parse().unwrap());
+    tagged.await.unwrap();
+    assert_eq!(f.catalog.record(&id).unwrap().tagged_at, Some(now()));
 }
