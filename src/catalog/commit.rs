@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use archive::Changed;
+use failpoint::Point;
+use images::Partials;
 use model::image::HistoryEntry;
 use model::{
-    Action, ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, ImageRecord, Reference,
     Result,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Catalog;
+use crate::load::Came;
 
 /// What a client asks of a commit.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +33,7 @@ pub struct CommitImage {
 }
 
 /// The container that is committed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Committed {
     /// The image it was made from.
     pub image: Digest,
@@ -37,6 +41,16 @@ pub struct Committed {
     pub spec: Arc<ContainerSpec>,
     /// What it has changed.
     pub changed: Changed,
+    /// Keeps that.
+    pub turn: CommitTurn,
+}
+
+/// A commit whose turn it is, of a container whose changes stay until it ends. To be had before the
+/// container is looked at: what was removed by then is refused by [`CommitImage::check`].
+#[derive(Debug)]
+pub struct CommitTurn {
+    changes: images::HeldChanges,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl CommitImage {
@@ -117,14 +131,25 @@ impl Catalog {
         }
     }
 
+    /// Waits until a container may be committed.
+    ///
+    /// # Errors
+    /// None while the daemon lives.
+    pub async fn commit_turn(&self, container: &ContainerId) -> Result<CommitTurn> {
+        let turn = self.inner.commit_turns.clone().acquire_owned().await;
+        let closed = |e| Error::system(format!("commits are closed: {e}"));
+        Ok(CommitTurn {
+            changes: self.store().hold_changes(container.as_str()),
+            _turn: turn.map_err(closed)?,
+        })
+    }
+
     /// Makes an image of what a container has changed; its id.
     ///
     /// # Errors
     /// Bad changes; a tree that somebody changes so that it cannot be packed (409); what the host says.
     pub async fn commit(&self, of: Committed, request: CommitImage) -> Result<Digest> {
-        let base = self
-            .record(&of.image)
-            .ok_or_else(|| Error::not_found(format!("No such image: {}", of.image)))?;
+        let (base, held) = self.hold_base(&of.image).await?;
         let config =
             rules::image_commit::config(&of.spec, &base.config, request.config, &request.changes)?;
         let wanted = images::Commit {
@@ -139,23 +164,27 @@ impl Catalog {
                 ..HistoryEntry::default()
             },
         };
-        let made = self.commit_one(wanted, request.reference).await;
-        if made.is_err() {
-            self.sweep_failed().await;
-        }
-        made
+        failpoint::reach(Point::CommitBegun).await?;
+        let (store, turn) = (self.store().clone(), of.turn);
+        let pack = move || {
+            let made = store.commit(wanted);
+            drop((turn.changes, held));
+            made
+        };
+        let packed = sys::task::blocking(pack).await;
+        let mut image = packed.inspect_err(|_| self.sweep_soon(Partials::Old))?;
+        image.references.extend(request.reference);
+        let kept = self.keep(image, Came::Commit).await;
+        Ok(kept.inspect_err(|_| self.sweep_soon(Partials::Old))?.id)
     }
 
-    async fn commit_one(
-        &self,
-        wanted: images::Commit,
-        reference: Option<Reference>,
-    ) -> Result<Digest> {
-        let store = self.store().clone();
-        let mut image = sys::task::blocking(move || store.commit(wanted)).await?;
-        image.references.extend(reference);
-        let (id, _) = self.keep(image, Action::Create).await?;
-        Ok(id)
+    /// What a container was made from, held, so that it stays though its last name and the container go.
+    async fn hold_base(&self, id: &Digest) -> Result<(Arc<ImageRecord>, images::Lease)> {
+        let _gate = self.gate().await;
+        let base = self.record(id);
+        let base = base.ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
+        let lease = self.store().hold(&base);
+        Ok((base, lease))
     }
 }
 

@@ -26,6 +26,17 @@ impl Catalog {
         event.with("name", reference.familiar_name())
     }
 
+    /// That all tags of a repository were pulled, told by its bare name.
+    pub(crate) fn repository_event(&self, repository: &Reference) -> Event {
+        let (now, name) = ((self.inner.tools.now)(), repository.familiar_name());
+        let mut event = Event::new(now, EventKind::Image, &Action::Pull, name.as_str());
+        // Of what that name means where it means something (moby `LogImageEvent`).
+        if let Ok((image, _)) = self.inner.index.find(&name) {
+            event.attributes.extend(image.config.labels.clone());
+        }
+        event.with("name", name)
+    }
+
     /// An event of an image of which no more is known.
     pub(crate) fn bare_event(&self, id: &Digest, name: &str, action: &Action) -> Event {
         let now = (self.inner.tools.now)();

@@ -1,10 +1,11 @@
 //! Importing a root file system as an image of one layer.
 
-use model::{Action, Error, ImageConfig, Platform, Result};
+use images::Partials;
+use model::{Error, ImageConfig, Platform, Result};
 use tokio::io::AsyncRead;
-use tokio::sync::mpsc;
 
-use crate::job::{STEPS_MAX, Steps};
+use crate::job::Steps;
+use crate::load::Came;
 use crate::{Catalog, ImportImage, Job, Progress};
 
 impl Catalog {
@@ -36,16 +37,16 @@ impl Catalog {
             reference.check_assignable()?;
         }
         rules::image_change::apply(&mut config, &request.changes)?;
-        let (sender, steps) = mpsc::channel(STEPS_MAX);
+        let (steps, job) = Steps::new(false);
         let catalog = self.clone();
         tokio::spawn(async move {
-            let steps = Steps::new(sender, false);
-            if let Err(e) = catalog.import_one(tar, config, request, &steps).await {
-                catalog.sweep_failed().await;
-                steps.fail(e).await;
+            let imported = catalog.import_one(tar, config, request, &steps).await;
+            if imported.is_err() {
+                catalog.sweep_soon(Partials::Old);
             }
+            steps.end(imported);
         });
-        Ok(Job { steps })
+        Ok(job)
     }
 
     async fn import_one(
@@ -62,7 +63,7 @@ impl Catalog {
             .read(tar, move |tar| store.import(tar, config, &comment, created))
             .await?;
         image.references.extend(request.reference);
-        let (id, _) = self.keep(image, Action::Import).await?;
+        let id = self.keep(image, Came::Import).await?.id;
         steps.send(Progress::Status(id.to_string())).await;
         Ok(())
     }

@@ -8,8 +8,11 @@
 //! | `commit` | from a container's changes to a record |
 //! | `save` | from records to an archive |
 //! | `history` | how an image came about, and what it shares with others |
+//! | `index` | records and names, in memory |
+//! | `users` | which containers an image has |
 //! | `prune` | what nothing needs |
-//! | `remove` | names, then the record, then the bytes nobody names any more |
+//! | `remove` | names and records; the bytes that nobody names then are swept |
+//! | `sweeper` | what takes the bytes that nobody names |
 //! | `job` | long work that reports progress |
 //! | `events` | how each change is told |
 //! | this one | finding images, and what can be done with one |
@@ -27,6 +30,7 @@ mod distribution;
 mod events;
 mod history;
 mod import;
+mod index;
 mod job;
 mod load;
 mod prune;
@@ -34,9 +38,10 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod sweeper;
 mod transfers;
+mod users;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,15 +53,16 @@ use model::{
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
 
-pub use commit::{CommitImage, Committed, stood_still};
+pub use commit::{CommitImage, CommitTurn, Committed, stood_still};
 pub use distribution::Distribution;
 pub use history::HistoryStep;
 pub use job::{Job, Progress};
 pub use prune::PrunedImages;
 pub use pull::PullImage;
 pub use push::PushImage;
-pub use remove::RemoveImage;
 use rules::ReferencePattern as Pattern;
+pub use rules::RemoveImage;
+use users::Users;
 
 /// The filters a list of images takes.
 const KEYS: &[&str] = &[
@@ -113,12 +119,18 @@ pub struct Catalog {
 struct Inner {
     tools: Tools,
     /// Records and names; the ledger has the same.
-    index: images::Index,
+    index: index::Index,
     /// Held for reading by whoever is about to write a row that needs an image or a volume; for
     /// writing by whoever removes one.
     gate: Arc<RwLock<()>>,
+    /// Held from the look at a record to the write of what it becomes: they are written whole.
+    writing: tokio::sync::Mutex<()>,
+    sweeper: sweeper::Sweeper,
+    /// Held by the one prune there may be.
+    pruning: tokio::sync::Mutex<()>,
     uploads: Uploads,
     transfers: transfers::Transfers,
+    commit_turns: Arc<Semaphore>,
     /// Of layers that are sent to registries.
     upload_turns: Semaphore,
     downloads: Downloads,
@@ -162,10 +174,14 @@ impl Catalog {
     pub fn new(tools: Tools, records: Vec<ImageRecord>, names: Vec<(Reference, Digest)>) -> Self {
         let inner = Inner {
             tools,
-            index: images::Index::new(records, names),
+            index: index::Index::new(records, names),
             gate: Arc::default(),
+            writing: tokio::sync::Mutex::default(),
+            sweeper: sweeper::Sweeper::default(),
+            pruning: tokio::sync::Mutex::default(),
             uploads: Uploads::default(),
             transfers: transfers::Transfers::default(),
+            commit_turns: Arc::new(Semaphore::new(model::limits::COMMITS_MAX)),
             upload_turns: Semaphore::new(model::limits::LAYER_UPLOADS_MAX),
             downloads: Downloads::default(),
         };
@@ -195,12 +211,21 @@ impl Catalog {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.inner.index.all().len()
+        self.inner.index.len()
     }
 
     /// The archives that are being read.
     pub fn uploads(&self) -> &Uploads {
         &self.inner.uploads
+    }
+
+    /// What is done that somebody counts on though his client may have left.
+    pub fn at_work(&self) -> Option<&'static str> {
+        let commits = self.inner.commit_turns.available_permits();
+        if self.inner.uploads.is_busy() {
+            return Some("an archive is being read");
+        }
+        (commits < model::limits::COMMITS_MAX).then_some("a container is being committed")
     }
 
     /// Keeps removals out while a row that needs an image or a volume is being written.
@@ -233,23 +258,26 @@ impl Catalog {
         let (before, since) = (created("before")?, created("since")?);
         let patterns = filters.values("reference").map(Pattern::parse);
         let patterns = patterns.collect::<Result<Vec<_>>>()?;
-        let known = self.inner.index.all();
-        let parents: HashSet<Digest> = known
-            .iter()
-            .filter_map(|(record, _)| record.parent.clone())
-            .collect();
-        let is_step =
-            |image: &ImageView| image.references.is_empty() && parents.contains(&image.record.id);
+        let (known, users) = (self.inner.index.all(), self.users());
+        let is_step = |image: &ImageView| {
+            image.references.is_empty() && self.inner.index.has_children(&image.record.id)
+        };
         let mut selected: Vec<ImageView> = known
             .into_iter()
-            .map(|(record, references)| self.image_view(record, references))
+            .map(|(record, references)| image_view(record, references, &users))
             .filter(|i| all || !is_step(i))
-            .filter(|i| dangling.is_none_or(|wanted| is_dangling(i, wanted)))
+            .filter(|i| match dangling {
+                None => true,
+                // What a prune takes. One that has a digest and no tag is in both halves (moby
+                // `ImageService.Images`).
+                Some(true) => is_dangling(i) && !self.inner.index.has_children(&i.record.id),
+                Some(false) => !i.references.is_empty(),
+            })
             .filter(|i| filters.match_labels(&i.record.config.labels))
             .filter_map(|i| named_by(i, &patterns))
             .filter(|i| before.is_none_or(|t| i.record.config.created.is_some_and(|c| c < t)))
             .filter(|i| since.is_none_or(|t| i.record.config.created.is_some_and(|c| c > t)))
-            .filter(|i| until.is_none_or(|t| i.record.config.created.is_none_or(|c| c < t)))
+            .filter(|i| until.is_none_or(|t| i.record.config.created.is_some_and(|c| c < t)))
             .collect();
         selected.sort_by_key(|i| std::cmp::Reverse(i.record.config.created));
         Ok(selected)
@@ -261,7 +289,7 @@ impl Catalog {
     /// `No such image: x`.
     pub fn find(&self, reference: &str) -> Result<ImageView> {
         let (record, references) = self.inner.index.find(reference)?;
-        Ok(self.image_view(record, references))
+        Ok(image_view(record, references, &self.users()))
     }
 
     /// The directories of an image's layers, the topmost first, and how a container's tree is made of
@@ -280,6 +308,7 @@ impl Catalog {
         let (catalog, reference) = (self.clone(), reference.to_owned());
         to_the_end(async move {
             let _gate = catalog.gate().await;
+            let _writing = catalog.inner.writing.lock().await;
             let image = catalog.find(&reference)?;
             let event = catalog.event(&image.record, &target.familiar(), &Action::Tag);
             let mut record = (*image.record).clone();
@@ -292,24 +321,20 @@ impl Catalog {
         })
         .await
     }
+}
 
-    fn image_view(&self, record: Arc<ImageRecord>, references: Vec<Reference>) -> ImageView {
-        let users = (self.inner.tools.users)();
-        let containers = users.iter().filter(|user| user.image == record.id).count();
-        ImageView {
-            record,
-            references,
-            containers,
-        }
+/// One image, and how many of `users` it has.
+fn image_view(record: Arc<ImageRecord>, references: Vec<Reference>, users: &Users) -> ImageView {
+    ImageView {
+        containers: users.count(&record.id),
+        record,
+        references,
     }
 }
 
-/// One that has a digest and no tag is in both halves, as in Docker.
-fn is_dangling(image: &ImageView, wanted: bool) -> bool {
-    match wanted {
-        true => image.references.iter().all(|name| name.digest().is_some()),
-        false => !image.references.is_empty(),
-    }
+/// Whether an image has no tag: a digest alone is what is left of one that was pulled again.
+fn is_dangling(image: &ImageView) -> bool {
+    image.references.iter().all(|name| name.digest().is_some())
 }
 
 /// The image with the names that one of `patterns` fits, for Docker lists no others then; `None`
@@ -323,3 +348,6 @@ fn named_by(mut image: ImageView, patterns: &[Pattern]) -> Option<ImageView> {
         .retain(|r| patterns.iter().any(|p| p.fits(r)));
     (!image.references.is_empty()).then_some(image)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use images::Partials;
-use model::{Action, Digest, Event, EventKind, Filters, Kind, Result};
+use model::{Action, Digest, Error, Event, EventKind, Filters, Kind, Result};
 
-use crate::{Catalog, ImageView, RemoveImage, RemovedReference};
+use crate::{Catalog, ImageView, RemoveImage, RemovedReference, image_view, is_dangling};
 
 /// The filters a prune takes.
 const KEYS: &[&str] = &["dangling", "label", "label!", "until"];
@@ -31,6 +31,8 @@ impl Catalog {
     }
 
     async fn prune_all(&self, filters: &Filters) -> Result<PrunedImages> {
+        let running = |_| Error::conflict("a prune operation is already running");
+        let _only = self.inner.pruning.try_lock().map_err(running)?;
         filters.check_keys(KEYS)?;
         let dangling_only = filters.flag("dangling")?.unwrap_or(true);
         let now = (self.inner.tools.now)();
@@ -40,9 +42,10 @@ impl Catalog {
         let sizes: HashMap<Digest, u64> = layers
             .map(|layer| (layer.chain_id.clone(), layer.size_bytes))
             .collect();
+        let users = self.users();
         let mut pruned = PrunedImages::default();
         for (record, references) in all {
-            let image = self.image_view(record, references);
+            let image = image_view(record, references, &users);
             let record = &image.record;
             let is_old = |limit| {
                 record
@@ -63,7 +66,7 @@ impl Catalog {
             }
         }
         // Also what pulls and loads that failed have left.
-        self.sweep(Partials::All).await?;
+        self.sweep(Partials::All).await;
         let now = (self.inner.tools.now)();
         let event = Event::new(now, EventKind::Image, &Action::Prune, "");
         let event = event.with("reclaimed", pruned.space_reclaimed_bytes.to_string());
@@ -74,11 +77,10 @@ impl Catalog {
     /// No step of another image, no tag that should stay, no container. Docker asks for the containers only
     /// when it is at an image's last name, and takes the others from one that is in use.
     fn is_prunable(&self, image: &ImageView, dangling_only: bool) -> bool {
-        let is_tagged = image.references.iter().any(|name| name.digest().is_none());
-        let is_step = self.has_children(&image.record.id);
+        let is_step = self.inner.index.has_children(&image.record.id);
         image.containers == 0
             && match dangling_only {
-                true => !is_tagged && !is_step,
+                true => is_dangling(image) && !is_step,
                 false => !is_step || !image.references.is_empty(),
             }
     }
@@ -99,7 +101,10 @@ impl Catalog {
             names.push(image.record.id.to_string());
         }
         for name in names {
-            match self.remove_records(&name, how).await {
+            match self
+                .remove_records(&name, how, Some(&image.record.id))
+                .await
+            {
                 Ok(gone) => removed.extend(gone),
                 Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Conflict) => {}
                 Err(e) => tracing::warn!(image = name, error = %e, "not pruned"),

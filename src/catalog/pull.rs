@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use images::manifest::{self, Descriptor, Manifest};
-use images::{Described, LoadedImage, WantedLayer};
+use images::{Described, LoadedImage, Partials, WantedLayer};
 use model::{Action, Context as _, Digest, Error, Kind, Platform, Reference, Result, limits};
 use registry::{BlobEvent, Credentials, Fetched, Source, Wanted};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
 
-use crate::job::{STEPS_MAX, Steps};
+use crate::job::Steps;
+use crate::load::Came;
 use crate::transfers::Stage;
 use crate::{Catalog, Job, Progress};
 
@@ -49,19 +49,25 @@ impl Catalog {
     /// # Errors
     /// None here; what the registry says is the job's first or a later step.
     pub async fn pull(&self, request: PullImage) -> Result<Job> {
-        let (sender, steps) = mpsc::channel(STEPS_MAX);
+        let (steps, job) = Steps::new(false);
         let catalog = self.clone();
         tokio::spawn(async move {
-            let steps = Steps::new(sender, false);
             let pulled = tokio::select! {
                 pulled = catalog.pull_all(&request, &steps) => pulled,
-                () = steps.client_left() => return,
+                () = steps.client_left() => {
+                    catalog.sweep_later();
+                    Ok(())
+                }
             };
-            if let Err(e) = pulled {
-                steps.fail(e).await;
+            match pulled.as_ref().map_err(Error::kind) {
+                Ok(()) => {}
+                // The disk is full, say, or it will be wrong again.
+                Err(Kind::System | Kind::InvalidParameter) => catalog.sweep_soon(Partials::Old),
+                Err(_) => catalog.sweep_later(),
             }
+            steps.end(pulled);
         });
-        Ok(Job { steps })
+        Ok(job)
     }
 
     async fn pull_all(&self, request: &PullImage, steps: &Steps) -> Result<()> {
@@ -86,6 +92,12 @@ impl Catalog {
             true => reference.familiar_name(),
             false => reference.familiar(),
         };
+        if request.all_tags {
+            let ledger = &self.inner.tools.ledger;
+            ledger
+                .tell_soon(vec![self.repository_event(reference)])
+                .await?;
+        }
         let what = match is_new {
             true => format!("Status: Downloaded newer image for {familiar}"),
             false => format!("Status: Image is up to date for {familiar}"),
@@ -112,23 +124,65 @@ impl Catalog {
         let from = format!("Pulling from {}", reference.path());
         steps.send(Progress::Note { id, status: from }).await;
         let chosen = choose(source, fetched, request.platform.as_ref()).await?;
-        let image = self.described(source, chosen).await?;
-        let id = image.id();
-        let mut loaded = self.fetch(source, image, steps).await?;
+        let loaded = match self.is_here(&chosen.config.digest()?).await? {
+            Some(loaded) => loaded,
+            None => {
+                let image = self.described(source, chosen).await?;
+                self.fetch(source, image, steps).await?
+            }
+        };
         let told = format!("Digest: {digest}");
         steps.send(Progress::Status(told)).await;
-        let by_digest = reference.with_digest(digest);
-        let name = match reference.digest() {
-            Some(_) => by_digest.clone(),
-            None => reference.clone(),
+        let mut names = vec![reference.lookup_key(), reference.with_digest(digest)];
+        names.dedup();
+        self.pulled(loaded, names, request).await
+    }
+
+    /// An image that is here with all its bytes, held: Docker asks for no more than its id.
+    async fn is_here(&self, id: &Digest) -> Result<Option<LoadedImage>> {
+        let Some(record) = self.record(id) else {
+            return Ok(None);
         };
-        let is_new = self.inner.index.named(&name) != Some(id);
-        loaded.references.push(name);
-        if loaded.references[0] != by_digest {
-            loaded.references.push(by_digest);
+        let lease = self.store().hold(&record);
+        // Held too late, it may be going.
+        let Some(record) = self.record(id) else {
+            return Ok(None);
+        };
+        let store = self.store().clone();
+        let look = move || {
+            let loaded = LoadedImage {
+                record: (*record).clone(),
+                references: Vec::new(),
+                lease,
+            };
+            Ok(store.is_whole(&record).then_some(loaded))
+        };
+        sys::task::blocking(look).await
+    }
+
+    /// Keeps what a pull has come to, unless it is known; whether that changed what the name stands for.
+    async fn pulled(
+        &self,
+        mut loaded: LoadedImage,
+        names: Vec<Reference>,
+        request: &PullImage,
+    ) -> Result<bool> {
+        let index = &self.inner.index;
+        let is_of = |name: &Reference| index.named(name).as_ref() == Some(&loaded.record.id);
+        let is_new = !names.first().is_some_and(is_of);
+        let is_known = index.record(&loaded.record.id).is_some() && names.iter().all(is_of);
+        let asked = &request.reference;
+        // Docker tells of the one that was asked for.
+        let event = self.named_event(&loaded.record, asked, &Action::Pull);
+        let event = (!request.all_tags).then_some(event);
+        if is_known {
+            let ledger = &self.inner.tools.ledger;
+            ledger.tell_soon(event.into_iter().collect()).await?;
+            return Ok(is_new);
         }
+        loaded.references = names;
         let catalog = self.clone();
-        let keep = async move { catalog.keep(loaded, Action::Pull).await };
+        let keep = async move { catalog.keep(loaded, Came::Pull(event)).await };
         sys::task::to_the_end(keep).await?;
         Ok(is_new)
     }

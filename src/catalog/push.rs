@@ -20,7 +20,7 @@ use registry::{Credentials, Target};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use crate::job::{STEPS_MAX, Steps};
+use crate::job::Steps;
 use crate::{Catalog, Job, Progress};
 
 /// How much is handed over at once, and how many of these may wait.
@@ -57,19 +57,16 @@ impl Catalog {
         if request.reference.digest().is_some() {
             return Err(Error::invalid("cannot push a digest reference"));
         }
-        let (sender, steps) = mpsc::channel(STEPS_MAX);
+        let (steps, job) = Steps::new(false);
         let catalog = self.clone();
         tokio::spawn(async move {
-            let steps = Steps::new(sender, false);
             let pushed = tokio::select! {
                 pushed = catalog.push_all(&request, &steps) => pushed,
-                () = steps.client_left() => return,
+                () = steps.client_left() => Ok(()),
             };
-            if let Err(e) = pushed {
-                steps.fail(e).await;
-            }
+            steps.end(pushed);
         });
-        Ok(Job { steps })
+        Ok(job)
     }
 
     async fn push_all(&self, request: &PushImage, steps: &Steps) -> Result<()> {

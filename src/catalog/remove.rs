@@ -1,328 +1,126 @@
-//! Removing images: names first, then the record, then the bytes nobody names any more; and the images it
-//! was made from, where nothing else needs them (moby `daemon/images/image_delete.go`).
+//! Removing images: what goes is decided in `rules` (moby `daemon/images/image_delete.go`), and goes from the
+//! ledger in one change; then the bytes nobody names any more.
 
 use failpoint::Point;
 use images::Partials;
-use model::{Action, Digest, Error, Event, ImageRecord, Reference, Result};
+use model::{Action, ContainerId, Digest, Event, ImageRecord, Reference, Result};
+use rules::image_removal::{self, KnownImages, RemovalStep};
 
-use crate::{Catalog, ImageView, RemovedReference};
+use crate::index::Known;
+use crate::users::Users;
+use crate::{Catalog, RemoveImage, RemovedReference};
 
-/// How an image is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RemoveImage {
-    /// Also when stopped containers use it, or several repositories name it.
-    pub force: bool,
-    /// Also the images it was made from that nothing names or uses.
-    pub parents: bool,
+/// What a removal is decided on.
+struct Sight<'a> {
+    known: &'a Known,
+    users: Users,
 }
 
-/// Why an image stays.
-struct Refusal {
-    error: Error,
-    /// A container uses it.
-    is_used: bool,
+impl KnownImages for Sight<'_> {
+    fn record(&self, id: &Digest) -> Option<&ImageRecord> {
+        self.known.record(id).map(|record| &**record)
+    }
+
+    fn names(&self, id: &Digest) -> Vec<Reference> {
+        self.known.names_of(id)
+    }
+
+    fn children(&self, id: &Digest) -> usize {
+        self.known.children(id)
+    }
+
+    fn chain_users(&self, chain_id: &Digest) -> usize {
+        self.known.chain_users(chain_id)
+    }
+
+    fn user(&self, id: &Digest, is_up: Option<bool>) -> Option<ContainerId> {
+        self.users.one(id, is_up)
+    }
 }
 
 impl Catalog {
-    /// Removes a name, or an image with all its names (moby `ImageDelete`).
-    ///
-    /// An image that a stopped container was made from loses only its names, even when forced:
-    /// its record stays, as an unnamed image, so that the container can still start; it goes when
-    /// it is removed by its id, after the container.
+    /// Removes a name, or an image with all its names, and what it was made from
+    /// ([`rules::image_removal::plan`]).
     ///
     /// # Errors
     /// `No such image: x`; 409 when a container uses it and `force` is not set or cannot help, or another
     /// image was made from it.
     pub async fn remove(&self, reference: &str, how: RemoveImage) -> Result<Vec<RemovedReference>> {
         let (catalog, reference) = (self.clone(), reference.to_owned());
-        sys::task::to_the_end(async move { catalog.remove_named(&reference, how).await }).await
+        sys::task::to_the_end(async move {
+            let removed = catalog.remove_records(&reference, how, None).await?;
+            let is_deleted = |r: &RemovedReference| matches!(r, RemovedReference::Deleted(_));
+            if removed.iter().any(is_deleted) {
+                // The bytes, however many, without the gate: no record names them any more.
+                catalog.sweep(Partials::Old).await;
+            }
+            Ok(removed)
+        })
+        .await
     }
 
-    async fn remove_named(
-        &self,
-        reference: &str,
-        how: RemoveImage,
-    ) -> Result<Vec<RemovedReference>> {
-        let removed = self.remove_records(reference, how).await?;
-        if removed
-            .iter()
-            .any(|r| matches!(r, RemovedReference::Deleted(_)))
-        {
-            // The bytes, however many, without the gate: no record names them any more.
-            self.sweep(Partials::Old).await?;
-            drop(failpoint::reach(Point::ImageSwept).await);
-        }
-        Ok(removed)
-    }
-
-    /// All of a removal but the bytes.
+    /// All of a removal but the bytes; nothing where `reference` means another image than the one that
+    /// is `expected`.
     pub(crate) async fn remove_records(
         &self,
         reference: &str,
         how: RemoveImage,
+        expected: Option<&Digest>,
     ) -> Result<Vec<RemovedReference>> {
         let _gate = self.gate_all().await;
-        let image = self.find(reference)?;
-        let id = image.record.id.clone();
-        let named = reference
-            .parse::<Reference>()
-            .ok()
-            .filter(|name| self.inner.index.named(name).as_ref() == Some(&id));
-        let mut removed = Vec::new();
-        let mut going = Vec::new();
-        let is_single = is_single_reference(&image.references);
-        let was_named = named.is_some();
-        if let Some(name) = named {
-            if is_single && !how.force {
-                // Docker quotes what the client wrote.
-                self.check_unused(&image, reference)?;
-            }
-            going = with_digests(&image.references, &name);
-            if going.len() < image.references.len() {
-                self.untag(&image, &going, &mut removed).await?;
-                return Ok(removed);
-            }
-        } else if is_single {
-            if let Some(refusal) = self.refusal(&image, how.force, false) {
-                return Err(refusal.error);
-            }
-            going.clone_from(&image.references);
+        let id = self.inner.index.find(reference)?.0.id.clone();
+        if expected.is_some_and(|expected| *expected != id) {
+            return Ok(Vec::new());
         }
-        self.delete_with_parents((id, going), how, was_named, &mut removed)
-            .await?;
+        let index = &self.inner.index;
+        let name = reference.parse::<Reference>().ok();
+        let name = name.filter(|name| index.named(name).as_ref() == Some(&id));
+        let users = self.users();
+        let steps = index.read(|known| {
+            let sight = Sight { known, users };
+            image_removal::plan(&sight, &id, reference, name.as_ref(), how)
+        })?;
+        self.carry_out(steps).await
+    }
+
+    async fn carry_out(&self, steps: Vec<RemovalStep>) -> Result<Vec<RemovedReference>> {
+        let (mut names, mut ids) = (Vec::new(), Vec::new());
+        let mut events = Vec::new();
+        let mut removed = Vec::new();
+        for step in steps {
+            match step {
+                RemovalStep::Untag {
+                    image,
+                    name,
+                    shown,
+                    is_told,
+                } => {
+                    events.extend(is_told.then(|| self.untag_event(&image)));
+                    names.push(name);
+                    removed.push(RemovedReference::Untagged(shown));
+                }
+                RemovalStep::Delete { image, layers } => {
+                    events.push(self.bare_event(&image, image.as_str(), &Action::Delete));
+                    removed.push(RemovedReference::Deleted(image.clone()));
+                    removed.extend(layers.into_iter().map(RemovedReference::Deleted));
+                    ids.push(image);
+                }
+            }
+        }
+        failpoint::reach(Point::ImageUntagged).await?;
+        let inner = self.inner.clone();
+        let (gone_names, gone_ids) = (names.clone(), ids.clone());
+        let ledger = self.inner.tools.ledger.telling(events);
+        let ledger = ledger.applying(move || inner.index.remove(&gone_names, &gone_ids));
+        ledger.forget_images(names, ids).await?;
+        drop(failpoint::reach(Point::ImageForgotten).await);
         Ok(removed)
     }
 
-    /// The image, unless something keeps it; then those it was made from, as long as nothing keeps them.
-    /// Names that go in any case go with it, in one step: a daemon that is killed leaves no image that
-    /// its user takes for removed.
-    async fn delete_with_parents(
-        &self,
-        first: (Digest, Vec<Reference>),
-        how: RemoveImage,
-        mut quiet: bool,
-        removed: &mut Vec<RemovedReference>,
-    ) -> Result<()> {
-        let mut force = how.force;
-        let mut next = Some(first);
-        while let Some((id, mut going)) = next.take() {
-            let Some(record) = self.record(&id) else {
-                return Ok(());
-            };
-            let mut image = self.view_of(&record)?;
-            image.references.retain(|name| !going.contains(name));
-            if let Some(refusal) = self.refusal(&image, force, true) {
-                self.untag(&image, &going, removed).await?;
-                let is_dangling = image.references.is_empty() && !self.has_children(&id);
-                // A conflict over something that would be found by nobody is told.
-                return match quiet && (!is_dangling || refusal.is_used) {
-                    true => Ok(()),
-                    false => Err(refusal.error),
-                };
-            }
-            going.extend(image.references.iter().cloned());
-            if image.containers > 0 {
-                return self.untag(&image, &going, removed).await;
-            }
-            self.delete(&record, &going, removed).await?;
-            let parent = record.parent.clone().filter(|_| how.parents);
-            next = parent.map(|parent| (parent, Vec::new()));
-            (force, quiet) = (false, true);
+    fn untag_event(&self, id: &Digest) -> Event {
+        match self.record(id) {
+            Some(record) => self.event(&record, id.as_str(), &Action::Untag),
+            None => self.bare_event(id, id.as_str(), &Action::Untag),
         }
-        Ok(())
-    }
-
-    fn told_untagged(&self, record: &ImageRecord, names: &[Reference]) -> Vec<Event> {
-        let told = |_| self.event(record, record.id.as_str(), &Action::Untag);
-        names.iter().map(told).collect()
-    }
-
-    async fn untag(
-        &self,
-        image: &ImageView,
-        names: &[Reference],
-        removed: &mut Vec<RemovedReference>,
-    ) -> Result<()> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        let events = self.told_untagged(&image.record, names);
-        let (inner, gone) = (self.inner.clone(), names.to_vec());
-        let ledger = self.inner.tools.ledger.telling(events);
-        let ledger = ledger.applying(move || gone.iter().for_each(|name| inner.index.untag(name)));
-        ledger.untag(names).await?;
-        failpoint::reach(Point::ImageUntagged).await?;
-        removed.extend(names.iter().map(untagged));
-        Ok(())
-    }
-
-    /// An image and its names.
-    async fn delete(
-        &self,
-        record: &ImageRecord,
-        names: &[Reference],
-        removed: &mut Vec<RemovedReference>,
-    ) -> Result<()> {
-        let id = &record.id;
-        let mut events = self.told_untagged(record, names);
-        events.push(self.bare_event(id, id.as_str(), &Action::Delete));
-        let (inner, gone) = (self.inner.clone(), id.clone());
-        let ledger = self.inner.tools.ledger.telling(events);
-        let ledger = ledger.applying(move || inner.index.remove(&gone));
-        ledger.delete_image(id).await?;
-        failpoint::reach(Point::ImageForgotten).await?;
-        removed.extend(names.iter().map(untagged));
-        removed.push(RemovedReference::Deleted(id.clone()));
-        for layer in record.layers.iter().rev() {
-            let still_used = self
-                .inner
-                .index
-                .all()
-                .iter()
-                .any(|(other, _)| other.layers.iter().any(|l| l.chain_id == layer.chain_id));
-            if !still_used {
-                removed.push(RemovedReference::Deleted(layer.chain_id.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    fn view_of(&self, record: &ImageRecord) -> Result<ImageView> {
-        self.find(record.id.as_str())
-    }
-
-    pub(crate) fn has_children(&self, id: &Digest) -> bool {
-        let all = self.inner.index.all();
-        all.iter()
-            .any(|(other, _)| other.parent.as_ref() == Some(id))
-    }
-
-    /// The only name of an image that a container uses is not taken away unless forced.
-    fn check_unused(&self, image: &ImageView, name: &str) -> Result<()> {
-        let id = &image.record.id;
-        let users = (self.inner.tools.users)();
-        let Some(user) = users.iter().find(|user| user.image == *id) else {
-            return Ok(());
-        };
-        let (container, id) = (user.container.short(), id.short());
-        Err(Error::conflict(format!(
-            "conflict: unable to remove repository reference \"{name}\" (must force) - \
-             container {container} is using its referenced image {id}"
-        )))
-    }
-
-    /// What keeps the image: images made from it and running containers always; names (where they count)
-    /// and stopped containers unless forced.
-    fn refusal(&self, image: &ImageView, force: bool, names_count: bool) -> Option<Refusal> {
-        let id = &image.record.id;
-        let refused = |is_used, force, why: String| {
-            let id = id.short();
-            Some(Refusal {
-                error: Error::conflict(format!(
-                    "conflict: unable to delete {id} ({force}) - {why}"
-                )),
-                is_used,
-            })
-        };
-        const NEVER: &str = "cannot be forced";
-        const FORCED: &str = "must be forced";
-        if self.has_children(id) {
-            let why = "image has dependent child images".to_owned();
-            return refused(false, NEVER, why);
-        }
-        let users = (self.inner.tools.users)();
-        let user = |is_up| users.iter().find(|u| u.image == *id && u.is_up == is_up);
-        if let Some(running) = user(true) {
-            let container = running.container.short();
-            let why = format!("image is being used by running container {container}");
-            return refused(true, NEVER, why);
-        }
-        if force {
-            return None;
-        }
-        if names_count && !image.references.is_empty() {
-            let why = "image is referenced in multiple repositories".to_owned();
-            return refused(false, FORCED, why);
-        }
-        let stopped = user(false)?.container.short();
-        let why = format!("image is being used by stopped container {stopped}");
-        refused(true, FORCED, why)
-    }
-}
-
-fn untagged(name: &Reference) -> RemovedReference {
-    RemovedReference::Untagged(name.familiar())
-}
-
-/// What goes with a name: with the last tag of a repository its digests.
-fn with_digests(names: &[Reference], name: &Reference) -> Vec<Reference> {
-    let others = names.iter().filter(|other| *other != name);
-    let same = others.filter(|other| same_repository(other, name));
-    let (tags, digests): (Vec<_>, Vec<_>) = same.cloned().partition(|n| n.digest().is_none());
-    let mut going = vec![name.clone()];
-    if name.digest().is_none() && tags.is_empty() {
-        going.extend(digests);
-    }
-    going
-}
-
-fn same_repository(a: &Reference, b: &Reference) -> bool {
-    a.domain() == b.domain() && a.path() == b.path()
-}
-
-/// Whether all names are of one repository, and at most one is a tag; not when there is none.
-fn is_single_reference(names: &[Reference]) -> bool {
-    let mut tags = names.iter().filter(|name| name.digest().is_none());
-    let (tag, second) = (tags.next(), tags.next());
-    let first = tag.or_else(|| names.first());
-    second.is_none()
-        && first.is_some_and(|first| names.iter().all(|name| same_repository(name, first)))
-}
-
-impl Catalog {
-    /// Sweeps what no record names.
-    ///
-    /// # Errors
-    /// What the host says; what could not go is left for the next time.
-    pub async fn sweep(&self, partials: Partials) -> Result<()> {
-        if self.inner.tools.keep_unknown_trees {
-            tracing::warn!("an image's row is damaged: nothing is swept, for it may be its");
-            return Ok(());
-        }
-        let catalog = self.clone();
-        let swept = sys::task::blocking(move || {
-            let all = || catalog.inner.index.all();
-            let live = || Ok(all().iter().map(|(record, _)| (**record).clone()).collect());
-            catalog.store().sweep(partials, live)
-        })
-        .await?;
-        tracing::debug!(?swept, "swept the image store");
-        Ok(())
-    }
-
-    /// Takes away what work that failed has left visible: nobody can go on with it, and the disk may
-    /// be full. (A pull's layers are left to the next pull, or the next sweep.)
-    pub(crate) async fn sweep_failed(&self) {
-        if let Err(e) = self.sweep(Partials::Old).await {
-            tracing::warn!(error = %e, "what failed has left something for the next sweep");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_tag_with_the_digests_of_its_repository_is_a_single_name() {
-        let digest = format!("a@{}", Digest::from_sha256([1; 32]));
-        let other = format!("b@{}", Digest::from_sha256([1; 32]));
-        let single = |names: &[&str]| {
-            let names: Vec<Reference> = names.iter().map(|n| n.parse().unwrap()).collect();
-            is_single_reference(&names)
-        };
-        assert!(single(&["a:1"]) && single(&[&digest]) && single(&[&digest, "a:1"]));
-        assert!(!single(&[]) && !single(&["a:1", "a:2"]) && !single(&["a:1", "b:1"]));
-        assert!(!single(&["a:1", &other]) && !single(&[&digest, &other]));
     }
 }

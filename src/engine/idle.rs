@@ -17,9 +17,11 @@ impl Engine {
             Some(format!("container {} {why}", view.name))
         });
         let kept = self.inner.execs.any_kept();
-        let upload = self.inner.images.uploads().is_busy() || self.inner.files.is_busy();
-        let upload = upload.then(|| "an archive is being read".to_owned());
-        needs.chain(kept).chain(upload).next()
+        let images = self.inner.images.at_work();
+        let files = self.inner.files.is_busy();
+        let files = files.then_some("an archive is being read");
+        let work = images.or(files).map(str::to_owned);
+        needs.chain(kept).chain(work).next()
     }
 
     /// Tells that the configuration was read again.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use catalog::Catalog;
 use execs::Execs;
 use failpoint::Point;
-use images::Partials;
 use model::{ContainerId, Context, Error, Intent, Result, StorageDriver, limits};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
@@ -162,9 +161,7 @@ impl Engine {
             if let Err(e) = swept {
                 tracing::warn!(error = %e, "not all files that nobody names any more are gone");
             }
-            if let Err(e) = engine.inner.images.sweep(Partials::Old).await {
-                tracing::warn!(error = %e, "not all layers without an image are gone");
-            }
+            engine.inner.images.sweep_daily().await;
         });
     }
 
@@ -256,10 +253,10 @@ impl Inner {
     }
 }
 
-/// Whether trees that nobody is known to need may be needed by a row that cannot be read.
+/// Whether trees that nobody is known to need may be needed by a row that cannot be read. A container's
+/// are those of its image, which has a row of its own.
 fn may_need_unknown_trees(damaged: &[Damaged]) -> bool {
-    let needs_trees = |d: &Damaged| matches!(d.table, Table::Images | Table::Containers);
-    damaged.iter().any(needs_trees)
+    damaged.iter().any(|d| d.table == Table::Images)
 }
 
 /// What events of a container's sessions say of the container.

@@ -158,13 +158,15 @@ points! {
     ImageTreesShown = "image-trees-shown",
     /// Configuration and manifest are.
     ImageKept = "image-kept",
+    /// A container stands still to be committed, and nothing of it was read.
+    CommitBegun = "commit-begun",
     /// An image's bytes are there, its record is not.
     ImageApplied = "image-applied",
     /// Its record is there.
     ImageWritten = "image-written",
-    /// A name is gone.
+    /// What goes with an image's removal is decided, and nothing is gone.
     ImageUntagged = "image-untagged",
-    /// A record is gone, its bytes are not.
+    /// Names and records are gone, their bytes are not.
     ImageForgotten = "image-forgotten",
     /// It is known what a sweep takes away.
     ImageSweeping = "image-sweeping",

@@ -4,6 +4,7 @@
 //! layer of its own, and so that a layer does not name it, it is left out here as long as nobody touched
 //! it. A container that changed nothing gives no layer.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, BufWriter};
@@ -59,6 +60,10 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
         }
         _ => changes,
     };
+    let below: HashSet<&Digest> = base.layers.iter().map(|l| &l.diff_id).collect();
+    if below.len() >= layers_max && !is_empty(&changes, &lower)? {
+        return Err(too_deep());
+    }
     let unpack = pack_into(&changes, &lower, &dir)?;
     store.pass(Point::ImagePacked)?;
     step.empty_layer = unpack.diff_id.as_ref() == EMPTY_TAR;
@@ -93,8 +98,7 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
     let diff_ids: Vec<Digest> = known.iter().map(|(i, _)| i.diff_id.clone()).collect();
     let mounted = diff_ids.iter().collect::<HashSet<_>>().len();
     if mounted > layers_max {
-        // Docker's words for the same of its own.
-        return Err(Error::system("max depth exceeded"));
+        return Err(too_deep());
     }
     let bytes = config::write(&config, &diff_ids)?;
     let id = digest_of(&bytes);
@@ -107,6 +111,40 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
         references: Vec::new(),
         lease,
     })
+}
+
+/// Docker's words for the same of its own.
+fn too_deep() -> Error {
+    Error::system("max depth exceeded")
+}
+
+/// Whether a layer of the changes would have no entry.
+fn is_empty(changes: &Changed, lower: &[PathBuf]) -> Result<bool> {
+    let how = Layered {
+        left_out: untouched(changes.dir(), lower)?,
+        ..Layered::default()
+    };
+    let began = Cell::new(false);
+    let mut out = Writer::new(First(&began));
+    let packed = pack_changed(&mut out, changes, how);
+    match began.get() {
+        true => Ok(false),
+        false => packed.map(|()| true),
+    }
+}
+
+/// Takes nothing, and tells that something came.
+struct First<'a>(&'a Cell<bool>);
+
+impl io::Write for First<'_> {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        self.0.set(true);
+        Err(io::ErrorKind::WriteZero.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Packs the changes and unpacks them at once, through a pipe: the layer is exactly what its archive says.

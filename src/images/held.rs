@@ -6,7 +6,7 @@
 //! stays, whoever unmounts it: a container that is started meanwhile finds it and uses it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::store::Store;
 use crate::writable;
@@ -15,6 +15,8 @@ use crate::writable;
 #[derive(Debug, Default)]
 pub(crate) struct Trees {
     held: Mutex<HashMap<String, Held>>,
+    /// A tree is unmounted.
+    unmounted: Condvar,
     making: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
@@ -25,6 +27,9 @@ struct Held {
     unmount: bool,
     /// It is being removed, or was.
     doomed: bool,
+    /// That is being done, and takes as long as it takes: the last unmount writes out what was
+    /// changed. Whoever wants this tree waits; nobody waits for another one's.
+    unmounting: bool,
 }
 
 /// Keeps a writable tree mounted.
@@ -37,7 +42,8 @@ pub struct Hold {
 
 impl Trees {
     pub(crate) fn hold(self: &Arc<Self>, store: &Arc<Store>, key: &str) -> Hold {
-        self.held().entry(key.to_owned()).or_default().holders += 1;
+        let mut all = self.settled(key);
+        all.entry(key.to_owned()).or_default().holders += 1;
         Hold {
             trees: self.clone(),
             store: store.clone(),
@@ -46,7 +52,7 @@ impl Trees {
     }
 
     pub(crate) fn is_held(&self, key: &str) -> bool {
-        self.held().contains_key(key)
+        self.settled(key).contains_key(key)
     }
 
     /// Runs `work` as the only one that mounts the tree or looks whether it is.
@@ -69,21 +75,41 @@ impl Trees {
 
     /// The container needs it mounted: it stays so when the last holder goes.
     pub(crate) fn needed(&self, key: &str) {
-        if let Some(held) = self.held().get_mut(key) {
+        if let Some(held) = self.settled(key).get_mut(key) {
             held.unmount = false;
         }
     }
 
-    /// Unmounts the tree, now or when the last holder goes.
-    pub(crate) fn unmount(&self, store: &Store, key: &str) -> model::Result<()> {
-        let mut all = self.held();
-        match all.get_mut(key) {
-            Some(held) => {
-                held.unmount = true;
-                Ok(())
-            }
-            None => writable::unmount(store, key),
+    /// Unmounts the tree by `unmount`, now or when the last holder goes.
+    pub(crate) fn unmount(
+        &self,
+        key: &str,
+        unmount: impl FnOnce() -> model::Result<()>,
+    ) -> model::Result<()> {
+        let mut all = self.settled(key);
+        let held = all.entry(key.to_owned()).or_default();
+        held.unmount = true;
+        if held.holders > 0 {
+            return Ok(());
         }
+        held.unmounting = true;
+        drop(all);
+        self.end(key, unmount)
+    }
+
+    /// Unmounts a tree that nobody holds and that is marked so.
+    fn end(&self, key: &str, unmount: impl FnOnce() -> model::Result<()>) -> model::Result<()> {
+        let unmounted = unmount();
+        self.held().remove(key);
+        self.unmounted.notify_all();
+        unmounted
+    }
+
+    /// All trees, when `key` is not being unmounted.
+    fn settled(&self, key: &str) -> MutexGuard<'_, HashMap<String, Held>> {
+        let busy = |all: &mut HashMap<String, Held>| all.get(key).is_some_and(|h| h.unmounting);
+        let waited = self.unmounted.wait_while(self.held(), busy);
+        waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says to all who hold it that it will not be whole any more.
@@ -117,11 +143,55 @@ impl Drop for Hold {
         if held.holders > 0 {
             return;
         }
-        let unmount = held.unmount;
-        all.remove(&self.key);
-        // Before anybody else can hold it.
-        if unmount && let Err(e) = writable::unmount(&self.store, &self.key) {
+        if !held.unmount {
+            all.remove(&self.key);
+            return;
+        }
+        // Nobody else can hold it before it is done.
+        held.unmounting = true;
+        drop(all);
+        let unmount = || writable::unmount(&self.store, &self.key);
+        if let Err(e) = self.trees.end(&self.key, unmount) {
             tracing::warn!(key = self.key, error = %e, "a tree that nobody needs stays mounted");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_unmount_keeps_nobody_from_another_tree() {
+        let trees = Arc::new(Trees::default());
+        let (begun, slow) = mpsc::channel();
+        let (finish, finished) = mpsc::channel::<()>();
+        let own = trees.clone();
+        let unmounting = std::thread::spawn(move || {
+            own.unmount("slow", || {
+                begun.send(()).unwrap();
+                finished.recv().unwrap();
+                Ok(())
+            })
+        });
+        slow.recv().unwrap();
+        let (tell, told) = mpsc::channel();
+        for key in ["other", "slow"] {
+            let (own, tell) = (trees.clone(), tell.clone());
+            std::thread::spawn(move || {
+                own.needed(key);
+                tell.send(key).unwrap();
+            });
+        }
+        let first = told.recv_timeout(Duration::from_secs(10));
+        assert_eq!(first, Ok("other"));
+        assert!(told.try_recv().is_err(), "its own tree is waited for");
+        finish.send(()).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok("slow"));
+        unmounting.join().unwrap().unwrap();
+        assert!(!trees.is_held("slow"));
     }
 }

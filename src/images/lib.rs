@@ -7,6 +7,7 @@
 //! Registries are another room's: here a layer is whatever a [`Read`] brings. So is what a client
 //! reads and writes of a container's files.
 
+mod changes;
 mod commit;
 mod config;
 mod copy;
@@ -14,7 +15,6 @@ mod digesting;
 mod furnish;
 mod held;
 mod import;
-mod index;
 mod json;
 mod keep;
 mod layer;
@@ -39,10 +39,10 @@ use model::{
     Blob, Context, Digest, ImageConfig, ImageRecord, Layer, Result, StorageDriver, Timestamp,
 };
 
+pub use changes::HeldChanges;
 pub use commit::Commit;
 pub use config::platform as platform_of;
 pub use held::Hold;
-pub use index::Index;
 pub use leases::Lease;
 pub use load::{LoadStep, LoadedImage};
 pub use pull::{Described, WantedLayer};
@@ -60,6 +60,7 @@ pub struct Images {
     store: Arc<Store>,
     storage: Arc<Storage>,
     trees: Arc<held::Trees>,
+    readers: Arc<changes::Readers>,
 }
 
 impl Images {
@@ -73,11 +74,11 @@ impl Images {
     pub fn open(root: &Path, driver: Option<StorageDriver>) -> Result<Self> {
         let store = Arc::new(Store::open(root).context("cannot open the image store")?);
         let storage = Arc::new(storage::choose(&store, &store.stage()?, driver)?);
-        let trees = Arc::default();
         Ok(Self {
             store,
             storage,
-            trees,
+            trees: Arc::default(),
+            readers: Arc::default(),
         })
     }
 
@@ -148,6 +149,11 @@ impl Images {
         source::hold(&self.store, record)
     }
 
+    /// Whether all that is kept of an image, which must be held, is there.
+    pub fn is_whole(&self, record: &ImageRecord) -> bool {
+        source::is_whole(&self.store, record)
+    }
+
     /// The tar of a layer, the very bytes its diff_id is of, whichever way they are kept. It must be held.
     ///
     /// # Errors
@@ -211,7 +217,7 @@ impl Images {
     pub fn sweep(
         &self,
         partials: Partials,
-        live: impl FnOnce() -> Result<Vec<ImageRecord>>,
+        live: impl FnOnce() -> Result<Vec<Arc<ImageRecord>>>,
     ) -> Result<Swept> {
         sweep::sweep(&self.store, partials, live)
     }
@@ -288,18 +294,24 @@ impl Images {
     /// # Errors
     /// `System`.
     pub fn unmount(&self, key: &str) -> Result<()> {
-        self.trees.unmount(&self.store, key)
+        self.trees
+            .unmount(key, || writable::unmount(&self.store, key))
+    }
+
+    /// Keeps what was changed in `key` as long as what is returned lives, whoever removes it.
+    pub fn hold_changes(&self, key: &str) -> HeldChanges {
+        self.readers.hold(&self.store, key)
     }
 
     /// Unmounts and removes `key` with its changes, and tells how many bytes that freed; fine
-    /// when it does not exist.
+    /// when it does not exist. Changes that somebody holds go after that.
     ///
     /// # Errors
     /// `System`; what could not be removed is tried again when the store is opened.
     pub fn remove_writable(&self, key: &str) -> Result<u64> {
         // First: who reads it must not take what is left for all there was.
         self.trees.doom(key);
-        writable::remove(&self.store, key)
+        self.readers.remove(&self.store, key)
     }
 
     /// The bytes of the changes (Docker's `SizeRw`). A copy of layers takes those too, where the file

@@ -41,11 +41,15 @@ impl std::fmt::Debug for From {
     }
 }
 
-/// A blob as it came.
+/// A blob as it came, checked like a layer's tar.
 #[derive(Debug)]
 pub struct BlobFile {
     file: File,
     size_bytes: u64,
+    digest: Digest,
+    /// Of what was read; `None` when that was all.
+    hash: Option<Sha256>,
+    left_bytes: u64,
 }
 
 /// What the store takes on the disk.
@@ -147,7 +151,13 @@ impl BlobFile {
             other => other.at("open", &path)?,
         };
         let size_bytes = file.metadata().at("look at", &path)?.len();
-        Ok(Self { file, size_bytes })
+        Ok(Self {
+            file,
+            size_bytes,
+            digest: digest.clone(),
+            hash: Some(Sha256::new()),
+            left_bytes: size_bytes,
+        })
     }
 
     /// How many bytes it is.
@@ -158,7 +168,27 @@ impl BlobFile {
 
 impl Read for BlobFile {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buf)
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let n = self.file.read(buf)?;
+        let Some(mut hash) = self.hash.take() else {
+            return Ok(n);
+        };
+        hash.update(&buf[..n]);
+        self.left_bytes = self.left_bytes.saturating_sub(n as u64);
+        // Who reads as many bytes as it says must not miss the word about them.
+        if n > 0 && self.left_bytes > 0 {
+            self.hash = Some(hash);
+            return Ok(n);
+        }
+        if Digest::from_sha256(hash.finalize().into()) != self.digest {
+            return Err(carried(Error::system(format!(
+                "blob {} is damaged: its content is not what its name says",
+                self.digest
+            ))));
+        }
+        Ok(n)
     }
 }
 
@@ -172,6 +202,22 @@ pub(crate) fn known_blobs(store: &Store, layer: &Layer) -> Result<Vec<Blob>> {
         }
     }
     Ok(known)
+}
+
+/// Whether all that is kept of an image is there, so that it can be mounted and given on.
+pub(crate) fn is_whole(store: &Store, record: &ImageRecord) -> bool {
+    let is_here = |layer: &Layer| {
+        let Ok(Some(info)) = store.tree_info(&layer.diff_id) else {
+            return false;
+        };
+        let mut blobs = layer.blob.iter().chain(&info.packed);
+        let has_tar = info.frame_bytes.is_some() || blobs.any(|b| store.has_blob(&b.digest));
+        has_tar && store.tree_path(&layer.diff_id).is_dir()
+    };
+    let mut named = [Some(&record.id), record.manifest.as_ref()]
+        .into_iter()
+        .flatten();
+    record.layers.iter().all(is_here) && named.all(|blob| store.has_blob(blob))
 }
 
 /// Holds all that is kept of an image.

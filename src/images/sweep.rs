@@ -41,7 +41,7 @@ pub enum Partials {
 pub(crate) fn sweep(
     store: &Arc<Store>,
     partials: Partials,
-    live: impl FnOnce() -> Result<Vec<ImageRecord>>,
+    live: impl FnOnce() -> Result<Vec<Arc<ImageRecord>>>,
 ) -> Result<Swept> {
     let (sweeping, mut keep) = store.leases.sweep();
     for record in live()? {

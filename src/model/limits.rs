@@ -99,6 +99,8 @@ pub const PS_OUTPUT_BYTES_MAX: usize = 4 << 20;
 pub const RUNTIME_CALLS_MAX: usize = 64;
 /// Checkpoints dumped at once: each writes a container's memory to the disk. Further ones wait.
 pub const DUMPS_MAX: usize = 4;
+/// Containers committed at once; each holds a blocking thread and a thread of its own. Further ones wait.
+pub const COMMITS_MAX: usize = 4;
 
 /// Archives of images read at once; each holds a blocking thread. Further ones wait.
 pub const UPLOADS_MAX: usize = 8;

@@ -86,6 +86,16 @@ impl Reference {
         }
     }
 
+    /// What an image of this name is kept and looked up under: beside a digest the tag says nothing,
+    /// for it may have come to mean another image (moby `reference.store`, `favorDigest`).
+    #[must_use]
+    pub fn lookup_key(&self) -> Self {
+        match &self.digest {
+            Some(digest) => self.with_digest(digest.clone()),
+            None => self.clone(),
+        }
+    }
+
     /// Whether an image may be given this name: `sha256:TEXT` would be read as a digest.
     ///
     /// # Errors
@@ -291,6 +301,8 @@ mod tests {
         assert_eq!((r.tag(), r.digest()), (None, Some(&digest)));
         let both = parse(&format!("busybox:1@{digest}"));
         assert_eq!(both.familiar(), format!("busybox:1@{digest}"));
+        assert_eq!(both.lookup_key(), r);
+        assert_eq!(parse("busybox:1").lookup_key(), parse("busybox:1"));
     }
 
     #[test]

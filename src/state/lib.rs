@@ -262,26 +262,17 @@ impl Ledger {
             .context(format_args!("tagging image {image} as {reference}"))
     }
 
-    /// Forgets names, in one step. One that is not there is no error.
-    pub async fn untag(&self, references: &[Reference]) -> Result<()> {
-        let keys: Vec<_> = references.iter().map(ToString::to_string).collect();
-        let told = keys.join(", ");
-        self.writer
-            .write_freeing(move |db| {
-                keys.iter()
-                    .try_for_each(|key| delete(db, "DELETE FROM tags WHERE reference = ?1", key))
-            })
-            .await
-            .context(format_args!("untagging {told}"))
-    }
-
-    /// Forgets an image and its names. One that is not there is no error.
-    pub async fn delete_image(&self, id: &Digest) -> Result<()> {
-        let key = id.as_str().to_owned();
-        self.writer
-            .write_freeing(move |db| delete(db, "DELETE FROM images WHERE id = ?1", &key))
-            .await
-            .context(format_args!("forgetting image {id}"))
+    /// Forgets names and images, those with all their names, in one step. What is not there is no error.
+    pub async fn forget_images(&self, names: Vec<Reference>, ids: Vec<Digest>) -> Result<()> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let forget = move |db: &Connection| {
+            let mut names = names.iter();
+            names.try_for_each(|name| delete(db, "DELETE FROM tags WHERE reference = ?1", name))?;
+            let mut ids = ids.iter();
+            ids.try_for_each(|id| delete(db, "DELETE FROM images WHERE id = ?1", id.as_str()))
+        };
+        let forgotten = self.writer.write_freeing(forget).await;
+        forgotten.context("forgetting images")
     }
 
     /// Keeps a new volume. One that is already known stays as it is.

@@ -179,3 +179,33 @@ fn bad_commits_change_nothing() {
     assert_eq!(out.output.stdout, "sent\n");
     d.finish();
 }
+
+/// Somebody removes the container, and its image, while it is packed: the image has all the same.
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_is_removed_while_it_is_committed_is_in_its_image() {
+    let mut d = daemon();
+    d.stop();
+    d.set_failpoints("commit-begun=delay:2000");
+    d.restart();
+    let script = "mkdir /many; for n in $(seq 500); do echo $n > /many/$n; done; \
+        echo ready; exec sleep 1000";
+    let id = d.run_detached("goes", json!({"Cmd": ["sh", "-c", script]}));
+    until("it has made all", || d.logs(&id).stdout.contains("ready"));
+    let pairs = [("container", "goes"), ("repo", "kept"), ("tag", "1")];
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| commit(&d, &pairs));
+        until("it stands still", || {
+            let state = d.http.get("/containers/goes/json").expect(200).json();
+            state["State"]["Paused"] == true
+        });
+        d.http.delete("/containers/goes?force=1").expect(204);
+        d.http.delete("/images/busybox:latest").expect(200);
+        id_of(commit.join().expect("no panic"));
+    });
+    let count = json!({"Image": "kept:1", "Cmd": ["sh", "-c", "ls /many | wc -l"]});
+    assert_eq!(d.run("counts", count).output.stdout, "500\n");
+    let writable = d.root().join("data/images/writable").join(&id);
+    until("its files are gone", || !writable.exists());
+    d.finish();
+}

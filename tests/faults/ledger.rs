@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use testkit::Daemon;
+use testkit::{Daemon, Image, TarBuilder};
 
 use crate::daemon;
 
@@ -51,6 +51,21 @@ fn a_damaged_row_hides_nothing_else_and_can_be_removed() {
     assert_eq!(state["Dead"], true);
     assert_ne!(state["Error"], "", "{state}");
     d.http.post("/containers/bad/start").expect(409);
+    // What goes meanwhile goes from the disk, too: a container's trees are those of its image.
+    let trees = d.root().join("data/images/trees");
+    let count = || std::fs::read_dir(&trees).expect("they are there").count();
+    let before = count();
+    let mut layer = TarBuilder::new();
+    layer.file("extra", 0o644, b"extra");
+    let extra = Image {
+        tags: vec!["extra:1".to_owned()],
+        layers: vec![layer.finish()],
+        ..Image::busybox()
+    };
+    d.load(&extra);
+    assert_eq!(count(), before + 1);
+    d.http.delete("/images/extra:1").expect(200);
+    assert_eq!(count(), before);
     d.http.delete("/containers/bad?force=1").expect(204);
     d.create("bad", json!({"Cmd": ["true"]}));
     d.finish();

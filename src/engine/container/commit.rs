@@ -15,12 +15,15 @@ impl Engine {
     /// 404; 409 for one that is dead or being removed; as [`catalog::Catalog::commit`].
     pub async fn commit(&self, name: &str, request: CommitImage, pause: bool) -> Result<Digest> {
         let handle = self.inner.registry.find(name)?;
-        let (inner, view) = (self.inner.clone(), handle.view());
+        let inner = self.inner.clone();
         crate::to_the_end(async move {
+            let turn = inner.images.commit_turn(&handle.view().id).await?;
+            let view = handle.view();
             let of = Committed {
                 image: view.image_id.clone(),
                 spec: view.spec.clone(),
                 changed: view.paths.tree.changed.clone(),
+                turn,
             };
             let named = request.check(&of, &view.id, &view.state)?;
             let event = inner.container_event(&view, &Action::Commit);

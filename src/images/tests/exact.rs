@@ -6,7 +6,7 @@ use model::{Digest, ImageConfig, ImageRecord, Kind, Layer};
 use serde_json::json;
 
 use super::archives::Oci;
-use super::{Fixture, Tar, docker_archive, gzip, layer_of, zstd};
+use super::{Fixture, Tar, config_of, docker_archive, docker_archive_with, gzip, layer_of, zstd};
 use crate::digesting::digest_of;
 use crate::{Images, StoreUsage};
 
@@ -108,7 +108,7 @@ fn a_compressed_layer_is_kept_as_it_came() {
         // Everything of it is named, and nothing of it when it is gone.
         let swept = f
             .images
-            .sweep(crate::Partials::Old, || Ok(vec![record.clone()]))
+            .sweep(crate::Partials::Old, || Ok(vec![record.clone().into()]))
             .unwrap();
         assert_eq!((swept.trees, swept.blobs), (0, 0));
         // The same once more is known by its names, and the same image.
@@ -149,7 +149,7 @@ fn docker_25_writes_a_manifest_too_and_it_is_kept() {
     let mut layout = Oci::default();
     let manifest = layout.manifest(std::slice::from_ref(&layer), plain);
     layout.entries = vec![manifest.clone()];
-    let config = super::config_of(std::slice::from_ref(&layer));
+    let config = config_of(std::slice::from_ref(&layer));
     let blob = |bytes: &[u8]| format!("blobs/sha256/{}", digest_of(bytes).hex());
     let item = json!([{"Config": blob(&config), "RepoTags": ["x:1"], "Layers": [blob(&layer)]}]);
     let mut archive = layout.archive();
@@ -204,21 +204,23 @@ fn an_image_keeps_what_its_layers_are_given_back_from() {
     let known_by_name = loaded(&f, &oci(&layers, <[u8]>::to_vec));
     assert!(known_by_name.layers[0].blob.is_some());
     f.images
-        .sweep(crate::Partials::Old, || Ok(vec![known_by_name.clone()]))
+        .sweep(crate::Partials::Old, || {
+            Ok(vec![known_by_name.clone().into()])
+        })
         .unwrap();
     assert!(tar_of(&f.images, &known_by_name.layers[0]).unwrap() == layers[0]);
     // Where the plain tar passed, it got a frame and needs no blob.
     let plain = loaded(&f, &docker_archive(&layers, &["x:1"]));
     assert_eq!(plain.layers[0].blob, None);
     f.images
-        .sweep(crate::Partials::Old, || Ok(vec![plain.clone()]))
+        .sweep(crate::Partials::Old, || Ok(vec![plain.clone().into()]))
         .unwrap();
     assert!(tar_of(&f.images, &plain.layers[0]).unwrap() == layers[0]);
     // And the other way: a blob that comes later is kept beside the frame.
     let packed = loaded(&f, &oci(&layers, zstd));
     let blob = packed.layers[0].blob.clone().unwrap();
     f.images
-        .sweep(crate::Partials::Old, || Ok(vec![plain.clone()]))
+        .sweep(crate::Partials::Old, || Ok(vec![plain.clone().into()]))
         .unwrap();
     assert!(!f.images.has_blob(&blob.digest));
     // A blob that was swept is not taken for one that is there.
@@ -258,4 +260,31 @@ fn a_layer_that_is_not_what_it_was_is_told() {
     let mut source = f.images.layer_tar(layer).unwrap();
     let mut whole = vec![0; usize::try_from(source.size_bytes()).unwrap()];
     source.read_exact(&mut whole).unwrap_err();
+}
+
+/// Whoever sends it on, or saves it, is told before he takes it for whole.
+#[test]
+fn a_blob_that_rotted_is_told_at_its_end() {
+    let f = Fixture::new();
+    let layer = layer_of("a", b"1");
+    let packed = gzip(&layer);
+    let packed_archive = docker_archive_with(
+        std::slice::from_ref(&packed),
+        &config_of(&[layer]),
+        &["x:1"],
+    );
+    let record = f.load(&packed_archive).unwrap().remove(0).record;
+    let digest = record.layers[0].blob.clone().unwrap().digest;
+    assert_eq!(blob_of(&f.images, &digest), packed);
+    let path = f.root.join("blobs/sha256").join(digest.hex());
+    let mut rotten = packed.clone();
+    *rotten.last_mut().unwrap() ^= 1;
+    for content in [&rotten[..], &packed[1..], b""] {
+        std::fs::write(&path, content).unwrap();
+        let mut source = f.images.blob(&digest).unwrap();
+        let read = source.read_to_end(&mut Vec::new());
+        let e = archive::reading(read.unwrap_err());
+        assert_eq!(e.kind(), Kind::System, "{e}");
+        assert!(e.message().contains("is damaged"), "{e}");
+    }
 }

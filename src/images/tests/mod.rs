@@ -1,6 +1,7 @@
 //! The whole room on real directories and mounts, and what the tests build archives with.
 
 mod archives;
+mod commits;
 mod copies;
 mod exact;
 mod hostile;

@@ -42,7 +42,7 @@ fn a_sweep_takes_what_is_left_beside_a_layer_and_no_frame_that_is_spoken_of() {
     std::fs::write(dirs[0].join("frame"), "x").unwrap();
     std::fs::create_dir(dirs[0].join("extra")).unwrap();
     std::fs::write(dirs[0].join("extra/0"), "x").unwrap();
-    let live = vec![packed, framed];
+    let live = vec![packed.into(), framed.into()];
     f.images.sweep(Partials::Old, || Ok(live)).unwrap();
     assert_eq!(names(&dirs[0]), set(&["tree", "tree.json"]));
     assert_eq!(names(&dirs[1]), set(&["frame", "tree", "tree.json"]));
@@ -70,7 +70,7 @@ fn the_beginning_of_a_blob_that_is_here_goes_with_the_next_sweep() {
     for digest in [&here, &other] {
         std::fs::write(partial.join(digest.hex()), "x").unwrap();
     }
-    let live = vec![record];
+    let live = vec![record.into()];
     f.images.sweep(Partials::Old, || Ok(live)).unwrap();
     assert_eq!(names(&partial), set(&[other.hex()]));
 }

@@ -59,7 +59,7 @@ fn a_sweep_removes_what_no_record_names_and_no_lease_holds() {
     let config_bytes = f.images.config_blob(&b_record.id).unwrap().len() as u64;
     let swept = f
         .images
-        .sweep(crate::Partials::Old, || Ok(vec![a_record.clone()]))
+        .sweep(crate::Partials::Old, || Ok(vec![a_record.clone().into()]))
         .unwrap();
     assert_eq!((swept.trees, swept.blobs), (1, 1));
     assert!(swept.bytes >= 20 + config_bytes, "{swept:?}");
@@ -78,7 +78,7 @@ fn a_sweep_removes_what_no_record_names_and_no_lease_holds() {
         .images
         .sweep(crate::Partials::Old, || {
             drop(c);
-            Ok(vec![a_record.clone()])
+            Ok(vec![a_record.clone().into()])
         })
         .unwrap();
     assert_eq!(swept.trees, 0, "held when the sweep began");
@@ -87,7 +87,7 @@ fn a_sweep_removes_what_no_record_names_and_no_lease_holds() {
         .images
         .sweep(crate::Partials::Old, || {
             drop(f.images.hold(&c_record));
-            Ok(vec![a_record.clone()])
+            Ok(vec![a_record.clone().into()])
         })
         .unwrap();
     assert_eq!((swept.trees, swept.blobs), (0, 0), "held since it began");
@@ -97,7 +97,7 @@ fn a_sweep_removes_what_no_record_names_and_no_lease_holds() {
     assert_eq!(failed.unwrap_err().message(), "ledger");
     assert_eq!(
         f.images
-            .sweep(crate::Partials::Old, || Ok(vec![c_record]))
+            .sweep(crate::Partials::Old, || Ok(vec![c_record.into()]))
             .unwrap()
             .trees,
         2

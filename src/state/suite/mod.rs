@@ -173,7 +173,10 @@ async fn what_is_deleted_takes_what_belongs_to_it_along() {
         .unwrap();
     ledger.put_image(&image(2), vec![]).await.unwrap();
     ledger.tag(&two, &image(2).id).await.unwrap();
-    ledger.delete_image(&image(1).id).await.unwrap();
+    ledger
+        .forget_images(Vec::new(), vec![image(1).id])
+        .await
+        .unwrap();
     ledger
         .insert_container(row(1), vec![volume("anon"), volume("kept")])
         .await
@@ -193,7 +196,10 @@ async fn what_is_deleted_takes_what_belongs_to_it_along() {
     assert_eq!(read.containers, []);
     assert_eq!(read.volumes, [volume("kept")]);
     let (ledger, _) = fixture.open();
-    ledger.untag(std::slice::from_ref(&two)).await.unwrap();
+    ledger
+        .forget_images(vec![two.clone()], Vec::new())
+        .await
+        .unwrap();
     ledger
         .delete_volume(&"kept".parse().unwrap())
         .await

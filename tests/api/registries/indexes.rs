@@ -82,8 +82,12 @@ fn of_an_index_the_image_that_runs_here_is_pulled() {
     );
     // Without a tag Docker means all of them.
     remove_all(&d);
+    let mut events = d.http.events("/events");
     let all = pull_as(&d, &name, &[], NONE).expect(200);
     assert_eq!(failure(&all), None);
+    // Told once, by what was asked for.
+    let told = events.up_to("pull").pop().expect("an event");
+    assert_eq!(told["Actor"]["ID"], name.as_str());
     for tag in ["all", own_architecture(), "s390x"] {
         d.http
             .get(&format!("/images/{name}:{tag}/json"))

@@ -157,6 +157,31 @@ fn an_image_pulled_by_its_digest_is_dangling() {
     d.finish();
 }
 
+/// As compose files write it. What the tag has come to mean does not matter.
+#[test]
+fn beside_a_digest_a_tag_says_nothing() {
+    let d = daemon();
+    let registry = Registry::start(&d, Reached::Openly);
+    let repository = format!("{}/pinned", registry.host());
+    tag(&d, BUSYBOX, &repository, "1");
+    let digest = push(&d, &repository, "1");
+    remove_all(&d);
+    let name = format!("{repository}:1@{digest}");
+    pull(&d, &name);
+    let inspect = d.http.get(&format!("/images/{name}/json")).expect(200);
+    assert_eq!(inspect.json()["RepoTags"], json!([]));
+    let out = d.run("pinned", json!({"Image": name, "Cmd": ["echo", "hi"]}));
+    assert_eq!(out.output.stdout, "hi\n");
+    d.http.delete("/containers/pinned").expect(204);
+    d.http.get(&format!("/images/{name}/get")).expect(200);
+    tag(&d, &name, "other", "x");
+    let removed = d.http.delete(&format!("/images/{name}")).expect(200).json();
+    assert_eq!(removed, json!([{"Untagged": name}]));
+    d.http.get(&format!("/images/{name}/json")).expect(404);
+    drop(registry);
+    d.finish();
+}
+
 #[test]
 fn a_pulled_image_goes_on_as_it_came() {
     let d = daemon();

@@ -95,6 +95,8 @@ impl Stubborn<'_> {
         }
         self.post("/containers/one/pause");
         self.post("/containers/one/unpause");
+        self.post("/commit?container=one&repo=committed&tag=1");
+        self.send("DELETE", "/images/committed:1", &Value::Null);
         self.post("/containers/one/rename?name=uno");
         for name in ["one", "uno"] {
             self.post(&format!("/containers/{name}/stop?t=1"));
@@ -197,7 +199,7 @@ fn expect_usable(d: &Daemon, action: &str) {
             .delete(&format!("/containers/{name}?v=1"))
             .expect(204);
     }
-    for image in ["other:1", "extra"] {
+    for image in ["committed:1", "other:1", "extra"] {
         all.send("DELETE", &format!("/images/{image}"), &Value::Null);
     }
     let volumes = d.http.get("/volumes").expect(200).json();
