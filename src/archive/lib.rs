@@ -13,7 +13,6 @@
 //! | `overlay` | how a layer's marks look in an archive and on the disk |
 //! | `merged` | layers seen as one tree |
 //! | `differences` | a copy of that, beside what it was made of |
-//! | `upload`, `download` | the stream of a client: few at once, and none that stands still for ever |
 //!
 //! Everything here is bounded by what the archive holds, not by what it claims. Never follows a name
 //! out of its tree, and never knows whose tree it is.
@@ -22,7 +21,6 @@ mod apply;
 mod capability;
 mod compression;
 mod differences;
-mod download;
 mod failure;
 mod frame;
 mod merged;
@@ -30,7 +28,6 @@ mod overlay;
 mod pack;
 mod path;
 mod tar;
-mod upload;
 
 pub use apply::{Applier, Onto};
 pub use compression::{Packing, Unpacked, buffered, gzip, is_packed, packed_with, peek};
@@ -38,7 +35,6 @@ pub use differences::{
     Care, ChangeKind, Changed, Copied, Difference, differ_in_capability, differences, differs,
     pack_changed,
 };
-pub use download::{Download, Downloads};
 pub use failure::{At, carried, reading, writing};
 pub use frame::{FramePlaces, Framed, Recorded, Recording, Replay, record};
 pub use merged::{Level, Merged, Seen};
@@ -46,7 +42,6 @@ pub use overlay::{has_overlay_marks, is_opaque, is_whiteout};
 pub use pack::{Layered, Source, pack, pack_source};
 pub use path::{CleanPath, shown};
 pub use tar::{Entry, EntryKind, Reader, Segment, Writer};
-pub use upload::{Upload, Uploads};
 
 /// What the names of a tree mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

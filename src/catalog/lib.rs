@@ -45,13 +45,13 @@ mod users;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use archive::{Downloads, Uploads};
 use model::{
     Action, ContainerId, Digest, Error, Filters, ImageRecord, Layer, Reference, Result,
     StorageDriver, Timestamp,
 };
 use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
+use transfer::{Downloads, Uploads};
 
 pub use commit::{CommitImage, CommitTurn, Committed, stood_still};
 pub use distribution::Distribution;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use archive::Download;
 use images::ToSave;
 use model::{Action, Error, ImageRecord, Reference, Result};
+use transfer::Download;
 
 use crate::Catalog;
 

@@ -37,7 +37,7 @@ pub use ::events::{EventStream, EventsFrom, EventsRequest};
 pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
 pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
-pub use archive::{Changed, Download};
+pub use archive::Changed;
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
 pub use catalog::{
@@ -59,6 +59,7 @@ pub use logs::LogStream;
 pub use model::WaitOutcome;
 pub use registry::{Credentials, Insecure, Login, Settings as RegistrySettings};
 pub use stdio::LogRequest;
+pub use transfer::Download;
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
 pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, RuntimeTraits, exit_dir};
@@ -86,7 +87,7 @@ pub(crate) struct Inner {
     pub(crate) ledger: state::Ledger,
     pub(crate) images: Catalog,
     pub(crate) volumes: volumes::Volumes,
-    pub(crate) downloads: archive::Downloads,
+    pub(crate) downloads: transfer::Downloads,
     pub(crate) files: files::Gates,
     pub(crate) runtimes: runtime::Runtimes,
     pub(crate) registry: Arc<container::Registry>,

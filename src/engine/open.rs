@@ -75,7 +75,7 @@ impl Engine {
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
-            downloads: archive::Downloads::default(),
+            downloads: transfer::Downloads::default(),
             files: files::Gates::default(),
             log_default: config.log_default,
             ids: confine::Ids::new(config.ids)?,

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use archive::{Downloads, Uploads};
 use model::{Error, Result, limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use transfer::{Downloads, Uploads};
 
 /// The turns of all containers; clones share them.
 #[derive(Debug, Clone)]

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use archive::{Download, gzip};
+use archive::gzip;
 use model::{Action, ContainerId, ContainerSpec, Error, Kind, Result};
 use sys::task::{blocking, to_the_end};
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use transfer::Download;
 
 use crate::copy::Terms;
 use crate::gate::Gate;

@@ -9,6 +9,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("state", &["failpoint", "model"]),
     ("archive", &["model", "sys"]),
+    ("transfer", &["archive", "model", "sys"]),
     ("images", &["archive", "failpoint", "model", "sys"]),
     ("registry", &["model"]),
     ("spec", &["model", "sys"]),
@@ -21,7 +22,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("network", &["model"]),
     ("volumes", &["model", "sys"]),
     ("confine", &["model", "rules", "sys"]),
-    ("files", &["archive", "model", "sys"]),
+    ("files", &["archive", "model", "sys", "transfer"]),
     (
         "bundles",
         &[
@@ -39,6 +40,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
             "rules",
             "state",
             "sys",
+            "transfer",
         ],
     ),
     (
@@ -78,6 +80,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
             "streams",
             "survey",
             "sys",
+            "transfer",
             "volumes",
         ],
     ),

@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use archive::{Download, Upload};
 use checkpoints::{
     CheckpointView, Checkpoints, Exported, ExportedVolume, Files, Head, Incoming, Origin, Places,
 };
@@ -18,6 +17,7 @@ use model::{
 };
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
+use transfer::{Download, Upload};
 
 use crate::container::create::Planned;
 use crate::container::handle::{self, Message};

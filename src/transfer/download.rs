@@ -15,8 +15,6 @@ use model::{Error, Result, limits};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::failure;
-
 /// How much is handed over at once, and how many of these may wait.
 const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_WAITING_MAX: usize = 4;
@@ -77,7 +75,7 @@ impl Downloads {
                 sender,
                 patience,
             };
-            let done = work(&mut chunks).and_then(|()| chunks.flush().map_err(failure::writing));
+            let done = work(&mut chunks).and_then(|()| chunks.flush().map_err(archive::writing));
             match done {
                 Ok(()) => told.store(true, Ordering::Release),
                 // Where there is no room for it, the end without a word is told of as well.
@@ -177,7 +175,7 @@ mod tests {
         for fails in [false, true] {
             let content = sent.clone();
             let work = move |out: &mut dyn Write| {
-                out.write_all(&content).map_err(failure::writing)?;
+                out.write_all(&content).map_err(archive::writing)?;
                 match fails {
                     true => Err(Error::system("the disk is gone")),
                     false => Ok(()),
@@ -216,7 +214,7 @@ mod tests {
                     }
                 };
                 told.blocking_send(e.kind()).unwrap();
-                Err(failure::writing(e))
+                Err(archive::writing(e))
             }
         };
         let mut deaf = downloads.begin(flood()).await.unwrap();
