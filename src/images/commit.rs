@@ -21,7 +21,7 @@ use crate::digesting::digest_of;
 use crate::layer::{self, Keep, Unpack};
 use crate::leases::{Item, Lease};
 use crate::load::{self, LoadedImage};
-use crate::store::{Staged, Store, TreeInfo};
+use crate::store::{Staged, Staging, Store, TreeInfo};
 use crate::{config, furnish, source};
 
 /// Digest of a tar without an entry, which is two blocks of zeros (moby `layer.DigestSHA256EmptyTar`).
@@ -51,15 +51,7 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
     let dir = staging.layer(0)?;
     let lower = base.layers.iter().rev();
     let lower: Vec<_> = lower.map(|layer| store.tree_path(&layer.diff_id)).collect();
-    // One that never ran has none.
-    let changes = changes.at_hand();
-    let changes = match changes.dir().symlink_metadata() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let none = staging.layer(1)?;
-            Changed::Upper(layer::tree_in(&none))
-        }
-        _ => changes,
-    };
+    let changes = at_hand(&changes, &staging)?;
     let below: HashSet<&Digest> = base.layers.iter().map(|l| &l.diff_id).collect();
     if below.len() >= layers_max && !is_empty(&changes, &lower)? {
         return Err(too_deep());
@@ -111,6 +103,18 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
         references: Vec::new(),
         lease,
     })
+}
+
+/// The changes as they are on the disk. A container that never ran has none.
+fn at_hand(changes: &Changed, staging: &Staging) -> Result<Changed> {
+    let changes = changes.at_hand();
+    match changes.dir().symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let none = staging.layer(1)?;
+            Ok(Changed::Upper(layer::tree_in(&none)))
+        }
+        _ => Ok(changes),
+    }
 }
 
 /// Docker's words for the same of its own.

@@ -7,6 +7,7 @@
 
 mod entry;
 mod onto;
+mod parents;
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -25,6 +26,7 @@ use crate::tar::{Entry, EntryKind, Reader};
 
 pub(crate) use entry::is_kept_xattr;
 pub use onto::Onto;
+use parents::Parent;
 
 use crate::overlay::{OPAQUE_WHITEOUT, WHITEOUT_PREFIX, hide, is_whiteout, set_opaque, unhide};
 /// Other files of aufs, which Docker skips too.
@@ -52,16 +54,6 @@ pub struct Applier {
     times_bytes: usize,
     /// Names hide others here, for the file system has no whiteouts.
     hides_by_name: bool,
-}
-
-/// A directory that entries are put into.
-#[derive(Debug)]
-struct Parent {
-    /// As the archive calls it.
-    path: CleanPath,
-    /// Without a link on the way; told only where the archive is recorded.
-    real: CleanPath,
-    dir: Dir,
 }
 
 impl Applier {
@@ -123,17 +115,14 @@ impl Applier {
     /// `InvalidParameter` for a damaged, hostile or oversized archive; `System` when the host
     /// cannot write it. The caller removes what was written.
     pub fn entry<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry) -> Result<()> {
-        let is_limited = self.onto.is_none();
-        if is_limited {
-            self.count_one()?;
-        }
+        self.count_one()?;
         self.size_bytes = self.size_bytes.saturating_add(match &entry.kind {
             EntryKind::File => entry.size_bytes,
             // As `lstat` tells it, and so Docker (moby `directory.Size`).
             EntryKind::Symlink(target) => target.len() as u64,
             _ => 0,
         });
-        if is_limited && self.size_bytes > limits::LAYER_BYTES_MAX {
+        if self.onto.is_none() && self.size_bytes > limits::LAYER_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "files of more than {} bytes in one archive",
                 limits::LAYER_BYTES_MAX
@@ -164,10 +153,10 @@ impl Applier {
         }
     }
 
-    /// One more entry, or directory that an entry implies.
+    /// One more entry, or directory that an entry implies. A directory in use has no limit but its disk's.
     fn count_one(&mut self) -> Result<()> {
         self.entries += 1;
-        if self.entries > limits::LAYER_ENTRIES_MAX {
+        if self.onto.is_none() && self.entries > limits::LAYER_ENTRIES_MAX {
             return Err(Error::invalid(format!(
                 "more than {} entries in one archive",
                 limits::LAYER_ENTRIES_MAX
@@ -343,98 +332,6 @@ impl Applier {
         })
     }
 
-    /// Makes `path` the directory of the next operations, with whatever is missing on the way.
-    fn enter(&mut self, path: CleanPath) -> Result<()> {
-        if self.parent.as_ref().is_some_and(|open| open.path == path) {
-            return Ok(());
-        }
-        let mut real = Some(path.clone());
-        let dir = match self.root.beneath(path.as_path()) {
-            Ok(dir) => dir,
-            // Missing, behind a link, or impossible.
-            Err(_) => {
-                real = None;
-                self.open_or_make(&path)?
-            }
-        };
-        let real = match real {
-            None if self.recording.is_some() => self.real_path(&path, &dir)?,
-            real => real.unwrap_or_default(),
-        };
-        self.parent = Some(Parent { path, real, dir });
-        Ok(())
-    }
-
-    fn open_or_make(&mut self, path: &CleanPath) -> Result<Dir> {
-        match self.open(path) {
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                self.make_dirs(path)
-            }
-            other => other.map_err(|e| entry::failed(&e, path, &self.tree)),
-        }
-    }
-
-    /// What `path`, opened as `dir`, is called when no link is followed.
-    fn real_path(&self, path: &CleanPath, dir: &Dir) -> Result<CleanPath> {
-        if self.root.beneath(path.as_path()).is_ok() {
-            return Ok(path.clone());
-        }
-        let told = dir
-            .place()
-            .and_then(|place| Ok((place, self.root.place()?)));
-        let (place, root) = told.map_err(|e| entry::failed(&e, path, &self.tree))?;
-        let inside = place.strip_prefix(&root).map_err(|_| {
-            let path = shown(path.as_bytes());
-            Error::system(format!("{path} of the archive is outside of the tree"))
-        })?;
-        Ok(CleanPath::real(inside.as_os_str().as_bytes().to_vec()))
-    }
-
-    /// Opens `path` one component after the other and makes the missing ones, mode 0755, root's.
-    fn make_dirs(&mut self, path: &CleanPath) -> Result<Dir> {
-        let tree = self.tree.clone();
-        let failed = |e: &io::Error| entry::failed(e, path, &tree);
-        let mut dir = self.open(&CleanPath::default()).map_err(|e| failed(&e))?;
-        let mut walked = CleanPath::default();
-        for name in path.components() {
-            let name = OsStr::from_bytes(name);
-            walked = joined(&walked, name)?;
-            let found = dir.metadata(name).map_err(|e| failed(&e))?;
-            if found.is_none() {
-                self.count_one()?;
-            }
-            dir = match found {
-                Some(found) if found.kind == Kind::Dir => dir.child(name),
-                Some(found) if found.kind == Kind::Symlink => self.open(&walked),
-                Some(found) if self.form == Form::Layer && is_whiteout(&found) => dir
-                    .unlink(name)
-                    .and_then(|()| make_dir(&dir, name))
-                    .and_then(|new| set_opaque(&new).map(|()| new)),
-                Some(_) => Err(io::ErrorKind::NotADirectory.into()),
-                None if self.hides_by_name => match unhide(&dir, name) {
-                    Ok(true) => make_dir(&dir, name).and_then(|new| set_opaque(&new).map(|()| new)),
-                    Ok(false) => make_dir(&dir, name),
-                    Err(e) => Err(e),
-                },
-                None => make_dir(&dir, name),
-            }
-            .map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::invalid(format!(
-                    "{} in the archive is in {}, which is not a directory",
-                    shown(path.as_bytes()),
-                    shown(walked.as_bytes())
-                )),
-                _ => failed(&e),
-            })?;
-        }
-        Ok(dir)
-    }
-
     fn here(&self) -> &Parent {
         self.parent.as_ref().expect("entered before use")
     }
@@ -479,13 +376,6 @@ impl Applier {
         self.times_bytes = 0;
         Ok(())
     }
-}
-
-fn make_dir(parent: &Dir, name: &OsStr) -> io::Result<Dir> {
-    parent.mkdir(name)?;
-    let dir = parent.child(name)?;
-    dir.set_own_mode(0o755)?;
-    Ok(dir)
 }
 
 fn joined(parent: &CleanPath, name: &OsStr) -> Result<CleanPath> {
