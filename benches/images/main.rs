@@ -127,7 +127,7 @@ fn copy(table: &mut Table, engine: Engine, made: &Made) {
 
 fn plain_copy(table: &mut Table, made: &Made) {
     let bed = Bed::new();
-    plain::mount(&bed);
+    plain::create(&bed);
     for (what, tar) in [("many", made.many()), ("big", made.big())] {
         let (into, out) = rows_of(what);
         let took = plain::copy_in(&bed, &tar);

@@ -49,22 +49,32 @@ pub(crate) fn save(bed: &Bed) -> Duration {
     timed(bed.shell(script, &[&bed.root()]))
 }
 
-/// Mounts what a container has: an overlay of an image and of a directory for changes.
-pub(crate) fn mount(bed: &Bed) {
-    let script = r#"
-        cd "$1"; mkdir lower upper work merged
-        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
-    "#;
-    timed(bed.shell(script, &[&bed.root()]));
+/// Makes what a container has: an image's directory and one for its changes.
+pub(crate) fn create(bed: &Bed) {
+    timed(bed.shell(r#"cd "$1"; mkdir lower upper work merged"#, &[&bed.root()]));
 }
+
+/// Nobody has a container mounted that does not run.
+const MOUNT: &str = r#"
+    cd "$1"; mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
+"#;
 
 /// Unpacks a tar there.
 pub(crate) fn copy_in(bed: &Bed, tar: &Path) -> Duration {
-    timed(bed.shell(r#"tar -xf "$1" -C "$2"/merged"#, &[tar, &bed.root()]))
+    let script = format!(r#"{MOUNT} tar -xf "$2" -C merged"#);
+    let took = timed(bed.shell(&script, &[&bed.root(), tar]));
+    unmount(bed);
+    took
 }
 
 /// Packs a path of it.
 pub(crate) fn copy_out(bed: &Bed, path: &str) -> Duration {
-    let script = format!(r#"tar -c -C "$1"/merged {path} | cat >/dev/null"#);
-    timed(bed.shell(&script, &[&bed.root()]))
+    let script = format!("{MOUNT} tar -c -C merged {path} | cat >/dev/null");
+    let took = timed(bed.shell(&script, &[&bed.root()]));
+    unmount(bed);
+    took
+}
+
+fn unmount(bed: &Bed) {
+    timed(bed.shell(r#"umount "$1"/merged"#, &[&bed.root()]));
 }

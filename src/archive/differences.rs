@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use model::Result;
+use model::{Result, limits};
 use sys::beneath::{Dir, FileTime, Kind, Metadata};
 
 use crate::Form;
@@ -160,8 +160,8 @@ pub fn differences(
             tell(difference)?;
         }
         let (others, mut dirs) = match comparing.dir(&path, &layers) {
-            // It was there when its parent was read.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            // It was there when its parent was read, and was a directory.
+            Err(e) if is_gone(&e) => continue,
             other => other.at("compare", &copied.tree.join(&path))?,
         };
         others.into_iter().try_for_each(&mut *tell)?;
@@ -202,21 +202,22 @@ impl Comparing {
         let level = self.below.level(path, layers)?;
         let mut before = level.all()?;
         let (mut others, mut dirs) = (Vec::new(), Vec::new());
-        let mut names = here.names()?;
-        names.sort();
-        for name in names {
-            let Some(now) = here.metadata(&name)? else {
+        let names = here.sorted_names(limits::PACK_NAMES_BYTES_MAX)?;
+        let too_many = || io::Error::other("it has more names than can be held in memory");
+        let names = names.ok_or_else(too_many)?;
+        for (name, _) in (0..names.len()).filter_map(|nth| names.get(nth)) {
+            let Some(now) = here.metadata(name)? else {
                 continue;
             };
-            let was = before.remove(&name);
+            let was = before.remove(name);
             let kind = match &was {
                 None => Some(ChangeKind::Added),
                 Some(was) => self
-                    .is_changed(&here, &level, &name, was, &now)?
+                    .is_changed(&here, &level, name, was, &now)?
                     .then_some(ChangeKind::Modified),
             };
             let difference = Difference {
-                path: path.join(&name),
+                path: path.join(name),
                 kind,
                 now: Some(now),
             };
@@ -246,7 +247,7 @@ impl Comparing {
         if differs(&was.found, now) {
             return Ok(true);
         }
-        let Some(layer) = level.of(was.layer).filter(|_| now.changed > self.made) else {
+        let Some(layer) = level.of(was.layer).filter(|_| now.changed >= self.made) else {
             return Ok(false);
         };
         let compared = match self.care {
@@ -255,12 +256,15 @@ impl Comparing {
         };
         match compared {
             // It has gone meanwhile, or has become something else.
-            Err(e) if e.kind() == io::ErrorKind::NotFound || sys::beneath::is_bad_path(&e) => {
-                Ok(true)
-            }
+            Err(e) if is_gone(&e) => Ok(true),
             other => other,
         }
     }
+}
+
+/// What was listed is not there, or is something else by now.
+fn is_gone(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotFound || sys::beneath::is_bad_path(e)
 }
 
 /// moby's `statDifferent`: archives have whole seconds, so a time without a fraction is as good as one

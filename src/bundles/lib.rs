@@ -181,7 +181,9 @@ impl Maker<'_> {
         ids: Option<&UserNamespace>,
         with_mounts: bool,
     ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
-        let resolve = |rootfs: &Path, fill| match with_mounts {
+        // What is to be filled is filled now: a start that finds the tree held relies on that.
+        let fills = order.first_run && ids.is_some();
+        let resolve = |rootfs: &Path, fill| match with_mounts || fills {
             true => self.resolve_mounts(order.spec, rootfs, fill),
             false => Ok(Vec::new()),
         };

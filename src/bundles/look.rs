@@ -161,11 +161,12 @@ impl Maker<'_> {
         let key = order.id.as_str();
         self.images.alone(key, || {
             let (hold, mounts) = if !self.images.is_held(key) && !self.images.is_mounted(key)? {
-                let (_, mounts) = self.tree_alone(order, ids, with_mounts)?;
+                let made = self.tree_alone(order, ids, with_mounts);
                 let hold = self.images.hold_tree(key);
-                // When the last one goes who looks.
+                // When the last one goes who looks, and also when there is nothing to be seen.
                 self.images.unmount(key)?;
-                (hold, mounts)
+                let (_, mounts) = made?;
+                (hold, if with_mounts { mounts } else { Vec::new() })
             } else {
                 let hold = self.images.hold_tree(key);
                 let labels = spec.selinux.as_ref();

@@ -9,8 +9,8 @@ use failpoint::Point;
 use images::Partials;
 use model::image::HistoryEntry;
 use model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, ImageRecord, Reference,
-    Result,
+    ContainerId, ContainerSpec, ContainerState, Digest, Error, ImageConfig, ImageRecord, Kind,
+    Reference, Result,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -95,6 +95,14 @@ pub fn stood_still(meta: &BTreeMap<String, String>) -> impl Iterator<Item = (&st
     })
 }
 
+/// Whether a container that was asked to go on does, or will never: it ended, or went on already.
+pub fn may_forget(asked: &Result<()>) -> bool {
+    asked
+        .as_ref()
+        .err()
+        .is_none_or(|e| e.kind() == Kind::Conflict || e.kind() == Kind::NotFound)
+}
+
 impl Catalog {
     /// Does `work` while a container stands still, if it can be made to. It is marked before, so that the
     /// next daemon lets it go on if this one cannot.
@@ -116,11 +124,15 @@ impl Catalog {
         let mark = format!("{STANDS_STILL}{id}/{n}");
         self.inner.tools.ledger.mark(&mark).await?;
         let stands = pause.await.is_ok();
-        let done = work.await;
-        if stands {
-            drop(go_on.await);
+        if !stands {
+            // It stands still for somebody else, say, who wants it so.
+            self.goes_on(&mark).await;
         }
-        self.goes_on(&mark).await;
+        let done = work.await;
+        // One that could not be made to go on keeps its mark, for the next daemon.
+        if stands && may_forget(&go_on.await) {
+            self.goes_on(&mark).await;
+        }
         done
     }
 

@@ -53,7 +53,7 @@ use sys::task::to_the_end;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore};
 use transfer::{Downloads, Uploads};
 
-pub use commit::{CommitImage, CommitTurn, Committed, stood_still};
+pub use commit::{CommitImage, CommitTurn, Committed, may_forget, stood_still};
 pub use distribution::Distribution;
 pub use history::HistoryStep;
 pub use job::{Job, Progress};

@@ -61,8 +61,10 @@ impl Catalog {
             };
             match pulled.as_ref().map_err(Error::kind) {
                 Ok(()) => {}
-                // The disk is full, say, or it will be wrong again.
-                Err(Kind::System | Kind::InvalidParameter) => catalog.sweep_soon(Partials::Old),
+                // It will be wrong again, or the disk needs the room.
+                Err(Kind::InvalidParameter) => catalog.sweep_soon(Partials::Old),
+                Err(_) if catalog.store().is_nearly_full() => catalog.sweep_soon(Partials::Old),
+                // What came is for whoever tries again.
                 Err(_) => catalog.sweep_later(),
             }
             steps.end(pulled);

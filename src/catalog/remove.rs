@@ -53,6 +53,7 @@ impl Catalog {
             if removed.iter().any(is_deleted) {
                 // The bytes, however many, without the gate: no record names them any more.
                 catalog.sweep(Partials::Old).await;
+                drop(failpoint::reach(Point::ImageSwept).await);
             }
             Ok(removed)
         })

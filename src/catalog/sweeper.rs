@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use failpoint::Point;
 use images::Partials;
 use model::Result;
 use tokio::sync::watch;
@@ -120,9 +119,8 @@ impl Catalog {
                 (asked.number, wanted)
             };
             let inner = self.inner.clone();
-            match sys::task::blocking(move || inner.sweep_once(partials)).await {
-                Ok(()) => drop(failpoint::reach(Point::ImageSwept).await),
-                Err(e) => tracing::warn!(error = %e, "not all that no image needs is gone"),
+            if let Err(e) = sys::task::blocking(move || inner.sweep_once(partials)).await {
+                tracing::warn!(error = %e, "not all that no image needs is gone");
             }
             sweeper.done.send_replace(number);
         }

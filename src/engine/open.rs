@@ -127,9 +127,10 @@ impl Engine {
             tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
         self.finish_checkpoints().await;
-        self.finish_commits(&meta).await;
         self.finish_imports().await;
         self.inner.recovered.cancel();
+        let engine = self.clone();
+        tokio::spawn(async move { engine.finish_commits(&meta).await });
         // A writable layer may be of a container whose row is too damaged to be shown.
         let hidden =
             |d: &Damaged| d.table == Table::Containers && !self.inner.registry.has_id(&d.key);

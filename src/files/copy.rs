@@ -110,7 +110,8 @@ impl View {
         match owner_of(terms.spec.id_maps.as_ref()) {
             None => apply(upload, applier),
             Some(root) => acting_as(root, || apply(upload, applier)),
-        }
+        }?;
+        self.check_whole()
     }
 
     /// The directory that an archive is to be put into, and its path without links.

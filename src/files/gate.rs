@@ -15,6 +15,7 @@ pub struct Gates {
     pub(crate) downloads: Downloads,
     /// Whose turn it is to send something, of all containers.
     pub(crate) uploads: Uploads,
+    looks: Arc<Semaphore>,
     containers: Arc<Mutex<HashMap<String, Weak<Gate>>>>,
 }
 
@@ -22,6 +23,8 @@ pub struct Gates {
 #[derive(Debug)]
 pub(crate) struct Gate {
     looks: Arc<Semaphore>,
+    /// Those of all containers.
+    all_looks: Arc<Semaphore>,
     archives: Arc<Semaphore>,
 }
 
@@ -30,6 +33,7 @@ impl Default for Gates {
         Self {
             downloads: Downloads::with_turns(limits::FILES_ARCHIVES_MAX),
             uploads: Uploads::with_turns(limits::FILES_ARCHIVES_MAX),
+            looks: Arc::new(Semaphore::new(limits::FILES_LOOKS_MAX)),
             containers: Arc::default(),
         }
     }
@@ -53,6 +57,7 @@ impl Gates {
         all.retain(|_, gate| gate.strong_count() > 0);
         let gate = Arc::new(Gate {
             looks: Arc::new(Semaphore::new(limits::FILES_LOOKS_OF_ONE_MAX)),
+            all_looks: self.looks.clone(),
             archives: Arc::new(Semaphore::new(limits::FILES_ARCHIVES_OF_ONE_MAX)),
         });
         all.insert(id.to_owned(), Arc::downgrade(&gate));
@@ -62,8 +67,9 @@ impl Gates {
 
 impl Gate {
     /// The turn of one who looks at a path, or at what has changed.
-    pub(crate) async fn look(&self) -> Result<OwnedSemaphorePermit> {
-        turn(&self.looks).await
+    pub(crate) async fn look(&self) -> Result<[OwnedSemaphorePermit; 2]> {
+        let own = turn(&self.looks).await?;
+        Ok([own, turn(&self.all_looks).await?])
     }
 
     /// The turn of one who is sent an archive, or sends one.

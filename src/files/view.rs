@@ -10,6 +10,7 @@ use sys::beneath::{Dir, Kind, file_metadata};
 use sys::id_map::{UserNamespace, make_read_only, mapped_clone};
 use sys::mount::{detached_clone, detached_tmpfs};
 use sys::tree::{Planting, Tree, put};
+use tokio::runtime::Handle;
 
 use crate::walk::{open_or_make, walk};
 
@@ -53,7 +54,21 @@ pub enum Mounted {
 pub struct View {
     tree: Tree,
     /// After the tree: what is mounted in it is let go of first.
-    kept: Box<dyn Kept>,
+    kept: LetGo,
+}
+
+/// Lets go of what was kept when nobody waits for that any more. The last unmount of a tree writes out
+/// what is not on the disk yet, of all its file system: a client has his answer before.
+#[derive(Debug)]
+struct LetGo(Option<Box<dyn Kept>>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        let kept = self.0.take();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(kept));
+        }
+    }
 }
 
 /// Of a file system in memory that no process has.
@@ -88,7 +103,10 @@ impl View {
             })
         });
         let tree = tree.context("show the container's files")?;
-        Ok(Self { tree, kept })
+        Ok(Self {
+            tree,
+            kept: LetGo(Some(kept)),
+        })
     }
 
     /// Its root.
@@ -106,7 +124,7 @@ impl View {
     /// # Errors
     /// Conflict.
     pub(crate) fn check_whole(&self) -> Result<()> {
-        match self.kept.is_gone() {
+        match self.kept.0.as_ref().is_some_and(|kept| kept.is_gone()) {
             false => Ok(()),
             true => Err(Error::conflict(
                 "the container was removed while its files were read",

@@ -43,7 +43,7 @@ pub struct Commit {
 pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> Result<LoadedImage> {
     let Commit {
         base,
-        changes,
+        changes: wanted_changes,
         mut config,
         mut step,
     } = wanted;
@@ -51,12 +51,14 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
     let dir = staging.layer(0)?;
     let lower = base.layers.iter().rev();
     let lower: Vec<_> = lower.map(|layer| store.tree_path(&layer.diff_id)).collect();
-    let changes = at_hand(&changes, &staging)?;
+    let before = wanted_changes.at_hand();
+    let changes = at_hand(before.clone(), &staging)?;
     let below: HashSet<&Digest> = base.layers.iter().map(|l| &l.diff_id).collect();
     if below.len() >= layers_max && !is_empty(&changes, &lower)? {
         return Err(too_deep());
     }
     let unpack = pack_into(&changes, &lower, &dir)?;
+    still(&wanted_changes, &before)?;
     store.pass(Point::ImagePacked)?;
     step.empty_layer = unpack.diff_id.as_ref() == EMPTY_TAR;
     let info = TreeInfo::from(unpack);
@@ -106,14 +108,23 @@ pub(crate) fn commit(store: &Arc<Store>, layers_max: usize, wanted: Commit) -> R
 }
 
 /// The changes as they are on the disk. A container that never ran has none.
-fn at_hand(changes: &Changed, staging: &Staging) -> Result<Changed> {
-    let changes = changes.at_hand();
+fn at_hand(changes: Changed, staging: &Staging) -> Result<Changed> {
     match changes.dir().symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let none = staging.layer(1)?;
             Ok(Changed::Upper(layer::tree_in(&none)))
         }
         _ => Ok(changes),
+    }
+}
+
+/// What came with a container becomes part of its copy when that starts, and may have been read meanwhile.
+fn still(changes: &Changed, before: &Changed) -> Result<()> {
+    match changes.at_hand() == *before {
+        true => Ok(()),
+        false => Err(Error::conflict(
+            "the container was started while it was committed",
+        )),
     }
 }
 

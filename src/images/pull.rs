@@ -241,6 +241,13 @@ fn check(wanted: &WantedLayer, unpacked: UnpackedBlob) -> Result<UnpackedBlob> {
     }
 }
 
+impl Images {
+    /// Whether the store's file system is so full that what nobody needs now is better given up.
+    pub fn is_nearly_full(&self) -> bool {
+        is_full(self.store.root())
+    }
+}
+
 /// Whether the file system is so full that a beginning is better given up.
 fn is_full(path: &Path) -> bool {
     const LEFT_BYTES: u64 = 16 << 20;

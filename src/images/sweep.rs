@@ -49,10 +49,21 @@ pub(crate) fn sweep(
     }
     store.pass(Point::ImageSweeping)?;
     let mut swept = Swept::default();
+    // One thing that cannot go is in nobody's way; the first is told at the end.
+    let mut failed = Ok(());
+    let mut taken = |item: Item, path: &Path, keep: &HashSet<Item>| {
+        let taken = take(store, &sweeping, keep, &item, path);
+        taken.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "something that no image needs stays");
+            if failed.is_ok() {
+                failed = Err(e);
+            }
+            None
+        })
+    };
     for digest in digests_in(&store.trees())? {
         let path = store.layer_dir(&digest);
-        let item = Item::Tree(digest.clone());
-        if let Some(bytes) = take(store, &sweeping, &keep, &item, &path)? {
+        if let Some(bytes) = taken(Item::Tree(digest.clone()), &path, &keep) {
             swept.trees += 1;
             swept.bytes += bytes;
         } else if let Err(e) = store.tidy(&digest) {
@@ -61,7 +72,7 @@ pub(crate) fn sweep(
     }
     for digest in digests_in(&store.blobs())? {
         let path = store.blob_path(&digest);
-        if let Some(bytes) = take(store, &sweeping, &keep, &Item::Blob(digest), &path)? {
+        if let Some(bytes) = taken(Item::Blob(digest), &path, &keep) {
             swept.blobs += 1;
             swept.bytes += bytes;
         }
@@ -69,16 +80,10 @@ pub(crate) fn sweep(
     for digest in store.partials(partials)? {
         let path = store.partial_path(&digest);
         // A record that names the blob does not want its beginning.
-        let bytes = take(
-            store,
-            &sweeping,
-            &HashSet::new(),
-            &Item::Blob(digest),
-            &path,
-        )?;
+        let bytes = taken(Item::Blob(digest), &path, &HashSet::new());
         swept.bytes += bytes.unwrap_or_default();
     }
-    Ok(swept)
+    failed.map(|()| swept)
 }
 
 /// It disappears by one rename, so that nobody ever finds half of it; removing it takes as long as it

@@ -307,7 +307,9 @@ pub(crate) fn size(changed: &Changed) -> Result<u64> {
             let (mut bytes, mut linked) = (0_u64, HashSet::new());
             differences(&copied, Care::Stat, &mut |found| {
                 let is_here = matches!(found.kind, Some(ChangeKind::Added | ChangeKind::Modified));
-                let now = found.now.filter(|now| is_here && now.kind == Kind::File);
+                let has_size =
+                    |now: &sys::beneath::Metadata| matches!(now.kind, Kind::File | Kind::Symlink);
+                let now = found.now.filter(|now| is_here && has_size(now));
                 if let Some(now) = now
                     && (now.links == 1 || linked.insert(now.inode))
                 {

@@ -120,7 +120,10 @@ pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 pub const FILES_ARCHIVES_MAX: usize = 24;
 /// Those of one container, in both directions.
 pub const FILES_ARCHIVES_OF_ONE_MAX: usize = 4;
-/// Looks at one container's files or changes at once.
+/// Looks at containers' files or changes at once; each holds a blocking thread, for as long as what is
+/// mounted there does not answer.
+pub const FILES_LOOKS_MAX: usize = 64;
+/// Those at one container's.
 pub const FILES_LOOKS_OF_ONE_MAX: usize = 4;
 /// What is held in memory of the paths that a container has changed.
 pub const CHANGES_BYTES_MAX: usize = 64 << 20;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::FileType;
-use rustix::mount::{MountPropagationFlags, mount_change};
 
 use crate::id_map::{UserNamespace, mapped_clone};
 use crate::mount::{MountOptions, attach, below, detached_clone, make_slave, tmpfs, unmount};
@@ -25,8 +24,8 @@ pub fn apart<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result
             .name("apart".to_owned())
             .spawn_scoped(scope, || {
                 leave()?;
-                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-                mount_change("/", private)?;
+                // What is unmounted outside goes here, too, and nothing that is done here goes there.
+                make_slave(Path::new("/"))?;
                 work()
             })?;
         let ended = thread.join();
@@ -200,6 +199,8 @@ fn step<T>(step: &str, done: io::Result<T>) -> io::Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+
     use super::*;
 
     fn with(mounts: OwnMounts) -> Apart {

@@ -22,7 +22,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::apart::apart;
 use crate::beneath::{Dir, file_metadata};
 use crate::id_map::{forbid_devices, make_read_only_alone};
-use crate::mount::attach;
+use crate::mount::{attach, make_slave};
 use crate::proc;
 
 /// A root directory with all that is mounted in it.
@@ -58,6 +58,9 @@ impl Tree {
             attach(base, Path::new("/"))?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let root = Dir::from(rustix::fs::openat(base, ".", flags, Mode::empty())?);
+            // Where the host shares its mounts, as systemd has it, this is one's peer until now: what is
+            // planted would be mounted there, too.
+            make_slave(&path_of(&root))?;
             if let Some((uid, gid)) = how.owner {
                 crate::id_map::act_as(uid, gid)?;
             }
@@ -93,13 +96,16 @@ pub fn path_of(dir: &Dir) -> PathBuf {
     format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd()).into()
 }
 
-/// Mounts `mount`, which is attached nowhere, at what `target` is.
+/// Mounts `mount`, which is attached nowhere, at what `target` is. What it was cloned from does not hear of
+/// what is mounted in it.
 ///
 /// # Errors
 /// What move_mount(2) says; `ENOTDIR` where one is a directory and the other is not.
 pub fn put(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(mount, "", target, "", flags)?)
+    rustix::mount::move_mount(mount, "", target, "", flags)?;
+    // Others may be put into it, and be seen there alone.
+    make_slave(Path::new(&format!("/proc/self/fd/{}", mount.as_raw_fd())))
 }
 
 /// What is mounted at each of `paths` in the namespace of `process`, from that's root on, once more and
@@ -248,6 +254,36 @@ mod tests {
         let at = tree.root().child(OsStr::new("at")).unwrap();
         at.create_file(OsStr::new("f")).unwrap();
         std::fs::write(base.join("f"), "").unwrap();
+    }
+
+    /// As on a host with systemd: whatever is mounted below a shared mount is shared.
+    #[test]
+    fn what_is_planted_is_seen_there_alone_though_the_host_shares_its_mounts() {
+        use rustix::mount::{MountPropagationFlags, mount_change};
+        let temp = tempfile::tempdir().unwrap();
+        let host = temp.path().join("host");
+        std::fs::create_dir(&host).unwrap();
+        let _guard = Mounted(host.clone());
+        bind(&host, &host, false, MountOptions::default()).unwrap();
+        mount_change(&host, MountPropagationFlags::SHARED).unwrap();
+        let (base, volume, inner) = (host.join("base"), host.join("volume"), host.join("inner"));
+        for dir in [&base.join("at"), &volume.join("in"), &inner] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        std::fs::write(inner.join("f"), "planted").unwrap();
+        let _base = Mounted(base.clone());
+        bind(&base, &base, false, MountOptions::default()).unwrap();
+        let before = below(temp.path()).unwrap();
+        let tree = planted(&base, |root| {
+            let clone = detached_clone(&volume, true)?;
+            put(clone.as_fd(), root.child(OsStr::new("at"))?.as_fd())?;
+            let clone = detached_clone(&inner, true)?;
+            put(clone.as_fd(), root.in_root(Path::new("/at/in"))?.as_fd())
+        });
+        assert_eq!(read(tree.root(), "/at/in", "f").unwrap(), "planted");
+        assert_eq!(below(temp.path()).unwrap(), before);
+        drop(tree);
+        assert_eq!(below(temp.path()).unwrap(), before);
     }
 
     /// The kernel refuses to remove a mount's place in its own namespace alone.

@@ -34,17 +34,19 @@ pub struct Uploads {
 #[derive(Debug)]
 pub struct Upload {
     current: Bytes,
+    ended: bool,
     rest: mpsc::Receiver<io::Result<Bytes>>,
     _turn: OwnedSemaphorePermit,
 }
 
 impl io::Read for Upload {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() && !buf.is_empty() {
-            match self.rest.blocking_recv() {
-                Some(chunk) => self.current = chunk?,
-                None => return Ok(0),
-            }
+        if self.current.is_empty() && !buf.is_empty() && !self.ended {
+            let chunk = self.rest.blocking_recv();
+            // Whoever brings it says that it ended; gone without a word he was cut off.
+            let cut = || io::Error::other("the upload was cut off");
+            self.current = chunk.ok_or_else(cut)??;
+            self.ended = self.current.is_empty();
         }
         let n = buf.len().min(self.current.len());
         self.current.copy_to_slice(&mut buf[..n]);
@@ -88,6 +90,7 @@ impl Uploads {
         tokio::spawn(bring(archive, chunks, self.patience));
         Ok(Upload {
             current: Bytes::new(),
+            ended: false,
             rest,
             _turn: turn,
         })
@@ -133,7 +136,8 @@ async fn bring(
                 }
                 match end {
                     None => {}
-                    Some(Ok(())) => return,
+                    // An empty one is the end.
+                    Some(Ok(())) => return drop(chunks.send(Ok(Bytes::new())).await),
                     // There may be no room for it; the thread will come for more.
                     Some(Err(e)) => return drop(chunks.send(Err(e)).await),
                 }

@@ -44,13 +44,17 @@ impl Engine {
     }
 
     /// Lets those go on that a killed daemon let stand still.
+    /// Nobody waits for a runtime that does not answer.
     pub(crate) async fn finish_commits(&self, meta: &BTreeMap<String, String>) {
         for (mark, id) in catalog::stood_still(meta) {
-            if let Ok(handle) = self.inner.registry.find(id) {
-                // Refused by one that goes on already, or has ended.
-                drop(handle.ask(Message::Unpause).await);
+            let asked = match self.inner.registry.find(id) {
+                Ok(handle) => handle.ask(Message::Unpause).await,
+                Err(e) => Err(e),
+            };
+            // Refused by one that goes on already, or has ended.
+            if catalog::may_forget(&asked) {
+                self.inner.images.goes_on(mark).await;
             }
-            self.inner.images.goes_on(mark).await;
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use files::{Files, Layers, Tools, View};
-use model::{ContainerState, Result};
+use model::{ContainerId, ContainerState, Result};
 use rules::Operation;
 
-use crate::container::{ContainerView, check, check_as};
+use crate::container::{check, check_as};
 use crate::{Engine, Inner};
 
 impl Engine {
@@ -17,7 +17,7 @@ impl Engine {
     pub fn container_files(&self, reference: &str) -> Result<Files> {
         let view = self.container(reference)?;
         check_as(&view, reference, Operation::Files)?;
-        let (opening, opened) = (self.inner.clone(), view.clone());
+        let (opening, opened) = (self.inner.clone(), view.id.clone());
         let (telling, told) = (self.inner.clone(), view.clone());
         Ok(Files::new(Tools {
             container: reference.to_owned(),
@@ -40,15 +40,21 @@ impl Engine {
 }
 
 impl Inner {
-    fn open_files(&self, view: &ContainerView, mounts: bool) -> Result<View> {
+    fn open_files(&self, id: &ContainerId, mounts: bool) -> Result<View> {
         // As a start: nobody removes what it needs.
         let _start = self.starts.blocking_read();
+        // As it is now: whoever asked may have waited for his turn.
+        let view = self.registry.find(id.as_str())?.view();
+        check(&view, Operation::Files)?;
         let process = view.state.running().map(|running| running.init);
-        let opened = self.with_tree(view, |maker, tree| maker.look(tree, process, mounts))?;
-        let now = self.registry.find(view.id.as_str());
-        let still = now.and_then(|now| check(&now.view(), Operation::Files));
+        let opened = self.with_tree(&view, |maker, tree| maker.look(tree, process, mounts));
+        let now = self.registry.find(id.as_str()).map(|handle| handle.view());
+        let still = now.and_then(|now| match now.state {
+            ContainerState::Removing | ContainerState::Dead { .. } => check(&now, Operation::Files),
+            _ => Ok(()),
+        });
         // What was made of a tree that was removed meanwhile is nobody's.
-        let gone = |_: &_| drop(self.images.store().remove_writable(view.id.as_str()));
-        still.inspect_err(gone).map(|()| opened)
+        let gone = |_: &_| drop(self.images.store().remove_writable(id.as_str()));
+        still.inspect_err(gone).and(opened)
     }
 }

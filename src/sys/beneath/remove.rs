@@ -53,6 +53,7 @@ pub fn remove_tree(parent: &Dir, name: &OsStr) -> io::Result<u64> {
     }
     let mut names = FreshNames::default();
     let mut way = vec![Level::open(parent, name)?];
+    let mut refilled = 0;
     while let Some(level) = way.last_mut() {
         match level.next_full_dir(&mut freed_bytes)? {
             Some(full) => {
@@ -62,13 +63,27 @@ pub fn remove_tree(parent: &Dir, name: &OsStr) -> io::Result<u64> {
                 }
             }
             None => {
-                let name = way.pop().map(|level| level.name).unwrap_or_default();
-                way.last().map_or(parent, |level| &level.dir).rmdir(&name)?;
+                let Some(level) = way.pop() else { break };
+                match way.last().map_or(parent, |l| &l.dir).rmdir(&level.name) {
+                    // Somebody who has it open is still writing there.
+                    Err(e)
+                        if e.kind() == io::ErrorKind::DirectoryNotEmpty
+                            && refilled < REFILLED_MAX =>
+                    {
+                        refilled += 1;
+                        way.push(level);
+                    }
+                    other => other?,
+                }
             }
         }
     }
     Ok(freed_bytes)
 }
+
+/// How often a directory that was emptied may have been filled again, before that is an error: whoever
+/// fills it has a tree that was removed, and ends soon.
+const REFILLED_MAX: usize = 10_000;
 
 /// A directory that is being emptied.
 struct Level {

@@ -200,7 +200,7 @@ pub(super) fn check(d: &Daemon) {
     assert_eq!(usage["LayersSize"], trees_bytes);
 }
 
-/// A layer's directory; the bytes of its files.
+/// A layer's directory; the bytes of its files and links.
 fn check_layer(dir: &Path) -> u64 {
     let info = fs::read(dir.join("tree.json")).expect("a description");
     let info: Value = serde_json::from_slice(&info).expect("JSON");
@@ -230,7 +230,7 @@ fn bytes_of(dir: &Path, seen: &mut BTreeSet<u64>) -> u64 {
     let sizes = names(dir).into_iter().map(|name| {
         let path = dir.join(name);
         let meta = path.symlink_metadata().expect("it is there");
-        match (meta.is_dir(), meta.is_file()) {
+        match (meta.is_dir(), meta.is_file() || meta.is_symlink()) {
             (true, _) => bytes_of(&path, seen),
             (_, true) if seen.insert(meta.ino()) => meta.len(),
             _ => 0,
