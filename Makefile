@@ -12,7 +12,7 @@ help:
 	@echo "make test   every check and every test; as root, with real containers"
 	@echo "make check  formatting and lints only"
 	@echo "make soak   the tests against real programs, in their full length"
-	@echo "make bench  measure against conmon and the runtime by hand"
+	@echo "make bench  measure against conmon, the runtime and tar by hand, and beside dockerd and podman"
 	@echo "make vm     the tests that need systemd, cgroup v2 and every capability, in an emulated machine"
 	@echo "make setup  install what the others need"
 	@echo "make install  build, then put the program and the systemd units in place (DESTDIR, PREFIX, UNITS)"

@@ -23,6 +23,7 @@ main() {
         say "no apt-get here: only moored and plain tools are measured"
         return 0
     fi
+    apt-get update -qq >&2
     # Installed when they are missing, left at their version when they are there.
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-upgrade --no-install-recommends \
         "${libraries[@]}" >&2
