@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use model::Result;
-use sys::beneath::Dir;
+use sys::beneath::{Dir, Kind, Metadata};
 
 use archive::At;
 
@@ -59,6 +59,12 @@ pub(crate) fn bytes(upper: &Dir) -> u64 {
         Ok(text) if text == Path::new(MTAB) => MTAB.len() as u64,
         _ => 0,
     }
+}
+
+/// Whether what a copy has at `path` is of that.
+pub(crate) fn is_made(path: &Path, found: &Metadata) -> bool {
+    let is_link = found.kind == Kind::Symlink && found.size == MTAB.len() as u64;
+    is_link && path == Path::new("etc/mtab")
 }
 
 fn file(dir: &Dir, name: &str) -> io::Result<()> {

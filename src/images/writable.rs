@@ -26,6 +26,7 @@ use sys::id_map::{self, UserNamespace};
 use sys::mount::{self, MountOptions};
 use sys::overlay::{Overlay, overlay};
 
+use crate::furnish;
 use crate::plain::{self, COPY, INCOMING};
 use crate::storage::{self, Storage};
 use crate::store::Store;
@@ -309,7 +310,10 @@ pub(crate) fn size(changed: &Changed) -> Result<u64> {
                 let is_here = matches!(found.kind, Some(ChangeKind::Added | ChangeKind::Modified));
                 let has_size =
                     |now: &sys::beneath::Metadata| matches!(now.kind, Kind::File | Kind::Symlink);
-                let now = found.now.filter(|now| is_here && has_size(now));
+                let is_made = |now: &_| furnish::is_made(&found.path, now);
+                let now = found
+                    .now
+                    .filter(|now| is_here && has_size(now) && !is_made(now));
                 if let Some(now) = now
                     && (now.links == 1 || linked.insert(now.inode))
                 {
@@ -324,7 +328,7 @@ pub(crate) fn size(changed: &Changed) -> Result<u64> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         other => other.at("open", &upper)?,
     };
-    let furnished = crate::furnish::bytes(&opened);
+    let furnished = furnish::bytes(&opened);
     let usage =
         tree_usage(opened, limits::SIZE_DEPTH_MAX, limits::SIZE_ENTRIES_MAX).at("read", &upper)?;
     if usage.cut {

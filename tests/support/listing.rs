@@ -27,15 +27,24 @@ pub fn tree_listing(root: &Path, without: &[&str], timeless: &[&str]) -> Vec<Str
         lines: Vec::new(),
     };
     walk.dir(Path::new(""));
-    walk.lines
+    let told = walk.lines.into_iter().map(|(line, inode)| {
+        // Names that another layer hides are no names.
+        let names = inode.and_then(|inode| walk.inodes.get(&inode));
+        match names {
+            Some((first, 2..)) => format!("{line} is={}", escaped(first)),
+            _ => line,
+        }
+    });
+    told.collect()
 }
 
 struct Walk<'a> {
     root: &'a Path,
     without: &'a [&'a str],
     timeless: &'a [&'a str],
-    inodes: HashMap<u64, PathBuf>,
-    lines: Vec<String>,
+    /// The first name of each file, and how many were seen.
+    inodes: HashMap<u64, (PathBuf, usize)>,
+    lines: Vec<(String, Option<u64>)>,
 }
 
 impl Walk<'_> {
@@ -94,12 +103,14 @@ impl Walk<'_> {
             _ => {}
         }
         attributes(&path).into_iter().for_each(&mut add);
-        if kind != FileType::Directory && found.nlink() > 1 {
-            let first = self.inodes.entry(found.ino());
-            let first = first.or_insert_with(|| name.to_owned());
-            add(format!("is={}", escaped(first)));
+        let has_names = kind != FileType::Directory && found.nlink() > 1;
+        let inode = has_names.then(|| found.ino());
+        if let Some(inode) = inode {
+            let first = self.inodes.entry(inode);
+            let (_, names) = first.or_insert_with(|| (name.to_owned(), 0));
+            *names += 1;
         }
-        self.lines.push(line);
+        self.lines.push((line, inode));
         kind
     }
 }
