@@ -229,7 +229,11 @@ impl<'a, W: Write> Packer<'a, W> {
             return Ok(Some(sent));
         }
         let room = limits::PACK_NAMES_BYTES_MAX - self.names_bytes;
-        let names = dir.sorted_names(room).at("read", &self.at())?;
+        let names = match dir.sorted_names(room) {
+            // It was removed since it was opened.
+            Err(e) if is_gone(&e) && !self.path.is_empty() => return Ok(Some(sent)),
+            other => other.at("read", &self.at())?,
+        };
         let names = names.ok_or_else(|| {
             Error::system(format!(
                 "{} has more names than can be held in memory",

@@ -26,6 +26,9 @@ pub(crate) struct Gate {
     /// Those of all containers.
     all_looks: Arc<Semaphore>,
     archives: Arc<Semaphore>,
+    /// Of those that send one. As in Docker one after the other: two that put the same file somewhere would
+    /// be in each other's way.
+    inward: Arc<Semaphore>,
 }
 
 impl Default for Gates {
@@ -59,6 +62,7 @@ impl Gates {
             looks: Arc::new(Semaphore::new(limits::FILES_LOOKS_OF_ONE_MAX)),
             all_looks: self.looks.clone(),
             archives: Arc::new(Semaphore::new(limits::FILES_ARCHIVES_OF_ONE_MAX)),
+            inward: Arc::new(Semaphore::new(1)),
         });
         all.insert(id.to_owned(), Arc::downgrade(&gate));
         gate
@@ -72,9 +76,14 @@ impl Gate {
         Ok([own, turn(&self.all_looks).await?])
     }
 
-    /// The turn of one who is sent an archive, or sends one.
+    /// The turn of one who is sent an archive.
     pub(crate) async fn archive(&self) -> Result<OwnedSemaphorePermit> {
         turn(&self.archives).await
+    }
+
+    /// The turn of one who sends an archive, of which something came.
+    pub(crate) async fn inward(&self) -> Result<OwnedSemaphorePermit> {
+        turn(&self.inward).await
     }
 }
 

@@ -138,19 +138,22 @@ impl Files {
         let (tools, named) = (self.tools.clone(), wanted.clone());
         let gate = self.gate.clone();
         let done = to_the_end(async move {
-            let turn = gate.archive().await?;
+            let turn = gate.look().await?;
             let (work, place) = (tools.clone(), wanted.clone());
-            // Nobody waits for a turn to be told that there is no such place.
-            let view = blocking(move || {
-                let view = (work.open)(true)?;
-                view.place(&place, &work.spec)?;
-                Ok(view)
+            // Nobody waits for what comes to be told that there is no such place.
+            let looked = blocking(move || {
+                let _turn = turn;
+                (work.open)(true)?.place(&place, &work.spec).map(drop)
             });
-            let view = view.await?;
+            looked.await?;
             let work = tools.clone();
-            let upload = tools.gates.uploads.open(archive).await?;
+            // The container's turn first: who waits for it waits for nobody else's container.
+            let begun = tools.gates.uploads.begun(archive).await;
+            let turn = gate.inward().await?;
+            let upload = begun.turn().await?;
             let put = blocking(move || {
                 let _turn = turn;
+                let view = (work.open)(true)?;
                 let owner = match how.to_user {
                     true => (work.user)(&view.path())?,
                     false => None,

@@ -118,7 +118,7 @@ pub const DOWNLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Archives of containers' files at once, in each direction; each holds a blocking thread. Further ones
 /// wait.
 pub const FILES_ARCHIVES_MAX: usize = 24;
-/// Those of one container, in both directions.
+/// Those that are sent of one container; one is taken in at a time.
 pub const FILES_ARCHIVES_OF_ONE_MAX: usize = 4;
 /// Looks at containers' files or changes at once; each holds a blocking thread, for as long as what is
 /// mounted there does not answer.

@@ -79,6 +79,10 @@ impl Downloads {
             match done {
                 Ok(()) => told.store(true, Ordering::Release),
                 // Where there is no room for it, the end without a word is told of as well.
+                // Clients of Docker's leave when they have seen the end of the tar.
+                Err(e) if chunks.sender.is_closed() => {
+                    tracing::debug!(error = %e, "a client left before the end of an archive");
+                }
                 Err(e) => {
                     tracing::warn!(error = %e, "an archive was not sent to its end");
                     drop(chunks.sender.try_send(Err(e)));

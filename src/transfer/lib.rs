@@ -9,4 +9,4 @@ mod download;
 mod upload;
 
 pub use download::{Download, Downloads};
-pub use upload::{Upload, Uploads};
+pub use upload::{Begun, Upload, Uploads};

@@ -33,16 +33,47 @@ pub struct Uploads {
 /// An archive whose turn it is.
 #[derive(Debug)]
 pub struct Upload {
+    /// What came before it was its turn.
+    first: Option<Option<io::Result<Bytes>>>,
     current: Bytes,
     ended: bool,
     rest: mpsc::Receiver<io::Result<Bytes>>,
     _turn: OwnedSemaphorePermit,
 }
 
+/// An archive of which something came, or which ended.
+#[derive(Debug)]
+pub struct Begun {
+    first: Option<io::Result<Bytes>>,
+    rest: mpsc::Receiver<io::Result<Bytes>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Begun {
+    /// The archive, when it is its turn.
+    ///
+    /// # Errors
+    /// None while the daemon lives.
+    pub async fn turn(self) -> Result<Upload> {
+        let turn = self.turns.acquire_owned().await;
+        let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
+        Ok(Upload {
+            first: Some(self.first),
+            current: Bytes::new(),
+            ended: false,
+            rest: self.rest,
+            _turn: turn,
+        })
+    }
+}
+
 impl io::Read for Upload {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() && !buf.is_empty() && !self.ended {
-            let chunk = self.rest.blocking_recv();
+            let chunk = match self.first.take() {
+                Some(first) => first,
+                None => self.rest.blocking_recv(),
+            };
             // Whoever brings it says that it ended; gone without a word he was cut off.
             let cut = || io::Error::other("the upload was cut off");
             self.current = chunk.ok_or_else(cut)??;
@@ -76,7 +107,8 @@ impl Uploads {
     }
 
     /// What `archive` brings, to be read on a thread that may block, when it is its turn. The turn
-    /// ends with it.
+    /// ends with it, and begins when something came: a client whose archive is another one's answer must
+    /// not keep that from coming.
     ///
     /// # Errors
     /// None while the daemon lives.
@@ -84,16 +116,21 @@ impl Uploads {
     where
         R: AsyncRead + Send + Unpin + 'static,
     {
-        let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
-        let (chunks, rest) = mpsc::channel(CHUNKS_WAITING_MAX);
+        self.begun(archive).await.turn().await
+    }
+
+    /// Waits until something of `archive` came. Its turn is still to be waited for.
+    pub async fn begun<R>(&self, archive: R) -> Begun
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
+        let (chunks, mut rest) = mpsc::channel(CHUNKS_WAITING_MAX);
         tokio::spawn(bring(archive, chunks, self.patience));
-        Ok(Upload {
-            current: Bytes::new(),
-            ended: false,
+        Begun {
+            first: rest.recv().await,
             rest,
-            _turn: turn,
-        })
+            turns: self.turns.clone(),
+        }
     }
 
     /// Runs `work` on what `archive` brings, on a blocking thread, when it is its turn.
@@ -173,7 +210,6 @@ async fn next(archive: &mut (impl AsyncRead + Unpin)) -> (Bytes, Option<io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
     use tokio::io::AsyncWriteExt as _;
 
     fn impatient() -> Uploads {
@@ -186,17 +222,19 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn silence_ends_an_upload_but_slowness_does_not() {
         let (mut client, upload) = tokio::io::duplex(64);
-        let mut upload = impatient().open(upload).await.unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut six = [0; 6];
-            upload.read_exact(&mut six).unwrap();
-            upload.read(&mut six).unwrap_err()
+        let reader = tokio::spawn(async move {
+            let all = |upload: &mut dyn io::Read| {
+                let mut six = [0; 6];
+                upload.read_exact(&mut six).unwrap();
+                Ok(upload.read(&mut six).unwrap_err())
+            };
+            impatient().read(upload, all).await.unwrap()
         });
         for _ in 0..6 {
             tokio::time::sleep(Duration::from_millis(50)).await;
             client.write_all(b"x").await.unwrap();
         }
-        let silence = reader.join().unwrap();
+        let silence = reader.await.unwrap();
         assert_eq!(silence.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -223,12 +261,28 @@ mod tests {
     async fn a_reader_that_gives_up_lets_go_of_the_client() {
         let (mut client, upload) = tokio::io::duplex(64);
         let uploads = Uploads::default();
+        client.write_all(b"x").await.unwrap();
         let upload = uploads.open(upload).await.unwrap();
         assert!(uploads.is_busy());
         drop(upload);
         assert!(!uploads.is_busy());
         // The other end is gone, though it waited for more.
         while client.write_all(&[0; 64]).await.is_ok() {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_has_sent_nothing_yet_is_in_nobodys_way() {
+        let uploads = Uploads::with_turns(1);
+        let (_silent, archive) = tokio::io::duplex(64);
+        let (silent, opened) = (uploads.clone(), archive);
+        let waiting = tokio::spawn(async move { silent.open(opened).await.map(drop) });
+        let (mut client, archive) = tokio::io::duplex(64);
+        client.write_all(b"x").await.unwrap();
+        drop(client);
+        let all = |upload: &mut dyn io::Read| Ok(io::read_to_string(upload).unwrap());
+        assert_eq!(uploads.read(archive, all).await.unwrap(), "x");
+        assert!(!waiting.is_finished());
+        waiting.abort();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,8 @@ fn pull_of(
     let reference: Reference = name.parse()?;
     let reference = match tag {
         Some(digest) if digest.contains(':') => reference.with_digest(digest.parse()?),
+        // What is pinned stays pinned.
+        Some(_) if reference.digest().is_some() => reference,
         Some(tag) => reference.with_tag(tag)?,
         None => reference,
     };
