@@ -88,6 +88,7 @@ fn of_an_index_the_image_that_runs_here_is_pulled() {
     // Told once, by what was asked for.
     let told = events.up_to("pull").pop().expect("an event");
     assert_eq!(told["Actor"]["ID"], name.as_str());
+    drop(events);
     for tag in ["all", own_architecture(), "s390x"] {
         d.http
             .get(&format!("/images/{name}:{tag}/json"))
