@@ -67,11 +67,22 @@ fn runtime() -> Result<Runtime> {
         "cannot start threads: raise TasksMax= of moored.service, pids.max of its cgroup, or its \
          limit of memory",
     )?;
-    Builder::new_multi_thread()
+    // Memory may have become short since. The runtime panics then, and as it unwinds it waits for its own
+    // first threads: the daemon would neither serve nor end.
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|why| {
+        let why = why.payload_as_str().unwrap_or("it does not say why");
+        tracing::error!(
+            "cannot start the async runtime: {why}: raise the limit of memory or of threads"
+        );
+        std::process::exit(1);
+    }));
+    let built = Builder::new_multi_thread()
         .enable_all()
         .thread_name("moored")
-        .build()
-        .context("cannot start the async runtime")
+        .build();
+    std::panic::set_hook(usual);
+    built.context("cannot start the async runtime")
 }
 
 /// Whether the kernel lets us have the threads we begin with. The runtime panics where it does not,

@@ -35,6 +35,7 @@ use utoipa::{OpenApi, ToSchema};
         (name = "Exec", description = "Exec sessions: further processes in running containers."),
         (name = "Image", description = "Images: pull, push, load, import, list, tag and remove them."),
         (name = "Distribution", description = "What registries have."),
+        (name = "Network", description = "Networks: none of a container's own yet."),
         (name = "Volume", description = "Volumes: storage that outlives containers."),
         (name = "System", description = "The engine and its host."),
     ),

@@ -125,7 +125,9 @@ fn one(bed: &Bed, tar: &[u8]) {
 /// Whether it went well; a failure must be the archive's fault.
 fn told(done: &Result<u64>) -> bool {
     if let Err(e) = done {
-        assert_eq!(e.kind(), Kind::InvalidParameter, "{e}");
+        // In a directory in use a hard link to nothing is Docker's 404.
+        let is_theirs = matches!(e.kind(), Kind::InvalidParameter | Kind::NotFound);
+        assert!(is_theirs, "{:?}: {e}", e.kind());
         assert!(e.message().len() < 10_000, "{e}");
     }
     done.is_ok()

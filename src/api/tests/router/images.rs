@@ -45,7 +45,7 @@ async fn a_bad_name_is_refused_before_the_body_is_read() {
     );
     send("POST", "/images/x/tag?repo=a&tag=%20")
         .await
-        .assert_error(400, "invalid reference format");
+        .assert_error(400, "invalid tag format");
     send("POST", "/images/x/tag")
         .await
         .assert_error(400, "invalid reference format");
