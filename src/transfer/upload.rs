@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use model::{Error, Result, limits};
 use tokio::io::AsyncRead;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::io::poll_read_buf;
 
 /// How much is handed over at most at once, and how many of these may wait.
@@ -34,7 +34,7 @@ pub struct Uploads {
 #[derive(Debug)]
 pub struct Upload {
     /// What came before it was its turn.
-    first: Option<Option<io::Result<Bytes>>>,
+    first: Option<io::Result<Bytes>>,
     current: Bytes,
     ended: bool,
     rest: mpsc::Receiver<io::Result<Bytes>>,
@@ -46,6 +46,8 @@ pub struct Upload {
 pub struct Begun {
     first: Option<io::Result<Bytes>>,
     rest: mpsc::Receiver<io::Result<Bytes>>,
+    /// Says that it is its turn: until then nothing more is read, however many wait.
+    go: oneshot::Sender<()>,
     turns: Arc<Semaphore>,
 }
 
@@ -57,8 +59,10 @@ impl Begun {
     pub async fn turn(self) -> Result<Upload> {
         let turn = self.turns.acquire_owned().await;
         let turn = turn.map_err(|e| Error::system(format!("uploads are closed: {e}")))?;
+        // One who brings nothing more has ended.
+        let _ = self.go.send(());
         Ok(Upload {
-            first: Some(self.first),
+            first: self.first,
             current: Bytes::new(),
             ended: false,
             rest: self.rest,
@@ -70,10 +74,8 @@ impl Begun {
 impl io::Read for Upload {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() && !buf.is_empty() && !self.ended {
-            let chunk = match self.first.take() {
-                Some(first) => first,
-                None => self.rest.blocking_recv(),
-            };
+            let first = self.first.take();
+            let chunk = first.or_else(|| self.rest.blocking_recv());
             // Whoever brings it says that it ended; gone without a word he was cut off.
             let cut = || io::Error::other("the upload was cut off");
             self.current = chunk.ok_or_else(cut)??;
@@ -125,10 +127,12 @@ impl Uploads {
         R: AsyncRead + Send + Unpin + 'static,
     {
         let (chunks, mut rest) = mpsc::channel(CHUNKS_WAITING_MAX);
-        tokio::spawn(bring(archive, chunks, self.patience));
+        let (go, told) = oneshot::channel();
+        tokio::spawn(bring(archive, chunks, told, self.patience));
         Begun {
             first: rest.recv().await,
             rest,
+            go,
             turns: self.turns.clone(),
         }
     }
@@ -157,8 +161,10 @@ impl Uploads {
 async fn bring(
     mut archive: impl AsyncRead + Unpin,
     chunks: mpsc::Sender<io::Result<Bytes>>,
+    turn: oneshot::Receiver<()>,
     patience: Duration,
 ) {
+    let mut turn = Some(turn);
     // What has not been asked for is not read: nobody may want it any more.
     while let Ok(room) = chunks.reserve().await {
         let came = tokio::select! {
@@ -172,7 +178,13 @@ async fn bring(
                     room.send(Ok(chunk));
                 }
                 match end {
-                    None => {}
+                    None => {
+                        if let Some(turn) = turn.take()
+                            && turn.await.is_err()
+                        {
+                            return;
+                        }
+                    }
                     // An empty one is the end.
                     Some(Ok(())) => return drop(chunks.send(Ok(Bytes::new())).await),
                     // There may be no room for it; the thread will come for more.
@@ -283,6 +295,29 @@ mod tests {
         assert_eq!(uploads.read(archive, all).await.unwrap(), "x");
         assert!(!waiting.is_finished());
         waiting.abort();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_one_who_waits_for_his_turn_no_more_than_the_beginning_is_read() {
+        let uploads = Uploads::with_turns(1);
+        let (mut client, archive) = tokio::io::duplex(1024);
+        let begun = async {
+            client.write_all(b"x").await.unwrap();
+            uploads.begun(archive).await
+        };
+        let begun = begun.await;
+        let more = vec![b'y'; 2 * CHUNK_BYTES];
+        let sent = tokio::time::timeout(Duration::from_millis(200), client.write_all(&more));
+        assert!(sent.await.is_err(), "it was read before its turn");
+        let mut upload = begun.turn().await.unwrap();
+        drop(client);
+        let read = tokio::task::spawn_blocking(move || io::read_to_string(&mut upload));
+        let read = read.await.unwrap().unwrap();
+        assert!(
+            read.starts_with("xy") && read.len() < CHUNK_BYTES,
+            "{}",
+            read.len()
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]
