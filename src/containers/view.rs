@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bundles::EtcFiles;
 use model::{
-    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, Health, Timestamp,
-    VolumeName,
+    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, Health, MountSource,
+    Timestamp, VolumeName,
 };
 
 /// An immutable picture of one container, as its task last published it.
@@ -41,8 +41,14 @@ pub struct ContainerView {
 }
 
 impl ContainerView {
+    /// Whether it names a volume.
+    pub fn uses(&self, volume: &VolumeName) -> bool {
+        let mut mounts = self.spec.mounts.iter();
+        mounts.any(|m| matches!(&m.source, MountSource::Volume { name, .. } if name == volume))
+    }
+
     /// Its row in the ledger cannot be read: nobody knows what it uses.
-    pub(crate) fn is_damaged(&self) -> bool {
+    pub fn is_damaged(&self) -> bool {
         self.runtime.is_empty()
     }
 }

@@ -4,11 +4,11 @@ use failpoint::Point;
 use model::{Action, ContainerState, Exited, Intent, Readiness, Running, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
-use crate::container::ContainerView;
-use crate::container::actor::{Actor, AfterExit, Done, answer};
-use crate::container::handle::{Found, Message};
-use crate::container::wait::Lifecycle;
-use crate::container::{Change, RemoveContainer};
+use crate::ContainerView;
+use crate::actor::{Actor, AfterExit, Done, answer};
+use crate::handle::{Found, Message};
+use crate::wait::Lifecycle;
+use crate::{Change, RemoveContainer};
 
 impl Actor {
     /// Takes in what the container's conmon and init did.

@@ -9,11 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use model::{ContainerId, ContainerName, Error, Result, limits};
 
-use crate::container::handle::Handle;
+use crate::handle::Handle;
 
 /// The containers of this daemon.
 #[derive(Debug, Default)]
-pub(crate) struct Registry {
+pub struct Registry {
     maps: RwLock<Maps>,
 }
 
@@ -28,7 +28,7 @@ struct Maps {
 
 /// An id that nobody else may have. Given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub struct Claim {
     of: Arc<Registry>,
     id: ContainerId,
 }
@@ -44,7 +44,7 @@ impl Registry {
     ///
     /// # Errors
     /// Docker's conflict when another container has it.
-    pub(crate) fn reserve(&self, name: &ContainerName, id: &ContainerId) -> Result<()> {
+    pub fn reserve(&self, name: &ContainerName, id: &ContainerId) -> Result<()> {
         let mut maps = self.write();
         if let Some(holder) = maps.by_name.get(name) {
             return Err(Error::conflict(format!(
@@ -68,7 +68,7 @@ impl Registry {
     ///
     /// # Errors
     /// Conflict when there is one of this id, or will be.
-    pub(crate) fn claim(self: &Arc<Self>, id: &ContainerId) -> Result<Claim> {
+    pub fn claim(self: &Arc<Self>, id: &ContainerId) -> Result<Claim> {
         let mut maps = self.write();
         if maps.by_id.contains_key(id) || !maps.claimed.insert(id.clone()) {
             return Err(Error::conflict(format!(
@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// Gives a name back, if `id` has it.
-    pub(crate) fn release(&self, name: &ContainerName, id: &ContainerId) {
+    pub fn release(&self, name: &ContainerName, id: &ContainerId) {
         let mut maps = self.write();
         if maps.by_name.get(name) == Some(id) {
             maps.by_name.remove(name);
@@ -90,23 +90,23 @@ impl Registry {
     }
 
     /// Whether a name is taken.
-    pub(crate) fn is_taken(&self, name: &ContainerName) -> bool {
+    pub fn is_taken(&self, name: &ContainerName) -> bool {
         self.read().by_name.contains_key(name)
     }
 
     /// Whether there is a container of exactly this id, or one on its way.
-    pub(crate) fn has_id(&self, id: &str) -> bool {
+    pub fn has_id(&self, id: &str) -> bool {
         let maps = self.read();
         maps.by_id.contains_key(id) || maps.claimed.contains(id)
     }
 
     /// Makes a container visible; its name must be reserved.
-    pub(crate) fn insert(&self, handle: Arc<Handle>) {
+    pub fn insert(&self, handle: Arc<Handle>) {
         self.write().by_id.insert(handle.id().clone(), handle);
     }
 
     /// Takes a container and its name out, unless another one has the id by now.
-    pub(crate) fn remove(&self, container: &Arc<Handle>) {
+    pub fn remove(&self, container: &Arc<Handle>) {
         let (id, name) = (container.id(), container.view().name.clone());
         let mut maps = self.write();
         if maps
@@ -122,12 +122,12 @@ impl Registry {
     }
 
     /// No container that is on its way may have this id: something of it is here that cannot be read.
-    pub(crate) fn keep_out(&self, id: ContainerId) {
+    pub fn keep_out(&self, id: ContainerId) {
         self.write().claimed.insert(id);
     }
 
     /// All containers, by id.
-    pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
+    pub fn all(&self) -> Vec<Arc<Handle>> {
         self.read().by_id.values().cloned().collect()
     }
 
@@ -136,7 +136,7 @@ impl Registry {
     ///
     /// # Errors
     /// `No such container: x`; 400 when several ids begin so.
-    pub(crate) fn find(&self, text: &str) -> Result<Arc<Handle>> {
+    pub fn find(&self, text: &str) -> Result<Arc<Handle>> {
         let maps = self.read();
         if let Some(handle) = maps.by_id.get(text) {
             return Ok(handle.clone());

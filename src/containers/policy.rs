@@ -9,8 +9,8 @@ use rules::Operation;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::container::actor::Actor;
-use crate::container::check;
+use crate::actor::Actor;
+use crate::check;
 
 /// How long after a start that the ledger did not take it is tried again.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -14,8 +14,8 @@ use rules::health;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::container::actor::{Actor, AfterExit};
-use crate::container::{ContainerView, StopContainer};
+use crate::actor::{Actor, AfterExit};
+use crate::{ContainerView, StopContainer};
 
 /// The checks of one container.
 #[derive(Debug, Default)]
@@ -195,12 +195,12 @@ impl Actor {
     }
 }
 
-impl crate::Inner {
+impl crate::Shared {
     /// Where a further process of a container runs.
     ///
     /// # Errors
     /// A runtime that is configured no more.
-    pub(crate) fn target(&self, view: &ContainerView) -> model::Result<Target> {
+    pub fn target(&self, view: &ContainerView) -> model::Result<Target> {
         Ok(Target {
             spec: self.selinux.in_force(&view.spec),
             rootfs: view.paths.tree.merged.clone(),

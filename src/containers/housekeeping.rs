@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::{Engine, Inner};
+use crate::Shared;
 
 /// How long the conmons' cgroup is kept when the last container is gone. A client that runs one
 /// container after the other would else have it made and removed each time.
@@ -12,13 +12,13 @@ const CGROUP_LINGER: Duration = Duration::from_secs(1);
 
 /// Whether a chore is already on its way.
 #[derive(Debug, Default)]
-pub(crate) struct Housekeeping {
+pub struct Housekeeping {
     tidying: AtomicBool,
 }
 
-impl Inner {
+impl Shared {
     /// Removes the conmons' cgroup soon, if no container runs then.
-    pub(crate) fn tidy_soon(self: &Arc<Self>) {
+    pub fn tidy_soon(self: &Arc<Self>) {
         if self.housekeeping.tidying.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -40,12 +40,5 @@ impl Inner {
                 tracing::error!(error = %e, "a chore of the daemon ended early");
             }
         });
-    }
-}
-
-impl Engine {
-    /// The daemon ends: containers go on, and what only the daemon used is taken away.
-    pub fn close(&self) {
-        self.inner.runtimes.tidy_cgroup();
     }
 }

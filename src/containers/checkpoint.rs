@@ -8,12 +8,12 @@ use model::{Action, CheckpointName, ContainerState, Error, Exited, Result};
 use rules::Operation;
 use runtime::{CriuOptions, Restore};
 
-use crate::container::actor::{Actor, AfterExit, Done, answer};
-use crate::container::handle::{Handle, Reply};
-use crate::container::policy::StartCause;
-use crate::container::start::How;
-use crate::container::{Change, CheckpointContainer, ContainerView, check};
-use crate::{Engine, Inner};
+use crate::Shared;
+use crate::actor::{Actor, AfterExit, Done, answer};
+use crate::handle::{Handle, Reply};
+use crate::policy::StartCause;
+use crate::start::How;
+use crate::{Change, CheckpointContainer, ContainerView, check};
 
 /// A checkpoint that is the container's job.
 #[derive(Debug, Clone, Copy)]
@@ -22,31 +22,11 @@ pub(crate) struct Checkpointing {
     exit: bool,
 }
 
-impl Engine {
-    /// The names of a container's checkpoints.
-    ///
-    /// # Errors
-    /// 404; a directory that cannot be read.
-    pub async fn list_checkpoints(&self, reference: &str) -> Result<Vec<CheckpointName>> {
-        let view = self.container(reference)?;
-        let checkpoints = self.inner.checkpoints_of(&view);
-        crate::blocking(move || checkpoints.list()).await
-    }
-
-    /// Removes a checkpoint.
-    ///
-    /// # Errors
-    /// 404 for either.
-    pub async fn remove_checkpoint(&self, reference: &str, name: CheckpointName) -> Result<()> {
-        let view = self.container(reference)?;
-        let checkpoints = self.inner.checkpoints_of(&view);
-        crate::blocking(move || checkpoints.remove(&name)).await
-    }
-
+impl Shared {
     /// Finds what a daemon before this one had begun, and finishes it in the background: CRIU goes on
     /// without it, and may have ended the container. To be called before a client can begin another.
-    pub(crate) async fn finish_checkpoints(&self) {
-        let engine = self.inner.clone();
+    pub async fn finish_checkpoints(self: &Arc<Self>) {
+        let engine = self.clone();
         let look = move || {
             let of = |handle: Arc<Handle>| {
                 let found = engine.checkpoints_of(&handle.view()).unfinished();
@@ -62,13 +42,11 @@ impl Engine {
                 .collect::<Vec<_>>())
         };
         for (handle, unfinished) in crate::blocking(look).await.unwrap_or_default() {
-            let engine = self.inner.clone();
+            let engine = self.clone();
             tokio::spawn(async move { engine.finish_checkpoint(&handle, unfinished).await });
         }
     }
-}
 
-impl Inner {
     async fn finish_checkpoint(&self, handle: &Handle, unfinished: Unfinished) {
         let view = handle.view();
         let (id, name) = (view.id.short(), unfinished.name().clone());
@@ -88,7 +66,8 @@ impl Inner {
         handle.tell_dump_ended(end).await;
     }
 
-    pub(crate) fn checkpoints_of(&self, view: &ContainerView) -> Checkpoints {
+    /// The checkpoints of a container.
+    pub fn checkpoints_of(&self, view: &ContainerView) -> Checkpoints {
         Checkpoints::of(&self.layout.container(&view.id), view.name.as_str())
     }
 }

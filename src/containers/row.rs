@@ -6,12 +6,12 @@ use bundles::EtcFiles;
 use model::{Health, HealthStatus, Layer, MountSource, WaitOutcome};
 use state::ContainerRow;
 
-use crate::Inner;
-use crate::container::wait::Lifecycle;
-use crate::container::{ContainerPaths, ContainerView, MountView};
+use crate::Shared;
+use crate::wait::Lifecycle;
+use crate::{ContainerPaths, ContainerView, MountView};
 
 /// The picture of a row; `layers` are its image's.
-pub(crate) fn view(engine: &Inner, row: &ContainerRow, layers: &[Layer]) -> ContainerView {
+pub(crate) fn view(engine: &Shared, row: &ContainerRow, layers: &[Layer]) -> ContainerView {
     let dir = engine.layout.container(&row.id);
     let tree = engine.images.store().paths(row.id.as_str(), layers);
     let tree = tree.expect("a container's id is a valid key");
@@ -84,7 +84,7 @@ pub(crate) fn lifecycle(row: &ContainerRow) -> Lifecycle {
     }
 }
 
-fn mount_view(engine: &Inner, mount: &model::Mount) -> MountView {
+fn mount_view(engine: &Shared, mount: &model::Mount) -> MountView {
     let (kind, name, source, propagation) = match &mount.source {
         MountSource::Bind { path, .. } => ("bind", None, path.clone(), mount.propagation.as_str()),
         MountSource::Volume { name, .. } => {

@@ -4,8 +4,8 @@ use failpoint::Point;
 use model::{Action, ContainerName, Error, Result};
 use rules::Operation;
 
-use crate::container::actor::Actor;
-use crate::container::refusal::check;
+use crate::actor::Actor;
+use crate::refusal::check;
 
 impl Actor {
     /// Gives the container another name.

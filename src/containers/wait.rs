@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use model::{HealthStatus, WaitOutcome};
 
-use crate::container::WaitCondition;
+use crate::WaitCondition;
 
 /// What waiters need to know, published by the container's task.
 #[derive(Debug, Clone, Default)]

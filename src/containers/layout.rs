@@ -17,13 +17,14 @@ use sys::beneath::remove_all;
 
 /// The directories of one daemon.
 #[derive(Debug, Clone)]
-pub(crate) struct Layout {
+pub struct Layout {
     data_root: PathBuf,
     run_root: PathBuf,
 }
 
 impl Layout {
-    pub(crate) fn new(data_root: &Path, run_root: &Path) -> Self {
+    /// The directories below these two.
+    pub fn new(data_root: &Path, run_root: &Path) -> Self {
         Self {
             data_root: data_root.to_owned(),
             run_root: run_root.to_owned(),
@@ -31,59 +32,62 @@ impl Layout {
     }
 
     /// What must survive a reboot.
-    pub(crate) fn data_root(&self) -> &Path {
+    pub fn data_root(&self) -> &Path {
         &self.data_root
     }
 
     /// The ledger's file.
-    pub(crate) fn ledger(&self) -> PathBuf {
+    pub fn ledger(&self) -> PathBuf {
         self.data_root.join("ledger.db")
     }
 
     /// The root of the images room.
-    pub(crate) fn images(&self) -> PathBuf {
+    pub fn images(&self) -> PathBuf {
         self.data_root.join("images")
     }
 
     /// Unlinked files of output that waits for slow clients.
-    pub(crate) fn spill(&self) -> PathBuf {
+    pub fn spill(&self) -> PathBuf {
         self.data_root.join("spill")
     }
 
     /// All containers' directories.
-    pub(crate) fn containers(&self) -> PathBuf {
+    pub fn containers(&self) -> PathBuf {
         self.data_root.join("containers")
     }
 
     /// What a container keeps over reboots, beside its writable layer.
-    pub(crate) fn container(&self, id: &ContainerId) -> PathBuf {
+    pub fn container(&self, id: &ContainerId) -> PathBuf {
         self.containers().join(id.as_str())
     }
 
     /// A container's log.
-    pub(crate) fn log(&self, id: &ContainerId) -> PathBuf {
+    pub fn log(&self, id: &ContainerId) -> PathBuf {
         self.container(id).join("container.log")
     }
 
     /// A container's bundle, as the OCI runtime spec calls it.
-    pub(crate) fn bundle(&self, id: &ContainerId) -> PathBuf {
+    pub fn bundle(&self, id: &ContainerId) -> PathBuf {
         self.run_root.join("bundles").join(id.as_str())
     }
 
     /// Where a container in a user namespace has mounts that nobody else sees.
-    pub(crate) fn own_mounts(&self) -> PathBuf {
+    pub fn own_mounts(&self) -> PathBuf {
         self.run_root.join("own-mounts")
     }
 
     /// All volumes.
-    pub(crate) fn volumes(&self) -> PathBuf {
+    pub fn volumes(&self) -> PathBuf {
         self.data_root.join("volumes")
     }
 }
 
 impl Layout {
     /// Removes what a container has here; what is not there is fine.
-    pub(crate) fn remove_container_dirs(&self, id: &ContainerId) -> model::Result<()> {
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn remove_container_dirs(&self, id: &ContainerId) -> model::Result<()> {
         for dir in [self.container(id), self.bundle(id)] {
             remove_all(&dir)?;
         }

@@ -10,10 +10,10 @@ use model::{Action, Error, Kind, Result, Signal, limits};
 use rules::Operation;
 use tokio::time::Instant;
 
-use crate::container::actor::{Actor, AfterExit, Stopping, answer, kill_deadline};
-use crate::container::handle::Reply;
-use crate::container::refusal::check;
-use crate::container::{Change, RemoveContainer, StopContainer};
+use crate::actor::{Actor, AfterExit, Stopping, answer, kill_deadline};
+use crate::handle::Reply;
+use crate::refusal::check;
+use crate::{Change, RemoveContainer, StopContainer};
 
 impl Actor {
     /// Sends one signal. SIGKILL is answered when the container has ended (moby

@@ -11,8 +11,8 @@ use runtime::Task;
 use sys::spawn::Descriptors;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::container::wait::{Lifecycle, Waiter};
-use crate::container::{
+use crate::wait::{Lifecycle, Waiter};
+use crate::{
     Change, CheckpointContainer, ContainerView, RemoveContainer, StopContainer, WaitCondition,
 };
 use stdio::ContainerStreams;
@@ -92,14 +92,14 @@ impl Message {
 
 /// One container, seen from outside its task.
 #[derive(Debug)]
-pub(crate) struct Handle {
+pub struct Handle {
     view: RwLock<Arc<ContainerView>>,
     lifecycle: watch::Sender<Lifecycle>,
     mailbox: mpsc::Sender<Message>,
     /// Its task has something to do, or waits for something.
     busy: AtomicBool,
     /// Its streams: they belong to the container, not to its task.
-    pub(crate) streams: ContainerStreams,
+    pub streams: ContainerStreams,
     id: ContainerId,
 }
 
@@ -128,12 +128,12 @@ impl Handle {
     }
 
     /// Its id.
-    pub(crate) fn id(&self) -> &ContainerId {
+    pub fn id(&self) -> &ContainerId {
         &self.id
     }
 
     /// The picture last published.
-    pub(crate) fn view(&self) -> Arc<ContainerView> {
+    pub fn view(&self) -> Arc<ContainerView> {
         self.view
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -146,7 +146,7 @@ impl Handle {
     }
 
     /// Whether its task has something to do, or waits for something.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) || self.mailbox.capacity() < self.mailbox.max_capacity()
     }
 
@@ -161,12 +161,12 @@ impl Handle {
     }
 
     /// Arms a wait.
-    pub(crate) fn wait(&self, condition: WaitCondition) -> Waiter {
+    pub fn wait(&self, condition: WaitCondition) -> Waiter {
         Waiter::new(self.lifecycle.subscribe(), condition)
     }
 
     /// Sends one message and waits for its answer. The work goes on when the caller gives up.
-    pub(crate) async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T> {
+    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.mailbox
             .send(message(reply))
@@ -195,5 +195,105 @@ impl Handle {
             ));
         }
         Error::new(Kind::NotFound, format!("No such container: {}", self.id))
+    }
+}
+
+/// What it can be asked.
+impl Handle {
+    /// Starts it; `descriptors` are what its first process has open besides its streams.
+    ///
+    /// # Errors
+    /// A refusal, what of the container or the host is in the way, or that it is gone.
+    pub async fn start(&self, descriptors: Descriptors) -> Result<Change> {
+        self.ask(|reply| Message::Start(descriptors, reply)).await
+    }
+
+    /// Starts it out of a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn restore(&self, checkpoint: CheckpointName) -> Result<Change> {
+        self.ask(|reply| Message::Restore(checkpoint, reply)).await
+    }
+
+    /// Makes a checkpoint of it.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn checkpoint(&self, request: CheckpointContainer) -> Result<()> {
+        self.ask(|reply| Message::Checkpoint(request, reply)).await
+    }
+
+    /// Stops it: its stop signal, and SIGKILL after the grace.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn stop(&self, request: StopContainer) -> Result<Change> {
+        self.ask(|reply| Message::Stop(request, reply)).await
+    }
+
+    /// Stops it if it runs, and starts it.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn restart(&self, request: StopContainer) -> Result<Change> {
+        self.ask(|reply| Message::Restart(request, reply)).await
+    }
+
+    /// Sends its first process a signal.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn kill(&self, signal: Signal) -> Result<()> {
+        self.ask(|reply| Message::Kill(signal, reply)).await
+    }
+
+    /// Freezes its processes.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn pause(&self) -> Result<()> {
+        self.ask(Message::Pause).await
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn unpause(&self) -> Result<()> {
+        self.ask(Message::Unpause).await
+    }
+
+    /// Gives its terminal another size, in rows and columns.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn resize(&self, height: u16, width: u16) -> Result<()> {
+        self.ask(|reply| Message::Resize(height, width, reply))
+            .await
+    }
+
+    /// What it is when nothing is under way.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn look(&self) -> Result<Arc<ContainerView>> {
+        self.ask(Message::Look).await
+    }
+
+    /// Gives it another name.
+    ///
+    /// # Errors
+    /// As [`Handle::start`]; another container has the name.
+    pub async fn rename(&self, name: ContainerName) -> Result<()> {
+        self.ask(|reply| Message::Rename(name, reply)).await
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// As [`Handle::start`].
+    pub async fn remove(&self, request: RemoveContainer) -> Result<()> {
+        self.ask(|reply| Message::Remove(request, reply)).await
     }
 }

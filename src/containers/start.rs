@@ -20,12 +20,12 @@ use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
 use sys::spawn::Descriptors;
 use tokio_util::sync::CancellationToken;
 
-use crate::Inner;
-use crate::container::actor::{Actor, Done, Starting, answer};
-use crate::container::exit::auto_removal;
-use crate::container::handle::Reply;
-use crate::container::policy::StartCause;
-use crate::container::{Change, ContainerView, check};
+use crate::Shared;
+use crate::actor::{Actor, Done, Starting, answer};
+use crate::exit::auto_removal;
+use crate::handle::Reply;
+use crate::policy::StartCause;
+use crate::{Change, ContainerView, check};
 
 /// A start that came to an end.
 #[derive(Debug)]
@@ -221,7 +221,7 @@ impl Actor {
 
 /// What a start works with.
 struct Run<'a> {
-    engine: &'a Arc<Inner>,
+    engine: &'a Arc<Shared>,
     view: &'a ContainerView,
     streams: &'a stdio::ContainerStreams,
     /// Looked at between steps and in those that may hang, never by dropping one: what had begun
@@ -314,7 +314,7 @@ impl Run<'_> {
     }
 }
 
-impl Inner {
+impl Shared {
     fn make_bundle(
         &self,
         view: &ContainerView,
@@ -336,7 +336,10 @@ impl Inner {
     }
 
     /// Gives `work` what a container's tree is made with and of.
-    pub(crate) fn with_tree<T>(
+    ///
+    /// # Errors
+    /// What `work` says; an image whose layers are not known.
+    pub fn with_tree<T>(
         &self,
         view: &ContainerView,
         work: impl FnOnce(&bundles::Maker<'_>, &bundles::TreeOrder<'_>) -> Result<T>,

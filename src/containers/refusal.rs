@@ -3,13 +3,13 @@
 use model::{Error, Result};
 use rules::{Asked, Operation};
 
-use crate::container::ContainerView;
+use crate::ContainerView;
 
 /// Whether `operation` is legal now.
 ///
 /// # Errors
 /// Docker's sentence for the refusal, with its kind.
-pub(crate) fn check(view: &ContainerView, operation: Operation) -> Result<()> {
+pub fn check(view: &ContainerView, operation: Operation) -> Result<()> {
     check_as(view, view.id.as_str(), operation)
 }
 
@@ -18,7 +18,7 @@ pub(crate) fn check(view: &ContainerView, operation: Operation) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`].
-pub(crate) fn check_as(view: &ContainerView, gave: &str, operation: Operation) -> Result<()> {
+pub fn check_as(view: &ContainerView, gave: &str, operation: Operation) -> Result<()> {
     let asked = Asked {
         id: &view.id,
         name: &view.name,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use model::{Action, ContainerState, Event, Intent, Kind, Result};
 use tokio::time::Instant;
 
-use crate::container::ContainerView;
-use crate::container::actor::Actor;
+use crate::ContainerView;
+use crate::actor::Actor;
 
 /// How long after a failure it is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);

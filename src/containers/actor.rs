@@ -25,15 +25,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Inner;
-use crate::container::checkpoint::Checkpointing;
-use crate::container::handle::{Handle, Message, Reply};
-use crate::container::health::Checks;
-use crate::container::policy::{StartCause, StartDue, due};
-use crate::container::record::Unwritten;
-use crate::container::refusal::check;
-use crate::container::start::{How, Started};
-use crate::container::{Change, ContainerView, RemoveContainer};
+use crate::Shared;
+use crate::checkpoint::Checkpointing;
+use crate::handle::{Handle, Message, Reply};
+use crate::health::Checks;
+use crate::policy::{StartCause, StartDue, due};
+use crate::record::Unwritten;
+use crate::refusal::check;
+use crate::start::{How, Started};
+use crate::{Change, ContainerView, RemoveContainer};
 
 /// How long a start may go on once somebody wants the container killed or removed.
 const START_PATIENCE: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ pub(crate) struct Stopping {
 
 /// The task's own state.
 pub(crate) struct Actor {
-    pub(crate) engine: Arc<Inner>,
+    pub(crate) engine: Arc<Shared>,
     pub(crate) handle: Arc<Handle>,
     inbox: mpsc::Receiver<Message>,
     /// conmon and init, while init lives.
@@ -144,7 +144,7 @@ pub(crate) struct Actor {
 impl Actor {
     /// The task of a container that does not run.
     pub(crate) fn new(
-        engine: Arc<Inner>,
+        engine: Arc<Shared>,
         handle: Arc<Handle>,
         inbox: mpsc::Receiver<Message>,
     ) -> Self {

@@ -17,12 +17,11 @@ use runtime::{AdoptTask, Adopted, Task};
 use state::{ContainerRow, Damaged, Table};
 use tokio::task::JoinHandle;
 
-use crate::container::actor::{Actor, Done};
-use crate::container::handle::{Found, Handle, Message};
-use crate::container::record::Unwritten;
-use crate::container::{ContainerView, auto_removal, exited_data, row};
-use crate::{Engine, Inner};
-use stdio::ContainerStreams;
+use crate::Shared;
+use crate::actor::{Actor, Done};
+use crate::handle::{Found, Handle, Message};
+use crate::record::Unwritten;
+use crate::{ContainerView, auto_removal, exited_data, row};
 
 /// What a plan came to.
 enum Outcome {
@@ -45,12 +44,12 @@ const REMOVAL_PATIENCE: Duration = Duration::from_millis(200);
 /// or a runtime that was being replaced.
 const ASK_AGAIN_AFTER_S: [u64; 6] = [1, 4, 15, 60, 240, 900];
 
-impl Engine {
+impl Shared {
     /// Brings one row back to life. Waits for the kernel and the runtime where they must be
     /// asked, never for a clean-up.
-    pub(crate) async fn recover(self, mut row: ContainerRow, same_boot: bool) {
-        let layers = self.inner.images.layers(&row.image_id).unwrap_or_default();
-        let view = row::view(&self.inner, &row, &layers);
+    pub async fn recover(self: Arc<Self>, mut row: ContainerRow, same_boot: bool) {
+        let layers = self.images.layers(&row.image_id).unwrap_or_default();
+        let view = row::view(&self, &row, &layers);
         let plan = plan_recovery(&row.state, row.intent, same_boot);
         if plan != Recovery::Keep {
             tracing::info!(id = row.id.short(), ?plan, "recovering");
@@ -60,9 +59,9 @@ impl Engine {
                 // A daemon that was killed between the record of an exit and the end of its
                 // clean-up has left the rest to us.
                 let ended = !matches!(row.state, ContainerState::Dead { .. });
-                let left = ended && self.inner.runtimes.has_run_files(&row.id);
+                let left = ended && self.runtimes.has_run_files(&row.id);
                 // One that was killed while somebody looked at its files has left it mounted.
-                self.inner.unmount(&view).await;
+                self.unmount(&view).await;
                 let mut actor = self.revive(&row, &layers, None);
                 actor.cleanup_due = left.then_some(true);
                 actor.resume_policy(false);
@@ -111,13 +110,13 @@ impl Engine {
                 actor.take_over(job);
                 self.start_task(actor, &row);
             }
-            Outcome::Removed => self.inner.registry.release(&row.name, &row.id),
+            Outcome::Removed => self.registry.release(&row.name, &row.id),
         }
     }
 
     /// Carries the plan out, up to what must be written.
-    async fn find_out(&self, view: &ContainerView, plan: Recovery) -> Outcome {
-        let inner = &self.inner;
+    async fn find_out(self: &Arc<Self>, view: &ContainerView, plan: Recovery) -> Outcome {
+        let inner = self;
         let found = match plan {
             Recovery::Keep => return Outcome::AsWritten,
             Recovery::Adopt {
@@ -149,8 +148,8 @@ impl Engine {
         }
     }
 
-    async fn finish_removal(&self, view: &ContainerView, volumes: bool) -> Outcome {
-        let (inner, view) = (self.inner.clone(), view.clone());
+    async fn finish_removal(self: &Arc<Self>, view: &ContainerView, volumes: bool) -> Outcome {
+        let (inner, view) = (self.clone(), view.clone());
         let mut job = tokio::spawn(async move {
             let result = inner.remove_container_files(&view, volumes).await;
             Done::Remove {
@@ -179,7 +178,7 @@ impl Engine {
         if *state == row.state && row.intent == intent {
             return true;
         }
-        let ledger = self.inner.ledger.telling(events);
+        let ledger = self.ledger.telling(events);
         let update = ledger.update_container_state(&row.id, state, intent, row.restart_count);
         let update = update.await;
         update
@@ -191,26 +190,20 @@ impl Engine {
 
     /// The row's handle and its task, which does not run yet.
     fn revive(
-        &self,
+        self: &Arc<Self>,
         row: &ContainerRow,
         layers: &[model::Layer],
         task: Option<Box<Task>>,
     ) -> Actor {
-        let view = row::view(&self.inner, row, layers);
-        let streams = ContainerStreams::of(
-            &view.id,
-            &view.spec,
-            view.paths.log.clone(),
-            &self.inner.spill,
-        );
+        let newcomer = self.newcomer(row, layers);
+        let handle = newcomer.handle().clone();
         if let Some(task) = &task {
-            streams.resume(&task.attach_socket());
-            streams.keep_log(task, self.inner.runtimes.watcher());
-            self.inner.watch_log_space();
+            handle.streams.resume(&task.attach_socket());
+            handle.streams.keep_log(task, self.runtimes.watcher());
+            self.watch_log_space();
         }
-        let (handle, inbox) = Handle::new(view, row::lifecycle(row), streams);
-        self.inner.registry.insert(handle.clone());
-        let mut actor = Actor::new(self.inner.clone(), handle, inbox);
+        self.registry.insert(handle);
+        let mut actor = newcomer.actor();
         actor.task = task.map(|task| *task);
         actor
     }
@@ -229,7 +222,7 @@ impl Engine {
     }
 
     /// Goes on asking about a lost container, in the background.
-    fn ask_again(&self, handle: Arc<Handle>, view: ContainerView, plan: Recovery) {
+    fn ask_again(self: &Arc<Self>, handle: Arc<Handle>, view: ContainerView, plan: Recovery) {
         let engine = self.clone();
         tokio::spawn(async move {
             for pause_s in ASK_AGAIN_AFTER_S {
@@ -259,8 +252,8 @@ impl Engine {
         init: Option<model::ProcessRef>,
         monitor: Option<model::ProcessRef>,
     ) -> Result<Found> {
-        let runtime = self.inner.runtime_of(view)?;
-        let bundle = self.inner.layout.bundle(&view.id);
+        let runtime = self.runtime_of(view)?;
+        let bundle = self.layout.bundle(&view.id);
         let readiness = match view.state.running() {
             Some(running) => running.readiness.clone(),
             None => view.spec.notifies.then(Readiness::default),
@@ -273,10 +266,10 @@ impl Engine {
             bundle,
             readiness: readiness.clone(),
         };
-        match self.inner.runtimes.adopt(request).await? {
+        match self.runtimes.adopt(request).await? {
             Adopted::Running(task) => {
                 let before = view.state.running();
-                let paused = self.inner.runtimes.is_paused(task.init().pid);
+                let paused = self.runtimes.is_paused(task.init().pid);
                 let paused = paused.unwrap_or_else(|e| {
                     tracing::warn!(id = view.id.short(), error = %e, "taken for what it was");
                     before.map(|r| r.paused)
@@ -284,7 +277,7 @@ impl Engine {
                 let running = Running {
                     init: task.init(),
                     monitor: task.monitor(),
-                    started_at: before.map_or_else(|| (self.inner.host.now)(), |r| r.started_at),
+                    started_at: before.map_or_else(|| (self.host.now)(), |r| r.started_at),
                     paused: paused.unwrap_or(false),
                     readiness,
                     last_finished_at: match (before, view.state.exited()) {
@@ -307,8 +300,8 @@ impl Engine {
     /// A start was cut short on this boot. What runs is taken back, what ended is recorded, what
     /// was only created is undone.
     async fn resolve_start(&self, view: &ContainerView, again: bool) -> Result<Found> {
-        let runtime = self.inner.runtime_of(view)?;
-        let runtimes = &self.inner.runtimes;
+        let runtime = self.runtime_of(view)?;
+        let runtimes = &self.runtimes;
         let known = runtimes.state(&view.id, &runtime).await?;
         match known.as_ref().map(|k| (k.status.as_str(), k.pid)) {
             Some(("running" | "paused", Some(pid))) => {
@@ -333,7 +326,7 @@ impl Engine {
     /// Nothing of it runs: it was started and has ended since, which conmon tells then, or its
     /// creation was cut short, which to the runtime looks the same.
     async fn resolve_ended(&self, view: &ContainerView, again: bool) -> Result<Found> {
-        let monitor = self.inner.runtimes.find_monitor(&view.id);
+        let monitor = self.runtimes.find_monitor(&view.id);
         let found = self.adopt(view, None, monitor).await?;
         let is_told = |exited: &Exited| matches!(exited.status, ExitStatus::Known(_));
         if found.state.exited().is_some_and(is_told) {
@@ -344,7 +337,7 @@ impl Engine {
 
     /// `again`: it was for a client's restart, which is to be finished.
     async fn take_back_start(&self, view: &ContainerView, again: bool) -> Found {
-        self.inner.undo_start(view, again).await;
+        self.undo_start(view, again).await;
         Found {
             again,
             ..at_rest(view.state.clone())
@@ -396,10 +389,10 @@ fn at_rest(state: ContainerState) -> Found {
     }
 }
 
-impl Engine {
+impl Shared {
     /// A row that cannot be read costs its container everything but its id and its name: it is
     /// shown lost with the reason, and can be removed by force.
-    pub(crate) fn show_damaged(&self, damaged: &Damaged) {
+    pub fn show_damaged(self: &Arc<Self>, damaged: &Damaged) {
         if damaged.table != Table::Containers {
             return;
         }
@@ -410,9 +403,9 @@ impl Engine {
         let Some(name) = damaged.name.clone().or_else(made_up) else {
             return;
         };
-        if let Err(e) = self.inner.registry.reserve(&name, &id) {
+        if let Err(e) = self.registry.reserve(&name, &id) {
             tracing::error!(id = id.short(), error = %e, "a damaged row has another's name");
-            self.inner.registry.keep_out(id);
+            self.registry.keep_out(id);
             return;
         }
         let reason = format!(
@@ -439,9 +432,9 @@ impl Engine {
     }
 
     /// Shows a container whose recovery came to no end.
-    pub(crate) fn show_lost(&self, row: &ContainerRow, reason: String) {
+    pub fn show_lost(self: &Arc<Self>, row: &ContainerRow, reason: String) {
         tracing::error!(id = row.id.short(), reason, "a defect: recovery failed");
-        if !self.inner.registry.has_id(row.id.as_str()) {
+        if !self.registry.has_id(row.id.as_str()) {
             let row = ContainerRow {
                 state: ContainerState::Lost { reason },
                 ..row.clone()
@@ -452,10 +445,10 @@ impl Engine {
     }
 }
 
-impl Inner {
+impl Shared {
     /// Names are reserved for all rows before any is recovered, so that nothing created meanwhile
     /// can take one.
-    pub(crate) fn reserve_names(self: &Arc<Self>, rows: &[ContainerRow]) {
+    pub fn reserve_names(self: &Arc<Self>, rows: &[ContainerRow]) {
         for row in rows {
             if let Err(e) = self.registry.reserve(&row.name, &row.id) {
                 tracing::error!(id = row.id.short(), error = %e, "two rows have one name");

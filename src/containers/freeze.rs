@@ -5,9 +5,9 @@ use failpoint::Point;
 use model::{Action, ContainerState, Result};
 use rules::Operation;
 
-use crate::container::actor::{Actor, Done, answer};
-use crate::container::check;
-use crate::container::handle::Reply;
+use crate::actor::{Actor, Done, answer};
+use crate::check;
+use crate::handle::Reply;
 
 impl Actor {
     /// Freezing and thawing: a call of the runtime.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use model::{ContainerId, LogFaults, Timestamp};
+use model::Timestamp;
 use sys::space::Space;
 
-use crate::container::handle::Handle;
-use crate::{Engine, Inner};
+use crate::Shared;
+use crate::handle::Handle;
 
 /// How often the file system is looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
@@ -22,11 +22,11 @@ const FULL_BYTES: u64 = 16 << 10;
 
 /// Whether somebody looks already.
 #[derive(Debug, Default)]
-pub(crate) struct SpaceWatch {
+pub struct SpaceWatch {
     is_kept: AtomicBool,
 }
 
-impl Inner {
+impl Shared {
     /// Looks at the logs' file system from now on, as long as a container runs.
     pub(crate) fn watch_log_space(self: &Arc<Self>) {
         if self.space_watch.is_kept.swap(true, Ordering::AcqRel) {
@@ -85,7 +85,7 @@ impl Inner {
     }
 
     /// A sentence for `info` when logs may be incomplete.
-    pub(crate) fn log_warning(&self) -> Option<String> {
+    pub fn log_warning(&self) -> Option<String> {
         let all = self.registry.all();
         let full = all.iter().filter_map(|handle| {
             let (since, until) = handle.streams.log_faults().full?;
@@ -100,14 +100,6 @@ impl Inner {
             full.len(),
             self.layout.containers().display()
         ))
-    }
-}
-
-impl Engine {
-    /// What is known to be missing from a container's log.
-    pub fn log_faults(&self, container: &ContainerId) -> LogFaults {
-        let handle = self.inner.registry.find(container.as_str());
-        handle.map_or_else(|_| LogFaults::default(), |h| h.streams.log_faults())
     }
 }
 

@@ -9,11 +9,11 @@ use failpoint::Point;
 use model::{Action, ContainerState, Error, Event, Intent, Kind, MountSource, Result, VolumeName};
 use rules::Operation;
 
-use crate::Inner;
-use crate::container::actor::{Actor, Done, answer};
-use crate::container::handle::Reply;
-use crate::container::refusal::check;
-use crate::container::{ContainerView, RemoveContainer};
+use crate::Shared;
+use crate::actor::{Actor, Done, answer};
+use crate::handle::Reply;
+use crate::refusal::check;
+use crate::{ContainerView, RemoveContainer};
 
 impl Actor {
     /// Begins a removal, for all who wait for one.
@@ -87,7 +87,7 @@ impl Actor {
     }
 }
 
-impl Inner {
+impl Shared {
     /// Takes away everything a container has, its row last.
     pub(crate) async fn remove_container_files(
         self: &Arc<Self>,
@@ -146,7 +146,7 @@ impl Inner {
         drop(gate);
         // From here on it is gone: what cannot go now is swept when the daemon starts.
         drop(failpoint::reach(Point::RemoveWritten).await);
-        crate::volume::remove_doomed(doomed).await;
+        remove_doomed(doomed).await;
         drop(failpoint::reach(Point::RemoveDone).await);
         Ok(())
     }
@@ -177,9 +177,17 @@ impl Inner {
         own.filter(|name| {
             !self.registry.all().iter().any(|other| {
                 let other = other.view();
-                other.id != view.id && crate::volume::uses(&other, name)
+                other.id != view.id && other.uses(name)
             })
         })
         .collect()
+    }
+}
+
+/// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
+pub async fn remove_doomed(doomed: Vec<volumes::Doomed>) {
+    let remove_all = || doomed.into_iter().try_for_each(volumes::Doomed::remove);
+    if let Err(e) = crate::blocking(remove_all).await {
+        tracing::warn!(error = %e, "files of a removed volume are left");
     }
 }
