@@ -108,8 +108,17 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ),
     ("wire", &["engine", "model"]),
     ("translate", &["engine", "model", "wire"]),
-    ("api", &["engine", "model", "socket", "translate", "wire"]),
+    ("web", &["engine", "model", "socket", "wire"]),
+    ("api", &["engine", "model", "translate", "web", "wire"]),
 ];
 
 /// What the program itself wires.
-pub(crate) const PROGRAM_DOORS: &[&str] = &["api", "engine", "failpoint", "model", "socket", "sys"];
+pub(crate) const PROGRAM_DOORS: &[&str] = &[
+    "api",
+    "engine",
+    "failpoint",
+    "model",
+    "socket",
+    "sys",
+    "web",
+];

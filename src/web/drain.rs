@@ -23,7 +23,7 @@ const REST_BYTES_MAX: usize = 16 << 20;
 ///
 /// Not where the client waits for `100 Continue`: it has sent nothing yet, and reading would ask
 /// it to.
-pub(crate) fn rest_of(request: Request) -> Request {
+pub fn rest_of(request: Request) -> Request {
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return request;
     }

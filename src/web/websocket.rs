@@ -16,7 +16,7 @@ use crate::serve::hijack::HijackedIo;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ends with the output, with the client, or with what the client typed; whichever is first.
-pub(crate) async fn session(attachment: Attachment, io: HijackedIo) {
+pub async fn session(attachment: Attachment, io: HijackedIo) {
     let HijackedIo {
         reader,
         writer,

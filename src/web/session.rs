@@ -13,7 +13,7 @@ use crate::serve::hijack::HijackedIo;
 
 /// Says a few last words to a client whose session never came about (moby writes them to stdout),
 /// and ends.
-pub(crate) async fn refuse(error: &Error, tty: bool, io: HijackedIo) {
+pub async fn refuse(error: &Error, tty: bool, io: HijackedIo) {
     let HijackedIo {
         reader, mut writer, ..
     } = io;
@@ -28,7 +28,7 @@ pub(crate) async fn refuse(error: &Error, tty: bool, io: HijackedIo) {
 }
 
 /// Ends with the output, with the client, or with what the client typed; whichever is first.
-pub(crate) async fn session(attachment: Attachment, io: HijackedIo) {
+pub async fn session(attachment: Attachment, io: HijackedIo) {
     let HijackedIo {
         mut reader,
         writer,

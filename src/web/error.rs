@@ -65,11 +65,11 @@ pub fn status(kind: Kind) -> StatusCode {
 /// Marks an answer for a path or method that Docker does not know: it goes out without Docker's
 /// headers, as the wire shows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Unrouted;
+pub struct Unrouted;
 
 /// Docker's answer to an unknown path, and (never a 405) to a known path with another method.
 /// OPTIONS is an endpoint of its own on every path, and says nothing (moby `optionsHandler`).
-pub(crate) async fn page_not_found(method: Method) -> Response {
+pub async fn page_not_found(method: Method) -> Response {
     if method == Method::OPTIONS {
         return StatusCode::OK.into_response();
     }

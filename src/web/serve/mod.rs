@@ -4,7 +4,7 @@
 //! It is our own, on hyper's http1 connection, because Docker's protocol needs what no ready-made
 //! server gives: half-close, a raw stream with and without `Upgrade` ([`hijack`]), handlers that
 //! end with their client, a head time-out, and an end within a second with streams open. Nothing
-//! here knows a route; the service is whatever [`crate::app`] built.
+//! here knows a route; the service is whatever `api` built.
 //!
 //! ```text
 //! serve: accept ── a task per connection ─ connection ── a future per request ─ request
@@ -90,8 +90,8 @@ impl Default for Options {
     }
 }
 
-/// Serves `app` ([`crate::app`]) on `listener` until `shutdown`. Then it stops accepting, removes the socket if
-/// we made it, closes idle connections at once and the others within
+/// Serves `app` on `listener` until `shutdown`. Then it stops accepting, removes the socket if we
+/// made it, closes idle connections at once and the others within
 /// [`Options::shutdown_timeout`]. A panic of a handler is answered with 500 and ends no other
 /// request.
 pub async fn serve(listener: Listener, app: Router, options: Options, shutdown: CancellationToken) {

@@ -14,7 +14,7 @@ use wire::{ErrorDetail, JsonMessage, ProgressDetail, PushResult};
 use crate::error::ApiResult;
 
 /// Docker's content type, without a charset: moby's client compares the string.
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// 200 with one JSON value.
 pub fn json(value: &impl Serialize) -> Response {
@@ -30,7 +30,7 @@ pub fn json_with_status(status: StatusCode, value: &impl Serialize) -> Response 
 }
 
 /// One JSON value and a line feed, for a body that is sent later than its head.
-pub(crate) fn json_line(value: &impl Serialize) -> Bytes {
+pub fn json_line(value: &impl Serialize) -> Bytes {
     line(value, b"\n").into()
 }
 
@@ -42,13 +42,13 @@ pub fn system_error_frame(text: &str) -> Bytes {
 }
 
 /// Words of the daemon's own on a container's stdout, where Docker puts some.
-pub(crate) fn stdout_frame(text: &str) -> Bytes {
+pub fn stdout_frame(text: &str) -> Bytes {
     const STDOUT: u8 = 1;
     frame(STDOUT, text)
 }
 
 /// The same on its stderr.
-pub(crate) fn stderr_frame(text: &str) -> Bytes {
+pub fn stderr_frame(text: &str) -> Bytes {
     const STDERR: u8 = 2;
     frame(STDERR, text)
 }
