@@ -17,7 +17,8 @@ pub use mapped::{check_maps, make_place};
 
 use images::Shown;
 use model::{ContainerId, ContainerSpec, Layer, Result};
-use spec::{ConsoleSize, HostFacts, ResolvedMount, SpecInput};
+use sources::{Purpose, Sources};
+use spec::{ConsoleSize, HostFacts, SpecInput};
 use sys::apart::OwnMounts;
 use sys::id_map::UserNamespace;
 
@@ -81,6 +82,16 @@ pub struct EtcFiles {
     pub hosts: PathBuf,
 }
 
+/// What a bundle needs beside itself.
+#[derive(Debug)]
+pub struct Made {
+    /// For one in a user namespace.
+    pub mapped: Option<Mapped>,
+    /// Parts of volumes that the bundle shows. The container has them when the runtime has made it; then
+    /// they can go.
+    pub parts: Vec<volumes::Bound>,
+}
+
 /// What a container in a user namespace needs besides its bundle.
 #[derive(Debug)]
 pub struct Mapped {
@@ -91,19 +102,22 @@ pub struct Mapped {
 }
 
 impl Maker<'_> {
-    /// Mounts the container's tree and writes its bundle. What is returned is to be mounted where only
-    /// the container's programs see it.
+    /// Mounts the container's tree and writes its bundle. File systems of its volumes stay mounted until
+    /// [`volumes::Volumes::release`], also after an error.
     ///
     /// # Errors
     /// What of the container or the host is in the way.
-    pub fn make(&self, order: &Order<'_>) -> Result<Option<Mapped>> {
+    pub fn make(&self, order: &Order<'_>) -> Result<Made> {
         let spec = order.tree.spec;
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
         }
         files::write_etc(order.tree.etc, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
-        let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
+        let (rootfs, sources) = self.tree(&order.tree, ids.as_deref())?;
+        let Sources {
+            mut mounts, parts, ..
+        } = sources;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         spec::check_propagation(&mounts)?;
@@ -123,7 +137,7 @@ impl Maker<'_> {
         let mapped = match &ids {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
-                let mut own = mapped::show(order.place, ids, &mut paths, &mut mounts);
+                let mut own = self.show(order.place, ids, &mut paths, &mut mounts);
                 // Other containers' trees: this one's programs must not keep them.
                 own.hide(&self.images.writable_root());
                 // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
@@ -161,7 +175,7 @@ impl Maker<'_> {
             tracing::warn!(id = order.tree.id.short(), "{warning}");
         }
         files::write_private(&order.bundle.join("config.json"), &built.config_json)?;
-        Ok(mapped)
+        Ok(Made { mapped, parts })
     }
 
     /// Mounts the container's tree, and finds its mounts; both are filled in the first run.
@@ -169,9 +183,10 @@ impl Maker<'_> {
         &self,
         order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
-    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+    ) -> Result<(PathBuf, Sources)> {
         let key = order.id.as_str();
-        self.images.alone(key, || self.tree_alone(order, ids, true))
+        self.images
+            .alone(key, || self.tree_alone(order, ids, true, Purpose::Run))
     }
 
     /// As [`Maker::tree`], for one who is alone with the tree; its mounts only if they are wanted.
@@ -180,12 +195,13 @@ impl Maker<'_> {
         order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
         with_mounts: bool,
-    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+        purpose: Purpose,
+    ) -> Result<(PathBuf, Sources)> {
         // What is to be filled is filled now: a start that finds the tree held relies on that.
         let fills = order.first_run && ids.is_some();
         let resolve = |rootfs: &Path, fill| match with_mounts || fills {
-            true => self.resolve_mounts(order.spec, rootfs, fill),
-            false => Ok(Vec::new()),
+            true => self.resolve_mounts(order, rootfs, fill, purpose),
+            false => Ok(Sources::default()),
         };
         let key = order.id.as_str();
         let label = order

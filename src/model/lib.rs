@@ -49,7 +49,7 @@ pub use id_map::{IdMaps, UserNamespace};
 pub use image::{Blob, ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
 pub use log::{LogConfig, LogDriver, LogFaults, LogLimits};
-pub use mount::{Mount, MountSource};
+pub use mount::{AnonymousVolume, Mount, MountSource, ReadOnlyReach, VolumeOptions, VolumesFrom};
 pub use platform::Platform;
 pub use process::{Pid, ProcessRef};
 pub use readiness::Readiness;

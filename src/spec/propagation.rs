@@ -178,6 +178,7 @@ mod tests {
                     path: "/".into(),
                     create_missing: false,
                     non_recursive: false,
+                    reach: model::ReadOnlyReach::default(),
                 },
                 destination: "/a".into(),
                 read_only: false,

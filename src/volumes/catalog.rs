@@ -74,8 +74,8 @@ struct Inner {
 /// A volume to be made.
 #[derive(Debug, Clone, Default)]
 pub struct NewVolume {
-    /// `None` makes up a name.
-    pub name: Option<VolumeName>,
+    /// As the client wrote it; `None` makes up a name. Docker looks for the driver first.
+    pub name: Option<String>,
     /// The driver's name; nothing was said where it is empty.
     pub driver: String,
     /// Labels.
@@ -146,9 +146,10 @@ impl VolumeCatalog {
         if anonymous {
             labels.extend(anonymous_label());
         }
-        let made_up = || VolumeName::anonymous((tools.random)());
+        let made_up = || VolumeName::anonymous((tools.random)()).to_string();
         let name = new.name.unwrap_or_else(made_up);
-        driver::check_driver(name.as_str(), &new.driver)?;
+        driver::check_driver(&name, &new.driver)?;
+        let name: VolumeName = name.parse()?;
         // Removals hold all of it.
         let _gate = tools.gate.read().await;
         let _making = self.making().await;

@@ -24,9 +24,13 @@ const KNOWN: [(&str, &[&str]); 4] = [
 pub(crate) fn check_driver(name: &str, driver: &str) -> Result<()> {
     match driver {
         "" | LOCAL => Ok(()),
-        other => Err(Error::not_found(format!(
-            "create {name}: error looking up volume plugin {other}: plugin {other:?} not found"
-        ))),
+        other => {
+            let clip = |text: &str| text.chars().take(256).collect::<String>();
+            let (name, other) = (clip(name), clip(other));
+            Err(Error::not_found(format!(
+                "create {name}: error looking up volume plugin {other}: plugin {other:?} not found"
+            )))
+        }
     }
 }
 
@@ -86,7 +90,7 @@ fn ram_bytes(text: &str) -> Result<u64, String> {
         letter => {
             1 + "kmgtp"
                 .find(letter)
-                .ok_or(format!("invalid suffix: '{unit}'"))?
+                .ok_or_else(|| format!("invalid suffix: '{unit}'"))?
         }
     };
     if !(rest.is_empty() || power > 0 && matches!(rest, "b" | "ib")) {
@@ -225,7 +229,7 @@ fn lookup(host: &str) -> Result<IpAddr, String> {
     all.sort_by_key(IpAddr::is_ipv6);
     all.first()
         .copied()
-        .ok_or(format!("lookup {host}: no such host"))
+        .ok_or_else(|| format!("lookup {host}: no such host"))
 }
 
 #[cfg(test)]

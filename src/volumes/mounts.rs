@@ -136,6 +136,17 @@ impl Drop for Bound {
     }
 }
 
+/// Takes parts of volumes away, off the async threads.
+pub async fn unbind(parts: Vec<Bound>) {
+    if !parts.is_empty() {
+        let taken = sys::task::blocking(move || {
+            drop(parts);
+            Ok(())
+        });
+        drop(taken.await);
+    }
+}
+
 fn take_away(place: &Path) -> Result<()> {
     let failed = format_args!("unmount {}", place.display());
     while unmount(place, true).context(failed)? {}
@@ -286,7 +297,7 @@ impl Volumes {
 ///
 /// # Errors
 /// As [`Volumes::bind_part`].
-pub fn hold_part(data: &Path, subpath: &str) -> Result<(std::os::fd::OwnedFd, bool)> {
+fn hold_part(data: &Path, subpath: &str) -> Result<(std::os::fd::OwnedFd, bool)> {
     let base = Dir::open(data).context(format_args!("cannot access path {}", data.display()))?;
     let found = base.handle_beneath(Path::new(subpath)).map_err(|e| {
         let whole = data.join(subpath);

@@ -20,7 +20,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("streams", &["failpoint", "model", "sys"]),
     ("stdio", &["model", "runtime", "streams", "sys"]),
     ("network", &["model"]),
-    ("volumes", &["model", "sys"]),
+    ("volumes", &["failpoint", "model", "rules", "state", "sys"]),
     ("confine", &["model", "rules", "sys"]),
     ("files", &["archive", "model", "sys", "transfer"]),
     (

@@ -67,11 +67,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
             "HostConfig.StorageOpt",
             host.storage_opt.as_ref().is_some_and(|o| !o.is_empty()),
         ),
-        (
-            "HostConfig.VolumeDriver",
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-        ),
-        ("HostConfig.VolumesFrom", some(host.volumes_from.as_ref())),
     ];
     match wishes.iter().find(|(_, is_wished)| *is_wished) {
         Some((field, _)) => Err(not_built(field)),
