@@ -120,7 +120,7 @@ impl Maker<'_> {
         } = sources;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
-        spec::check_propagation(&mounts)?;
+        spec::check_propagation(&mut mounts)?;
         let notify = spec.notifies.then(|| order.bundle.join("notify"));
         if let Some(dir) = &notify {
             files::make_open_dir(dir)?;

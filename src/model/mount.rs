@@ -15,7 +15,7 @@ pub struct Mount {
     pub destination: String,
     /// Mounted read-only.
     pub read_only: bool,
-    /// The propagation for binds: `rprivate` where nothing was asked for.
+    /// The propagation for binds.
     pub propagation: Propagation,
     /// The mode string of a `-v src:dst:mode` bind, echoed by inspect.
     pub mode: String,
@@ -134,7 +134,12 @@ pub struct VolumesFrom {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the kernel's own words, mount_namespaces(7)")]
 pub enum Propagation {
+    /// Nothing was asked for: `rprivate`.
     #[default]
+    Unset,
+    /// Nothing was asked for, and the daemon's own mounts are in what is shown: a container that kept
+    /// them would keep what is unmounted here. `rslave`, or `rprivate` where nothing is shared.
+    SlaveIfShared,
     RPrivate,
     Private,
     RShared,
@@ -147,11 +152,11 @@ impl Propagation {
     /// The word of mount options.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::RPrivate => "rprivate",
+            Self::Unset | Self::RPrivate => "rprivate",
             Self::Private => "private",
             Self::RShared => "rshared",
             Self::Shared => "shared",
-            Self::RSlave => "rslave",
+            Self::SlaveIfShared | Self::RSlave => "rslave",
             Self::Slave => "slave",
         }
     }

@@ -1,8 +1,10 @@
 //! Which mounts a container has: its own, those it takes from others, and the volumes that nobody
 //! named.
 
+use std::path::Path;
+
 use model::mount::Propagation;
-use model::{AnonymousVolume, Mount, MountSource, VolumeName};
+use model::{AnonymousVolume, Error, Mount, MountSource, Result, VolumeName};
 
 /// Adds an anonymous volume for every place that asks for one, and for every declared path that no mount
 /// covers; these are to have the driver `driver`.
@@ -79,6 +81,36 @@ pub fn with_borrowed(own: Vec<Mount>, borrowed: Vec<Mount>) -> Vec<Mount> {
     let places: Vec<String> = own.iter().map(|m| clean_path(&m.destination)).collect();
     let is_free = |mount: &Mount| !places.contains(&clean_path(&mount.destination));
     borrowed.into_iter().filter(is_free).chain(own).collect()
+}
+
+/// Lets no container keep the daemon's mounts: a bind that has the daemon's root in it, or lies there, is
+/// told what is unmounted (moby `validateBindDaemonRoot`).
+///
+/// # Errors
+/// In moby's words, where the client asked for another propagation.
+pub fn tell_of_unmounts(mounts: &mut [Mount], root: &Path) -> Result<()> {
+    for mount in mounts {
+        let MountSource::Bind { path, .. } = &mount.source else {
+            continue;
+        };
+        let source = Path::new(path);
+        if !source.starts_with(root) && !root.starts_with(source) {
+            continue;
+        }
+        match mount.propagation {
+            Propagation::Unset => mount.propagation = Propagation::SlaveIfShared,
+            Propagation::SlaveIfShared | Propagation::RSlave | Propagation::RShared => {}
+            other => {
+                return Err(Error::invalid(format!(
+                    "invalid mount config: must use either propagation mode \"rslave\" or \
+                     \"rshared\" when mount source is within the daemon root, daemon root: \
+                     {root:?}, bind mount source: {path:?}, propagation: {:?}",
+                    other.as_str()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `/a//b/` is `/a/b`; the root stays `/`.
@@ -162,6 +194,39 @@ mod tests {
             panic!("{two:?}");
         };
         assert!(no_copy & options.borrowed);
+    }
+
+    #[test]
+    fn who_has_the_daemons_root_is_told_of_unmounts() {
+        use Propagation::{RPrivate, RShared, SlaveIfShared, Unset};
+        let bind = |path: &str, propagation| Mount {
+            source: MountSource::Bind {
+                path: path.to_owned(),
+                create_missing: false,
+                non_recursive: false,
+                reach: Default::default(),
+            },
+            propagation,
+            ..named("unused", "/x")
+        };
+        let mut mounts = vec![
+            bind("/", Unset),
+            bind("/var/lib/moored/volumes", RShared),
+            bind("/var/lib/moored-other", Unset),
+            named("name", "/n"),
+        ];
+        let root = Path::new("/var/lib/moored");
+        tell_of_unmounts(&mut mounts, root).unwrap();
+        let all: Vec<_> = mounts.iter().map(|m| m.propagation).collect();
+        assert_eq!(all, [SlaveIfShared, RShared, Unset, Unset]);
+        let mut private = [bind("/var", RPrivate)];
+        let e = tell_of_unmounts(&mut private, root).unwrap_err();
+        assert_eq!(
+            e.message(),
+            "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when \
+             mount source is within the daemon root, daemon root: \"/var/lib/moored\", bind mount \
+             source: \"/var\", propagation: \"rprivate\""
+        );
     }
 
     #[test]

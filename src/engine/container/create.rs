@@ -192,7 +192,9 @@ impl Engine {
             }
             rules::borrow_mounts(&mut borrowed, &other.spec.mounts, from.read_only);
         }
-        Ok(rules::with_borrowed(own, borrowed))
+        let mut all = rules::with_borrowed(own, borrowed);
+        rules::tell_of_unmounts(&mut all, self.shared.layout.data_root())?;
+        Ok(all)
     }
 
     fn id_maps(&self, wish: &UserNamespace) -> Result<Option<IdMaps>> {

@@ -190,7 +190,9 @@ mod tests {
             }
         );
         assert_eq!(bind("/a:/b:rslave").propagation, Propagation::RSlave);
-        assert_eq!(bind("/a:/b").propagation, Propagation::RPrivate);
+        assert_eq!(bind("/a:/b").propagation, Propagation::Unset);
+        let asked = bind("/a:/b:rprivate").propagation;
+        assert_eq!(asked, Propagation::RPrivate);
         let Bind::Anonymous(volume) = parse("/data/", "some").unwrap() else {
             panic!("no name was given");
         };

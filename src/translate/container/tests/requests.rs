@@ -130,7 +130,7 @@ fn every_kind_of_mount() {
         source,
         destination: destination.to_owned(),
         read_only,
-        propagation: Propagation::RPrivate,
+        propagation: Propagation::Unset,
         mode: mode.to_owned(),
     };
     let bind = |path: &str, create_missing| MountSource::Bind {
