@@ -120,13 +120,7 @@ impl Maker<'_> {
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         spec::check_propagation(&mounts)?;
-        let notify = spec.notifies.then(|| order.bundle.join("notify"));
-        if let Some(dir) = &notify {
-            files::make_open_dir(dir)?;
-            if let Some(labels) = &spec.selinux {
-                sources::relabel(dir, &labels.mount, "z")?;
-            }
-        }
+        let notify = notify_dir(order)?;
         let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
         let mut paths = Paths {
             joined,
@@ -241,6 +235,20 @@ impl Maker<'_> {
         }
         Ok((rootfs, mounts))
     }
+}
+
+/// Makes the directory with the socket of a container that speaks sd_notify.
+fn notify_dir(order: &Order<'_>) -> Result<Option<PathBuf>> {
+    let spec = order.tree.spec;
+    if !spec.notifies {
+        return Ok(None);
+    }
+    let dir = order.bundle.join("notify");
+    files::make_open_dir(&dir)?;
+    if let Some(labels) = &spec.selinux {
+        sources::relabel(&dir, &labels.mount, "z")?;
+    }
+    Ok(Some(dir))
 }
 
 /// Where the container's runtime finds things.
