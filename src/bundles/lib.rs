@@ -106,6 +106,7 @@ impl Maker<'_> {
         let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
+        let block_devices = spec::resolve_block_devices(&spec.resources.block_io)?;
         spec::check_propagation(&mounts)?;
         let notify = spec.notifies.then(|| order.bundle.join("notify"));
         if let Some(dir) = &notify {
@@ -146,6 +147,7 @@ impl Maker<'_> {
             user: &user,
             mounts: &mounts,
             devices: &devices,
+            block_devices: &block_devices,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
             hostname_file: Some(&paths.etc.hostname),

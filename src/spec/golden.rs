@@ -265,7 +265,7 @@ fn limits_on_cgroup_v1() {
     );
     assert_eq!(
         built.warnings.len(),
-        check(&spec, &fixture::host()).unwrap().len(),
+        check(&spec, &fixture::host()).unwrap().warnings.len(),
         "create warns of what start cuts"
     );
 }

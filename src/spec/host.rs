@@ -73,10 +73,20 @@ pub struct CgroupFacts {
     pub memory_reservation: bool,
     /// Disabling the OOM killer (v1 only).
     pub oom_kill_disable: bool,
+    /// Swappiness (v1 only).
+    pub memory_swappiness: bool,
+    /// Limit of kernel memory (v1 only).
+    pub kernel_memory: bool,
+    /// Limit of the memory of TCP buffers (v1 only).
+    pub kernel_memory_tcp: bool,
     /// CPU shares (v2: weight).
     pub cpu_shares: bool,
     /// CFS quota.
     pub cpu_cfs: bool,
+    /// Real-time scheduling (v1 only).
+    pub cpu_realtime: bool,
+    /// Block I/O.
+    pub block_io: BlockIoFacts,
     /// cpuset.
     pub cpuset: bool,
     /// Number of processes.
@@ -85,6 +95,41 @@ pub struct CgroupFacts {
     pub cpuset_cpus: CpuList,
     /// The memory nodes a cpuset may name.
     pub cpuset_mems: CpuList,
+}
+
+/// The limits of block I/O that the host's cgroups can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one independent kernel feature each, as in Docker's info"
+)]
+pub struct BlockIoFacts {
+    /// Weight of a cgroup.
+    pub weight: bool,
+    /// Weight of a cgroup on one device.
+    pub weight_device: bool,
+    /// Bytes read each second.
+    pub read_bps: bool,
+    /// Bytes written each second.
+    pub write_bps: bool,
+    /// Reads each second.
+    pub read_iops: bool,
+    /// Writes each second.
+    pub write_iops: bool,
+}
+
+impl BlockIoFacts {
+    /// Where all of them come together.
+    pub fn all(there: bool) -> Self {
+        Self {
+            weight: there,
+            weight_device: there,
+            read_bps: there,
+            write_bps: there,
+            read_iops: there,
+            write_iops: there,
+        }
+    }
 }
 
 /// Legacy and hybrid hosts are V1: there the runtimes use the v1 controllers.
@@ -195,8 +240,13 @@ fn probe_cgroup(cpus_allowed: &str, mems_allowed: &str) -> CgroupFacts {
             swap: has("memory") && any_group_has(root, "memory.swap.max"),
             memory_reservation: has("memory"),
             oom_kill_disable: false,
+            memory_swappiness: false,
+            kernel_memory: false,
+            kernel_memory_tcp: false,
             cpu_shares: has("cpu"),
             cpu_cfs: has("cpu"),
+            cpu_realtime: false,
+            block_io: BlockIoFacts::all(has("io")),
             cpuset: has("cpuset"),
             pids: has("pids"),
             cpuset_cpus: list(root.join("cpuset.cpus.effective"), cpus_allowed),
@@ -212,8 +262,20 @@ fn probe_cgroup(cpus_allowed: &str, mems_allowed: &str) -> CgroupFacts {
         swap: has("memory", "memory.memsw.limit_in_bytes"),
         memory_reservation: has("memory", "memory.soft_limit_in_bytes"),
         oom_kill_disable: has("memory", "memory.oom_control"),
+        memory_swappiness: has("memory", "memory.swappiness"),
+        kernel_memory: has("memory", "memory.kmem.limit_in_bytes"),
+        kernel_memory_tcp: has("memory", "memory.kmem.tcp.limit_in_bytes"),
         cpu_shares: has("cpu", "cpu.shares"),
         cpu_cfs: has("cpu", "cpu.cfs_quota_us"),
+        cpu_realtime: has("cpu", "cpu.rt_period_us"),
+        block_io: BlockIoFacts {
+            weight: has("blkio", "blkio.weight"),
+            weight_device: has("blkio", "blkio.weight_device"),
+            read_bps: has("blkio", "blkio.throttle.read_bps_device"),
+            write_bps: has("blkio", "blkio.throttle.write_bps_device"),
+            read_iops: has("blkio", "blkio.throttle.read_iops_device"),
+            write_iops: has("blkio", "blkio.throttle.write_iops_device"),
+        },
         cpuset: has("cpuset", "cpuset.cpus"),
         pids: mount("pids").is_some(),
         cpuset_cpus: list(cpuset.join("cpuset.cpus"), cpus_allowed),

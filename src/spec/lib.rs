@@ -43,9 +43,10 @@ pub use cpu_list::CpuList;
 pub use devices::{DeviceKind, HostDevice, resolve as resolve_devices};
 pub use document::ConsoleSize;
 pub use exec::{ExecInput, exec_process};
-pub use host::{Arch, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
+pub use host::{Arch, BlockIoFacts, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
 pub use mounts::{ResolvedMount, check_bind_sources};
 pub use propagation::check_sources as check_propagation;
+pub use resources::{BlockDevices, Limits, limits, resolve_block_devices};
 
 use document::{Capabilities, Document, Linux, Namespace, Process, Resources, Root, User};
 
@@ -68,6 +69,8 @@ pub struct SpecInput<'a> {
     pub mounts: &'a [ResolvedMount],
     /// Its devices, from [`resolve_devices`].
     pub devices: &'a [HostDevice],
+    /// The devices of its block I/O limits, from [`resolve_block_devices`].
+    pub block_devices: &'a BlockDevices,
     /// What to bind at /etc/resolv.conf.
     pub resolv_conf: Option<&'a Path>,
     /// What to bind at /etc/hosts.
@@ -110,8 +113,9 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
     let host = input.host;
     // A path for directories, a slice and a name for systemd.
     let by_systemd = !input.cgroups_path.starts_with('/');
-    let mut limits = resources::limits(&spec.resources, host)?;
-    let mut warnings = std::mem::take(&mut limits.warnings);
+    let limits = limits(&spec.resources, host)?;
+    let mut warnings = limits.warnings;
+    let in_force = &limits.in_force;
     let caps = capabilities::resolve(
         &spec.cap_add,
         &spec.cap_drop,
@@ -132,9 +136,10 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
             sysctl: sysctls::sysctls(spec, host),
             resources: Resources {
                 devices: devices::rules(spec, input.devices, by_systemd),
-                memory: limits.memory,
-                cpu: limits.cpu,
-                pids: limits.pids,
+                memory: resources::memory(in_force),
+                cpu: resources::cpu(in_force),
+                pids: resources::pids(in_force),
+                block_io: resources::block_io(in_force, input.block_devices),
             },
             cgroups_path: input.cgroups_path,
             namespaces: namespaces(spec, host),

@@ -185,11 +185,13 @@ fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
         Some(NamespaceMode::Host) => "host".to_owned(),
         None => sent.cgroupns_mode,
     };
-    HostConfig {
+    let mut shown = HostConfig {
         cgroupns_mode,
         runtime: view.runtime.clone(),
         ..sent
-    }
+    };
+    super::resources::show(&view.spec.resources, &mut shown);
+    shown
 }
 
 fn graph_driver(view: &ContainerView) -> GraphDriver {
