@@ -5,6 +5,7 @@
 //! say then (users, devices, sources of mounts). The checks are those of moby's
 //! `verifyContainerSettings`, and a few more where Docker lets the OCI runtime fail instead.
 
+use model::container::Seccomp;
 use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Resources, Result, limits};
 
 use super::host::HostFacts;
@@ -30,12 +31,15 @@ pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Limits> {
     working_dir(&spec.working_dir)?;
     environment(&spec.env)?;
     mounts::check(&spec.mounts)?;
-    capabilities::resolve(
+    let caps = capabilities::resolve(
         &spec.cap_add,
         &spec.cap_drop,
         spec.privileged,
         host.bounding,
     )?;
+    if let Seccomp::Profile(_) = spec.seccomp {
+        crate::seccomp_profile(spec, host, caps, &mut Vec::new())?;
+    }
     without_cgroups(spec)?;
     if spec.annotations.contains_key("") {
         return Err(Error::invalid(
@@ -179,7 +183,9 @@ fn user_namespace(spec: &ContainerSpec) -> Result<()> {
     if spec.id_maps.is_none() {
         return Ok(());
     }
-    let said = if spec.privileged {
+    let said = if spec.writable_cgroups.is_some() {
+        "option WritableCgroups conflicts with user namespaces and rootless mode"
+    } else if spec.privileged {
         "privileged mode is incompatible with user namespaces.  You must run the container in the \
          host namespace when running privileged mode"
     } else if spec.network == NetworkMode::Host {

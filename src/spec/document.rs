@@ -274,17 +274,24 @@ pub(super) struct Throttle {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Seccomp {
-    pub(super) default_action: &'static str,
-    pub(super) default_errno_ret: u32,
-    pub(super) architectures: &'static [&'static str],
+    pub(super) default_action: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_errno_ret: Option<u32>,
+    pub(super) architectures: Vec<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) flags: Vec<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) listener_path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) listener_metadata: String,
     pub(super) syscalls: Vec<SyscallRule>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SyscallRule {
-    pub(super) names: Vec<&'static str>,
-    pub(super) action: &'static str,
+    pub(super) names: Vec<Cow<'static, str>>,
+    pub(super) action: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) errno_ret: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -298,5 +305,5 @@ pub(super) struct SyscallArg {
     pub(super) value: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value_two: Option<u64>,
-    pub(super) op: &'static str,
+    pub(super) op: Cow<'static, str>,
 }

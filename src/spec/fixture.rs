@@ -36,6 +36,7 @@ pub(super) fn host() -> HostFacts {
         seccomp: true,
         apparmor: false,
         arch: Arch::X86_64,
+        kernel: (6, 1),
         x32: true,
         recursive_read_only: true,
         default_sysctls: vec![

@@ -44,6 +44,8 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// The machine.
     pub arch: Arch,
+    /// The kernel's version, its first two numbers.
+    pub kernel: (u32, u32),
     /// The kernel also answers x32 system calls, so a seccomp filter must cover them. Where it
     /// does not, leaving them out saves an eighth of the work of `runc create`.
     pub x32: bool,
@@ -195,6 +197,7 @@ impl HostFacts {
         let field = |name| status_field(&status, name);
         let caps = |name| u64::from_str_radix(field(name), 16).unwrap_or(0);
         let cpus = CpuList::parse(field("Cpus_allowed_list")).unwrap_or_default();
+        let kernel = kernel_version(&read("/proc/sys/kernel/osrelease"));
         Self {
             cgroup: probe_cgroup(field("Cpus_allowed_list"), field("Mems_allowed_list")),
             bounding: CapSet::from_bits(caps("CapBnd")),
@@ -207,8 +210,9 @@ impl HostFacts {
                 || !field("Seccomp").is_empty(),
             apparmor: sys::host::security().apparmor,
             arch: Arch::native(),
+            kernel,
             x32: sys::abi::has_x32(field("Seccomp") != "0"),
-            recursive_read_only: kernel_at_least(&read("/proc/sys/kernel/osrelease"), (5, 12)),
+            recursive_read_only: kernel >= (5, 12),
             default_sysctls: probe_default_sysctls(&read("/proc/self/uid_map")),
             extra_masked_paths: probe_thermal(&cpus_possible()),
             cpus,
@@ -366,13 +370,12 @@ fn status_field<'a>(status: &'a str, name: &str) -> &'a str {
         .map_or("", str::trim)
 }
 
-/// `6.18.0-rc1` against `(5, 12)`.
-fn kernel_at_least(release: &str, wanted: (u32, u32)) -> bool {
+/// The first two numbers of `6.18.0-rc1`; zeros where there are none.
+fn kernel_version(release: &str) -> (u32, u32) {
     let mut numbers = release
         .split(|c: char| !c.is_ascii_digit())
         .map_while(|part| part.parse::<u32>().ok());
-    let have = (numbers.next(), numbers.next());
-    matches!(have, (Some(major), Some(minor)) if (major, minor) >= wanted)
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn number<T: std::str::FromStr>(path: &str) -> Option<T> {
@@ -418,15 +421,16 @@ mod tests {
     }
 
     #[test]
-    fn kernel_releases_compare_by_number() {
-        for (release, enough) in [
-            ("6.18.0-rc1", true),
-            ("5.12", true),
-            ("5.9.16-1", false),
-            ("", false),
-            ("six", false),
+    fn kernel_releases_have_two_numbers_that_count() {
+        for (release, version) in [
+            ("6.18.0-rc1", (6, 18)),
+            ("5.12", (5, 12)),
+            ("5.9.16-1", (5, 9)),
+            ("7", (7, 0)),
+            ("", (0, 0)),
+            ("six", (0, 0)),
         ] {
-            assert_eq!(kernel_at_least(release, (5, 12)), enough, "{release}");
+            assert_eq!(kernel_version(release), version, "{release}");
         }
     }
 

@@ -34,6 +34,7 @@ pub mod user;
 
 use std::path::Path;
 
+use model::container::Seccomp;
 use model::id_map::IdMap;
 use model::{ContainerId, ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
 
@@ -146,7 +147,7 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
             uid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.uids)),
             gid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.gids)),
             devices: devices::nodes(input.devices),
-            seccomp: seccomp_profile(spec, host, caps, &mut warnings),
+            seccomp: seccomp_profile(spec, host, caps, &mut warnings)?,
             rootfs_propagation: propagation::of_rootfs(input.mounts),
             masked_paths: masked_paths(spec, host),
             mount_label: spec.selinux.as_ref().map(|labels| labels.mount.as_str()),
@@ -236,23 +237,30 @@ fn id_mappings(map: Option<&IdMap>) -> Vec<document::IdMapping> {
     ranges.map(mapping).collect()
 }
 
+/// moby `WithSeccomp`. A profile that was asked for by name counts for a privileged container, too.
 fn seccomp_profile(
     spec: &ContainerSpec,
     host: &HostFacts,
     caps: CapSet,
     warnings: &mut Vec<String>,
-) -> Option<document::Seccomp> {
-    if spec.privileged || spec.seccomp == model::container::Seccomp::Unconfined {
-        return None;
+) -> Result<Option<document::Seccomp>> {
+    let default = || Some(seccomp::default_profile(caps, host.arch, host.x32));
+    match &spec.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default if spec.privileged => Ok(None),
+        Seccomp::Profile(_) if !host.seccomp => Err(Error::invalid(
+            "seccomp is not enabled in your kernel, cannot run a custom seccomp profile",
+        )),
+        Seccomp::Profile(text) => seccomp::compose(text, caps, host),
+        Seccomp::Default | Seccomp::Builtin if !host.seccomp => {
+            warnings.push(
+                "seccomp is not enabled in your kernel, running container without default profile"
+                    .into(),
+            );
+            Ok(None)
+        }
+        Seccomp::Default | Seccomp::Builtin => Ok(default()),
     }
-    if !host.seccomp {
-        warnings.push(
-            "seccomp is not enabled in your kernel, running container without default profile"
-                .into(),
-        );
-        return None;
-    }
-    Some(seccomp::default_profile(caps, host.arch, host.x32))
 }
 
 /// A list of the request's own counts even for a privileged container (moby `createSpec`).

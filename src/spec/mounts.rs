@@ -132,7 +132,8 @@ fn defaults<'a>(spec: &ContainerSpec, user: &[&str]) -> Vec<MountEntry<'a>> {
                 options: options.iter().map(|o| Cow::Borrowed(*o)).collect(),
             };
             match destination {
-                "/sys" | "/sys/fs/cgroup" if spec.privileged => {
+                "/sys" if spec.privileged => entry.options.retain(|o| o != "ro"),
+                "/sys/fs/cgroup" if spec.writable_cgroups.unwrap_or(spec.privileged) => {
                     entry.options.retain(|o| o != "ro");
                 }
                 // The ipc namespace is the host's, so its shared memory files are too.

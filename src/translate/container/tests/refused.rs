@@ -121,11 +121,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
         ),
         (
-            "HostConfig.SecurityOpt",
-            json!(["seccomp={}"]),
-            "HostConfig.SecurityOpt seccomp profile",
-        ),
-        (
             "HostConfig.StorageOpt",
             json!({"size": "1g"}),
             "HostConfig.StorageOpt",
