@@ -33,6 +33,7 @@ pub mod resources;
 pub mod selinux;
 pub mod signal;
 pub mod state;
+pub mod stats;
 pub mod storage;
 pub mod volume;
 
