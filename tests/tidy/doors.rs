@@ -20,6 +20,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("streams", &["failpoint", "model", "sys"]),
     ("stdio", &["model", "runtime", "streams", "sys"]),
     ("network", &["model"]),
+    ("stats", &["model", "sys"]),
     ("volumes", &["model", "sys"]),
     ("confine", &["model", "rules", "sys"]),
     ("files", &["archive", "model", "sys", "transfer"]),

@@ -45,20 +45,13 @@ type Read<T> = Result<T, Trouble>;
 impl Hierarchies {
     /// Where the container `id` is counted whose first process is `init`; `None` when that is gone.
     ///
-    /// A container may have moved its first process deeper, as systemd does, and may be a container's
-    /// container: its cgroup is the topmost with its id in the name. One that has none is counted where
-    /// its first process is.
-    ///
     /// # Errors
     /// What reading /proc says.
     pub fn accounts(&self, init: Pid, id: &str) -> io::Result<Option<Accounts>> {
-        let Some(mut memberships) = proc::cgroups(init)? else {
-            return Ok(None);
-        };
-        for membership in &mut memberships {
-            membership.path = of_container(&membership.path, id).to_owned();
-        }
-        Ok(Some(self.accounts_at(&memberships)))
+        let memberships = proc::cgroups(init)?.map(|all| of_container(all, id));
+        // One that has ended and is not collected yet is in the root of each hierarchy.
+        let memberships = memberships.filter(|own| !own.is_empty());
+        Ok(memberships.map(|own| self.accounts_at(&own)))
     }
 
     fn accounts_at(&self, memberships: &[Membership]) -> Accounts {
@@ -76,13 +69,33 @@ impl Hierarchies {
     }
 }
 
-/// The part of a process' cgroup path that is its container's.
-fn of_container<'a>(path: &'a Path, id: &str) -> &'a Path {
+/// The cgroups of the container `id`, from those of its first process.
+///
+/// It may have moved that deeper, as systemd does, and may be a container's container: its own cgroup is
+/// the topmost with its id in the name. Where none has it, somebody has moved the process, and it is
+/// counted where it is now; but never in the root, where everything is.
+fn of_container(all: Vec<Membership>, id: &str) -> Vec<Membership> {
+    let (mut own, elsewhere): (Vec<_>, Vec<_>) = (all.into_iter())
+        .map(|mut membership| {
+            let top = top_named(&membership.path, id).map(Path::to_owned);
+            let is_own = top.is_some();
+            membership.path = top.unwrap_or(membership.path);
+            (is_own, membership)
+        })
+        .partition(|(is_own, _)| *is_own);
+    if own.is_empty() {
+        own = elsewhere;
+        own.retain(|(_, membership)| membership.path.parent().is_some());
+    }
+    own.into_iter().map(|(_, membership)| membership).collect()
+}
+
+fn top_named<'a>(path: &'a Path, id: &str) -> Option<&'a Path> {
     let named = |part: &&Path| {
         let name = part.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.contains(id))
     };
-    path.ancestors().filter(named).last().unwrap_or(path)
+    path.ancestors().filter(named).last()
 }
 
 impl Accounts {

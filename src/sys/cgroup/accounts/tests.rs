@@ -253,22 +253,29 @@ fn what_is_not_counted_is_missing_and_a_cgroup_that_vanishes_is_none() {
 
 #[test]
 fn a_containers_cgroup_is_the_topmost_with_its_id() {
+    let member = |path: &str| Membership {
+        controllers: Vec::new(),
+        path: PathBuf::from(path.replace("ID", ID)),
+    };
+    let own = |paths: &[&str]| {
+        let all = paths.iter().map(|path| member(path)).collect();
+        let own = of_container(all, ID);
+        let path = |own: &Membership| own.path.display().to_string().replace(ID, "ID");
+        own.iter().map(path).collect::<Vec<_>>()
+    };
     for (path, wanted) in [
         ("/docker/ID", "/docker/ID"),
         ("/docker/ID/init.scope", "/docker/ID"),
-        (
-            "/moored.slice/moored-ID.scope/a/b",
-            "/moored.slice/moored-ID.scope",
-        ),
+        ("/a.slice/moored-ID.scope/a/b", "/a.slice/moored-ID.scope"),
         ("/docker/ID/docker/other", "/docker/ID"),
         ("/docker/ID/moored/ID", "/docker/ID"),
         ("/user.slice/x", "/user.slice/x"),
-        ("/", "/"),
     ] {
-        let path = path.replace("ID", ID);
-        let wanted = wanted.replace("ID", ID);
-        assert_eq!(of_container(Path::new(&path), ID), Path::new(&wanted));
+        assert_eq!(own(&[path]), [wanted]);
     }
+    assert_eq!(own(&["/", "/docker/ID", "/system.slice"]), ["/docker/ID"]);
+    // Of a process that has ended.
+    assert!(own(&["/", "/"]).is_empty());
 }
 
 /// Against the kernel: a child that burns and remembers, in a cgroup of its own with one below.
