@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use wire::version::Options;
 
-use crate::error::{ApiError, page_not_found};
-use crate::version::Asked;
+use web::error::{ApiError, page_not_found};
+use web::version::Asked;
 
 /// The routes that have a HEAD of their own. axum would answer HEAD wherever there is a GET;
 /// Docker says 404 there.

@@ -1,28 +1,20 @@
-//! Docker's Engine API over HTTP, and nothing else: routing, versions, one error table, and the
-//! accept loop that can give a connection's socket back for a hijack.
+//! Docker's Engine API, path by path: routing, versions, and what each handler does.
 //!
 //! A handler translates, makes one call of the engine and translates the answer back; it
 //! decides nothing and checks no state first (a check before the call is a race). What Docker
 //! wrote on the wire is spelled in [`wire`] and nowhere else; large translations stand in
 //! [`translate`].
 //!
-//! A request passes, in this order: [`serve`] (the connection), `normalise` (version prefix
+//! A request passes, in this order: [`web::serve`] (the connection), `normalise` (version prefix
 //! off, slashes of names encoded, headers on the answer), the router, the gate, the
-//! extractors of [`extract`], the handler in [`routes`]. Every error leaves through [`error`].
+//! extractors of [`web::extract`], the handler in [`routes`]. Every error leaves through
+//! [`web::error`].
 //!
 //! This room must never see the ledger, the layers, the runtime or a system call.
 
-mod drain;
-pub mod error;
-pub mod extract;
 mod gate;
 mod normalise;
-pub mod reply;
 pub mod routes;
-pub mod serve;
-mod session;
-pub mod version;
-mod websocket;
 
 use std::convert::Infallible;
 
@@ -36,12 +28,12 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tower::{Layer as _, ServiceExt as _};
 use utoipa::openapi::OpenApi;
+use web::error;
 
-pub use error::{ApiError, ApiResult};
 pub use translate::container::log_default;
 pub use wire::version::{ApiVersion, Options};
 
-/// The whole API as one service, ready for [`serve`].
+/// The whole API as one service, ready for [`web::serve`].
 pub fn app(engine: Engine, options: Options) -> Router {
     let (router, _document) = routes::all().split_for_parts();
     let routed = router.merge(routes::not_built::router());

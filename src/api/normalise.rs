@@ -15,9 +15,9 @@ use axum::response::{IntoResponse, Response};
 use model::Error;
 use wire::version::{ApiVersion, Options};
 
-use crate::drain;
-use crate::error::{ApiError, Unrouted};
-use crate::serve::hijack::Hijack;
+use web::drain;
+use web::error::{ApiError, Unrouted};
+use web::serve::hijack::Hijack;
 
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const DOCKER_EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");

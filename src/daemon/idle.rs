@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::Engine;
 use tokio::time::Instant;
 
-use api::serve::Activity;
+use web::serve::Activity;
 
 /// How often it is looked whether anybody is there.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);

@@ -64,7 +64,7 @@ fn filter(level: &str) -> Result<EnvFilter> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "moored",
     "api",
     "engine",
@@ -83,6 +83,7 @@ const ROOMS: [&str; 19] = [
     "sys",
     "translate",
     "volumes",
+    "web",
     "wire",
 ];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use api::serve::Activity;
 use engine::Engine;
 use sd_notify::NotifyState;
 use socket::{Access, Listener};
@@ -15,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use web::serve::Activity;
 
 use super::idle::idle_for;
 use super::reload::Reload;
@@ -136,10 +136,10 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
         experimental: settings.experimental,
         ..api::Options::default()
     });
-    let loop_options = api::serve::Options::default();
+    let loop_options = web::serve::Options::default();
     let activity = loop_options.activity.clone();
     // From here on it answers that it is there; for the rest clients wait until it is known.
-    let mut serving = tokio::spawn(api::serve::serve(
+    let mut serving = tokio::spawn(web::serve::serve(
         listener,
         app,
         loop_options,

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use api::serve::Activity;
 use model::limits;
 use sd_notify::NotifyState;
+use web::serve::Activity;
 
 use super::serve::{notify, ping};
 

@@ -41,7 +41,7 @@ impl Engine {
         reference: &str,
         request: AttachRequest,
     ) -> Result<Attachment> {
-        let handle = self.inner.registry.find(reference)?;
+        let handle = self.shared.registry.find(reference)?;
         let view = handle.view();
         check_as(&view, reference, Operation::Attach)?;
         let hub = &handle.streams.hub;
@@ -53,7 +53,7 @@ impl Engine {
         let stream = request.stream && (request.stdin || request.stdout || request.stderr);
         let (replay, live) = match (request.logs, stream) {
             (true, stream) => {
-                let watcher = self.inner.runtimes.watcher();
+                let watcher = self.shared.runtimes.watcher();
                 let streams = &handle.streams;
                 streams.replay(want, stream, view.spec.tty, watcher).await?
             }
@@ -69,16 +69,16 @@ impl Engine {
         let keys = request.detach_keys.unwrap_or_else(|| DEFAULT_KEYS.to_vec());
         let detector = view.spec.tty.then(|| Detector::new(&keys));
         let input = writer.map(|writer| {
-            let (inner, view) = (self.inner.clone(), view.clone());
+            let (shared, view) = (self.shared.clone(), view.clone());
             AttachInput::new(writer, detector).on_detach(move || {
                 drop(tokio::spawn(async move {
-                    let event = inner.container_event(&view, &Action::Detach);
-                    inner.tell(event).await;
+                    let event = shared.container_event(&view, &Action::Detach);
+                    shared.tell(event).await;
                 }));
             })
         });
-        let event = self.inner.container_event(&view, &Action::Attach);
-        self.inner.tell(event).await;
+        let event = self.shared.container_event(&view, &Action::Attach);
+        self.shared.tell(event).await;
         Ok(Attachment {
             tty: view.spec.tty,
             output: AttachOutput::new(replay, live, form),

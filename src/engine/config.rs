@@ -1,10 +1,9 @@
 //! What the daemon hands the engine at start.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use confine::IdSource;
-use model::{LogConfig, StorageDriver, Timestamp};
+use model::{LogConfig, StorageDriver};
 
 /// Where the engine keeps things and which programs it drives.
 #[derive(Debug, Clone)]
@@ -29,23 +28,4 @@ pub struct Config {
     pub registries: registry::Settings,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
-}
-
-/// What the engine must know of the world but not look up itself, so that tests can say it.
-#[derive(Clone)]
-pub struct Host {
-    /// Wall clock.
-    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// 32 unpredictable bytes, for ids.
-    pub random: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
-    /// `/proc/sys/kernel/random/boot_id`: another value means another boot.
-    pub boot_id: String,
-}
-
-impl std::fmt::Debug for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host")
-            .field("boot_id", &self.boot_id)
-            .finish_non_exhaustive()
-    }
 }

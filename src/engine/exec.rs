@@ -23,7 +23,7 @@ impl Engine {
         if spec.user.is_empty() {
             spec.user.clone_from(&view.spec.user);
         }
-        self.inner.execs.create(view.id.clone(), spec).await
+        self.shared.execs.create(view.id.clone(), spec).await
     }
 
     /// One session.
@@ -31,12 +31,12 @@ impl Engine {
     /// # Errors
     /// `No such exec instance: x`.
     pub fn exec(&self, id: &str) -> Result<ExecView> {
-        self.inner.execs.find(id)
+        self.shared.execs.find(id)
     }
 
     /// The sessions of a container that are not over, for its inspect.
     pub fn open_execs(&self, container: &ContainerId) -> Vec<ExecId> {
-        self.inner.execs.open_ids(container)
+        self.shared.execs.open_ids(container)
     }
 
     /// The sessions of a container, oldest first.
@@ -44,7 +44,7 @@ impl Engine {
     /// # Errors
     /// 404.
     pub fn container_execs(&self, container: &str) -> Result<Vec<ExecView>> {
-        Ok(self.inner.execs.of(&self.container(container)?.id))
+        Ok(self.shared.execs.of(&self.container(container)?.id))
     }
 
     /// Whether a session can be started now: what is answered before the connection is taken
@@ -62,7 +62,7 @@ impl Engine {
     /// Those, and 409 when the container does not run or is paused.
     pub async fn start_exec(&self, id: &str, request: StartExec) -> Result<Option<Attachment>> {
         let target = self.target_of(id)?;
-        self.inner.execs.start(id, target, request).await
+        self.shared.execs.start(id, target, request).await
     }
 
     /// Attaches to a session; see [`execs::Execs::attach`].
@@ -70,7 +70,7 @@ impl Engine {
     /// # Errors
     /// Those.
     pub async fn attach_exec(&self, id: &str, since: Option<u64>) -> Result<Attachment> {
-        self.inner.execs.attach(id, since).await
+        self.shared.execs.attach(id, since).await
     }
 
     /// Changes the size of a session's terminal; before its start the size it will have.
@@ -78,7 +78,7 @@ impl Engine {
     /// # Errors
     /// 404 when it is not there or over.
     pub async fn resize_exec(&self, id: &str, height: u16, width: u16) -> Result<()> {
-        self.inner.execs.resize(id, height, width).await
+        self.shared.execs.resize(id, height, width).await
     }
 
     /// A wait for a session's end.
@@ -86,7 +86,7 @@ impl Engine {
     /// # Errors
     /// 404.
     pub fn wait_exec(&self, id: &str) -> Result<impl Future<Output = WaitOutcome> + Send + use<>> {
-        self.inner.execs.wait(id)
+        self.shared.execs.wait(id)
     }
 
     /// Sends a signal to a session's process.
@@ -94,7 +94,7 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it does not run.
     pub async fn kill_exec(&self, id: &str, signal: Signal) -> Result<()> {
-        self.inner.execs.kill(id, signal).await
+        self.shared.execs.kill(id, signal).await
     }
 
     /// Ends a session's process: SIGTERM, and SIGKILL when `grace` is over. One that has ended is
@@ -103,7 +103,7 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it was not started; a process that survives SIGKILL.
     pub async fn stop_exec(&self, id: &str, grace: Duration) -> Result<()> {
-        self.inner.execs.stop(id, grace).await
+        self.shared.execs.stop(id, grace).await
     }
 
     /// Forgets a session; with `force` its process is killed first.
@@ -111,14 +111,14 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it runs and `force` is not set.
     pub async fn remove_exec(&self, id: &str, force: bool) -> Result<()> {
-        self.inner.execs.remove(id, force).await
+        self.shared.execs.remove(id, force).await
     }
 
     /// The container of a session, when it takes one now.
     fn target_of(&self, id: &str) -> Result<Target> {
-        let container = self.inner.execs.container_of(id)?;
+        let container = self.shared.execs.container_of(id)?;
         let view = self.container(container.as_str())?;
         check(&view, Operation::Exec)?;
-        self.inner.target(&view)
+        self.shared.target(&view)
     }
 }

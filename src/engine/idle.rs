@@ -7,7 +7,7 @@ impl Engine {
     /// whose health or log it looks after, or that is between two states. `None` when all there is
     /// to know can be found out later.
     pub fn needs_daemon(&self) -> Option<String> {
-        let all = self.inner.registry.all().into_iter();
+        let all = self.shared.registry.all().into_iter();
         let needs = all.filter_map(|handle| {
             let view = handle.view();
             let why = match handle.is_busy() {
@@ -16,8 +16,8 @@ impl Engine {
             };
             Some(format!("container {} {why}", view.name))
         });
-        let kept = self.inner.execs.any_kept();
-        let images = self.inner.images.at_work();
+        let kept = self.shared.execs.any_kept();
+        let images = self.shared.images.at_work();
         let files = self.inner.files.is_busy();
         let files = files.then_some("an archive is being read");
         let work = images.or(files).map(str::to_owned);
@@ -26,8 +26,8 @@ impl Engine {
 
     /// Tells that the configuration was read again.
     pub async fn tell_reload(&self, settings: Vec<(&'static str, String)>) {
-        let inner = &self.inner;
-        let now = (inner.host.now)();
+        let (inner, shared) = (&self.inner, &self.shared);
+        let now = (shared.host.now)();
         let kind = model::EventKind::Daemon;
         let mut event =
             model::Event::new(now, kind, &model::Action::Reload, inner.daemon_id.as_str())
@@ -35,6 +35,11 @@ impl Engine {
         for (key, value) in settings {
             event = event.with(key, value);
         }
-        inner.tell(event).await;
+        shared.tell(event).await;
+    }
+
+    /// The daemon ends: containers go on, and what only the daemon used is taken away.
+    pub fn close(&self) {
+        self.shared.runtimes.tidy_cgroup();
     }
 }

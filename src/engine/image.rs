@@ -10,7 +10,7 @@ use crate::container::Registry;
 impl Engine {
     /// The images, and what can be done with them.
     pub fn images(&self) -> &Catalog {
-        &self.inner.images
+        &self.shared.images
     }
 }
 

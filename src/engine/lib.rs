@@ -6,7 +6,7 @@
 //! happen.
 //!
 //! Invariants held here:
-//! - One task owns one container (`container::actor`): only it writes the container's row and
+//! - One task owns one container (`containers`): only it writes the container's row and
 //!   state. Reads are answered from the immutable [`ContainerView`] it publishes, so a stuck
 //!   container delays nobody.
 //! - A change runs in a task of the engine; a client that hangs up never cancels it.
@@ -18,14 +18,10 @@ mod config;
 mod container;
 mod events;
 mod exec;
-mod housekeeping;
 mod idle;
 mod image;
-mod layout;
-mod log_faults;
 mod logs;
 mod open;
-mod recovery;
 mod system;
 mod volume;
 
@@ -45,13 +41,15 @@ pub use catalog::{
     PrunedImages, PullImage, PushImage, RemoveImage, RemovedReference,
 };
 pub use checkpoints::{CheckpointView, DumpStatistics, Exported};
-pub use config::{Config, Host};
+pub use config::Config;
 pub use confine::{IdSource, SeLinux, check_ids};
 pub use container::{
     Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
     ImportContainer, Imported, ListContainers, ListedContainer, MountView, ProcessTable, Pruned,
     RemoveContainer, Sizes, StopContainer, WaitCondition, Waiter, Without,
 };
+pub use containers::Host;
+use containers::Layout;
 pub use execs::{ExecView, StartExec};
 pub use files::{Change as FileChange, ChangeKind, Extract, Files, PathStat};
 pub use images::{StorageFound, WritablePaths};
@@ -69,50 +67,30 @@ pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, RuntimeTrait
 /// # Errors
 /// What the host says.
 pub fn look_at_storage(data_root: &std::path::Path) -> model::Result<StorageFound> {
-    images::look_at_storage(&layout::Layout::new(data_root, data_root).images())
+    images::look_at_storage(&Layout::new(data_root, data_root).images())
 }
 
 /// The engine: a cheap handle, cloned freely.
 #[derive(Debug, Clone)]
 pub struct Engine {
+    /// What the containers' tasks work with, too.
+    pub(crate) shared: Arc<containers::Shared>,
     pub(crate) inner: Arc<Inner>,
 }
 
-/// What all parts of the engine share.
+/// What use cases need beside that.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) host: Host,
-    pub(crate) layout: layout::Layout,
-    pub(crate) facts: Arc<spec::HostFacts>,
-    pub(crate) ledger: state::Ledger,
-    pub(crate) images: Catalog,
-    pub(crate) volumes: volumes::Volumes,
     pub(crate) downloads: transfer::Downloads,
     pub(crate) files: files::Gates,
-    pub(crate) runtimes: runtime::Runtimes,
-    pub(crate) registry: Arc<container::Registry>,
     pub(crate) log_default: model::LogConfig,
     pub(crate) ids: confine::Ids,
-    pub(crate) apparmor: confine::AppArmor,
-    pub(crate) selinux: SeLinux,
     /// Held from the look whether a volume is there to the moment it is.
     pub(crate) making_volumes: tokio::sync::Mutex<()>,
-    /// Cancelled when all containers are taken back: what they do by themselves begins then.
-    pub(crate) recovered: tokio_util::sync::CancellationToken,
-    /// Held for reading by each start, for writing by who removes what starts need.
-    pub(crate) starts: tokio::sync::RwLock<()>,
-    pub(crate) execs: execs::Execs,
-    pub(crate) housekeeping: housekeeping::Housekeeping,
     /// As many as follow events, and one more.
     pub(crate) event_listeners: Arc<()>,
-    pub(crate) space_watch: log_faults::SpaceWatch,
     /// A stable id of this daemon, for `info`.
     pub(crate) daemon_id: String,
     /// What the operator should know, found at start.
     pub(crate) warnings: Vec<String>,
-    /// The ledger says which boot this is.
-    pub(crate) boot_written: std::sync::atomic::AtomicBool,
-    pub(crate) init_binary: Option<std::path::PathBuf>,
-    /// Where the output of attached clients waits that do not read.
-    pub(crate) spill: ::streams::SpillOptions,
 }

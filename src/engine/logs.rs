@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::Result;
+use model::{ContainerId, LogFaults, Result};
 use stdio::LogRequest;
 use streams::{LogReader, Skipped};
 
 use crate::Engine;
-use crate::container::handle::Handle;
+use containers::Handle;
 
 /// A log being read.
 #[derive(Debug)]
@@ -52,9 +52,9 @@ impl Engine {
     /// # Errors
     /// 404; a log driver that keeps nothing; what the host says.
     pub async fn container_logs(&self, reference: &str, request: LogRequest) -> Result<LogStream> {
-        let handle = self.inner.registry.find(reference)?;
+        let handle = self.shared.registry.find(reference)?;
         let view = handle.view();
-        let watcher = self.inner.runtimes.watcher();
+        let watcher = self.shared.runtimes.watcher();
         let streams = &handle.streams;
         let reader = streams.read_log(&view.spec, request, watcher).await?;
         Ok(LogStream {
@@ -62,5 +62,11 @@ impl Engine {
             reader,
             container: handle,
         })
+    }
+
+    /// What is known to be missing from a container's log.
+    pub fn log_faults(&self, container: &ContainerId) -> LogFaults {
+        let handle = self.shared.registry.find(container.as_str());
+        handle.map_or_else(|_| LogFaults::default(), |h| h.streams.log_faults())
     }
 }

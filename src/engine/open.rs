@@ -3,26 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use catalog::Catalog;
 use execs::Execs;
 use failpoint::Point;
-use model::{ContainerId, Context, Error, Intent, Result, StorageDriver, limits};
+use model::{ContainerId, Context, Error, Intent, LogConfig, Result, StorageDriver, limits};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::container::Registry;
-use crate::layout::Layout;
-use crate::{Config, Engine, Host, Inner};
+use containers::{Host, Layout, META_BOOT_ID, Registry, Shared};
+
+use crate::{Config, Engine, Inner};
 
 /// Containers recovered at once.
 const RECOVERIES_MAX: usize = 32;
-/// The ledger's key of the boot it was last used on.
-const META_BOOT_ID: &str = "boot_id";
 /// The ledger's key of the daemon's own id.
 const META_DAEMON_ID: &str = "daemon_id";
 
@@ -70,35 +68,32 @@ impl Engine {
             now: host.now.clone(),
             random: host.random.clone(),
         };
-        let inner = Arc::new(Inner {
+        let shared = Shared {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
             registry,
-            downloads: transfer::Downloads::default(),
-            files: files::Gates::default(),
-            log_default: config.log_default,
-            ids: confine::Ids::new(config.ids)?,
             apparmor,
             selinux: confine::SeLinux::new(config.selinux)?,
-            making_volumes: tokio::sync::Mutex::default(),
             starts: tokio::sync::RwLock::default(),
             recovered: CancellationToken::new(),
             execs: Execs::new(execs_tools),
-            housekeeping: crate::housekeeping::Housekeeping::default(),
-            event_listeners: Arc::new(()),
-            space_watch: crate::log_faults::SpaceWatch::default(),
+            housekeeping: containers::Housekeeping::default(),
+            space_watch: containers::SpaceWatch::default(),
             init_binary: find_init(&config.init_paths),
             spill,
             host,
             layout,
             ledger,
             runtimes,
-            daemon_id,
-            warnings: contents.damaged.iter().map(warning).collect(),
             boot_written: AtomicBool::new(same_boot),
-        });
-        let engine = Self { inner };
+        };
+        let warnings = contents.damaged.iter().map(warning).collect();
+        let inner = Inner::new(config.log_default, config.ids, daemon_id, warnings)?;
+        let engine = Self {
+            shared: Arc::new(shared),
+            inner: Arc::new(inner),
+        };
         let rows = (contents.containers, contents.execs, contents.meta);
         engine.take_over(rows, &contents.damaged, same_boot).await;
         Ok(engine)
@@ -113,31 +108,31 @@ impl Engine {
     ) {
         drop(failpoint::reach(Point::RecoverOpened).await);
         // Before anybody can make a session: later those of this daemon would be among them.
-        let left = self.inner.execs.files_left().await;
+        let left = self.shared.execs.files_left().await;
         self.recover_all(containers, same_boot).await;
-        damaged.iter().for_each(|d| self.show_damaged(d));
-        let lives = |container: &ContainerId| self.inner.registry.has_id(container.as_str());
-        self.inner
+        damaged.iter().for_each(|d| self.shared.show_damaged(d));
+        let lives = |container: &ContainerId| self.shared.registry.has_id(container.as_str());
+        self.shared
             .execs
             .recover(execs, left, same_boot, lives)
             .await;
-        self.inner.tidy_soon();
-        if let Err(e) = self.inner.write_boot().await {
+        self.shared.tidy_soon();
+        if let Err(e) = self.shared.write_boot().await {
             // A daemon must start on a full disk, too.
             tracing::error!(error = %e, "the boot was not written to the ledger: no container can be started before it is");
         }
-        self.finish_checkpoints().await;
+        self.shared.finish_checkpoints().await;
         self.finish_imports().await;
-        self.inner.recovered.cancel();
+        self.shared.recovered.cancel();
         let engine = self.clone();
         tokio::spawn(async move { engine.finish_commits(&meta).await });
         // A writable layer may be of a container whose row is too damaged to be shown.
         let hidden =
-            |d: &Damaged| d.table == Table::Containers && !self.inner.registry.has_id(&d.key);
+            |d: &Damaged| d.table == Table::Containers && !self.shared.registry.has_id(&d.key);
         self.sweep_in_background(!damaged.iter().any(hidden));
         self.choose_runtime();
         // The first container need not wait for it then.
-        let apparmor = self.inner.apparmor.clone();
+        let apparmor = self.shared.apparmor.clone();
         tokio::spawn(async move { apparmor.ready(None, false).await });
         drop(failpoint::reach(Point::RecoverDone).await);
     }
@@ -150,11 +145,11 @@ impl Engine {
             if writable && let Err(e) = engine.sweep_writable().await {
                 tracing::warn!(error = %e, "not all writable layers without a container are gone");
             }
-            let inner = engine.inner.clone();
+            let sweeping = engine.clone();
             let swept = crate::blocking(move || {
-                inner.volumes.sweep_doomed()?;
+                sweeping.shared.volumes.sweep_doomed()?;
                 match writable {
-                    true => inner.sweep_imports(),
+                    true => sweeping.sweep_imports(),
                     false => Ok(()),
                 }
             })
@@ -162,14 +157,14 @@ impl Engine {
             if let Err(e) = swept {
                 tracing::warn!(error = %e, "not all files that nobody names any more are gone");
             }
-            engine.inner.images.sweep_daily().await;
+            engine.shared.images.sweep_daily().await;
         });
     }
 
     /// Finds out in the background which runtime really runs containers here, so that the first
     /// create need not wait for it. A create that comes earlier waits for the same answer.
     fn choose_runtime(&self) {
-        let runtimes = self.inner.runtimes.clone();
+        let runtimes = self.shared.runtimes.clone();
         tokio::spawn(async move {
             match runtimes.default_choice().await {
                 Ok(choice) => {
@@ -182,13 +177,13 @@ impl Engine {
 
     /// Removals come last: they ask all other containers which volumes are still in use.
     async fn recover_all(&self, rows: Vec<ContainerRow>, same_boot: bool) {
-        let runtimes = self.inner.runtimes.clone();
+        let runtimes = self.shared.runtimes.clone();
         let ended = tokio::task::spawn_blocking(move || runtimes.end_stray_calls());
         // Only a container whose start or removal was cut short can meet a stray call of it.
         if rows.iter().any(|row| row.intent.is_some()) {
             drop(ended.await);
         }
-        self.inner.reserve_names(&rows);
+        self.shared.reserve_names(&rows);
         let (doomed, rows) = rows
             .into_iter()
             .partition(|r| matches!(r.intent, Some(Intent::Removing { .. })));
@@ -204,10 +199,12 @@ impl Engine {
             recoveries.spawn(async move {
                 let _permit = permits.acquire_owned().await;
                 let kept = row.clone();
-                let recovery = tokio::spawn(engine.clone().recover(row, same_boot));
+                let recovery = tokio::spawn(engine.shared.clone().recover(row, same_boot));
                 if let Err(e) = recovery.await {
                     // A defect of ours: the container is shown all the same, and not touched.
-                    engine.show_lost(&kept, format!("its recovery ended early: {e}"));
+                    engine
+                        .shared
+                        .show_lost(&kept, format!("its recovery ended early: {e}"));
                 }
             });
         }
@@ -221,14 +218,14 @@ impl Engine {
     /// Takes away the writable layers that no container names; each is claimed meanwhile, so that none
     /// can come to have it. A container that was created is known before it has one.
     async fn sweep_writable(&self) -> Result<()> {
-        let inner = self.inner.clone();
+        let shared = self.shared.clone();
         crate::blocking(move || {
-            for key in inner.images.store().writable_keys()? {
-                let claim = key.parse().map(|id| inner.registry.claim(&id));
+            for key in shared.images.store().writable_keys()? {
+                let claim = key.parse().map(|id| shared.registry.claim(&id));
                 if !matches!(claim, Ok(Err(_))) {
                     tracing::info!(key, "removing a writable layer that no container names");
-                    inner.images.store().unmount(&key)?;
-                    inner.images.store().remove_writable(&key)?;
+                    shared.images.store().unmount(&key)?;
+                    shared.images.store().remove_writable(&key)?;
                 }
             }
             Ok(())
@@ -238,19 +235,22 @@ impl Engine {
 }
 
 impl Inner {
-    /// Writes down which boot the ledger's running containers are of, unless it is there. A
-    /// container that was started without it would be taken for one of before a reboot.
-    ///
-    /// # Errors
-    /// What the ledger says.
-    pub(crate) async fn write_boot(&self) -> Result<()> {
-        if !self.boot_written.load(Ordering::Acquire) {
-            self.ledger
-                .set_meta(META_BOOT_ID, &self.host.boot_id)
-                .await?;
-            self.boot_written.store(true, Ordering::Release);
-        }
-        Ok(())
+    fn new(
+        log_default: LogConfig,
+        ids: confine::IdSource,
+        daemon_id: String,
+        warnings: Vec<String>,
+    ) -> Result<Self> {
+        Ok(Self {
+            downloads: transfer::Downloads::default(),
+            files: files::Gates::default(),
+            log_default,
+            ids: confine::Ids::new(ids)?,
+            making_volumes: tokio::sync::Mutex::default(),
+            event_listeners: Arc::new(()),
+            daemon_id,
+            warnings,
+        })
     }
 }
 
@@ -265,7 +265,7 @@ fn describe(registry: &Arc<Registry>) -> execs::Describe {
     let registry = registry.clone();
     Arc::new(move |id| {
         let container = registry.find(id.as_str()).ok()?;
-        Some(crate::events::attributes(&container.view()))
+        Some(containers::attributes(&container.view()))
     })
 }
 

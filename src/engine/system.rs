@@ -8,27 +8,27 @@ use crate::Engine;
 impl Engine {
     /// The engine and its host, now.
     pub async fn host_info(&self) -> HostInfo {
-        let inner = &self.inner;
+        let (inner, shared) = (&self.inner, &self.shared);
         let mut warnings = inner.warnings.clone();
-        warnings.extend(inner.log_warning());
-        if let Some(e) = inner.apparmor.trouble() {
+        warnings.extend(shared.log_warning());
+        if let Some(e) = shared.apparmor.trouble() {
             warnings.push(format!("WARNING: containers have no AppArmor profile: {e}"));
         }
         let own = Own {
             id: &inner.daemon_id,
             counts: self.counts(),
-            images: inner.images.count(),
-            storage_driver: inner.images.store().driver(),
+            images: shared.images.count(),
+            storage_driver: shared.images.store().driver(),
             event_listeners: self.event_listeners(),
             log_driver: inner.log_default.driver,
             remaps_ids: inner.ids.remaps(),
-            selinux: inner.selinux.is_on(),
-            data_root: inner.layout.data_root(),
-            init_binary: inner.init_binary.as_deref(),
-            now: (inner.host.now)(),
+            selinux: shared.selinux.is_on(),
+            data_root: shared.layout.data_root(),
+            init_binary: shared.init_binary.as_deref(),
+            now: (shared.host.now)(),
             warnings,
         };
-        HostInfo::find(&inner.runtimes, &inner.facts, own).await
+        HostInfo::find(&shared.runtimes, &shared.facts, own).await
     }
 
     /// Where output goes where a container says nothing else.
@@ -38,7 +38,7 @@ impl Engine {
 
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for handle in self.inner.registry.all() {
+        for handle in self.shared.registry.all() {
             counts.containers += 1;
             match handle.view().state.running() {
                 Some(r) if r.paused => counts.paused += 1,

@@ -4,30 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use failpoint::Point;
-use model::{Action, Error, Filters, Kind, MountSource, Result, VolumeName, VolumeRecord};
+use model::{Action, Error, Filters, Kind, Result, VolumeName, VolumeRecord};
 use rules::Patterns;
 
+use containers::remove_doomed;
+
 use crate::Engine;
-use crate::container::ContainerView;
 
 /// The filters a list of volumes takes.
 const KEYS: &[&str] = &["dangling", "driver", "label", "name"];
-
-/// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
-pub(crate) async fn remove_doomed(doomed: Vec<volumes::Doomed>) {
-    let remove_all = || doomed.into_iter().try_for_each(volumes::Doomed::remove);
-    if let Err(e) = crate::blocking(remove_all).await {
-        tracing::warn!(error = %e, "files of a removed volume are left");
-    }
-}
-
-/// Whether a container names a volume.
-pub(crate) fn uses(view: &ContainerView, volume: &VolumeName) -> bool {
-    view.spec
-        .mounts
-        .iter()
-        .any(|m| matches!(&m.source, MountSource::Volume { name, .. } if name == volume))
-}
 
 impl Engine {
     /// Makes a volume, or returns the one of that name. `None` makes up a name.
@@ -59,14 +44,14 @@ impl Engine {
         if anonymous {
             labels.extend(volumes::anonymous_label());
         }
-        let name = name.unwrap_or_else(|| VolumeName::anonymous((self.inner.host.random)()));
+        let name = name.unwrap_or_else(|| VolumeName::anonymous((self.shared.host.random)()));
         // Removals hold all of it.
-        let _gate = self.inner.images.gate().await;
+        let _gate = self.shared.images.gate().await;
         let _making = self.inner.making_volumes.lock().await;
-        if let Some(known) = self.inner.volumes.get(name.as_str()) {
+        if let Some(known) = self.shared.volumes.get(name.as_str()) {
             return Ok(known);
         }
-        let created_at = (self.inner.host.now)();
+        let created_at = (self.shared.host.now)();
         let record = VolumeRecord {
             name,
             anonymous,
@@ -74,14 +59,14 @@ impl Engine {
             labels,
             options,
         };
-        let event = self.inner.volume_event(&record.name, &Action::Create);
-        let (inner, made) = (self.inner.clone(), record.clone());
-        let ledger = self.inner.ledger.telling(vec![event]);
-        let ledger = ledger.applying(move || inner.volumes.remember(vec![made.clone()]));
+        let event = self.shared.volume_event(&record.name, &Action::Create);
+        let (shared, made) = (self.shared.clone(), record.clone());
+        let ledger = self.shared.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || shared.volumes.remember(vec![made.clone()]));
         ledger.put_volume(&record).await?;
         failpoint::reach(Point::VolumeWritten).await?;
-        let (inner, name) = (self.inner.clone(), record.name.clone());
-        crate::blocking(move || inner.volumes.ensure_data(&name)).await?;
+        let (shared, name) = (self.shared.clone(), record.name.clone());
+        crate::blocking(move || shared.volumes.ensure_data(&name)).await?;
         drop(failpoint::reach(Point::VolumeMade).await);
         Ok(record)
     }
@@ -94,7 +79,7 @@ impl Engine {
         filters.check_keys(KEYS)?;
         let dangling = filters.flag("dangling")?;
         let names = Patterns::new(filters, "name");
-        let records = self.inner.volumes.all();
+        let records = self.shared.volumes.all();
         Ok(records
             .into_iter()
             .filter(|r| names.matches(r.name.as_str()))
@@ -108,7 +93,7 @@ impl Engine {
     /// # Errors
     /// `get x: no such volume`.
     pub fn volume(&self, name: &str) -> Result<VolumeRecord> {
-        self.inner.volumes.get(name).ok_or_else(|| {
+        self.shared.volumes.get(name).ok_or_else(|| {
             let shown: String = name.chars().take(256).collect();
             Error::not_found(format!("get {shown}: no such volume"))
         })
@@ -130,9 +115,9 @@ impl Engine {
         };
         // Creates hold the gate while they write their row, so no container can come to name the
         // volume between the question and the removal.
-        let gate = self.inner.images.gate_all().await;
+        let gate = self.shared.images.gate_all().await;
         if self
-            .inner
+            .shared
             .registry
             .all()
             .iter()
@@ -150,13 +135,13 @@ impl Engine {
             )));
         }
         // The row last: killed in between, the volume is still there to be removed again.
-        let (inner, name) = (self.inner.clone(), record.name.clone());
-        let doomed = crate::blocking(move || inner.volumes.doom_data(&name)).await?;
+        let (shared, name) = (self.shared.clone(), record.name.clone());
+        let doomed = crate::blocking(move || shared.volumes.doom_data(&name)).await?;
         failpoint::reach(Point::VolumeDoomed).await?;
-        let event = self.inner.volume_event(&record.name, &Action::Destroy);
-        let (inner, gone) = (self.inner.clone(), record.name.clone());
-        let ledger = self.inner.ledger.telling(vec![event]);
-        let ledger = ledger.applying(move || inner.volumes.forget(std::slice::from_ref(&gone)));
+        let event = self.shared.volume_event(&record.name, &Action::Destroy);
+        let (shared, gone) = (self.shared.clone(), record.name.clone());
+        let ledger = self.shared.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || shared.volumes.forget(std::slice::from_ref(&gone)));
         ledger.delete_volume(&record.name).await?;
         drop(failpoint::reach(Point::VolumeForgotten).await);
         drop(gate);
@@ -167,7 +152,7 @@ impl Engine {
 
     /// Where a volume's data are on the host.
     pub fn volume_path(&self, name: &VolumeName) -> PathBuf {
-        self.inner.volumes.data(name)
+        self.shared.volumes.data(name)
     }
 
     /// The bytes of a volume's files.
@@ -175,15 +160,15 @@ impl Engine {
     /// # Errors
     /// System: they cannot be looked at.
     pub async fn volume_size(&self, name: &VolumeName) -> Result<u64> {
-        let (inner, name) = (self.inner.clone(), name.clone());
-        crate::blocking(move || inner.volumes.size(&name)).await
+        let (shared, name) = (self.shared.clone(), name.clone());
+        crate::blocking(move || shared.volumes.size(&name)).await
     }
 
     fn volume_user(&self, name: &VolumeName) -> Option<model::ContainerId> {
-        let all = self.inner.registry.all();
+        let all = self.shared.registry.all();
         all.iter()
             .map(|h| h.view())
-            .find(|view| uses(view, name))
+            .find(|view| view.uses(name))
             .map(|view| view.id.clone())
     }
 }

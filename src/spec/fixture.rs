@@ -69,6 +69,7 @@ pub(super) fn input<'a>(
         user,
         mounts: &[],
         devices: &[],
+        joined: Joined::NOTHING,
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         hosts: Some(Path::new("/data/hosts")),
         hostname_file: Some(Path::new("/data/hostname")),

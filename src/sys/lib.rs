@@ -17,6 +17,7 @@ pub mod fifo;
 pub mod host;
 pub mod id_map;
 pub mod mount;
+pub mod namespace;
 pub mod overlay;
 pub mod own;
 pub mod pidfd;

@@ -59,6 +59,27 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ),
     ("events", &["model", "rules", "state"]),
     (
+        "containers",
+        &[
+            "bundles",
+            "catalog",
+            "checkpoints",
+            "confine",
+            "execs",
+            "failpoint",
+            "images",
+            "model",
+            "rules",
+            "runtime",
+            "spec",
+            "state",
+            "stdio",
+            "streams",
+            "sys",
+            "volumes",
+        ],
+    ),
+    (
         "engine",
         &[
             "archive",
@@ -66,6 +87,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
             "catalog",
             "checkpoints",
             "confine",
+            "containers",
             "events",
             "execs",
             "failpoint",
@@ -87,8 +109,17 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ),
     ("wire", &["engine", "model"]),
     ("translate", &["engine", "model", "wire"]),
-    ("api", &["engine", "model", "socket", "translate", "wire"]),
+    ("web", &["engine", "model", "socket", "wire"]),
+    ("api", &["engine", "model", "translate", "web", "wire"]),
 ];
 
 /// What the program itself wires.
-pub(crate) const PROGRAM_DOORS: &[&str] = &["api", "engine", "failpoint", "model", "socket", "sys"];
+pub(crate) const PROGRAM_DOORS: &[&str] = &[
+    "api",
+    "engine",
+    "failpoint",
+    "model",
+    "socket",
+    "sys",
+    "web",
+];

@@ -8,9 +8,9 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::auth::{AuthConfig, AuthResponse, DistributionInspect};
 
-use crate::error::ApiResult;
-use crate::extract::{Json, Name, RegistryAuth};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{Json, Name, RegistryAuth};
+use web::reply;
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<Engine> {

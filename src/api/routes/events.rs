@@ -15,9 +15,9 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::event::{EventMessage, NumberedEventMessage};
 
-use crate::error::ApiResult;
-use crate::extract::{Query, filters, integer, timestamp};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{Query, filters, integer, timestamp};
+use web::reply;
 
 /// Tells a follower where the stream begins, before there is an event.
 const NUMBER: HeaderName = HeaderName::from_static("moored-event-number");

@@ -13,8 +13,8 @@ use axum::routing::{MethodFilter, MethodRouter, get, on};
 use engine::Engine;
 use model::{Error, Kind};
 
-use crate::error::ApiError;
 use translate::NotBuilt;
+use web::error::ApiError;
 
 /// An endpoint: method and Docker's path.
 pub type Endpoint = (Method, &'static str);

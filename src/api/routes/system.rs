@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use wire::system::{SystemInfo, SystemVersion};
 use wire::version::Options;
 
-use crate::reply;
-use crate::version::Asked;
+use web::reply;
+use web::version::Asked;
 
 /// The routes that need no engine: a daemon answers them before it knows its containers.
 pub fn early_router() -> OpenApiRouter {

@@ -14,11 +14,11 @@ use wire::upkeep::{BuildPruneResponse, DiskUsage, NetworkPruneResponse, UsageDat
 use wire::version::ApiVersion;
 use wire::volume::Volume;
 
-use crate::error::ApiResult;
-use crate::extract::{Query, filters, repeated};
-use crate::reply;
 use crate::routes::containers::rows;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{Query, filters, repeated};
+use web::reply;
+use web::version::Asked;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<Engine> {

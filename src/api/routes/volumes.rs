@@ -12,10 +12,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::volume::{Volume, VolumeCreateOptions, VolumeListResponse};
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Json, Name, Query, filters};
-use crate::reply;
 use translate::NotBuilt;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Json, Name, Query, filters};
+use web::reply;
 
 /// The routes of the resource.
 pub fn router() -> OpenApiRouter<Engine> {

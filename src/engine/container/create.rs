@@ -1,21 +1,21 @@
 //! Creating: a name, a merged and checked spec, a row. Nothing on the host but what the row
 //! names, so a crash in between leaves either nothing or a whole container.
 
+use std::sync::Arc;
+
 use catalog::ImageView;
 use failpoint::Point;
 use model::{
-    Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps, Kind,
-    Mount, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
+    Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps,
+    IpcMode, Joins, Kind, Mount, NamespaceMode, NetworkMode, PidMode, Platform, Result,
+    UserNamespace, VolumeName,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
 use tokio::sync::MutexGuard;
 
 use crate::Engine;
-use crate::container::actor::Actor;
-use crate::container::handle::Handle;
-use crate::container::{CreateContainer, Created, row};
-use stdio::ContainerStreams;
+use crate::container::{ContainerView, CreateContainer, Created};
 
 /// How often a made-up name is tried before giving up.
 const NAME_ATTEMPTS: u32 = 16;
@@ -43,14 +43,14 @@ impl Engine {
     }
 
     async fn create(&self, request: CreateContainer) -> Result<Created> {
-        let id = ContainerId::from_bytes((self.inner.host.random)());
+        let id = ContainerId::from_bytes((self.shared.host.random)());
         let mut planned = self.plan(request, id.clone()).await?;
         let (name, warnings) = (
             planned.row.name.clone(),
             std::mem::take(&mut planned.warnings),
         );
         if let Err(e) = self.make(planned, Vec::new()).await {
-            self.inner.registry.release(&name, &id);
+            self.shared.registry.release(&name, &id);
             return Err(e);
         }
         Ok(Created { id, warnings })
@@ -71,7 +71,7 @@ impl Engine {
         )?;
         let asked_name = request.name.as_deref().map(str::parse).transpose()?;
         let runtime = self
-            .inner
+            .shared
             .runtimes
             .resolve(request.spec.runtime.as_deref(), request.spec.no_cgroups)
             .await?;
@@ -79,7 +79,7 @@ impl Engine {
             rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
         let image_volumes = &image.record.config.volumes;
         let declared = request.anonymous_volumes.iter().chain(image_volumes);
-        rules::place_volumes(&mut spec.mounts, declared, &*self.inner.host.random);
+        rules::place_volumes(&mut spec.mounts, declared, &*self.shared.host.random);
         let cgroupns = self.default_cgroupns(spec.no_cgroups);
         spec.cgroupns_mode.get_or_insert(cgroupns);
         let choosing = match request.user_namespace {
@@ -90,13 +90,14 @@ impl Engine {
         };
         let (engine, wish) = (self.clone(), request.user_namespace.clone());
         spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
-        let mut warnings = ::spec::check(&spec, &self.inner.facts)?;
+        self.join(&request.joins, &mut spec)?;
+        let mut warnings = ::spec::check(&spec, &self.shared.facts)?;
         warnings.extend(platform_warning);
         warnings.extend(self.choose_policies(&mut spec)?);
         let asked = spec.clone();
         crate::blocking(move || ::spec::check_bind_sources(&asked)).await?;
         let parent = spec.cgroup_parent.as_deref();
-        self.inner.runtimes.cgroups_path(&id, parent)?;
+        self.shared.runtimes.cgroups_path(&id, parent)?;
         if spec.hostname.is_empty() {
             spec.hostname = default_hostname(&spec, &id);
         }
@@ -104,7 +105,7 @@ impl Engine {
         let row = ContainerRow {
             id,
             name,
-            created_at: (self.inner.host.now)(),
+            created_at: (self.shared.host.now)(),
             image_id: image.record.id.clone(),
             image_name: request.image,
             runtime: runtime.to_string(),
@@ -129,7 +130,7 @@ impl Engine {
         let Planned { row, image, .. } = &planned;
         // The image may have been removed since it was looked up; holding the gate keeps it, and
         // the volumes that are there now.
-        let _gate = self.inner.images.gate().await;
+        let _gate = self.shared.images.gate().await;
         if self.images().find(image.record.id.as_str()).is_err() {
             return Err(Error::not_found(format!(
                 "No such image: {}",
@@ -144,63 +145,94 @@ impl Engine {
         };
         coming
             .iter()
-            .try_for_each(|volume| self.inner.expect_new(volume))?;
+            .try_for_each(|volume| self.expect_new(volume))?;
         let new_volumes = self
-            .inner
+            .shared
             .volumes
-            .new_in(&row.spec.mounts, (self.inner.host.now)());
-        let view = row::view(&self.inner, row, &image.record.layers);
+            .new_in(&row.spec.mounts, (self.shared.host.now)());
+        let newcomer = self.shared.newcomer(row, &image.record.layers);
         let mut events: Vec<Event> = new_volumes
             .iter()
-            .map(|volume| self.inner.volume_event(&volume.name, &Action::Create))
+            .map(|volume| self.shared.volume_event(&volume.name, &Action::Create))
             .collect();
-        events.push(self.inner.container_event(&view, &Action::Create));
-        let streams = ContainerStreams::of(
-            &view.id,
-            &view.spec,
-            view.paths.log.clone(),
-            &self.inner.spill,
-        );
-        let (handle, inbox) = Handle::new(view, row::lifecycle(row), streams);
-        let (inner, made, volumes) = (self.inner.clone(), handle.clone(), new_volumes.clone());
+        let view = newcomer.handle().view();
+        events.push(self.shared.container_event(&view, &Action::Create));
+        let (shared, made) = (self.shared.clone(), newcomer.handle().clone());
+        let volumes = new_volumes.clone();
         // Who is told of it finds it there.
-        let ledger = self.inner.ledger.telling(events).applying(move || {
-            inner.volumes.remember(volumes.clone());
+        let ledger = self.shared.ledger.telling(events).applying(move || {
+            shared.volumes.remember(volumes.clone());
             if !coming.is_empty()
-                && let Err(e) = inner.volumes.arrived(made.id())
+                && let Err(e) = shared.volumes.arrived(made.id())
             {
                 // The next daemon tries again.
                 tracing::error!(id = made.id().short(), error = %e, "a volume has not got its files");
             }
-            inner.registry.insert(made.clone());
+            shared.registry.insert(made.clone());
         });
         failpoint::reach(Point::CreateBegun).await?;
         ledger
             .insert_container(planned.row.clone(), new_volumes)
             .await?;
         drop(failpoint::reach(Point::CreateWritten).await);
-        tokio::spawn(Actor::new(self.inner.clone(), handle, inbox).run());
+        newcomer.begin();
         Ok(())
     }
 
     fn id_maps(&self, wish: &UserNamespace) -> Result<Option<IdMaps>> {
-        let views: Vec<_> = self.inner.registry.all().iter().map(|h| h.view()).collect();
+        let views: Vec<_> = self
+            .shared
+            .registry
+            .all()
+            .iter()
+            .map(|h| h.view())
+            .collect();
         let used = views.iter().filter_map(|view| view.spec.id_maps.as_ref());
         self.inner.ids.choose(wish, &used.collect::<Vec<_>>())
     }
 
+    /// Finds the containers whose namespaces it is to have. Whether they run counts at its start.
+    fn join(&self, joins: &Joins, spec: &mut ContainerSpec) -> Result<()> {
+        let find = |name: &String| -> Result<Arc<ContainerView>> {
+            Ok(self.shared.registry.find(name)?.view())
+        };
+        let pid = joins.pid.as_ref().map(find).transpose()?;
+        let ipc = joins.ipc.as_ref().map(find).transpose()?;
+        // A pid or ipc namespace belongs to a user namespace, and so do those in it.
+        let mut donors = pid.iter().chain(&ipc);
+        if let Some(other) = donors.find(|donor| donor.spec.id_maps != spec.id_maps) {
+            return Err(Error::invalid(format!(
+                "cannot join the namespaces of container {}: the two have other ids behind theirs",
+                other.id
+            )));
+        }
+        if let Some(donor) = pid {
+            spec.pid_mode = PidMode::Container(donor.id.clone());
+        }
+        if let Some(donor) = ipc {
+            spec.ipc_mode = IpcMode::Container(donor.id.clone());
+        }
+        Ok(())
+    }
+
     /// Profile and labels.
     fn choose_policies(&self, spec: &mut ContainerSpec) -> Result<Vec<String>> {
-        let views: Vec<_> = self.inner.registry.all().iter().map(|h| h.view()).collect();
+        let views: Vec<_> = self
+            .shared
+            .registry
+            .all()
+            .iter()
+            .map(|h| h.view())
+            .collect();
         let used = views.iter().filter_map(|view| view.spec.selinux.as_ref());
-        let (apparmor, selinux) = (&self.inner.apparmor, &self.inner.selinux);
-        confine::choose(apparmor, selinux, spec, used, &*self.inner.host.random)
+        let (apparmor, selinux) = (&self.shared.apparmor, &self.shared.selinux);
+        confine::choose(apparmor, selinux, spec, used, &*self.shared.host.random)
     }
 
     /// Docker's default: the host's on cgroup v1, a private one on v2. Fixed at create, so that a
     /// container keeps what inspect has shown.
     fn default_cgroupns(&self, no_cgroups: bool) -> NamespaceMode {
-        match self.inner.facts.cgroup.version {
+        match self.shared.facts.cgroup.version {
             _ if no_cgroups => NamespaceMode::Host,
             CgroupVersion::V1 => NamespaceMode::Host,
             CgroupVersion::V2 => NamespaceMode::Private,
@@ -214,14 +246,14 @@ impl Engine {
         id: &ContainerId,
     ) -> Result<ContainerName> {
         if let Some(name) = asked {
-            self.inner.registry.reserve(&name, id)?;
+            self.shared.registry.reserve(&name, id)?;
             return Ok(name);
         }
         for attempt in 0..NAME_ATTEMPTS {
-            let name = rules::made_up_name((self.inner.host.random)(), attempt);
-            match self.inner.registry.reserve(&name, id) {
+            let name = rules::made_up_name((self.shared.host.random)(), attempt);
+            match self.shared.registry.reserve(&name, id) {
                 Ok(()) => return Ok(name),
-                Err(e) if self.inner.registry.is_taken(&name) => drop(e),
+                Err(e) if self.shared.registry.is_taken(&name) => drop(e),
                 Err(e) => return Err(e),
             }
         }

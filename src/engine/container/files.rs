@@ -6,8 +6,8 @@ use files::{Files, Layers, Tools, View};
 use model::{ContainerId, ContainerState, Result};
 use rules::Operation;
 
+use crate::Engine;
 use crate::container::{check, check_as};
-use crate::{Engine, Inner};
 
 impl Engine {
     /// The files of a container, whether it runs or not.
@@ -17,8 +17,8 @@ impl Engine {
     pub fn container_files(&self, reference: &str) -> Result<Files> {
         let view = self.container(reference)?;
         check_as(&view, reference, Operation::Files)?;
-        let (opening, opened) = (self.inner.clone(), view.id.clone());
-        let (telling, told) = (self.inner.clone(), view.clone());
+        let (opening, opened) = (self.clone(), view.id.clone());
+        let (telling, told) = (self.shared.clone(), view.clone());
         Ok(Files::new(Tools {
             container: reference.to_owned(),
             spec: view.spec.clone(),
@@ -32,29 +32,35 @@ impl Engine {
             gates: self.inner.files.clone(),
             open: Arc::new(move |mounts| opening.open_files(&opened, mounts)),
             tell: Arc::new(move |action| {
-                let (inner, event) = (telling.clone(), telling.container_event(&told, &action));
-                Box::pin(async move { inner.tell(event).await })
+                let (shared, event) = (telling.clone(), telling.container_event(&told, &action));
+                Box::pin(async move { shared.tell(event).await })
             }),
         }))
     }
 }
 
-impl Inner {
+impl Engine {
     fn open_files(&self, id: &ContainerId, mounts: bool) -> Result<View> {
         // As a start: nobody removes what it needs.
-        let _start = self.starts.blocking_read();
+        let _start = self.shared.starts.blocking_read();
         // As it is now: whoever asked may have waited for his turn.
-        let view = self.registry.find(id.as_str())?.view();
+        let view = self.shared.registry.find(id.as_str())?.view();
         check(&view, Operation::Files)?;
         let process = view.state.running().map(|running| running.init);
-        let opened = self.with_tree(&view, |maker, tree| maker.look(tree, process, mounts));
-        let now = self.registry.find(id.as_str()).map(|handle| handle.view());
+        let opened = self
+            .shared
+            .with_tree(&view, |maker, tree| maker.look(tree, process, mounts));
+        let now = self
+            .shared
+            .registry
+            .find(id.as_str())
+            .map(|handle| handle.view());
         let still = now.and_then(|now| match now.state {
             ContainerState::Removing | ContainerState::Dead { .. } => check(&now, Operation::Files),
             _ => Ok(()),
         });
         // What was made of a tree that was removed meanwhile is nobody's.
-        let gone = |_: &_| drop(self.images.store().remove_writable(id.as_str()));
+        let gone = |_: &_| drop(self.shared.images.store().remove_writable(id.as_str()));
         still.inspect_err(gone).and(opened)
     }
 }

@@ -19,7 +19,7 @@ impl Engine {
         let selection = self.selection(request.filters)?;
         let all = all || selection.names_a_state();
         let mut views: Vec<Arc<ContainerView>> = self
-            .inner
+            .shared
             .registry
             .all()
             .iter()
@@ -61,7 +61,7 @@ impl Engine {
             // An image nobody has selects nothing, as in Docker, and is no error.
             let ids = filters
                 .values("ancestor")
-                .filter_map(|name| self.inner.images.find(name).ok());
+                .filter_map(|name| self.shared.images.find(name).ok());
             selection.ancestors = Some(ids.map(|image| image.record.id.to_string()).collect());
         }
         Ok(selection)
@@ -73,7 +73,7 @@ impl Engine {
     /// # Errors
     /// `No such container: x`; 400 when a prefix is not unique.
     pub fn container(&self, reference: &str) -> Result<Arc<ContainerView>> {
-        Ok(self.inner.registry.find(reference)?.view())
+        Ok(self.shared.registry.find(reference)?.view())
     }
 }
 

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use model::{CheckpointName, ContainerName, Error, Kind, Result, Signal};
 
 use crate::Engine;
-use crate::container::handle::Message;
 use crate::container::{
     Change, CheckpointContainer, ContainerView, RemoveContainer, Sizes, StopContainer,
     WaitCondition, Waiter,
@@ -21,12 +20,8 @@ impl Engine {
         reference: &str,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Change> {
-        let handle = self.inner.registry.find(reference)?;
-        or_already(
-            handle
-                .ask(|reply| Message::Start(descriptors.into(), reply))
-                .await,
-        )
+        let handle = self.shared.registry.find(reference)?;
+        or_already(handle.start(descriptors.into()).await)
     }
 
     /// Starts a container out of a checkpoint: its processes go on where they were.
@@ -35,8 +30,8 @@ impl Engine {
     /// 404 for container and checkpoint; 409 when it runs, or the checkpoint is of another container,
     /// image, kernel or runtime; what CRIU said when it cannot.
     pub async fn restore_container(&self, reference: &str, name: CheckpointName) -> Result<Change> {
-        let handle = self.inner.registry.find(reference)?;
-        handle.ask(|reply| Message::Restore(name, reply)).await
+        let handle = self.shared.registry.find(reference)?;
+        handle.restore(name).await
     }
 
     /// Dumps a container's processes into files.
@@ -48,10 +43,8 @@ impl Engine {
         reference: &str,
         request: CheckpointContainer,
     ) -> Result<()> {
-        let handle = self.inner.registry.find(reference)?;
-        handle
-            .ask(|reply| Message::Checkpoint(request, reply))
-            .await
+        let handle = self.shared.registry.find(reference)?;
+        handle.checkpoint(request).await
     }
 
     /// Stops a container: its stop signal, then SIGKILL when the grace is over.
@@ -59,8 +52,8 @@ impl Engine {
     /// # Errors
     /// 404; a process that survives SIGKILL.
     pub async fn stop_container(&self, reference: &str, request: StopContainer) -> Result<Change> {
-        let handle = self.inner.registry.find(reference)?;
-        or_already(handle.ask(|reply| Message::Stop(request, reply)).await)
+        let handle = self.shared.registry.find(reference)?;
+        or_already(handle.stop(request).await)
     }
 
     /// Stops a container if it runs, and starts it.
@@ -68,11 +61,8 @@ impl Engine {
     /// # Errors
     /// As stop and start.
     pub async fn restart_container(&self, reference: &str, request: StopContainer) -> Result<()> {
-        let handle = self.inner.registry.find(reference)?;
-        handle
-            .ask(|reply| Message::Restart(request, reply))
-            .await
-            .map(|_| ())
+        let handle = self.shared.registry.find(reference)?;
+        handle.restart(request).await.map(|_| ())
     }
 
     /// Sends one signal to a container's first process.
@@ -80,8 +70,8 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it does not run.
     pub async fn kill_container(&self, reference: &str, signal: Signal) -> Result<()> {
-        let handle = self.inner.registry.find(reference)?;
-        handle.ask(|reply| Message::Kill(signal, reply)).await
+        let handle = self.shared.registry.find(reference)?;
+        handle.kill(signal).await
     }
 
     /// Freezes a container.
@@ -89,11 +79,7 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it does not run or is paused.
     pub async fn pause_container(&self, reference: &str) -> Result<()> {
-        self.inner
-            .registry
-            .find(reference)?
-            .ask(Message::Pause)
-            .await
+        self.shared.registry.find(reference)?.pause().await
     }
 
     /// Thaws a container.
@@ -101,11 +87,7 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it is not paused.
     pub async fn unpause_container(&self, reference: &str) -> Result<()> {
-        self.inner
-            .registry
-            .find(reference)?
-            .ask(Message::Unpause)
-            .await
+        self.shared.registry.find(reference)?.unpause().await
     }
 
     /// Gives a container another name.
@@ -113,8 +95,8 @@ impl Engine {
     /// # Errors
     /// 404; 409 when the name is taken.
     pub async fn rename_container(&self, reference: &str, name: ContainerName) -> Result<()> {
-        let handle = self.inner.registry.find(reference)?;
-        handle.ask(|reply| Message::Rename(name, reply)).await
+        let handle = self.shared.registry.find(reference)?;
+        handle.rename(name).await
     }
 
     /// Removes a container, its writable layer and its log.
@@ -122,8 +104,8 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it runs and `force` is not set.
     pub async fn remove_container(&self, reference: &str, request: RemoveContainer) -> Result<()> {
-        let handle = self.inner.registry.find(reference)?;
-        handle.ask(|reply| Message::Remove(request, reply)).await
+        let handle = self.shared.registry.find(reference)?;
+        handle.remove(request).await
     }
 
     /// Arms a wait; nothing that happens after this returns is missed.
@@ -131,7 +113,7 @@ impl Engine {
     /// # Errors
     /// 404; 409 for health of a container without health checks.
     pub fn wait_container(&self, reference: &str, condition: WaitCondition) -> Result<Waiter> {
-        let handle = self.inner.registry.find(reference)?;
+        let handle = self.shared.registry.find(reference)?;
         if condition == WaitCondition::Healthy && handle.view().spec.health_check.is_none() {
             let id = handle.id();
             return Err(Error::conflict(format!(
@@ -146,10 +128,8 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it does not run.
     pub async fn resize_container(&self, reference: &str, height: u16, width: u16) -> Result<()> {
-        let handle = self.inner.registry.find(reference)?;
-        handle
-            .ask(|reply| Message::Resize(height, width, reply))
-            .await
+        let handle = self.shared.registry.find(reference)?;
+        handle.resize(height, width).await
     }
 
     /// Measures a container's disk use.
@@ -162,10 +142,10 @@ impl Engine {
     }
 
     pub(crate) async fn measure(&self, view: &ContainerView) -> Result<Sizes> {
-        let store = self.inner.images.store().clone();
+        let store = self.shared.images.store().clone();
         let changed = view.paths.tree.changed.clone();
         let rw_bytes = crate::blocking(move || store.changed_size(&changed)).await?;
-        let image = self.inner.images.record(&view.image_id);
+        let image = self.shared.images.record(&view.image_id);
         let image_bytes = image.map_or(0, |image| image.size_bytes);
         Ok(Sizes {
             rw_bytes,

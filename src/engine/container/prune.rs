@@ -16,7 +16,7 @@ impl Engine {
     /// Bad filters.
     pub async fn prune_containers(&self, filters: Filters) -> Result<Pruned> {
         filters.check_keys(KEYS)?;
-        let now = (self.inner.host.now)();
+        let now = (self.shared.host.now)();
         let until = filters.until(now, sys::host::local_offset(now))?;
         let stopped = |view: &ContainerView| {
             let at_rest = match view.state {
@@ -34,7 +34,7 @@ impl Engine {
                 && filters.match_labels(&view.spec.labels)
         };
         let mut pruned = Pruned::default();
-        for handle in self.inner.registry.all() {
+        for handle in self.shared.registry.all() {
             let view = handle.view();
             if !stopped(&view) {
                 continue;
@@ -54,9 +54,9 @@ impl Engine {
             }
         }
         let reclaimed = pruned.space_reclaimed_bytes.to_string();
-        let now = (self.inner.host.now)();
+        let now = (self.shared.host.now)();
         let event = Event::new(now, EventKind::Container, &Action::Prune, "");
-        self.inner.tell(event.with("reclaimed", reclaimed)).await;
+        self.shared.tell(event.with("reclaimed", reclaimed)).await;
         Ok(pruned)
     }
 }

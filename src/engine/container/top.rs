@@ -19,13 +19,13 @@ impl Engine {
         check(&view, Operation::Top)?;
         let gone = || Error::conflict(format!("container {} is not running", view.id));
         let running = view.state.running().ok_or_else(gone)?;
-        let (runtimes, init) = (&self.inner.runtimes, running.init.pid);
+        let (runtimes, init) = (&self.shared.runtimes, running.init.pid);
         let pids = runtimes.processes(init, view.spec.no_cgroups)?;
         let pids: BTreeSet<u32> = pids.into_iter().map(model::Pid::get).collect();
         let output = survey::ps(&pids, ps_args).await?;
         let (titles, processes) = rules::select_processes(&output, &pids)?;
-        let event = self.inner.container_event(&view, &Action::Top);
-        self.inner.tell(event).await;
+        let event = self.shared.container_event(&view, &Action::Top);
+        self.shared.tell(event).await;
         Ok(ProcessTable { titles, processes })
     }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use checkpoints::{
     CheckpointView, Checkpoints, Exported, ExportedVolume, Files, Head, Incoming, Origin, Places,
@@ -19,10 +18,9 @@ use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 use transfer::{Download, Upload};
 
+use crate::Engine;
 use crate::container::create::Planned;
-use crate::container::handle::{self, Message};
 use crate::container::{ContainerView, CreateContainer};
-use crate::{Engine, Inner};
 
 /// What of a container stays out of an archive.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,7 +61,7 @@ impl Engine {
         reference: &str,
         name: CheckpointName,
     ) -> Result<CheckpointView> {
-        let checkpoints = self.inner.checkpoints_of(&*self.container(reference)?);
+        let checkpoints = self.shared.checkpoints_of(&*self.container(reference)?);
         crate::blocking(move || checkpoints.view(&name)).await
     }
 
@@ -78,9 +76,9 @@ impl Engine {
         name: CheckpointName,
         without: Without,
     ) -> Result<Download> {
-        let handle = self.inner.registry.find(reference)?;
+        let handle = self.shared.registry.find(reference)?;
         let view = handle.view();
-        let checkpoints = self.inner.checkpoints_of(&view);
+        let checkpoints = self.shared.checkpoints_of(&view);
         let (of, cp) = (checkpoints.clone(), name.clone());
         let ended_run = crate::blocking(move || of.ended_run(&cp)).await?;
         let mut files = Files::default();
@@ -92,7 +90,7 @@ impl Engine {
                 files.changes = Some((view.paths.tree.changed.clone(), last));
             }
             if !without.volumes {
-                files.volumes = self.inner.volumes_to_export(&view);
+                files.volumes = self.volumes_to_export(&view);
             }
         }
         let look = Handle::current();
@@ -123,7 +121,7 @@ impl Engine {
     ) -> Result<Imported> {
         let engine = self.clone();
         crate::to_the_end(async move {
-            let upload = engine.inner.images.uploads().open(archive).await?;
+            let upload = engine.shared.images.uploads().open(archive).await?;
             let incoming = crate::blocking(move || Incoming::open(upload)).await?;
             let (create, told) = translate(&incoming.head.container)?;
             let mut imported = engine.import(incoming, request, create).await?;
@@ -146,7 +144,7 @@ impl Engine {
             ..head.origin.clone()
         };
         head.origin.expect_same(&head.checkpoint, &here)?;
-        let _claim = self.inner.registry.claim(&id)?;
+        let _claim = self.shared.registry.claim(&id)?;
         let mut planned = self.plan_import(&head, &request, create).await?;
         // Where the name means another image here, or none, it has its id.
         let named = self.images().find(&head.container.image);
@@ -163,7 +161,7 @@ impl Engine {
         }
         let name = planned.row.name.clone();
         let warnings = std::mem::take(&mut planned.warnings);
-        let brought = match self.inner.volumes_of(&head, &request, &planned) {
+        let brought = match self.volumes_of(&head, &request, &planned) {
             Ok(volumes) => {
                 self.bring(incoming, planned, request.without, volumes)
                     .await
@@ -171,8 +169,8 @@ impl Engine {
             Err(e) => Err(e),
         };
         if let Err(e) = brought {
-            self.inner.registry.release(&name, &id);
-            self.inner.take_away(&id).await;
+            self.shared.registry.release(&name, &id);
+            self.take_away(&id).await;
             return Err(e);
         }
         Ok(Imported {
@@ -188,7 +186,7 @@ impl Engine {
         request: &ImportContainer,
         mut create: CreateContainer,
     ) -> Result<Planned<'_>> {
-        if self.inner.selinux.is_on() {
+        if self.shared.selinux.is_on() {
             // CRIU gives the processes the labels of before, and the files have new ones.
             return Err(Error::not_implemented(
                 "an import where containers have SELinux labels is not implemented by moored yet",
@@ -232,22 +230,22 @@ impl Engine {
         without: Without,
         volumes: HashMap<usize, VolumeName>,
     ) -> Result<()> {
-        let (inner, id) = (self.inner.clone(), planned.row.id.clone());
+        let (engine, id) = (self.clone(), planned.row.id.clone());
         let coming: Vec<VolumeName> = volumes.values().cloned().collect();
         crate::blocking(move || {
-            let checkpoints = Checkpoints::of(&inner.layout.container(&id), id.short());
-            let store = inner.images.store();
-            inner.remove_all_of(&id)?;
+            let checkpoints = Checkpoints::of(&engine.shared.layout.container(&id), id.short());
+            let store = engine.shared.images.store();
+            engine.remove_all_of(&id)?;
             let places = Places {
                 images: checkpoints.make_place(&incoming.head.checkpoint)?,
                 upper: match without.rootfs || incoming.head.container.last_run.is_none() {
                     true => None,
                     false => Some(store.place_of_changes(id.as_str())?),
                 },
-                volumes: inner.places_of(&id, &volumes)?,
+                volumes: engine.places_of(&id, &volumes)?,
             };
             incoming.unpack(&places)?;
-            inner.volumes.expect(volumes.values())
+            engine.shared.volumes.expect(volumes.values())
         })
         .await?;
         self.make(planned, coming).await
@@ -258,11 +256,11 @@ impl Engine {
     /// After a daemon's death: volumes get the files that have come with a container whose row was
     /// written. To be called before one of them is started.
     pub(crate) async fn finish_imports(&self) {
-        let inner = self.inner.clone();
+        let shared = self.shared.clone();
         let arrive = move || {
-            for id in inner.volumes.all_coming() {
-                if inner.registry.has_id(id.as_str())
-                    && let Err(e) = inner.volumes.arrived(&id)
+            for id in shared.volumes.all_coming() {
+                if shared.registry.has_id(id.as_str())
+                    && let Err(e) = shared.volumes.arrived(&id)
                 {
                     tracing::error!(id = id.short(), error = %e, "its volumes have not got all files");
                 }
@@ -273,28 +271,28 @@ impl Engine {
     }
 }
 
-impl Inner {
+impl Engine {
     /// Each volume of a container once, with its first place in it.
     fn volumes_to_export(&self, view: &ContainerView) -> Vec<(ExportedVolume, PathBuf)> {
         let mut seen = HashSet::new();
         let volumes = view.spec.mounts.iter().filter_map(ExportedVolume::of);
         let once = volumes.filter(|(name, _)| seen.insert(*name));
-        once.map(|(name, told)| (told, self.volumes.data(name)))
+        once.map(|(name, told)| (told, self.shared.volumes.data(name)))
             .collect()
     }
 
     /// Removes what has come with containers that no row names; each is claimed meanwhile, so that none
     /// can come to have it.
     pub(crate) fn sweep_imports(&self) -> Result<()> {
-        let mut left = self.volumes.all_coming();
-        let dirs = std::fs::read_dir(self.layout.containers()).into_iter();
+        let mut left = self.shared.volumes.all_coming();
+        let dirs = std::fs::read_dir(self.shared.layout.containers()).into_iter();
         left.extend(
             dirs.flatten()
                 .flatten()
                 .filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerId>().ok()),
         );
         for id in left {
-            if let Ok(_claim) = self.registry.claim(&id) {
+            if let Ok(_claim) = self.shared.registry.claim(&id) {
                 tracing::info!(
                     id = id.short(),
                     "removing files of a container that has no row"
@@ -325,7 +323,7 @@ impl Inner {
     /// # Errors
     /// Conflict when there is such a volume.
     pub(crate) fn expect_new(&self, volume: &VolumeName) -> Result<()> {
-        match self.volumes.has(volume) {
+        match self.shared.volumes.has(volume) {
             true => Err(Error::conflict(format!(
                 "there is a volume {volume}: remove it, or import with ignoreVolumes=1"
             ))),
@@ -341,7 +339,7 @@ impl Inner {
         if volumes.is_empty() {
             return Ok(HashMap::new());
         }
-        let dir = self.volumes.coming(id)?;
+        let dir = self.shared.volumes.coming(id)?;
         let place = |(number, name): (&usize, &VolumeName)| {
             let place = dir.join(name.as_str());
             std::fs::create_dir(&place).context(format_args!("create {}", place.display()))?;
@@ -351,28 +349,28 @@ impl Inner {
     }
 
     /// Removes what an import has brought that did not come to its end.
-    async fn take_away(self: &Arc<Self>, id: &ContainerId) {
-        let (inner, gone) = (self.clone(), id.clone());
-        if let Err(e) = crate::blocking(move || inner.remove_all_of(&gone)).await {
+    async fn take_away(&self, id: &ContainerId) {
+        let (engine, gone) = (self.clone(), id.clone());
+        if let Err(e) = crate::blocking(move || engine.remove_all_of(&gone)).await {
             tracing::warn!(id = id.short(), error = %e, "parts of a failed import are left");
         }
     }
 
     /// Removes what is on the disk of a container that has no row.
     pub(crate) fn remove_all_of(&self, id: &ContainerId) -> Result<()> {
-        self.images.store().remove_writable(id.as_str())?;
-        self.layout.remove_container_dirs(id)?;
-        self.volumes.remove_coming(id)
+        self.shared.images.store().remove_writable(id.as_str())?;
+        self.shared.layout.remove_container_dirs(id)?;
+        self.shared.volumes.remove_coming(id)
     }
 }
 
 /// The last run of a container, when its files are those of a checkpoint: that run has ended with it.
 async fn at_rest(
-    container: &handle::Handle,
+    container: &containers::Handle,
     ended_run: Option<Timestamp>,
     name: &CheckpointName,
 ) -> Result<Exited> {
-    let view = container.ask(Message::Look).await?;
+    let view = container.look().await?;
     if let ContainerState::Exited(last) = &view.state
         && Some(last.started_at) == ended_run
     {

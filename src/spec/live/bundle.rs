@@ -175,6 +175,7 @@ impl Bundle {
             user: &user,
             mounts,
             devices: &devices,
+            joined: Joined::NOTHING,
             resolv_conf: Some(&resolv_conf),
             hosts: Some(&hosts),
             hostname_file: Some(&hostname),

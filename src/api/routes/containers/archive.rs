@@ -13,10 +13,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::container::{FilesystemChange, PathStat};
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, PathBytes, Query, Upload};
-use crate::reply;
 use crate::routes::images::Tar;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, PathBytes, Query, Upload};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

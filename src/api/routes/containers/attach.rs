@@ -9,11 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::version::ApiVersion;
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query};
-use crate::serve::hijack::{Hijack, MULTIPLEXED_STREAM, RAW_STREAM};
-use crate::session::session;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query};
+use web::serve::hijack::{Hijack, MULTIPLEXED_STREAM, RAW_STREAM};
+use web::session::session;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -8,11 +8,11 @@ use utoipa_axum::routes;
 use wire::version::ApiVersion;
 
 use super::attach::AttachQuery;
-use crate::error::ApiResult;
-use crate::extract::{Name, Query};
-use crate::serve::hijack::WebSocketHijack;
-use crate::version::Asked;
-use crate::websocket::session;
+use web::error::ApiResult;
+use web::extract::{Name, Query};
+use web::serve::hijack::WebSocketHijack;
+use web::version::Asked;
+use web::websocket::session;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -11,9 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
 
-use crate::error::ApiResult;
-use crate::extract::{Name, Query, ResizeQuery};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{Name, Query, ResizeQuery};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -12,10 +12,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::checkpoint::{CheckpointCreate, CheckpointSummary};
 
-use crate::error::ApiResult;
-use crate::extract::{JsonBody, Name, Names, Query};
-use crate::reply;
 use translate::NotBuilt;
+use web::error::ApiResult;
+use web::extract::{JsonBody, Name, Names, Query};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -10,11 +10,11 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::container::{CreateRequest, CreateResponse, HostConfig, NetworkingConfig};
 
-use crate::error::{ApiError, ApiResult};
-use crate::extract::{JsonBody, Query};
-use crate::reply;
-use crate::version::Asked;
 use translate::container::create as translate;
+use web::error::{ApiError, ApiResult};
+use web::extract::{JsonBody, Query};
+use web::reply;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

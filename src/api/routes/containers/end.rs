@@ -9,10 +9,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::container::PruneReport;
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query, filters};
-use crate::reply;
 use translate::NotBuilt;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query, filters};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -9,10 +9,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::container::{ContainerInspect, TopResponse};
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query};
-use crate::reply;
 use translate::container::inspect as translate;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

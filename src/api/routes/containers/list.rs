@@ -13,11 +13,11 @@ use wire::ErrorResponse;
 use wire::container::ContainerSummary;
 use wire::version::ApiVersion;
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Query, filters, integer};
-use crate::reply;
-use crate::version::Asked;
 use translate::container::summary;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Query, filters, integer};
+use web::reply;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

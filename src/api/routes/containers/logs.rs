@@ -17,10 +17,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 
 use super::attach::content_type;
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query, timestamp};
-use crate::reply;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query, timestamp};
+use web::reply;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

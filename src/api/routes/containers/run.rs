@@ -12,10 +12,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::version::ApiVersion;
 
-use crate::error::ApiResult;
-use crate::extract::{Descriptors, Name, Query, integer};
-use crate::reply;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{Descriptors, Name, Query, integer};
+use web::reply;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

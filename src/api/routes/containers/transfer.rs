@@ -10,10 +10,10 @@ use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::checkpoint::{CheckpointInspect, ImportResponse};
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Names, Query, Upload};
-use crate::reply;
 use crate::routes::images::Tar;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Names, Query, Upload};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

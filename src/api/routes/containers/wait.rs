@@ -17,10 +17,10 @@ use wire::ErrorResponse;
 use wire::container::{WaitError, WaitResponse};
 use wire::version::ApiVersion;
 
-use crate::error::ApiResult;
-use crate::extract::{Name, Query};
-use crate::reply;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{Name, Query};
+use web::reply;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

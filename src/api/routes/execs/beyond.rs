@@ -14,13 +14,13 @@ use wire::ErrorResponse;
 use wire::container::WaitResponse;
 use wire::exec::ExecInspect;
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query, integer};
-use crate::reply;
 use crate::routes::containers::{content_type, outcome_later};
-use crate::serve::hijack::Hijack;
-use crate::session;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query, integer};
+use web::reply;
+use web::serve::hijack::Hijack;
+use web::session;
+use web::version::Asked;
 
 pub(super) fn router() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()

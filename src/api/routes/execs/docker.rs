@@ -11,14 +11,14 @@ use wire::ErrorResponse;
 use wire::exec::{ExecConfig, ExecCreateResponse, ExecInspect, ExecStartConfig, size};
 use wire::version::{ApiVersion, Options};
 
-use crate::error::ApiResult;
-use crate::extract::{Descriptors, JsonBody, Name, Query, ResizeQuery};
 use crate::normalise::dress_hijack;
-use crate::reply;
 use crate::routes::containers::content_type;
-use crate::serve::hijack::Hijack;
-use crate::session;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{Descriptors, JsonBody, Name, Query, ResizeQuery};
+use web::reply;
+use web::serve::hijack::Hijack;
+use web::session;
+use web::version::Asked;
 
 /// The version from which on a terminal can be told its first size.
 const CONSOLE_SIZE_SINCE: ApiVersion = ApiVersion::v1(42);

@@ -10,9 +10,9 @@ use utoipa_axum::routes;
 use wire::{ErrorResponse, JsonMessage};
 
 use super::Tar;
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query, Upload, repeated};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query, Upload, repeated};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -12,9 +12,9 @@ use wire::container::ContainerConfig;
 use wire::upkeep::CommitResponse;
 
 use super::repo_tag_reference;
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Json, Query, repeated};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Json, Query, repeated};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -11,9 +11,9 @@ use utoipa_axum::routes;
 use wire::{ErrorResponse, JsonMessage};
 
 use super::{Tar, repo_tag_reference};
-use crate::error::ApiResult;
-use crate::extract::{Query, RegistryAuth, Upload, repeated};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{Query, RegistryAuth, Upload, repeated};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

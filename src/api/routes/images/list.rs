@@ -11,10 +11,10 @@ use wire::image::{ImageInspect, ImageSummary};
 use wire::upkeep::HistoryResponseItem;
 use wire::version::ApiVersion;
 
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query, filters};
-use crate::reply;
-use crate::version::Asked;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query, filters};
+use web::reply;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

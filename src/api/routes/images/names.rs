@@ -14,9 +14,9 @@ use wire::image::ImageDeleteResponseItem;
 use wire::upkeep::ImagesPruneReport;
 
 use super::repo_tag_reference;
-use crate::error::ApiResult;
-use crate::extract::{DockerBool, Name, Query, filters};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{DockerBool, Name, Query, filters};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {

@@ -10,9 +10,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::{ErrorResponse, JsonMessage};
 
-use crate::error::ApiResult;
-use crate::extract::{Name, Query, RegistryAuth};
-use crate::reply;
+use web::error::ApiResult;
+use web::extract::{Name, Query, RegistryAuth};
+use web::reply;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
