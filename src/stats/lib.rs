@@ -96,11 +96,6 @@ impl Stats {
         }
     }
 
-    /// Ends all watching of `id`: it was removed. One who begins afterwards is told by the `Ask`.
-    pub fn removed(&self, id: &ContainerId) {
-        self.sampler.forget(id);
-    }
-
     /// How many containers are watched.
     pub fn watched(&self) -> usize {
         self.sampler.len()

@@ -88,7 +88,7 @@ impl Sampler {
     }
 
     /// Whoever watches it gets no more.
-    pub(crate) fn forget(&self, id: &ContainerId) {
+    fn forget(&self, id: &ContainerId) {
         self.state().watched.remove(id);
     }
 

@@ -99,6 +99,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
             "runtime",
             "spec",
             "state",
+            "stats",
             "stdio",
             "streams",
             "survey",
