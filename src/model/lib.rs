@@ -34,6 +34,7 @@ pub mod resources;
 pub mod selinux;
 pub mod signal;
 pub mod state;
+pub mod stats;
 pub mod storage;
 pub mod volume;
 

@@ -8,6 +8,7 @@ pub mod apart;
 pub mod attach_socket;
 pub mod beneath;
 pub mod cgroup;
+pub mod counters;
 pub mod datagram;
 pub mod dir_watch;
 pub mod durable;
