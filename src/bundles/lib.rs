@@ -6,21 +6,24 @@
 //! that a start is allowed, and what becomes of the bundle, is decided above.
 
 mod files;
+mod joined;
 mod look;
 mod mapped;
 mod sources;
 
 use std::path::{Path, PathBuf};
 
+pub use joined::release as release_joined;
 pub use look::find_user;
 pub use mapped::{check_maps, make_place};
 
 use images::Shown;
-use model::{ContainerId, ContainerSpec, Layer, Result};
+use model::{ContainerId, ContainerSpec, Donors, Layer, Result};
 use sources::{Purpose, Sources};
 use spec::{ConsoleSize, HostFacts, SpecInput};
 use sys::apart::OwnMounts;
 use sys::id_map::UserNamespace;
+use sys::namespace::Held;
 
 /// What bundles are made with.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +72,8 @@ pub struct Order<'a> {
     pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
+    /// Whose namespaces it is to have.
+    pub donors: Donors,
 }
 
 /// The files that are mounted into a container's `/etc`.
@@ -82,13 +87,14 @@ pub struct EtcFiles {
     pub hosts: PathBuf,
 }
 
-/// What a bundle needs beside itself.
+/// A bundle is made.
 #[derive(Debug)]
 pub struct Made {
-    /// For one in a user namespace.
+    /// What a container in a user namespace needs besides it.
     pub mapped: Option<Mapped>,
-    /// Parts of volumes that the bundle shows. The container has them when the runtime has made it; then
-    /// they can go.
+    /// Namespaces of others, to be held until the container is created.
+    pub joined: Vec<Held>,
+    /// Parts of volumes that the bundle shows, until then, too.
     pub parts: Vec<volumes::Bound>,
 }
 
@@ -120,15 +126,12 @@ impl Maker<'_> {
         } = sources;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
+        let block_devices = spec::resolve_block_devices(&spec.resources.block_io)?;
         spec::check_propagation(&mut mounts)?;
-        let notify = spec.notifies.then(|| order.bundle.join("notify"));
-        if let Some(dir) = &notify {
-            files::make_open_dir(dir)?;
-            if let Some(labels) = &spec.selinux {
-                sources::relabel(dir, &labels.mount, "z")?;
-            }
-        }
+        let notify = notify_dir(order)?;
+        let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
         let mut paths = Paths {
+            joined,
             notify,
             rootfs,
             etc: order.tree.etc.clone(),
@@ -137,17 +140,8 @@ impl Maker<'_> {
         let mapped = match &ids {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
-                let mut own = self.show(order.place, ids, &mut paths, &mut mounts);
-                // Other containers' trees: this one's programs must not keep them.
-                own.hide(&self.images.writable_root());
-                // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
-                own.hide(Path::new("/sys/kernel"));
-                let maps = spec.id_maps.as_ref();
-                let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
-                Some(Mapped {
-                    mounts: own,
-                    output_owner: owner.unwrap_or_default(),
-                })
+                let own = self.show(order.place, ids, &mut paths, &mut mounts);
+                Some(self.apart(own, spec, (user.uid, user.gid)))
             }
             None => None,
         };
@@ -160,6 +154,8 @@ impl Maker<'_> {
             user: &user,
             mounts: &mounts,
             devices: &devices,
+            joined: &paths.joined,
+            block_devices: &block_devices,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
             hostname_file: Some(&paths.etc.hostname),
@@ -175,7 +171,24 @@ impl Maker<'_> {
             tracing::warn!(id = order.tree.id.short(), "{warning}");
         }
         files::write_private(&order.bundle.join("config.json"), &built.config_json)?;
-        Ok(Made { mapped, parts })
+        Ok(Made {
+            mapped,
+            joined: held,
+            parts,
+        })
+    }
+
+    fn apart(&self, mut own: OwnMounts, spec: &ContainerSpec, (uid, gid): (u32, u32)) -> Mapped {
+        // Other containers' trees: this one's programs must not keep them.
+        own.hide(&self.images.writable_root());
+        // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
+        own.hide(Path::new("/sys/kernel"));
+        let maps = spec.id_maps.as_ref();
+        let owner = maps.and_then(|maps| maps.outside(uid, gid));
+        Mapped {
+            mounts: own,
+            output_owner: owner.unwrap_or_default(),
+        }
     }
 
     /// Mounts the container's tree, and finds its mounts; both are filled in the first run.
@@ -240,9 +253,24 @@ impl Maker<'_> {
     }
 }
 
+/// Makes the directory with the socket of a container that speaks sd_notify.
+fn notify_dir(order: &Order<'_>) -> Result<Option<PathBuf>> {
+    let spec = order.tree.spec;
+    if !spec.notifies {
+        return Ok(None);
+    }
+    let dir = order.bundle.join("notify");
+    files::make_open_dir(&dir)?;
+    if let Some(labels) = &spec.selinux {
+        sources::relabel(&dir, &labels.mount, "z")?;
+    }
+    Ok(Some(dir))
+}
+
 /// Where the container's runtime finds things.
 struct Paths {
     rootfs: PathBuf,
+    joined: spec::Joined,
     etc: EtcFiles,
     init: Option<PathBuf>,
     /// The directory with the socket of a container that speaks sd_notify.

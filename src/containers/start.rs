@@ -240,11 +240,16 @@ impl Run<'_> {
         if self.view.state.exited().is_some() {
             self.streams.begin_log_run().await;
         }
-        let Made { mapped, parts } = made;
+        let Made {
+            mapped,
+            joined,
+            parts,
+        } = made;
         let creation = self.request(&runtime, mapped);
         let given_up = self.cancel.cancelled();
         let created = engine.runtimes.create_unless(creation, given_up).await;
-        // The container has them, or will not.
+        // It is in them, and has them, or will not.
+        drop(joined);
         ::volumes::unbind(parts).await;
         let task = created?;
         pass(Point::StartCreated).await?;
@@ -326,6 +331,7 @@ impl Shared {
         apparmor: Option<&str>,
         knows_rro: bool,
     ) -> Result<Made> {
+        let donors = self.donors(&view.spec)?;
         self.with_tree(view, |maker, tree| {
             maker.make(&bundles::Order {
                 tree: *tree,
@@ -335,6 +341,7 @@ impl Shared {
                 cgroups_path,
                 apparmor,
                 knows_rro,
+                donors,
             })
         })
     }
@@ -439,12 +446,15 @@ impl Shared {
     pub(crate) async fn unmount(&self, view: &ContainerView) {
         let (store, id) = (self.images.store().clone(), view.id.clone());
         let volumes = self.volumes.clone();
-        let unmounted = crate::blocking(move || {
+        let joins = view.spec.ipc_mode.donor().is_some();
+        let bundle = joins.then(|| self.layout.bundle(&id));
+        let unmount = move || {
+            let released = bundle.map_or(Ok(()), |bundle| bundles::release_joined(&bundle));
             let unmounted = store.unmount(id.as_str());
             volumes.release(&id);
-            unmounted
-        });
-        let unmounted = unmounted.await;
+            unmounted.and(released)
+        };
+        let unmounted = crate::blocking(unmount).await;
         if let Err(e) = unmounted {
             tracing::warn!(id = view.id.short(), error = %e, "the tree was not unmounted");
         }

@@ -92,8 +92,7 @@ impl Engine {
             boot_written: AtomicBool::new(same_boot),
         };
         let warnings = contents.damaged.iter().map(warning).collect();
-        let volumes = VolumeCatalog::new(crate::volume::tools(&shared));
-        let inner = Inner::new(config.log_default, config.ids, daemon_id, warnings, volumes)?;
+        let inner = Inner::new(config.log_default, config.ids, &shared, daemon_id, warnings)?;
         let engine = Self {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
@@ -243,16 +242,18 @@ impl Inner {
     fn new(
         log_default: LogConfig,
         ids: confine::IdSource,
+        shared: &Shared,
         daemon_id: String,
         warnings: Vec<String>,
-        volumes: VolumeCatalog,
     ) -> Result<Self> {
+        let hierarchies = shared.runtimes.hierarchies().clone();
         Ok(Self {
             downloads: transfer::Downloads::default(),
             files: files::Gates::default(),
+            stats: stats::Stats::new(hierarchies, shared.host.now.clone()),
             log_default,
             ids: confine::Ids::new(ids)?,
-            volumes,
+            volumes: VolumeCatalog::new(crate::volume::tools(shared)),
             event_listeners: Arc::new(()),
             daemon_id,
             warnings,

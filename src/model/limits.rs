@@ -32,6 +32,8 @@ pub const CONTAINER_QUEUE_MAX: usize = 64;
 /// Environment variables, labels, mounts, arguments: entries of one list of a create request, of an image's
 /// configuration or manifest.
 pub const SPEC_LIST_MAX: usize = 16_384;
+/// Largest seccomp profile of a container's own; Docker's default one has some 15 KiB.
+pub const SECCOMP_PROFILE_BYTES_MAX: usize = 1 << 20;
 /// Descriptors that a client may pass with one request.
 pub const PASSED_DESCRIPTORS_MAX: usize = 64;
 /// Ranges of one id map (user_namespaces(7): 340 lines since Linux 4.15).
@@ -80,6 +82,13 @@ pub const ATTACH_PACKET_BYTES_MAX: usize = 8193;
 pub const LOG_LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of rotated logs that stay, beyond what was asked for, for readers who are still in them.
 pub const LOG_HELD_BYTES_MAX: u64 = 64 << 20;
+
+/// How often a container that somebody watches is looked at (Docker's collector).
+pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
+/// Interfaces shown of one container: one that may make some can make many.
+pub const STATS_NETWORKS_MAX: usize = 256;
+/// Containers looked at for a single answer, at once; each holds a blocking thread. Further ones wait.
+pub const STATS_LOOKS_MAX: usize = 16;
 
 /// How long conmon and the OCI runtime may take to create a container (libpod's 240 s).
 pub const CREATE_TIMEOUT: Duration = Duration::from_secs(240);

@@ -266,7 +266,7 @@ fn limits_on_cgroup_v1() {
     );
     assert_eq!(
         built.warnings.len(),
-        check(&spec, &fixture::host()).unwrap().len(),
+        check(&spec, &fixture::host()).unwrap().warnings.len(),
         "create warns of what start cuts"
     );
 }
@@ -297,12 +297,12 @@ fn the_hosts_namespaces() {
     let host_mode = NamespaceMode::Host;
     let spec = ContainerSpec {
         network: NetworkMode::Host,
-        pid_mode: host_mode,
-        ipc_mode: host_mode,
+        pid_mode: PidMode::Host,
+        ipc_mode: IpcMode::Host,
         uts_mode: host_mode,
         cgroupns_mode: Some(NamespaceMode::Private),
         init: true,
-        seccomp: model::container::Seccomp::Unconfined,
+        seccomp: Seccomp::Unconfined,
         masked_paths: Some(vec!["/secret".into()]),
         readonly_paths: Some(Vec::new()),
         ..fixture::spec()

@@ -255,6 +255,7 @@ fn a_prune_takes_what_nobody_uses_and_tells() {
         gone["Actor"],
         json!({"ID": unnamed, "Attributes": {"driver": "local"}})
     );
+    drop(stream);
     d.finish();
 }
 

@@ -51,6 +51,8 @@ pub fn create(
     let mut warnings = Vec::new();
     let (mut spec, volumes, stop_signal) = spec(&request, version, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
+    let joins = request.host_config.as_ref().map(namespaces::joins);
+    let joins = joins.unwrap_or_default();
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
@@ -62,6 +64,7 @@ pub fn create(
             image: request.config.image,
             platform,
             spec,
+            joins,
             user_namespace,
             stop_signal,
             anonymous_volumes: volumes.anonymous,
@@ -115,6 +118,7 @@ fn spec(
     let mut mounts = mounts::mounts(&request.config, host, reaches_down)?;
     spec.mounts = std::mem::take(&mut mounts.mounts);
     spec.devices = devices::devices(host)?;
+    spec.device_rules = devices::rules(host)?;
     spec.ulimits = resources::ulimits(host)?;
     spec.resources = resources::resources(host)?;
     spec.log = log_config::log_config(&host.log_config)?;

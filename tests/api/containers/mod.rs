@@ -14,6 +14,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod mounts;
+mod namespaces;
 mod no_cgroups;
 mod notify;
 mod processes;

@@ -256,47 +256,43 @@ fn read_only_reaches_down_or_does_not() {
 #[test]
 fn who_has_the_data_root_keeps_no_mount_of_the_daemon() {
     let d = daemon();
-    let root = d.root().display().to_string();
-    let options = json!({"type": "tmpfs", "device": "tmpfs"});
-    let volume = json!({"Name": "mem", "DriverOpts": options});
-    d.http.post_json("/volumes/create", &volume).expect(201);
-    let has_it = |d: &Daemon, watcher: &str| {
-        let table = d.inside(format!("/proc/{}/mountinfo", d.init_pid(watcher)));
-        let table = fs::read_to_string(table).expect("it runs");
-        table.contains("/data/volumes/mem/_data ")
-    };
-    let user = json!({"Cmd": ["sleep", "1000"], "HostConfig": {"Binds": ["mem:/m"]}});
-    let watch =
-        json!({"Cmd": ["sleep", "1000"], "HostConfig": {"Binds": [format!("{root}:/host")]}});
-    // All is private there, so nothing comes, and that is no error.
-    d.run_detached("private", watch.clone());
-    let shown = d.inspect("private");
-    assert_eq!(shown["Mounts"][0]["Propagation"], "rslave");
+    let volumes = d.root().join("data/volumes").display().to_string();
     let mount = |args: &[&str]| {
         let done = d.command_inside("mount").args(args).status();
         assert!(done.expect("mount(8) runs").success());
     };
-    mount(&["--bind", &root, &root]);
-    mount(&["--make-shared", &root]);
-    let user = d.run_detached("user", user);
-    d.run_detached("shared", watch);
-    assert!(has_it(&d, "shared") && !has_it(&d, "private"));
+    mount(&["--bind", &volumes, &volumes]);
+    mount(&["--make-shared", &volumes]);
+    let volume = json!({"Name": "mem", "DriverOpts": {"type": "tmpfs", "device": "tmpfs"}});
+    d.http.post_json("/volumes/create", &volume).expect(201);
+    let has_it = |watcher: &str| {
+        let table = format!("/proc/{}/mountinfo", d.init_pid(watcher));
+        let table = fs::read_to_string(table).expect("it runs");
+        table.contains(" /host/mem/_data ") || table.contains(" /host/data/volumes/mem/_data ")
+    };
+    let with = |bind: String| json!({"Cmd": ["sleep", "1000"], "HostConfig": {"Binds": [bind]}});
+    d.run_detached("shared", with(format!("{volumes}:/host")));
+    // Of what is private nothing comes, and that is no error.
+    d.run_detached("private", with(format!("{}:/host", d.root().display())));
+    for name in ["shared", "private"] {
+        assert_eq!(d.inspect(name)["Mounts"][0]["Propagation"], "rslave");
+    }
+    let user = d.run_detached("user", with("mem:/m".to_owned()));
+    assert!(has_it("shared") && !has_it("private"));
     d.http.post("/containers/user/kill").expect(204);
     d.wait(&user);
-    until("it is unmounted there, too", || !has_it(&d, "shared"));
+    until("it is unmounted there, too", || !has_it("shared"));
     let wish = json!({"Image": "busybox", "Cmd": ["true"],
-        "HostConfig": {"Binds": [format!("{root}:/host:rprivate")]}});
+        "HostConfig": {"Binds": [format!("{volumes}:/host:rprivate")]}});
     let message = d.http.post_json("/containers/create", &wish).error(400);
-    assert!(
-        message.starts_with("invalid mount config: must use either propagation"),
-        "{message}"
-    );
+    let why = "invalid mount config: must use either propagation mode";
+    assert!(message.starts_with(why), "{message}");
     for name in ["private", "shared"] {
         d.http
             .delete(&format!("/containers/{name}?force=1"))
             .expect(204);
     }
-    let unmounted = d.command_inside("umount").args(["-l", &root]).status();
+    let unmounted = d.command_inside("umount").arg(&volumes).status();
     assert!(unmounted.expect("umount(8) runs").success());
     d.finish();
 }

@@ -7,7 +7,6 @@ use super::{refusal, translate, with};
 
 /// Field to set, value, what the message names.
 fn not_built() -> Vec<(&'static str, Value, &'static str)> {
-    let throttle = json!([{"Path": "/dev/sda", "Rate": 1}]);
     let endpoint = |key: &str, value: Value| json!({"default": {key: value}});
     let endpoints = "NetworkingConfig.EndpointsConfig";
     let log = |key: &str, value: &str| json!({"Type": "json-file", "Config": {key: value}});
@@ -23,54 +22,9 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "Config.NetworkDisabled",
         ),
         (
-            "HostConfig.BlkioDeviceReadBps",
-            throttle.clone(),
-            "HostConfig.BlkioDeviceReadBps",
-        ),
-        (
-            "HostConfig.BlkioDeviceReadIOps",
-            throttle.clone(),
-            "HostConfig.BlkioDeviceReadIOps",
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteBps",
-            throttle.clone(),
-            "HostConfig.BlkioDeviceWriteBps",
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteIOps",
-            throttle,
-            "HostConfig.BlkioDeviceWriteIOps",
-        ),
-        (
-            "HostConfig.BlkioWeight",
-            json!(500),
-            "HostConfig.BlkioWeight",
-        ),
-        (
-            "HostConfig.BlkioWeightDevice",
-            json!([{"Path": "/dev/sda", "Weight": 1}]),
-            "HostConfig.BlkioWeightDevice",
-        ),
-        (
             "HostConfig.Cgroup",
             json!("container:x"),
             "HostConfig.Cgroup",
-        ),
-        (
-            "HostConfig.CpuRealtimePeriod",
-            json!(1),
-            "HostConfig.CpuRealtimePeriod",
-        ),
-        (
-            "HostConfig.CpuRealtimeRuntime",
-            json!(1),
-            "HostConfig.CpuRealtimeRuntime",
-        ),
-        (
-            "HostConfig.DeviceCgroupRules",
-            json!(["c 1:3 r"]),
-            "HostConfig.DeviceCgroupRules",
         ),
         (
             "HostConfig.DeviceRequests",
@@ -81,21 +35,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.ExtraHosts",
             json!(["h:host-gateway"]),
             "HostConfig.ExtraHosts host-gateway",
-        ),
-        (
-            "HostConfig.IpcMode",
-            json!("container:x"),
-            "HostConfig.IpcMode container:<name|id>",
-        ),
-        (
-            "HostConfig.IpcMode",
-            json!("none"),
-            "HostConfig.IpcMode none",
-        ),
-        (
-            "HostConfig.KernelMemoryTCP",
-            json!(1),
-            "HostConfig.KernelMemoryTCP",
         ),
         ("HostConfig.Links", json!(["a:b"]), "HostConfig.Links"),
         (
@@ -114,11 +53,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.LogConfig.Config mode",
         ),
         (
-            "HostConfig.MemorySwappiness",
-            json!(0),
-            "HostConfig.MemorySwappiness",
-        ),
-        (
             "HostConfig.NetworkMode",
             json!("my-net"),
             "HostConfig.NetworkMode \"my-net\"",
@@ -129,11 +63,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.NetworkMode \"container:x\"",
         ),
         (
-            "HostConfig.PidMode",
-            json!("container:x"),
-            "HostConfig.PidMode container:<name|id>",
-        ),
-        (
             "HostConfig.PortBindings",
             json!({"80/tcp": null}),
             "HostConfig.PortBindings",
@@ -142,11 +71,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
             json!(true),
             "HostConfig.PublishAllPorts",
-        ),
-        (
-            "HostConfig.SecurityOpt",
-            json!(["seccomp={}"]),
-            "HostConfig.SecurityOpt seccomp profile",
         ),
         (
             "HostConfig.StorageOpt",
@@ -206,6 +130,9 @@ fn what_clients_send_by_default_is_no_wish() {
         ("Config.Healthcheck", json!({"Test": ["NONE"]})),
         ("HostConfig.BlkioWeightDevice", json!([])),
         ("HostConfig.IpcMode", json!("shareable")),
+        ("HostConfig.IpcMode", json!("none")),
+        ("HostConfig.IpcMode", json!("container:x")),
+        ("HostConfig.PidMode", json!("container:x")),
         (
             "HostConfig.LogConfig",
             json!({"Type": "json-file", "Config": {"mode": "blocking"}}),
