@@ -72,6 +72,8 @@ pub struct Order<'a> {
     pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
+    /// The runtime's name.
+    pub runtime: &'a str,
     /// Whose namespaces it is to have.
     pub donors: Donors,
 }
@@ -164,6 +166,7 @@ impl Maker<'_> {
             cgroups_path: order.cgroups_path,
             apparmor: order.apparmor,
             knows_rro: order.knows_rro,
+            runtime: order.runtime,
             console_size: size.map(|(height, width)| ConsoleSize { height, width }),
             host: self.host,
         })?;

@@ -341,6 +341,7 @@ impl Shared {
                 cgroups_path,
                 apparmor,
                 knows_rro,
+                runtime: &view.runtime,
                 donors,
             })
         })

@@ -12,6 +12,7 @@ mod registry;
 mod run;
 mod session;
 mod terminal;
+mod volumes;
 
 use testkit::{Daemon, Options};
 

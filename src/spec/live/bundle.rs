@@ -186,6 +186,7 @@ impl Bundle {
             notify_dir: None,
             cgroups_path: &cgroups_path,
             knows_rro: true,
+            runtime: "runc",
             console_size: None,
             host: &self.host,
         })
