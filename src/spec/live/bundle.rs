@@ -177,6 +177,7 @@ impl Bundle {
             mounts,
             devices: &devices,
             block_devices: &block_devices,
+            edits: &cdi::Edits::NONE,
             resolv_conf: Some(&resolv_conf),
             hosts: Some(&hosts),
             hostname_file: Some(&hostname),

@@ -226,3 +226,17 @@ fn a_device_that_is_not_there_is_told_as_docker_does() {
         "stat /dev/nosuch: no such file or directory"
     );
 }
+
+#[test]
+fn limits_of_earlier_versions_are_read() {
+    let old = r#"{"memory_bytes":1,"memory_reservation_bytes":null,"memory_swap_bytes":null,
+        "nano_cpus":null,"cpu_shares":null,"cpu_period_us":null,"cpu_quota_us":null,
+        "cpuset_cpus":null,"cpuset_mems":null,"pids_limit":null,"oom_score_adj":0,
+        "oom_kill_disable":false}"#;
+    let read: Resources = serde_json::from_str(old).unwrap();
+    let wanted = Resources {
+        memory_bytes: Some(1),
+        ..Resources::default()
+    };
+    assert_eq!(read, wanted);
+}

@@ -110,6 +110,7 @@ fn spec(
     spec.mounts = mounts.mounts;
     spec.devices = devices::devices(host)?;
     spec.device_rules = devices::rules(host)?;
+    spec.device_requests = devices::requests(host)?;
     spec.ulimits = resources::ulimits(host)?;
     spec.resources = resources::resources(host)?;
     spec.log = log_config::log_config(&host.log_config)?;

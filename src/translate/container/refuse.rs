@@ -19,10 +19,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        (
-            "HostConfig.DeviceRequests",
-            some(host.device_requests.as_ref()),
-        ),
         ("HostConfig.Links", some(host.links.as_ref())),
         (
             "HostConfig.StorageOpt",

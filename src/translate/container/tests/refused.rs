@@ -28,11 +28,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.Cgroup",
         ),
         (
-            "HostConfig.DeviceRequests",
-            json!([{"Count": -1}]),
-            "HostConfig.DeviceRequests",
-        ),
-        (
             "HostConfig.ExtraHosts",
             json!(["h:host-gateway"]),
             "HostConfig.ExtraHosts host-gateway",
