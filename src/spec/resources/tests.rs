@@ -168,10 +168,17 @@ fn what_says_nothing_is_no_limit() {
         r.pids_limit = Some(-1);
         r.cpu_realtime_period_us = Some(0);
         r.block_io.weight = Some(0);
-        r.kernel_memory_bytes = Some(-1);
     });
     let Limits { in_force, warnings } = limits(&resources, &fixture::host()).unwrap();
     assert_eq!((in_force, warnings.len()), (Resources::default(), 0));
+}
+
+#[test]
+fn kernel_memory_below_nothing_is_shown_and_not_written() {
+    let resources = asked(|r| r.kernel_memory_bytes = Some(-1));
+    let Limits { in_force, warnings } = limits(&resources, &fixture::host()).unwrap();
+    assert_eq!((&in_force, warnings.len()), (&resources, 0));
+    assert!(memory(&in_force).is_none());
 }
 
 #[test]

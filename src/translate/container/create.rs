@@ -49,11 +49,16 @@ pub fn create(
     let host = request.host_config.get_or_insert_default();
     log_config::fill(&mut host.log_config, log_default);
     let mut warnings = Vec::new();
+    if host.cpu_percent > 0 {
+        host.cpu_percent = 0;
+        warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
+    }
     let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
+    let storage_options = host.storage_opt.clone().unwrap_or_default();
     let echo = serde_json::to_vec(&request).expect("wire types have string keys");
     Ok(Translated {
         create: CreateContainer {
@@ -64,6 +69,7 @@ pub fn create(
             user_namespace,
             stop_signal,
             anonymous_volumes,
+            storage_options,
             echo,
         },
         warnings,

@@ -21,10 +21,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.Links", some(host.links.as_ref())),
         (
-            "HostConfig.StorageOpt",
-            host.storage_opt.as_ref().is_some_and(|o| !o.is_empty()),
-        ),
-        (
             "HostConfig.VolumeDriver",
             !matches!(host.volume_driver.as_str(), "" | "local"),
         ),

@@ -116,11 +116,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
         ),
         (
-            "HostConfig.StorageOpt",
-            json!({"size": "1g"}),
-            "HostConfig.StorageOpt",
-        ),
-        (
             "HostConfig.VolumeDriver",
             json!("nfs"),
             "HostConfig.VolumeDriver",
