@@ -18,7 +18,8 @@ pub use look::find_user;
 pub use mapped::{check_maps, make_place};
 
 use images::Shown;
-use model::{ContainerId, ContainerSpec, Donors, Layer, Result};
+use model::{ContainerId, ContainerSpec, DeviceRequest, Donors, Layer, Result};
+use spec::user::ResolvedUser;
 use spec::{ConsoleSize, HostFacts, ResolvedMount, SpecInput};
 use sys::apart::OwnMounts;
 use sys::id_map::UserNamespace;
@@ -35,6 +36,8 @@ pub struct Maker<'a> {
     pub host: &'a HostFacts,
     /// The packaged init, for those who want one.
     pub init_binary: Option<&'a Path>,
+    /// Where the files of the Container Device Interface are; none where it is off.
+    pub cdi_dirs: &'a [PathBuf],
 }
 
 /// A tree to be mounted.
@@ -104,6 +107,17 @@ pub struct Mapped {
     pub output_owner: (u32, u32),
 }
 
+impl Mapped {
+    fn of(mounts: OwnMounts, spec: &ContainerSpec, user: &ResolvedUser) -> Self {
+        let maps = spec.id_maps.as_ref();
+        let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
+        Self {
+            mounts,
+            output_owner: owner.unwrap_or_default(),
+        }
+    }
+}
+
 impl Maker<'_> {
     /// Mounts the container's tree and writes its bundle.
     ///
@@ -119,7 +133,7 @@ impl Maker<'_> {
         let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
-        let block_devices = spec::resolve_block_devices(&spec.resources.block_io)?;
+        let mut edits = self.edits(spec)?;
         spec::check_propagation(&mounts)?;
         let notify = notify_dir(order)?;
         let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
@@ -133,17 +147,13 @@ impl Maker<'_> {
         let mapped = match &ids {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
-                let mut own = mapped::show(order.place, ids, &mut paths, &mut mounts);
+                let shown = (mounts.as_mut_slice(), &mut edits);
+                let mut own = mapped::show(order.place, ids, &mut paths, shown);
                 // Other containers' trees: this one's programs must not keep them.
                 own.hide(&self.images.writable_root());
                 // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
                 own.hide(Path::new("/sys/kernel"));
-                let maps = spec.id_maps.as_ref();
-                let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
-                Some(Mapped {
-                    mounts: own,
-                    output_owner: owner.unwrap_or_default(),
-                })
+                Some(Mapped::of(own, spec, &user))
             }
             None => None,
         };
@@ -157,7 +167,8 @@ impl Maker<'_> {
             mounts: &mounts,
             devices: &devices,
             joined: &paths.joined,
-            block_devices: &block_devices,
+            edits: &edits,
+            block_devices: &spec::resolve_block_devices(&spec.resources.block_io)?,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
             hostname_file: Some(&paths.etc.hostname),
@@ -177,6 +188,17 @@ impl Maker<'_> {
             mapped,
             joined: held,
         })
+    }
+
+    /// What the devices that it asks for by name need.
+    fn edits(&self, spec: &ContainerSpec) -> Result<cdi::Edits> {
+        let names = spec
+            .device_requests
+            .iter()
+            .flat_map(|request| match request {
+                DeviceRequest::Cdi { names } => names.iter().cloned(),
+            });
+        cdi::edits(self.cdi_dirs, &names.collect::<Vec<_>>())
     }
 
     /// Mounts the container's tree, and finds its mounts; both are filled in the first run.

@@ -1,6 +1,8 @@
 //! What may be asked of containers, and the answers that are not views: the words in which the API and
 //! the engine speak. Whether it may happen now is decided in `rules`.
 
+use std::collections::BTreeMap;
+
 use crate::{
     CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform, Signal, UserNamespace,
 };
@@ -26,6 +28,8 @@ pub struct CreateContainer {
     pub stop_signal: Option<Signal>,
     /// Paths of `Config.Volumes`: an anonymous volume each, unless a mount is there.
     pub anonymous_volumes: Vec<String>,
+    /// Options of the storage driver.
+    pub storage_options: BTreeMap<String, String>,
     /// What the client sent, kept as it is and handed back for inspect.
     pub echo: Vec<u8>,
 }

@@ -21,6 +21,7 @@ mod processes;
 pub mod recovery;
 mod refusal;
 pub mod restart;
+pub mod storage_options;
 mod volumes;
 mod words;
 

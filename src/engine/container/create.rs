@@ -69,6 +69,8 @@ impl Engine {
             request.platform.as_ref(),
             &Platform::host(sys::host::amd64_level()),
         )?;
+        let driver = self.images().store().driver();
+        rules::storage_options::check(&request.storage_options, driver)?;
         let asked_name = request.name.as_deref().map(str::parse).transpose()?;
         let runtime = self
             .shared

@@ -49,6 +49,10 @@ pub fn create(
     let host = request.host_config.get_or_insert_default();
     log_config::fill(&mut host.log_config, log_default);
     let mut warnings = Vec::new();
+    if host.cpu_percent > 0 {
+        host.cpu_percent = 0;
+        warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
+    }
     let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
     let joins = request.host_config.as_ref().map(namespaces::joins);
@@ -56,6 +60,7 @@ pub fn create(
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
+    let storage_options = host.storage_opt.clone().unwrap_or_default();
     let echo = serde_json::to_vec(&request).expect("wire types have string keys");
     Ok(Translated {
         create: CreateContainer {
@@ -67,6 +72,7 @@ pub fn create(
             user_namespace,
             stop_signal,
             anonymous_volumes,
+            storage_options,
             echo,
         },
         warnings,
@@ -113,6 +119,7 @@ fn spec(
     spec.mounts = mounts.mounts;
     spec.devices = devices::devices(host)?;
     spec.device_rules = devices::rules(host)?;
+    spec.device_requests = devices::requests(host)?;
     spec.ulimits = resources::ulimits(host)?;
     spec.resources = resources::resources(host)?;
     spec.log = log_config::log_config(&host.log_config)?;

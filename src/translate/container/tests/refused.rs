@@ -28,11 +28,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.Cgroup",
         ),
         (
-            "HostConfig.DeviceRequests",
-            json!([{"Count": -1}]),
-            "HostConfig.DeviceRequests",
-        ),
-        (
             "HostConfig.ExtraHosts",
             json!(["h:host-gateway"]),
             "HostConfig.ExtraHosts host-gateway",
@@ -104,11 +99,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
             json!(true),
             "HostConfig.PublishAllPorts",
-        ),
-        (
-            "HostConfig.StorageOpt",
-            json!({"size": "1g"}),
-            "HostConfig.StorageOpt",
         ),
         (
             "HostConfig.VolumeDriver",
