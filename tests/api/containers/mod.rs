@@ -21,6 +21,7 @@ mod restart;
 mod rotation;
 mod rude;
 mod signals;
+mod stats;
 mod user_namespaces;
 mod wait;
 mod websocket;

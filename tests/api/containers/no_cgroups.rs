@@ -48,6 +48,16 @@ fn it_lives_among_the_daemons_processes_and_is_looked_after() {
             "{said}"
         );
     }
+    for query in ["", "?stream=0", "?stream=0&one-shot=1"] {
+        let said = d
+            .http
+            .get(&format!("/containers/it/stats{query}"))
+            .error(409);
+        assert!(
+            said.ends_with("has no cgroup, without which nothing counts what it uses"),
+            "{said}"
+        );
+    }
     let mut d = d;
     d.kill9();
     d.restart();
