@@ -119,6 +119,7 @@ impl Maker<'_> {
         let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
+        let block_devices = spec::resolve_block_devices(&spec.resources.block_io)?;
         spec::check_propagation(&mounts)?;
         let notify = notify_dir(order)?;
         let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
@@ -156,6 +157,7 @@ impl Maker<'_> {
             mounts: &mounts,
             devices: &devices,
             joined: &paths.joined,
+            block_devices: &block_devices,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
             hostname_file: Some(&paths.etc.hostname),

@@ -11,7 +11,7 @@ use crate::id_map::IdMaps;
 use crate::log::LogConfig;
 use crate::mount::Mount;
 use crate::namespace::{IpcMode, PidMode};
-use crate::resources::{Device, Resources, Ulimit};
+use crate::resources::{Device, DeviceRequest, DeviceRule, Resources, Ulimit};
 use crate::selinux::{SelinuxLabels, SelinuxWish};
 use crate::signal::Signal;
 
@@ -91,6 +91,9 @@ pub struct ContainerSpec {
     pub selinux: Option<SelinuxLabels>,
     /// `no_new_privs` of the first process.
     pub no_new_privileges: bool,
+    /// The cgroup file system can be written to inside; `None` is only when privileged.
+    #[serde(default)]
+    pub writable_cgroups: Option<bool>,
     /// Paths masked inside; `None` is Docker's default list.
     pub masked_paths: Option<Vec<String>>,
     /// Paths made read-only inside; `None` is Docker's default list.
@@ -99,6 +102,12 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Devices of the host.
     pub devices: Vec<Device>,
+    /// Rules of the device cgroup besides those that its devices bring.
+    #[serde(default)]
+    pub device_rules: Vec<DeviceRule>,
+    /// Devices that a driver finds when it starts.
+    #[serde(default)]
+    pub device_requests: Vec<DeviceRequest>,
     /// Process limits.
     pub ulimits: Vec<Ulimit>,
     /// Cgroup limits.
@@ -152,11 +161,15 @@ impl ContainerSpec {
 /// The seccomp profile of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seccomp {
-    /// The daemon's default profile.
+    /// The daemon's default profile; no filter when privileged.
     #[default]
     Default,
     /// No filter.
     Unconfined,
+    /// The daemon's default profile by its name: when privileged, too.
+    Builtin,
+    /// The client's own, JSON in the form of Docker's profiles.
+    Profile(String),
 }
 
 /// How a namespace is chosen.

@@ -57,7 +57,7 @@ pub use platform::Platform;
 pub use process::{Pid, ProcessRef};
 pub use readiness::Readiness;
 pub use reference::Reference;
-pub use resources::{Device, Resources, Ulimit};
+pub use resources::{BlockIo, Device, DeviceRequest, DeviceRule, Resources, Ulimit};
 pub use selinux::{SelinuxLabel, SelinuxLabels, SelinuxWish};
 pub use signal::Signal;
 pub use state::{ContainerState, Exited, Intent, Restarting, Running, StartFailure};

@@ -32,6 +32,8 @@ pub const CONTAINER_QUEUE_MAX: usize = 64;
 /// Environment variables, labels, mounts, arguments: entries of one list of a create request, of an image's
 /// configuration or manifest.
 pub const SPEC_LIST_MAX: usize = 16_384;
+/// Largest seccomp profile of a container's own; Docker's default one has some 15 KiB.
+pub const SECCOMP_PROFILE_BYTES_MAX: usize = 1 << 20;
 /// Descriptors that a client may pass with one request.
 pub const PASSED_DESCRIPTORS_MAX: usize = 64;
 /// Ranges of one id map (user_namespaces(7): 340 lines since Linux 4.15).

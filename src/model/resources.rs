@@ -30,6 +30,59 @@ pub struct Resources {
     pub oom_score_adj: i32,
     /// Do not let the kernel kill in this cgroup when memory runs out (v1 only).
     pub oom_kill_disable: bool,
+    /// How readily the kernel swaps this cgroup's memory out, 0 to 100 (v1 only).
+    #[serde(default)]
+    pub memory_swappiness: Option<i64>,
+    /// Limit of the kernel's own memory in bytes (v1, and only kernels before 5.4 keep to it).
+    #[serde(default)]
+    pub kernel_memory_bytes: Option<i64>,
+    /// Limit of the memory of TCP buffers in bytes (v1 only).
+    #[serde(default)]
+    pub kernel_memory_tcp_bytes: Option<i64>,
+    /// Period of real-time scheduling in microseconds (v1 only).
+    #[serde(default)]
+    pub cpu_realtime_period_us: Option<i64>,
+    /// Time for real-time threads in each period, in microseconds (v1 only).
+    #[serde(default)]
+    pub cpu_realtime_runtime_us: Option<i64>,
+    /// Reads and writes of block devices.
+    #[serde(default)]
+    pub block_io: BlockIo,
+}
+
+/// Weights and limits of block I/O.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockIo {
+    /// Share of all devices beside other cgroups, 10 to 1000.
+    pub weight: Option<u16>,
+    /// The same for single devices.
+    pub weight_devices: Vec<DeviceWeight>,
+    /// Bytes read each second.
+    pub read_bps: Vec<DeviceRate>,
+    /// Bytes written each second.
+    pub write_bps: Vec<DeviceRate>,
+    /// Reads each second.
+    pub read_iops: Vec<DeviceRate>,
+    /// Writes each second.
+    pub write_iops: Vec<DeviceRate>,
+}
+
+/// The weight of one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWeight {
+    /// Its path on the host.
+    pub path: String,
+    /// The weight, 10 to 1000.
+    pub weight: u16,
+}
+
+/// The limit of one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    /// Its path on the host.
+    pub path: String,
+    /// Bytes or operations each second.
+    pub rate: u64,
 }
 
 /// One resource limit of the first process, setrlimit(2).
@@ -52,4 +105,38 @@ pub struct Device {
     pub path_in_container: String,
     /// Any of `r`, `w`, `m`.
     pub permissions: String,
+}
+
+/// A rule of the device cgroup: what may be done to devices whose numbers it names. It makes no nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// Which kind of devices.
+    pub kind: DeviceRuleKind,
+    /// Their major number; `None` is any.
+    pub major: Option<u32>,
+    /// Their minor number; `None` is any.
+    pub minor: Option<u32>,
+    /// Any of `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// The kinds of devices a rule can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceRuleKind {
+    /// Both kinds, `a`.
+    All,
+    /// Character devices, `c`.
+    Char,
+    /// Block devices, `b`.
+    Block,
+}
+
+/// Devices asked of a driver by their names, as Docker's `DeviceRequests`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceRequest {
+    /// Devices of the Container Device Interface, `vendor/class=name`.
+    Cdi {
+        /// Their qualified names.
+        names: Vec<String>,
+    },
 }

@@ -5,9 +5,11 @@
 //! say then (users, devices, sources of mounts). The checks are those of moby's
 //! `verifyContainerSettings`, and a few more where Docker lets the OCI runtime fail instead.
 
+use model::container::Seccomp;
 use model::{ContainerSpec, Error, IpcMode, NetworkMode, PidMode, Resources, Result, limits};
 
 use super::host::HostFacts;
+use super::resources::Limits;
 use super::{capabilities, devices, mounts, resources, sysctls, ulimits};
 
 /// `HOST_NAME_MAX` of Linux.
@@ -15,12 +17,13 @@ const HOSTNAME_BYTES_MAX: usize = 64;
 /// The kernel's range of `oom_score_adj`.
 const OOM_SCORE_ADJ: std::ops::RangeInclusive<i32> = -1000..=1000;
 
-/// Checks a container's spec; the answer is Docker's list of warnings.
+/// Checks a container's spec. The answer is which of its limits this host can hold, and Docker's list
+/// of warnings about the whole.
 ///
 /// # Errors
 ///
 /// `InvalidParameter`, in Docker's words where Docker has some.
-pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Vec<String>> {
+pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Limits> {
     lengths(spec)?;
     texts(spec)?;
     hostname(&spec.hostname)?;
@@ -28,32 +31,37 @@ pub fn check(spec: &ContainerSpec, host: &HostFacts) -> Result<Vec<String>> {
     working_dir(&spec.working_dir)?;
     environment(&spec.env)?;
     mounts::check(&spec.mounts)?;
-    capabilities::resolve(
+    let caps = capabilities::resolve(
         &spec.cap_add,
         &spec.cap_drop,
         spec.privileged,
         host.bounding,
     )?;
+    if let Seccomp::Profile(_) = spec.seccomp {
+        crate::seccomp_profile(spec, host, caps, &mut Vec::new())?;
+    }
     without_cgroups(spec)?;
     if spec.annotations.contains_key("") {
         return Err(Error::invalid(
             "invalid Annotations: the empty string is not permitted as an annotation key",
         ));
     }
-    let mut warnings = resources::limits(&spec.resources, host)?.warnings;
+    let mut limits = resources::limits(&spec.resources, host)?;
     let score = spec.resources.oom_score_adj;
     if !OOM_SCORE_ADJ.contains(&score) {
         return Err(Error::invalid(format!(
             "Invalid value {score}, range for oom score adj is [-1000, 1000]"
         )));
     }
-    resources::oom_score_adj(score, host, &mut warnings);
+    resources::oom_score_adj(score, host, &mut limits.warnings);
     cgroup_parent(spec.cgroup_parent.as_deref().unwrap_or_default())?;
     sysctls::check(spec)?;
     ulimits::check(&spec.ulimits)?;
-    warnings.extend(ulimits::rlimits(&spec.ulimits, host).1);
+    limits
+        .warnings
+        .extend(ulimits::rlimits(&spec.ulimits, host).1);
     devices::check(&spec.devices)?;
-    Ok(warnings)
+    Ok(limits)
 }
 
 /// No list of a spec is longer than [`limits::SPEC_LIST_MAX`].
@@ -175,7 +183,9 @@ fn user_namespace(spec: &ContainerSpec) -> Result<()> {
     if spec.id_maps.is_none() {
         return Ok(());
     }
-    let said = if spec.privileged {
+    let said = if spec.writable_cgroups.is_some() {
+        "option WritableCgroups conflicts with user namespaces and rootless mode"
+    } else if spec.privileged {
         "privileged mode is incompatible with user namespaces.  You must run the container in the \
          host namespace when running privileged mode"
     } else if spec.network == NetworkMode::Host {
@@ -234,7 +244,7 @@ mod tests {
     #[test]
     fn a_plain_container_passes_without_a_word() {
         let spec = fixture::spec();
-        assert_eq!(check(&spec, &fixture::host()).unwrap(), [""; 0]);
+        assert_eq!(check(&spec, &fixture::host()).unwrap().warnings, [""; 0]);
     }
 
     #[test]
@@ -296,7 +306,7 @@ mod tests {
             change(&mut spec.resources);
             refused(&spec)
         };
-        let range = "Range of CPUs is from 0.01 to 4.00, as there are only 4 CPUs available";
+        let range = "range of CPUs is from 0.01 to 4.00, as there are only 4 CPUs available";
         assert_eq!(with(|r| r.nano_cpus = Some(4_000_000_001)), range);
         assert_eq!(with(|r| r.nano_cpus = Some(-1)), range);
         assert_eq!(with(|r| r.nano_cpus = Some(1000)), range);
@@ -345,7 +355,7 @@ mod tests {
         });
         let swap = "Your kernel does not support swap limit capabilities or the cgroup is not \
                     mounted. Memory limited without swap.";
-        assert_eq!(check(&limited, &host).unwrap(), [swap]);
+        assert_eq!(check(&limited, &host).unwrap().warnings, [swap]);
 
         host.cgroup.version = CgroupVersion::V2;
         host.cgroup.memory = false;
@@ -361,7 +371,7 @@ mod tests {
             oom_kill_disable: true,
             ..Resources::default()
         });
-        let warnings = check(&all, &host).unwrap();
+        let warnings = check(&all, &host).unwrap().warnings;
         assert_eq!(warnings.len(), 5, "{warnings:?}");
         assert!(warnings[0].starts_with("Your kernel does not support memory limit"));
     }

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use model::resources::DeviceRuleKind;
 use model::{ContainerSpec, Device, Error, Result};
 
 use super::document::{DeviceNode, DeviceRule};
@@ -139,7 +140,7 @@ pub(super) fn nodes(devices: &[HostDevice]) -> Vec<DeviceNode<'_>> {
 /// Where systemd makes the cgroup it takes what is allowed and nothing else: crun refuses a spec that
 /// forbids one device, though all that is not allowed is forbidden anyway.
 pub(super) fn rules<'a>(
-    spec: &ContainerSpec,
+    spec: &'a ContainerSpec,
     devices: &'a [HostDevice],
     by_systemd: bool,
 ) -> Vec<DeviceRule<'a>> {
@@ -175,7 +176,24 @@ pub(super) fn rules<'a>(
         minor: Some(d.minor),
         access: &d.permissions,
     }));
+    rules.extend(spec.device_rules.iter().map(asked));
     rules
+}
+
+/// A rule of the request's.
+fn asked(rule: &model::DeviceRule) -> DeviceRule<'_> {
+    DeviceRule {
+        allow: true,
+        // The runtimes' word for both kinds; it is not the same as none.
+        kind: Some(match rule.kind {
+            DeviceRuleKind::All => "a",
+            DeviceRuleKind::Char => "c",
+            DeviceRuleKind::Block => "b",
+        }),
+        major: rule.major,
+        minor: rule.minor,
+        access: &rule.access,
+    }
 }
 
 fn add(device: &Device, permissions: &str, found: &mut Vec<HostDevice>) -> io::Result<()> {
@@ -258,14 +276,14 @@ fn node(meta: &Metadata, inside: &str, permissions: &str) -> Option<HostDevice> 
     clippy::cast_possible_truncation,
     reason = "the masks leave 32 bits of each"
 )]
-fn split(rdev: u64) -> (u32, u32) {
+pub(super) fn split(rdev: u64) -> (u32, u32) {
     let major = ((rdev >> 32) & 0xffff_f000) | ((rdev >> 8) & 0xfff);
     let minor = ((rdev >> 12) & 0xffff_ff00) | (rdev & 0xff);
     (major as u32, minor as u32)
 }
 
 /// Docker's text of a system error has no number behind it.
-fn plain(e: io::Error) -> io::Error {
+pub(super) fn plain(e: io::Error) -> io::Error {
     match e.kind() {
         io::ErrorKind::NotFound => io::Error::new(e.kind(), "no such file or directory"),
         _ => e,
@@ -301,7 +319,8 @@ mod tests {
             (d.path.as_str(), d.permissions.as_str()),
             ("/dev/inside", "rw")
         );
-        let rules = rules(&spec(Vec::new()), &found, false);
+        let plain = spec(Vec::new());
+        let rules = rules(&plain, &found, false);
         let last = rules.last().unwrap();
         assert_eq!(
             (last.major, last.minor, last.access),
@@ -336,11 +355,38 @@ mod tests {
         assert!(!found.iter().any(|d| d.path == "/dev/console"));
         assert!(!found.iter().any(|d| d.path.starts_with("/dev/pts/")));
         assert_eq!(rules(&privileged, &found, false).len(), 1);
-        let of_scope = rules(&spec(Vec::new()), &found, true);
+        let plain = spec(Vec::new());
+        let of_scope = rules(&plain, &found, true);
         assert!(
             of_scope.iter().skip(1).all(|rule| rule.allow),
             "{of_scope:?}"
         );
+    }
+
+    #[test]
+    fn rules_of_the_request_come_last() {
+        let rule = |kind, major, minor, access: &str| model::DeviceRule {
+            kind,
+            major,
+            minor,
+            access: access.to_owned(),
+        };
+        let mut asking = spec(Vec::new());
+        asking.device_rules = vec![
+            rule(DeviceRuleKind::Char, Some(10), None, "rw"),
+            rule(DeviceRuleKind::All, None, None, "m"),
+        ];
+        let written = serde_json::to_value(rules(&asking, &[], false)).unwrap();
+        let written = written.as_array().unwrap();
+        assert_eq!(
+            written[written.len() - 2..],
+            [
+                serde_json::json!({"allow": true, "type": "c", "major": 10, "access": "rw"}),
+                serde_json::json!({"allow": true, "type": "a", "access": "m"}),
+            ]
+        );
+        asking.privileged = true;
+        assert_eq!(rules(&asking, &[], false).len(), 1);
     }
 
     #[test]

@@ -170,6 +170,8 @@ pub(super) struct Resources<'a> {
     pub(super) cpu: Option<Cpu<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pids: Option<Pids>,
+    #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
+    pub(super) block_io: Option<BlockIo>,
 }
 
 /// A rule of the device cgroup. `None` for the type or a number means all.
@@ -195,11 +197,18 @@ pub(super) struct Memory {
     /// Memory and swap together, as in cgroup v1; runtimes subtract for v2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) swap: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kernel: Option<i64>,
+    #[serde(rename = "kernelTCP", skip_serializing_if = "Option::is_none")]
+    pub(super) kernel_tcp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) swappiness: Option<i64>,
     #[serde(rename = "disableOOMKiller", skip_serializing_if = "Option::is_none")]
     pub(super) disable_oom_killer: Option<bool>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Cpu<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) shares: Option<u64>,
@@ -207,6 +216,10 @@ pub(super) struct Cpu<'a> {
     pub(super) quota: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) period: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) realtime_runtime: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) realtime_period: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cpus: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,20 +231,70 @@ pub(super) struct Pids {
     pub(super) limit: i64,
 }
 
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BlockIo {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) weight: Option<u16>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) weight_device: Vec<WeightDevice>,
+    #[serde(
+        rename = "throttleReadBpsDevice",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(super) read_bps: Vec<Throttle>,
+    #[serde(
+        rename = "throttleWriteBpsDevice",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(super) write_bps: Vec<Throttle>,
+    #[serde(
+        rename = "throttleReadIOPSDevice",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(super) read_iops: Vec<Throttle>,
+    #[serde(
+        rename = "throttleWriteIOPSDevice",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(super) write_iops: Vec<Throttle>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct WeightDevice {
+    pub(super) major: u32,
+    pub(super) minor: u32,
+    pub(super) weight: u16,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Throttle {
+    pub(super) major: u32,
+    pub(super) minor: u32,
+    pub(super) rate: u64,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Seccomp {
-    pub(super) default_action: &'static str,
-    pub(super) default_errno_ret: u32,
-    pub(super) architectures: &'static [&'static str],
+    pub(super) default_action: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_errno_ret: Option<u32>,
+    pub(super) architectures: Vec<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) flags: Vec<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) listener_path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) listener_metadata: String,
     pub(super) syscalls: Vec<SyscallRule>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SyscallRule {
-    pub(super) names: Vec<&'static str>,
-    pub(super) action: &'static str,
+    pub(super) names: Vec<Cow<'static, str>>,
+    pub(super) action: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) errno_ret: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -245,5 +308,5 @@ pub(super) struct SyscallArg {
     pub(super) value: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value_two: Option<u64>,
-    pub(super) op: &'static str,
+    pub(super) op: Cow<'static, str>,
 }

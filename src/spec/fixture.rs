@@ -14,8 +14,13 @@ pub(super) fn host() -> HostFacts {
             swap: true,
             memory_reservation: true,
             oom_kill_disable: true,
+            memory_swappiness: true,
+            kernel_memory: true,
+            kernel_memory_tcp: true,
             cpu_shares: true,
             cpu_cfs: true,
+            cpu_realtime: true,
+            block_io: BlockIoFacts::all(true),
             cpuset: true,
             pids: true,
             cpuset_cpus: list("0-3"),
@@ -31,6 +36,7 @@ pub(super) fn host() -> HostFacts {
         seccomp: true,
         apparmor: false,
         arch: Arch::X86_64,
+        kernel: (6, 1),
         x32: true,
         recursive_read_only: true,
         default_sysctls: vec![
@@ -54,6 +60,8 @@ pub(super) fn id() -> ContainerId {
     ContainerId::from_bytes([0xab; 32])
 }
 
+static NO_BLOCK_DEVICES: BlockDevices = BlockDevices::NONE;
+
 /// The input of a plain container; tests change what they are about.
 pub(super) fn input<'a>(
     id: &'a ContainerId,
@@ -70,6 +78,7 @@ pub(super) fn input<'a>(
         mounts: &[],
         devices: &[],
         joined: Joined::NOTHING,
+        block_devices: &NO_BLOCK_DEVICES,
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         hosts: Some(Path::new("/data/hosts")),
         hostname_file: Some(Path::new("/data/hostname")),

@@ -265,7 +265,7 @@ fn limits_on_cgroup_v1() {
     );
     assert_eq!(
         built.warnings.len(),
-        check(&spec, &fixture::host()).unwrap().len(),
+        check(&spec, &fixture::host()).unwrap().warnings.len(),
         "create warns of what start cuts"
     );
 }
@@ -301,7 +301,7 @@ fn the_hosts_namespaces() {
         uts_mode: host_mode,
         cgroupns_mode: Some(NamespaceMode::Private),
         init: true,
-        seccomp: model::container::Seccomp::Unconfined,
+        seccomp: Seccomp::Unconfined,
         masked_paths: Some(vec!["/secret".into()]),
         readonly_paths: Some(Vec::new()),
         ..fixture::spec()

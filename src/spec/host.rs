@@ -44,6 +44,8 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// The machine.
     pub arch: Arch,
+    /// The kernel's version, its first two numbers.
+    pub kernel: (u32, u32),
     /// The kernel also answers x32 system calls, so a seccomp filter must cover them. Where it
     /// does not, leaving them out saves an eighth of the work of `runc create`.
     pub x32: bool,
@@ -73,10 +75,20 @@ pub struct CgroupFacts {
     pub memory_reservation: bool,
     /// Disabling the OOM killer (v1 only).
     pub oom_kill_disable: bool,
+    /// Swappiness (v1 only).
+    pub memory_swappiness: bool,
+    /// Limit of kernel memory (v1 only).
+    pub kernel_memory: bool,
+    /// Limit of the memory of TCP buffers (v1 only).
+    pub kernel_memory_tcp: bool,
     /// CPU shares (v2: weight).
     pub cpu_shares: bool,
     /// CFS quota.
     pub cpu_cfs: bool,
+    /// Real-time scheduling (v1 only).
+    pub cpu_realtime: bool,
+    /// Block I/O.
+    pub block_io: BlockIoFacts,
     /// cpuset.
     pub cpuset: bool,
     /// Number of processes.
@@ -85,6 +97,41 @@ pub struct CgroupFacts {
     pub cpuset_cpus: CpuList,
     /// The memory nodes a cpuset may name.
     pub cpuset_mems: CpuList,
+}
+
+/// The limits of block I/O that the host's cgroups can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one independent kernel feature each, as in Docker's info"
+)]
+pub struct BlockIoFacts {
+    /// Weight of a cgroup.
+    pub weight: bool,
+    /// Weight of a cgroup on one device.
+    pub weight_device: bool,
+    /// Bytes read each second.
+    pub read_bps: bool,
+    /// Bytes written each second.
+    pub write_bps: bool,
+    /// Reads each second.
+    pub read_iops: bool,
+    /// Writes each second.
+    pub write_iops: bool,
+}
+
+impl BlockIoFacts {
+    /// Where all of them come together.
+    pub fn all(there: bool) -> Self {
+        Self {
+            weight: there,
+            weight_device: there,
+            read_bps: there,
+            write_bps: there,
+            read_iops: there,
+            write_iops: there,
+        }
+    }
 }
 
 /// Legacy and hybrid hosts are V1: there the runtimes use the v1 controllers.
@@ -150,6 +197,7 @@ impl HostFacts {
         let field = |name| status_field(&status, name);
         let caps = |name| u64::from_str_radix(field(name), 16).unwrap_or(0);
         let cpus = CpuList::parse(field("Cpus_allowed_list")).unwrap_or_default();
+        let kernel = kernel_version(&read("/proc/sys/kernel/osrelease"));
         Self {
             cgroup: probe_cgroup(field("Cpus_allowed_list"), field("Mems_allowed_list")),
             bounding: CapSet::from_bits(caps("CapBnd")),
@@ -162,8 +210,9 @@ impl HostFacts {
                 || !field("Seccomp").is_empty(),
             apparmor: sys::host::security().apparmor,
             arch: Arch::native(),
+            kernel,
             x32: sys::abi::has_x32(field("Seccomp") != "0"),
-            recursive_read_only: kernel_at_least(&read("/proc/sys/kernel/osrelease"), (5, 12)),
+            recursive_read_only: kernel >= (5, 12),
             default_sysctls: probe_default_sysctls(&read("/proc/self/uid_map")),
             extra_masked_paths: probe_thermal(&cpus_possible()),
             cpus,
@@ -195,8 +244,13 @@ fn probe_cgroup(cpus_allowed: &str, mems_allowed: &str) -> CgroupFacts {
             swap: has("memory") && any_group_has(root, "memory.swap.max"),
             memory_reservation: has("memory"),
             oom_kill_disable: false,
+            memory_swappiness: false,
+            kernel_memory: false,
+            kernel_memory_tcp: false,
             cpu_shares: has("cpu"),
             cpu_cfs: has("cpu"),
+            cpu_realtime: false,
+            block_io: BlockIoFacts::all(has("io")),
             cpuset: has("cpuset"),
             pids: has("pids"),
             cpuset_cpus: list(root.join("cpuset.cpus.effective"), cpus_allowed),
@@ -212,8 +266,20 @@ fn probe_cgroup(cpus_allowed: &str, mems_allowed: &str) -> CgroupFacts {
         swap: has("memory", "memory.memsw.limit_in_bytes"),
         memory_reservation: has("memory", "memory.soft_limit_in_bytes"),
         oom_kill_disable: has("memory", "memory.oom_control"),
+        memory_swappiness: has("memory", "memory.swappiness"),
+        kernel_memory: has("memory", "memory.kmem.limit_in_bytes"),
+        kernel_memory_tcp: has("memory", "memory.kmem.tcp.limit_in_bytes"),
         cpu_shares: has("cpu", "cpu.shares"),
         cpu_cfs: has("cpu", "cpu.cfs_quota_us"),
+        cpu_realtime: has("cpu", "cpu.rt_period_us"),
+        block_io: BlockIoFacts {
+            weight: has("blkio", "blkio.weight"),
+            weight_device: has("blkio", "blkio.weight_device"),
+            read_bps: has("blkio", "blkio.throttle.read_bps_device"),
+            write_bps: has("blkio", "blkio.throttle.write_bps_device"),
+            read_iops: has("blkio", "blkio.throttle.read_iops_device"),
+            write_iops: has("blkio", "blkio.throttle.write_iops_device"),
+        },
         cpuset: has("cpuset", "cpuset.cpus"),
         pids: mount("pids").is_some(),
         cpuset_cpus: list(cpuset.join("cpuset.cpus"), cpus_allowed),
@@ -304,13 +370,12 @@ fn status_field<'a>(status: &'a str, name: &str) -> &'a str {
         .map_or("", str::trim)
 }
 
-/// `6.18.0-rc1` against `(5, 12)`.
-fn kernel_at_least(release: &str, wanted: (u32, u32)) -> bool {
+/// The first two numbers of `6.18.0-rc1`; zeros where there are none.
+fn kernel_version(release: &str) -> (u32, u32) {
     let mut numbers = release
         .split(|c: char| !c.is_ascii_digit())
         .map_while(|part| part.parse::<u32>().ok());
-    let have = (numbers.next(), numbers.next());
-    matches!(have, (Some(major), Some(minor)) if (major, minor) >= wanted)
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn number<T: std::str::FromStr>(path: &str) -> Option<T> {
@@ -356,15 +421,16 @@ mod tests {
     }
 
     #[test]
-    fn kernel_releases_compare_by_number() {
-        for (release, enough) in [
-            ("6.18.0-rc1", true),
-            ("5.12", true),
-            ("5.9.16-1", false),
-            ("", false),
-            ("six", false),
+    fn kernel_releases_have_two_numbers_that_count() {
+        for (release, version) in [
+            ("6.18.0-rc1", (6, 18)),
+            ("5.12", (5, 12)),
+            ("5.9.16-1", (5, 9)),
+            ("7", (7, 0)),
+            ("", (0, 0)),
+            ("six", (0, 0)),
         ] {
-            assert_eq!(kernel_at_least(release, (5, 12)), enough, "{release}");
+            assert_eq!(kernel_version(release), version, "{release}");
         }
     }
 

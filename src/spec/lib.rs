@@ -34,6 +34,7 @@ pub mod user;
 
 use std::path::{Path, PathBuf};
 
+use model::container::Seccomp;
 use model::id_map::IdMap;
 use model::{
     ContainerId, ContainerSpec, Error, IpcMode, NamespaceMode, NetworkMode, PidMode, Result,
@@ -45,9 +46,10 @@ pub use cpu_list::CpuList;
 pub use devices::{DeviceKind, HostDevice, resolve as resolve_devices};
 pub use document::ConsoleSize;
 pub use exec::{ExecInput, exec_process};
-pub use host::{Arch, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
+pub use host::{Arch, BlockIoFacts, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
 pub use mounts::{ResolvedMount, check_bind_sources};
 pub use propagation::check_sources as check_propagation;
+pub use resources::{BlockDevices, Limits, limits, resolve_block_devices};
 
 use document::{Capabilities, Document, Linux, Namespace, Process, Resources, Root, User};
 
@@ -72,6 +74,8 @@ pub struct SpecInput<'a> {
     pub devices: &'a [HostDevice],
     /// What it has of other containers.
     pub joined: &'a Joined,
+    /// The devices of its block I/O limits, from [`resolve_block_devices`].
+    pub block_devices: &'a BlockDevices,
     /// What to bind at /etc/resolv.conf.
     pub resolv_conf: Option<&'a Path>,
     /// What to bind at /etc/hosts.
@@ -137,8 +141,9 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
     let host = input.host;
     // A path for directories, a slice and a name for systemd.
     let by_systemd = !input.cgroups_path.starts_with('/');
-    let mut limits = resources::limits(&spec.resources, host)?;
-    let mut warnings = std::mem::take(&mut limits.warnings);
+    let limits = limits(&spec.resources, host)?;
+    let mut warnings = limits.warnings;
+    let in_force = &limits.in_force;
     let caps = capabilities::resolve(
         &spec.cap_add,
         &spec.cap_drop,
@@ -159,16 +164,17 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
             sysctl: sysctls::sysctls(spec, host),
             resources: Resources {
                 devices: devices::rules(spec, input.devices, by_systemd),
-                memory: limits.memory,
-                cpu: limits.cpu,
-                pids: limits.pids,
+                memory: resources::memory(in_force),
+                cpu: resources::cpu(in_force),
+                pids: resources::pids(in_force),
+                block_io: resources::block_io(in_force, input.block_devices),
             },
             cgroups_path: input.cgroups_path,
             namespaces: namespaces(input)?,
             uid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.uids)),
             gid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.gids)),
             devices: devices::nodes(input.devices),
-            seccomp: seccomp_profile(spec, host, caps, &mut warnings),
+            seccomp: seccomp_profile(spec, host, caps, &mut warnings)?,
             rootfs_propagation: propagation::of_rootfs(input.mounts),
             masked_paths: masked_paths(spec, host),
             mount_label: spec.selinux.as_ref().map(|labels| labels.mount.as_str()),
@@ -263,23 +269,30 @@ fn id_mappings(map: Option<&IdMap>) -> Vec<document::IdMapping> {
     ranges.map(mapping).collect()
 }
 
+/// moby `WithSeccomp`. A profile that was asked for by name counts for a privileged container, too.
 fn seccomp_profile(
     spec: &ContainerSpec,
     host: &HostFacts,
     caps: CapSet,
     warnings: &mut Vec<String>,
-) -> Option<document::Seccomp> {
-    if spec.privileged || spec.seccomp == model::container::Seccomp::Unconfined {
-        return None;
+) -> Result<Option<document::Seccomp>> {
+    let default = || Some(seccomp::default_profile(caps, host.arch, host.x32));
+    match &spec.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default if spec.privileged => Ok(None),
+        Seccomp::Profile(_) if !host.seccomp => Err(Error::invalid(
+            "seccomp is not enabled in your kernel, cannot run a custom seccomp profile",
+        )),
+        Seccomp::Profile(text) => seccomp::compose(text, caps, host),
+        Seccomp::Default | Seccomp::Builtin if !host.seccomp => {
+            warnings.push(
+                "seccomp is not enabled in your kernel, running container without default profile"
+                    .into(),
+            );
+            Ok(None)
+        }
+        Seccomp::Default | Seccomp::Builtin => Ok(default()),
     }
-    if !host.seccomp {
-        warnings.push(
-            "seccomp is not enabled in your kernel, running container without default profile"
-                .into(),
-        );
-        return None;
-    }
-    Some(seccomp::default_profile(caps, host.arch, host.x32))
 }
 
 /// A list of the request's own counts even for a privileged container (moby `createSpec`).

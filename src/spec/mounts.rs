@@ -137,7 +137,8 @@ fn defaults<'a>(
                 options: options.iter().map(|o| Cow::Borrowed(*o)).collect(),
             };
             match destination {
-                "/sys" | "/sys/fs/cgroup" if spec.privileged => {
+                "/sys" if spec.privileged => entry.options.retain(|o| o != "ro"),
+                "/sys/fs/cgroup" if spec.writable_cgroups.unwrap_or(spec.privileged) => {
                     entry.options.retain(|o| o != "ro");
                 }
                 // The ipc namespace is the host's, so its shared memory files are too.

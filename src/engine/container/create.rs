@@ -91,7 +91,9 @@ impl Engine {
         let (engine, wish) = (self.clone(), request.user_namespace.clone());
         spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
         self.join(&request.joins, &mut spec)?;
-        let mut warnings = ::spec::check(&spec, &self.shared.facts)?;
+        let limits = ::spec::check(&spec, &self.shared.facts)?;
+        spec.resources = limits.in_force;
+        let mut warnings = limits.warnings;
         warnings.extend(platform_warning);
         warnings.extend(self.choose_policies(&mut spec)?);
         let asked = spec.clone();

@@ -163,6 +163,7 @@ impl Bundle {
         check(&spec, &self.host).unwrap();
         let user = user::resolve(&self.rootfs(), &spec.user, &spec.group_add).unwrap();
         let devices = resolve_devices(&spec).unwrap();
+        let block_devices = resolve_block_devices(&spec.resources.block_io).unwrap();
         let rootfs = self.rootfs();
         let file = |name| self.dir.path().join(name);
         let (resolv_conf, hosts, hostname) = (file("resolv.conf"), file("hosts"), file("hostname"));
@@ -176,6 +177,7 @@ impl Bundle {
             mounts,
             devices: &devices,
             joined: Joined::NOTHING,
+            block_devices: &block_devices,
             resolv_conf: Some(&resolv_conf),
             hosts: Some(&hosts),
             hostname_file: Some(&hostname),

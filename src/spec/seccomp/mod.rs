@@ -1,4 +1,5 @@
-//! The default seccomp profile: what Docker's allows, composed for one container.
+//! The seccomp profile: the default one, which allows what Docker's allows, composed for one container;
+//! one of the client's own is in `profile`.
 //!
 //! Whether a call is allowed depends on the container's bounding set and on the machine, so the
 //! profile is made per container from the tables here. Rules are merged: half the time of a
@@ -6,9 +7,15 @@
 //!
 //! Source of every decision: moby/profiles, `seccomp/default_linux.go` (2026).
 
+mod profile;
+
+use std::borrow::Cow;
+
 use super::capabilities::CapSet;
 use super::document::{Seccomp, SyscallArg, SyscallRule};
 use super::host::Arch;
+
+pub(super) use profile::compose;
 
 /// Calls that need nothing.
 const ALLOWED: &str = include_str!("allowed.txt");
@@ -128,10 +135,14 @@ pub(super) fn default_profile(bounding: CapSet, arch: Arch, x32: bool) -> Seccom
         // Its flags are behind a pointer a filter cannot follow; ENOSYS makes libc use clone.
         syscalls.push(rule(vec!["clone3"], ERRNO, Some(ENOSYS)));
     }
+    let conventions = architectures(arch, x32).iter();
     Seccomp {
-        default_action: ERRNO,
-        default_errno_ret: EPERM,
-        architectures: architectures(arch, x32),
+        default_action: ERRNO.into(),
+        default_errno_ret: Some(EPERM),
+        architectures: conventions.map(|name| Cow::Borrowed(*name)).collect(),
+        flags: Vec::new(),
+        listener_path: String::new(),
+        listener_metadata: String::new(),
         syscalls,
     }
 }
@@ -178,8 +189,8 @@ fn architectures(arch: Arch, x32: bool) -> &'static [&'static str] {
 
 fn rule(names: Vec<&'static str>, action: &'static str, errno_ret: Option<u32>) -> SyscallRule {
     SyscallRule {
-        names,
-        action,
+        names: names.into_iter().map(Cow::Borrowed).collect(),
+        action: action.into(),
         errno_ret,
         args: Vec::new(),
     }
@@ -197,7 +208,7 @@ fn with_arg(
             index,
             value,
             value_two,
-            op,
+            op: op.into(),
         }],
         ..rule(vec![name], ALLOW, None)
     }
@@ -207,7 +218,7 @@ fn with_arg(
 mod tests {
     use super::*;
 
-    fn allowed(bounding: CapSet, arch: Arch) -> Vec<&'static str> {
+    fn allowed(bounding: CapSet, arch: Arch) -> Vec<Cow<'static, str>> {
         default_profile(bounding, arch, true)
             .syscalls
             .swap_remove(0)
@@ -236,7 +247,7 @@ mod tests {
             "open_by_handle_at",
             "perf_event_open",
         ] {
-            assert!(!names.contains(&refused), "{refused}");
+            assert!(!names.contains(&refused.into()), "{refused}");
         }
         for needed in [
             "read",
@@ -247,7 +258,7 @@ mod tests {
             "arch_prctl",
             "socketcall",
         ] {
-            assert!(names.contains(&needed), "{needed}");
+            assert!(names.contains(&needed.into()), "{needed}");
         }
         let profile = default_profile(CapSet::docker_default(), Arch::X86_64, true);
         let clone3 = profile
@@ -255,7 +266,7 @@ mod tests {
             .iter()
             .find(|s| s.names == ["clone3"])
             .unwrap();
-        assert_eq!((clone3.action, clone3.errno_ret), (ERRNO, Some(ENOSYS)));
+        assert_eq!((&*clone3.action, clone3.errno_ret), (ERRNO, Some(ENOSYS)));
     }
 
     #[test]
@@ -263,7 +274,9 @@ mod tests {
         let admin = CapSet::from_bits(1 << 21);
         let names = allowed(admin, Arch::X86_64);
         assert!(
-            names.contains(&"unshare") && names.contains(&"clone3") && names.contains(&"clone")
+            names.contains(&"unshare".into())
+                && names.contains(&"clone3".into())
+                && names.contains(&"clone".into())
         );
         let rules = default_profile(admin, Arch::X86_64, true).syscalls;
         assert!(
@@ -272,7 +285,7 @@ mod tests {
                 .all(|r| r.names != ["clone"] && r.names != ["clone3"])
         );
         assert!(
-            !names.contains(&"chroot"),
+            !names.contains(&"chroot".into()),
             "CAP_SYS_CHROOT is not in the set"
         );
     }

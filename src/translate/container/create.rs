@@ -112,6 +112,7 @@ fn spec(
     let mounts = mounts::mounts(&request.config, host)?;
     spec.mounts = mounts.mounts;
     spec.devices = devices::devices(host)?;
+    spec.device_rules = devices::rules(host)?;
     spec.ulimits = resources::ulimits(host)?;
     spec.resources = resources::resources(host)?;
     spec.log = log_config::log_config(&host.log_config)?;

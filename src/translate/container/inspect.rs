@@ -190,13 +190,15 @@ fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
         Some(id) => format!("container:{id}"),
         None => sent,
     };
-    HostConfig {
+    let mut shown = HostConfig {
         pid_mode: joined(view.spec.pid_mode.donor(), sent.pid_mode),
         ipc_mode: joined(view.spec.ipc_mode.donor(), sent.ipc_mode),
         cgroupns_mode,
         runtime: view.runtime.clone(),
         ..sent
-    }
+    };
+    super::resources::show(&view.spec.resources, &mut shown);
+    shown
 }
 
 fn graph_driver(view: &ContainerView) -> GraphDriver {

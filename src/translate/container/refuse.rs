@@ -18,51 +18,12 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
     let wishes = [
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
-        (
-            "HostConfig.BlkioDeviceReadBps",
-            some(host.blkio_device_read_bps.as_ref()),
-        ),
-        (
-            "HostConfig.BlkioDeviceReadIOps",
-            some(host.blkio_device_read_iops.as_ref()),
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteBps",
-            some(host.blkio_device_write_bps.as_ref()),
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteIOps",
-            some(host.blkio_device_write_iops.as_ref()),
-        ),
-        ("HostConfig.BlkioWeight", host.blkio_weight != 0),
-        (
-            "HostConfig.BlkioWeightDevice",
-            some(host.blkio_weight_device.as_ref()),
-        ),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        (
-            "HostConfig.CpuRealtimePeriod",
-            host.cpu_realtime_period != 0,
-        ),
-        (
-            "HostConfig.CpuRealtimeRuntime",
-            host.cpu_realtime_runtime != 0,
-        ),
-        (
-            "HostConfig.DeviceCgroupRules",
-            some(host.device_cgroup_rules.as_ref()),
-        ),
         (
             "HostConfig.DeviceRequests",
             some(host.device_requests.as_ref()),
         ),
-        ("HostConfig.KernelMemory", host.kernel_memory != 0),
-        ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
         ("HostConfig.Links", some(host.links.as_ref())),
-        (
-            "HostConfig.MemorySwappiness",
-            host.memory_swappiness.is_some_and(|s| s != -1),
-        ),
         (
             "HostConfig.StorageOpt",
             host.storage_opt.as_ref().is_some_and(|o| !o.is_empty()),

@@ -3,13 +3,13 @@
 use model::container::Seccomp;
 use model::{ContainerSpec, Error, Result, SelinuxWish};
 
-use super::{bounded, not_built};
+use super::bounded;
 use wire::container::{HostConfig, StrSlice};
 
 /// Copies the security half of `HostConfig` into the spec.
 ///
 /// # Errors
-/// 400 for what Docker does not know, 501 for seccomp profiles.
+/// 400 for what Docker does not know.
 pub(super) fn apply(host: &HostConfig, spec: &mut ContainerSpec) -> Result<()> {
     spec.privileged = host.privileged;
     spec.read_only_rootfs = host.readonly_rootfs;
@@ -32,6 +32,10 @@ fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
             spec.no_new_privileges = true;
             return Ok(());
         }
+        "writable-cgroups" => {
+            spec.writable_cgroups = Some(true);
+            return Ok(());
+        }
         // An old spelling of label=disable.
         "disable" => {
             spec.selinux_wish.disable = true;
@@ -44,17 +48,17 @@ fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
             "invalid --security-opt 1: {option:?}"
         )));
     };
+    let unknown = || Error::invalid(format!("invalid --security-opt 2: {option:?}"));
     match (key, value) {
-        ("no-new-privileges", "1" | "t" | "T" | "true" | "TRUE" | "True") => {
-            spec.no_new_privileges = true;
-        }
-        ("no-new-privileges", "0" | "f" | "F" | "false" | "FALSE" | "False") => {
-            spec.no_new_privileges = false;
+        ("no-new-privileges", _) => spec.no_new_privileges = boolean(value).ok_or_else(unknown)?,
+        ("writable-cgroups", _) => {
+            spec.writable_cgroups = Some(boolean(value).ok_or_else(unknown)?);
         }
         ("seccomp", "unconfined") => spec.seccomp = Seccomp::Unconfined,
-        // `builtin` is Docker's word for its own default profile.
-        ("seccomp", "builtin" | "") => spec.seccomp = Seccomp::Default,
-        ("seccomp", _) => return Err(not_built("HostConfig.SecurityOpt seccomp profile")),
+        ("seccomp", "") => spec.seccomp = Seccomp::Default,
+        // Docker's word for its own default profile.
+        ("seccomp", "builtin") => spec.seccomp = Seccomp::Builtin,
+        ("seccomp", profile) => spec.seccomp = Seccomp::Profile(profile.to_owned()),
         ("apparmor", "") => spec.apparmor = None,
         ("apparmor", _) if value.contains('\0') => {
             return Err(Error::invalid(format!(
@@ -63,13 +67,18 @@ fn security_option(option: &str, spec: &mut ContainerSpec) -> Result<()> {
         }
         ("apparmor", profile) => spec.apparmor = Some(profile.to_owned()),
         ("label", text) => label(text, &mut spec.selinux_wish)?,
-        _ => {
-            return Err(Error::invalid(format!(
-                "invalid --security-opt 2: {option:?}"
-            )));
-        }
+        _ => return Err(unknown()),
     }
     Ok(())
+}
+
+/// Go's `strconv.ParseBool`.
+fn boolean(word: &str) -> Option<bool> {
+    match word {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// Longest part of a label.

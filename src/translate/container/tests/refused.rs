@@ -7,7 +7,6 @@ use super::{refusal, translate, with};
 
 /// Field to set, value, what the message names.
 fn not_built() -> Vec<(&'static str, Value, &'static str)> {
-    let throttle = json!([{"Path": "/dev/sda", "Rate": 1}]);
     let endpoint = |key: &str, value: Value| json!({"default": {key: value}});
     let endpoints = "NetworkingConfig.EndpointsConfig";
     let volume = |options: Value| json!([{"Type": "volume", "Source": "v1", "Target": "/t", "VolumeOptions": options}]);
@@ -24,54 +23,9 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "Config.NetworkDisabled",
         ),
         (
-            "HostConfig.BlkioDeviceReadBps",
-            throttle.clone(),
-            "HostConfig.BlkioDeviceReadBps",
-        ),
-        (
-            "HostConfig.BlkioDeviceReadIOps",
-            throttle.clone(),
-            "HostConfig.BlkioDeviceReadIOps",
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteBps",
-            throttle.clone(),
-            "HostConfig.BlkioDeviceWriteBps",
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteIOps",
-            throttle,
-            "HostConfig.BlkioDeviceWriteIOps",
-        ),
-        (
-            "HostConfig.BlkioWeight",
-            json!(500),
-            "HostConfig.BlkioWeight",
-        ),
-        (
-            "HostConfig.BlkioWeightDevice",
-            json!([{"Path": "/dev/sda", "Weight": 1}]),
-            "HostConfig.BlkioWeightDevice",
-        ),
-        (
             "HostConfig.Cgroup",
             json!("container:x"),
             "HostConfig.Cgroup",
-        ),
-        (
-            "HostConfig.CpuRealtimePeriod",
-            json!(1),
-            "HostConfig.CpuRealtimePeriod",
-        ),
-        (
-            "HostConfig.CpuRealtimeRuntime",
-            json!(1),
-            "HostConfig.CpuRealtimeRuntime",
-        ),
-        (
-            "HostConfig.DeviceCgroupRules",
-            json!(["c 1:3 r"]),
-            "HostConfig.DeviceCgroupRules",
         ),
         (
             "HostConfig.DeviceRequests",
@@ -82,11 +36,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.ExtraHosts",
             json!(["h:host-gateway"]),
             "HostConfig.ExtraHosts host-gateway",
-        ),
-        (
-            "HostConfig.KernelMemoryTCP",
-            json!(1),
-            "HostConfig.KernelMemoryTCP",
         ),
         ("HostConfig.Links", json!(["a:b"]), "HostConfig.Links"),
         (
@@ -103,11 +52,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.LogConfig",
             log("mode", "non-blocking"),
             "HostConfig.LogConfig.Config mode",
-        ),
-        (
-            "HostConfig.MemorySwappiness",
-            json!(0),
-            "HostConfig.MemorySwappiness",
         ),
         (
             "HostConfig.Mounts",
@@ -160,11 +104,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
             json!(true),
             "HostConfig.PublishAllPorts",
-        ),
-        (
-            "HostConfig.SecurityOpt",
-            json!(["seccomp={}"]),
-            "HostConfig.SecurityOpt seccomp profile",
         ),
         (
             "HostConfig.StorageOpt",
