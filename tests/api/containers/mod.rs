@@ -22,6 +22,7 @@ mod rotation;
 mod rude;
 mod signals;
 mod stats;
+mod stats_numbers;
 mod user_namespaces;
 mod wait;
 mod websocket;

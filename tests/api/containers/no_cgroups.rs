@@ -78,7 +78,7 @@ fn what_needs_a_cgroup_is_refused() {
         (json!({"Memory": 64 << 20}), "it can have no limits"),
         (json!({"PidsLimit": 5}), "it can have no limits"),
         (json!({"CgroupParent": "/x"}), "no cgroup parent"),
-        (json!({"PidMode": "host"}), "is to have the host's"),
+        (json!({"PidMode": "host"}), "it is to have another's"),
     ] {
         let mut asked = body(&["true"], host);
         asked["Image"] = json!("busybox");
