@@ -24,6 +24,8 @@ mod rotation;
 mod rude;
 mod seccomp;
 mod signals;
+mod stats;
+mod stats_numbers;
 mod user_namespaces;
 mod wait;
 mod websocket;
