@@ -20,11 +20,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
         ("Config.NetworkDisabled", config.network_disabled),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.Links", some(host.links.as_ref())),
-        (
-            "HostConfig.VolumeDriver",
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-        ),
-        ("HostConfig.VolumesFrom", some(host.volumes_from.as_ref())),
     ];
     match wishes.iter().find(|(_, is_wished)| *is_wished) {
         Some((field, _)) => Err(not_built(field)),
