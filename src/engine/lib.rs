@@ -46,7 +46,7 @@ pub use confine::{IdSource, SeLinux, check_ids};
 pub use container::{
     Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
     ImportContainer, Imported, ListContainers, ListedContainer, MountView, ProcessTable, Pruned,
-    RemoveContainer, Sizes, StopContainer, WaitCondition, Waiter, Without,
+    RemoveContainer, Sizes, StopContainer, UpdateContainer, WaitCondition, Waiter, Without,
 };
 pub use containers::Host;
 use containers::Layout;

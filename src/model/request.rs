@@ -1,7 +1,10 @@
 //! What may be asked of containers, and the answers that are not views: the words in which the API and
 //! the engine speak. Whether it may happen now is decided in `rules`.
 
-use crate::{CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Signal, UserNamespace};
+use crate::{
+    CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Resources, RestartPolicy,
+    Signal, UserNamespace,
+};
 
 /// A request for a new container, after `api` checked and translated it.
 #[derive(Debug, Clone)]
@@ -64,6 +67,16 @@ pub struct StopContainer {
     pub signal: Option<Signal>,
     /// Grace in seconds; -1 is forever; `None` is the container's, then Docker's ten.
     pub timeout_s: Option<i64>,
+}
+
+/// Other limits, another restart policy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateContainer {
+    /// The limits that are to change; those that are `None` stay. A `pids_limit` of 0 takes that limit
+    /// away.
+    pub resources: Resources,
+    /// The restart policy; `None` leaves it.
+    pub restart_policy: Option<RestartPolicy>,
 }
 
 /// A checkpoint to be made.

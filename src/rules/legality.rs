@@ -35,6 +35,8 @@ pub enum Operation {
     Files,
     /// Give it another name.
     Rename,
+    /// Give it other limits, another restart policy.
+    Update,
     /// Remove it; with force it may run.
     Remove {
         /// Kill it first.
@@ -118,6 +120,7 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         | Operation::Checkpoint
         | Operation::Files
         | Operation::Rename
+        | Operation::Update
         | Operation::Remove { .. } => Ok(()),
     }
 }
@@ -140,6 +143,7 @@ fn may_while_restarting(operation: Operation) -> Result<(), Refusal> {
         | Operation::Kill
         | Operation::Files
         | Operation::Rename
+        | Operation::Update
         | Operation::Remove { .. } => Ok(()),
     }
 }
@@ -160,6 +164,7 @@ fn may_while_stopped(operation: Operation) -> Result<(), Refusal> {
         | Operation::Attach
         | Operation::Files
         | Operation::Rename
+        | Operation::Update
         | Operation::Remove { .. } => Ok(()),
     }
 }
@@ -294,6 +299,7 @@ mod tests {
             Just(Operation::Exec),
             Just(Operation::Files),
             Just(Operation::Rename),
+            Just(Operation::Update),
             any::<bool>().prop_map(|force| Operation::Remove { force }),
         ]
     }

@@ -21,6 +21,7 @@ mod processes;
 pub mod recovery;
 mod refusal;
 pub mod restart;
+pub mod update;
 mod volumes;
 mod words;
 

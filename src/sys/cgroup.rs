@@ -3,6 +3,8 @@
 //! Paths are relative to a hierarchy's root and mean the same place in every hierarchy. What a
 //! container may use is written by the OCI runtime, never here.
 
+mod memory;
+
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -22,6 +22,6 @@ pub use containers::{ContainerPaths, ContainerView, ListedContainer, MountView, 
 pub(crate) use containers::{Registry, check, check_as};
 pub use model::request::{
     Change, CheckpointContainer, CreateContainer, Created, ListContainers, ProcessTable, Pruned,
-    RemoveContainer, StopContainer, WaitCondition,
+    RemoveContainer, StopContainer, UpdateContainer, WaitCondition,
 };
 pub use transfer::{ImportContainer, Imported, Without};

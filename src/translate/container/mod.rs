@@ -20,16 +20,19 @@ mod networks;
 mod phrase;
 mod refuse;
 mod resources;
+mod restart_policy;
 mod security;
 mod tmpfs;
+mod update;
 
 #[cfg(test)]
 mod tests;
 
 pub use create::{Translated, create, of_echo};
-pub use inspect::inspect;
+pub use inspect::{inspect, request_in_force};
 pub use list::summary;
 pub use log_config::log_default;
+pub use update::update;
 
 use model::{Error, Result, limits};
 

@@ -20,6 +20,7 @@ mod restart;
 mod rotation;
 mod rude;
 mod signals;
+mod update;
 mod user_namespaces;
 mod wait;
 mod websocket;

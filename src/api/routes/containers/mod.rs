@@ -12,6 +12,7 @@ mod list;
 mod logs;
 mod run;
 mod transfer;
+mod update;
 mod wait;
 
 pub(super) use attach::content_type;
@@ -28,6 +29,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(inspect::router())
         .merge(run::router())
         .merge(change::router())
+        .merge(update::router())
         .merge(wait::router())
         .merge(attach::router())
         .merge(attach_ws::router())
