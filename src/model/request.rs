@@ -2,7 +2,7 @@
 //! the engine speak. Whether it may happen now is decided in `rules`.
 
 use crate::{
-    CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Resources, RestartPolicy,
+    CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform, Resources, RestartPolicy,
     Signal, UserNamespace,
 };
 
@@ -19,6 +19,8 @@ pub struct CreateContainer {
     /// The client's wishes. `entrypoint`, `cmd`, `env`, `user`, `working_dir` and `labels` are
     /// the request's alone here; the engine merges the image's in, by Docker's rules.
     pub spec: ContainerSpec,
+    /// The containers whose namespaces it is to have; the modes in `spec` are private until these are found.
+    pub joins: Joins,
     /// The user namespace it is to have.
     pub user_namespace: UserNamespace,
     /// Whether the client set a stop signal; otherwise the image's counts.

@@ -120,6 +120,7 @@ fn participle(operation: Operation) -> &'static str {
         Operation::Exec => "executed in",
         Operation::Checkpoint => "checkpointed",
         Operation::Restore => "restored",
+        Operation::Join => "joined",
         Operation::Files => "looked into",
         Operation::Rename => "renamed",
         Operation::Update => "updated",

@@ -77,6 +77,7 @@ pub(super) fn input<'a>(
         user,
         mounts: &[],
         devices: &[],
+        joined: Joined::NOTHING,
         block_devices: &NO_BLOCK_DEVICES,
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         hosts: Some(Path::new("/data/hosts")),

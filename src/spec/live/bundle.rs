@@ -176,6 +176,7 @@ impl Bundle {
             user: &user,
             mounts,
             devices: &devices,
+            joined: Joined::NOTHING,
             block_devices: &block_devices,
             resolv_conf: Some(&resolv_conf),
             hosts: Some(&hosts),

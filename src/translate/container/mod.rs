@@ -22,6 +22,7 @@ mod refuse;
 mod resources;
 mod restart_policy;
 mod security;
+mod stats;
 mod tmpfs;
 mod update;
 
@@ -32,6 +33,7 @@ pub use create::{Translated, create, of_echo};
 pub use inspect::{inspect, request_in_force};
 pub use list::summary;
 pub use log_config::log_default;
+pub use stats::stats;
 pub use update::update;
 
 use model::{Error, Result, limits};

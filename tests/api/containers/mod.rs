@@ -13,6 +13,7 @@ mod health;
 mod lifecycle;
 mod list;
 mod logs;
+mod namespaces;
 mod no_cgroups;
 mod notify;
 mod processes;
