@@ -22,6 +22,7 @@ pub mod recovery;
 mod refusal;
 pub mod restart;
 pub mod storage_options;
+pub mod update;
 mod volumes;
 mod words;
 

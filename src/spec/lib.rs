@@ -50,7 +50,9 @@ pub use exec::{ExecInput, exec_process};
 pub use host::{Arch, BlockIoFacts, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
 pub use mounts::{ResolvedMount, check_bind_sources};
 pub use propagation::check_sources as check_propagation;
-pub use resources::{BlockDevices, Limits, limits, resolve_block_devices};
+pub use resources::{
+    BlockDevices, Limits, limits, resolve_block_devices, update_document, update_limits,
+};
 
 use document::{Capabilities, Document, Linux, Namespace, Process, Resources, Root, User};
 

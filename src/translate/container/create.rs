@@ -1,11 +1,11 @@
 //! A create request, whole.
 
 use engine::CreateContainer;
-use model::{ContainerSpec, Error, LogConfig, Platform, RestartPolicy, Result, UserNamespace};
+use model::{ContainerSpec, Error, LogConfig, Platform, Result, UserNamespace};
 
 use super::{
     bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
-    resources, security,
+    resources, restart_policy, security,
 };
 use wire::container::{ContainerConfig, CreateRequest};
 use wire::version::{ApiVersion, NEWEST};
@@ -138,7 +138,7 @@ fn spec(
     spec.no_cgroups = flag_label(&request.config, CGROUPS_LABEL, "disabled", "enabled")?;
     spec.init = host.init.unwrap_or(false);
     spec.auto_remove = host.auto_remove;
-    spec.restart_policy = restart_policy(&host.restart_policy);
+    spec.restart_policy = restart_policy::parsed(&host.restart_policy);
     spec.annotations = host.annotations.clone().unwrap_or_default();
     bounded("HostConfig.Annotations", spec.annotations.len())?;
     if spec.annotations.contains_key("") {
@@ -182,19 +182,5 @@ fn user_namespace(request: &CreateRequest) -> Result<UserNamespace> {
         ))),
         Some(label) => UserNamespace::parse(label),
         None => UserNamespace::parse(mode),
-    }
-}
-
-/// The policy, whose words were checked.
-fn restart_policy(policy: &wire::container::RestartPolicy) -> RestartPolicy {
-    match policy.name.as_str() {
-        "always" => RestartPolicy::Always,
-        "unless-stopped" => RestartPolicy::UnlessStopped,
-        "on-failure" => RestartPolicy::OnFailure {
-            max_retries: u32::try_from(policy.maximum_retry_count)
-                .ok()
-                .filter(|max| *max > 0),
-        },
-        _ => RestartPolicy::No,
     }
 }

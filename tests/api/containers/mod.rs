@@ -27,6 +27,7 @@ mod seccomp;
 mod signals;
 mod stats;
 mod stats_numbers;
+mod update;
 mod user_namespaces;
 mod wait;
 mod websocket;
