@@ -81,7 +81,7 @@ impl Cgroup {
             let text = self.text("cpuacct.usage_percpu");
             let each: Vec<u64> = text
                 .split_whitespace()
-                .map(|n| n.parse().unwrap())
+                .map(|n| n.parse().expect("a number"))
                 .collect();
             cpu["percpu_usage"] = json!(each);
             memory["usage"] = json!(self.number("memory.usage_in_bytes"));
@@ -133,8 +133,11 @@ fn the_numbers_are_the_kernels() {
     let details = memory["stats"].as_object().expect("a map");
     assert!(details.len() > 30);
     for (key, value) in details {
-        let kernels = expected["details"].get(key).cloned();
-        assert_eq!(*value, kernels.unwrap_or(json!(0)), "{key}");
+        let kernels = expected["details"]
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| json!(0));
+        assert_eq!(*value, kernels, "{key}");
     }
     assert_eq!(record["pids_stats"], expected["pids"]);
     assert_eq!(record["pids_stats"], json!({"current": 3, "limit": 20}));
