@@ -6,21 +6,24 @@
 //! that a start is allowed, and what becomes of the bundle, is decided above.
 
 mod files;
+mod joined;
 mod look;
 mod mapped;
 mod sources;
 
 use std::path::{Path, PathBuf};
 
+pub use joined::release as release_joined;
 pub use look::find_user;
 pub use mapped::{check_maps, make_place};
 
 use images::Shown;
-use model::{ContainerId, ContainerSpec, DeviceRequest, Layer, Result};
+use model::{ContainerId, ContainerSpec, DeviceRequest, Donors, Layer, Result};
 use spec::user::ResolvedUser;
 use spec::{ConsoleSize, HostFacts, ResolvedMount, SpecInput};
 use sys::apart::OwnMounts;
 use sys::id_map::UserNamespace;
+use sys::namespace::Held;
 
 /// What bundles are made with.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +74,8 @@ pub struct Order<'a> {
     pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
+    /// Whose namespaces it is to have.
+    pub donors: Donors,
 }
 
 /// The files that are mounted into a container's `/etc`.
@@ -82,6 +87,15 @@ pub struct EtcFiles {
     pub hostname: PathBuf,
     /// Mounted at /etc/hosts.
     pub hosts: PathBuf,
+}
+
+/// A bundle is made.
+#[derive(Debug)]
+pub struct Made {
+    /// What a container in a user namespace needs besides it.
+    pub mapped: Option<Mapped>,
+    /// Namespaces of others, to be held until the container is created.
+    pub joined: Vec<Held>,
 }
 
 /// What a container in a user namespace needs besides its bundle.
@@ -105,12 +119,11 @@ impl Mapped {
 }
 
 impl Maker<'_> {
-    /// Mounts the container's tree and writes its bundle. What is returned is to be mounted where only
-    /// the container's programs see it.
+    /// Mounts the container's tree and writes its bundle.
     ///
     /// # Errors
     /// What of the container or the host is in the way.
-    pub fn make(&self, order: &Order<'_>) -> Result<Option<Mapped>> {
+    pub fn make(&self, order: &Order<'_>) -> Result<Made> {
         let spec = order.tree.spec;
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
@@ -122,14 +135,10 @@ impl Maker<'_> {
         let devices = spec::resolve_devices(spec)?;
         let mut edits = self.edits(spec)?;
         spec::check_propagation(&mounts)?;
-        let notify = spec.notifies.then(|| order.bundle.join("notify"));
-        if let Some(dir) = &notify {
-            files::make_open_dir(dir)?;
-            if let Some(labels) = &spec.selinux {
-                sources::relabel(dir, &labels.mount, "z")?;
-            }
-        }
+        let notify = notify_dir(order)?;
+        let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
         let mut paths = Paths {
+            joined,
             notify,
             rootfs,
             etc: order.tree.etc.clone(),
@@ -158,6 +167,7 @@ impl Maker<'_> {
             mounts: &mounts,
             devices: &devices,
             edits: &edits,
+            joined: &paths.joined,
             block_devices: &spec::resolve_block_devices(&spec.resources.block_io)?,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
@@ -174,7 +184,10 @@ impl Maker<'_> {
             tracing::warn!(id = order.tree.id.short(), "{warning}");
         }
         files::write_private(&order.bundle.join("config.json"), &built.config_json)?;
-        Ok(mapped)
+        Ok(Made {
+            mapped,
+            joined: held,
+        })
     }
 
     /// What the devices that it asks for by name need.
@@ -248,9 +261,24 @@ impl Maker<'_> {
     }
 }
 
+/// Makes the directory with the socket of a container that speaks sd_notify.
+fn notify_dir(order: &Order<'_>) -> Result<Option<PathBuf>> {
+    let spec = order.tree.spec;
+    if !spec.notifies {
+        return Ok(None);
+    }
+    let dir = order.bundle.join("notify");
+    files::make_open_dir(&dir)?;
+    if let Some(labels) = &spec.selinux {
+        sources::relabel(&dir, &labels.mount, "z")?;
+    }
+    Ok(Some(dir))
+}
+
 /// Where the container's runtime finds things.
 struct Paths {
     rootfs: PathBuf,
+    joined: spec::Joined,
     etc: EtcFiles,
     init: Option<PathBuf>,
     /// The directory with the socket of a container that speaks sd_notify.

@@ -102,7 +102,8 @@ pub(super) fn show(
     ] {
         *file = own.show(file, Some(ids));
     }
-    for path in [&mut paths.init, &mut paths.notify].into_iter().flatten() {
+    let bound = [&mut paths.init, &mut paths.notify, &mut paths.joined.shm];
+    for path in bound.into_iter().flatten() {
         *path = own.show(path, None);
     }
     for mount in mounts {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{
-    ContainerSpec, Error, NamespaceMode, Result, SelinuxLabel, SelinuxLabels, SelinuxWish,
+    ContainerSpec, Error, IpcMode, PidMode, Result, SelinuxLabel, SelinuxLabels, SelinuxWish,
 };
 
 /// Which policy the host has.
@@ -91,7 +91,7 @@ impl SeLinux {
             return Ok(None);
         };
         let wish = &spec.selinux_wish;
-        let shares = [spec.pid_mode, spec.ipc_mode].contains(&NamespaceMode::Host);
+        let shares = spec.pid_mode == PidMode::Host || spec.ipc_mode == IpcMode::Host;
         // Who asks for a label gets it, whatever else (moby `generateSecurityOpt`).
         let asks = *wish != SelinuxWish::default();
         if wish.disable || !asks && (spec.privileged || shares) {
@@ -250,7 +250,7 @@ mod tests {
                 ..ContainerSpec::default()
             },
             ContainerSpec {
-                pid_mode: NamespaceMode::Host,
+                pid_mode: PidMode::Host,
                 ..ContainerSpec::default()
             },
         ] {

@@ -15,6 +15,7 @@
 //! | `registry`, `handle` | finding a container, asking its task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
+//! | `donors` | whose namespaces one has that is started |
 //! | `health` | health checks |
 //! | `policy` | starts that come by themselves |
 //! | `record`, `events` | what the task writes and tells |
@@ -26,6 +27,7 @@
 
 mod actor;
 mod checkpoint;
+mod donors;
 mod events;
 mod exit;
 mod freeze;

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use bundles::Mapped;
+use bundles::{Made, Mapped};
 use failpoint::Point;
 use model::{
     Action, ContainerState, Error, Intent, Readiness, Result, Running, StartFailure, WaitOutcome,
@@ -235,14 +235,16 @@ impl Run<'_> {
         let Self { engine, view, .. } = self;
         let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
         pass(Point::StartPromised).await?;
-        let mapped = self.prepare(&runtime).await.map_err(daemon_fault)?;
+        let made = self.prepare(&runtime).await.map_err(daemon_fault)?;
         pass(Point::StartPrepared).await?;
         if self.view.state.exited().is_some() {
             self.streams.begin_log_run().await;
         }
-        let creation = self.request(&runtime, mapped);
+        let creation = self.request(&runtime, made.mapped);
         let given_up = self.cancel.cancelled();
         let task = engine.runtimes.create_unless(creation, given_up).await?;
+        // It is in them.
+        drop(made.joined);
         pass(Point::StartCreated).await?;
         // Before the process runs: what it writes first would be lost to those already attached.
         self.streams
@@ -273,7 +275,7 @@ impl Run<'_> {
     }
 
     /// The tree, the files and the spec: all blocking, in one piece.
-    async fn prepare(&self, runtime: &RuntimeName) -> Result<Option<Mapped>> {
+    async fn prepare(&self, runtime: &RuntimeName) -> Result<Made> {
         let (engine, view) = (self.engine.clone(), self.view.clone());
         let knows_rro = engine.runtimes.knows_rro(runtime).await;
         let parent = view.spec.cgroup_parent.as_deref();
@@ -321,7 +323,8 @@ impl Shared {
         cgroups_path: &str,
         apparmor: Option<&str>,
         knows_rro: bool,
-    ) -> Result<Option<Mapped>> {
+    ) -> Result<Made> {
+        let donors = self.donors(&view.spec)?;
         self.with_tree(view, |maker, tree| {
             maker.make(&bundles::Order {
                 tree: *tree,
@@ -331,6 +334,7 @@ impl Shared {
                 cgroups_path,
                 apparmor,
                 knows_rro,
+                donors,
             })
         })
     }
@@ -434,7 +438,13 @@ impl Shared {
 
     pub(crate) async fn unmount(&self, view: &ContainerView) {
         let (store, id) = (self.images.store().clone(), view.id.clone());
-        let unmounted = crate::blocking(move || store.unmount(id.as_str())).await;
+        let joins = view.spec.ipc_mode.donor().is_some();
+        let bundle = joins.then(|| self.layout.bundle(&id));
+        let unmount = move || {
+            let released = bundle.map_or(Ok(()), |bundle| bundles::release_joined(&bundle));
+            store.unmount(id.as_str()).and(released)
+        };
+        let unmounted = crate::blocking(unmount).await;
         if let Err(e) = unmounted {
             tracing::warn!(id = view.id.short(), error = %e, "the tree was not unmounted");
         }

@@ -195,7 +195,7 @@ impl Actor {
         let Some(task) = &self.task else {
             return Ok(());
         };
-        if self.view().spec.pid_mode == model::NamespaceMode::Host {
+        if !self.view().spec.pid_mode.is_private() {
             task.signal_all(signal)
         } else {
             task.signal(signal)

@@ -46,7 +46,8 @@ pub use confine::{IdSource, SeLinux, check_ids};
 pub use container::{
     Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
     ImportContainer, Imported, ListContainers, ListedContainer, MountView, ProcessTable, Pruned,
-    RemoveContainer, Sizes, StopContainer, WaitCondition, Waiter, Without,
+    RemoveContainer, Sizes, StatsAnswer, StatsRecord, StatsRequest, StatsStream, StopContainer,
+    WaitCondition, Waiter, Without,
 };
 pub use containers::Host;
 use containers::Layout;
@@ -83,6 +84,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) downloads: transfer::Downloads,
     pub(crate) files: files::Gates,
+    pub(crate) stats: stats::Stats,
     pub(crate) log_default: model::LogConfig,
     pub(crate) ids: confine::Ids,
     /// Held from the look whether a volume is there to the moment it is.

@@ -90,7 +90,9 @@ impl Engine {
             boot_written: AtomicBool::new(same_boot),
         };
         let warnings = contents.damaged.iter().map(warning).collect();
-        let inner = Inner::new(config.log_default, config.ids, daemon_id, warnings)?;
+        let hierarchies = shared.runtimes.hierarchies().clone();
+        let stats = stats::Stats::new(hierarchies, shared.host.now.clone());
+        let inner = Inner::new(config.log_default, config.ids, stats, daemon_id, warnings)?;
         let engine = Self {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
@@ -239,12 +241,14 @@ impl Inner {
     fn new(
         log_default: LogConfig,
         ids: confine::IdSource,
+        stats: stats::Stats,
         daemon_id: String,
         warnings: Vec<String>,
     ) -> Result<Self> {
         Ok(Self {
             downloads: transfer::Downloads::default(),
             files: files::Gates::default(),
+            stats,
             log_default,
             ids: confine::Ids::new(ids)?,
             making_volumes: tokio::sync::Mutex::default(),

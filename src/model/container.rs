@@ -10,6 +10,7 @@ use crate::health::HealthCheck;
 use crate::id_map::IdMaps;
 use crate::log::LogConfig;
 use crate::mount::Mount;
+use crate::namespace::{IpcMode, PidMode};
 use crate::resources::{Device, DeviceRequest, DeviceRule, Resources, Ulimit};
 use crate::selinux::{SelinuxLabels, SelinuxWish};
 use crate::signal::Signal;
@@ -55,9 +56,9 @@ pub struct ContainerSpec {
     /// The network.
     pub network: NetworkMode,
     /// The pid namespace.
-    pub pid_mode: NamespaceMode,
+    pub pid_mode: PidMode,
     /// The ipc namespace.
-    pub ipc_mode: NamespaceMode,
+    pub ipc_mode: IpcMode,
     /// The uts namespace.
     pub uts_mode: NamespaceMode,
     /// The cgroup namespace; `None` is the host's on v1 and a private one on v2, as in Docker.

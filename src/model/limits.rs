@@ -87,6 +87,13 @@ pub const LOG_LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of rotated logs that stay, beyond what was asked for, for readers who are still in them.
 pub const LOG_HELD_BYTES_MAX: u64 = 64 << 20;
 
+/// How often a container that somebody watches is looked at (Docker's collector).
+pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
+/// Interfaces shown of one container: one that may make some can make many.
+pub const STATS_NETWORKS_MAX: usize = 256;
+/// Containers looked at for a single answer, at once; each holds a blocking thread. Further ones wait.
+pub const STATS_LOOKS_MAX: usize = 16;
+
 /// How long conmon and the OCI runtime may take to create a container (libpod's 240 s).
 pub const CREATE_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long one call of the OCI runtime (start, kill, delete, state, pause) may take.

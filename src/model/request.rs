@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{CheckpointName, ContainerId, ContainerSpec, Filters, Platform, Signal, UserNamespace};
+use crate::{
+    CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform, Signal, UserNamespace,
+};
 
 /// A request for a new container, after `api` checked and translated it.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct CreateContainer {
     /// The client's wishes. `entrypoint`, `cmd`, `env`, `user`, `working_dir` and `labels` are
     /// the request's alone here; the engine merges the image's in, by Docker's rules.
     pub spec: ContainerSpec,
+    /// The containers whose namespaces it is to have; the modes in `spec` are private until these are found.
+    pub joins: Joins,
     /// The user namespace it is to have.
     pub user_namespace: UserNamespace,
     /// Whether the client set a stop signal; otherwise the image's counts.

@@ -31,6 +31,8 @@ pub enum Operation {
     Checkpoint,
     /// Start its processes out of a checkpoint.
     Restore,
+    /// Have its namespaces.
+    Join,
     /// Look at its files, take and put some.
     Files,
     /// Give it another name.
@@ -116,6 +118,7 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         | Operation::Attach
         | Operation::Exec
         | Operation::Checkpoint
+        | Operation::Join
         | Operation::Files
         | Operation::Rename
         | Operation::Remove { .. } => Ok(()),
@@ -134,7 +137,8 @@ fn may_while_restarting(operation: Operation) -> Result<(), Refusal> {
         | Operation::Top
         | Operation::Attach
         | Operation::Exec
-        | Operation::Checkpoint => Err(Refusal::Restarting),
+        | Operation::Checkpoint
+        | Operation::Join => Err(Refusal::Restarting),
         Operation::Stop
         | Operation::Restart
         | Operation::Kill
@@ -153,6 +157,7 @@ fn may_while_stopped(operation: Operation) -> Result<(), Refusal> {
         | Operation::Resize
         | Operation::Exec
         | Operation::Checkpoint
+        | Operation::Join
         | Operation::Top => Err(Refusal::NotRunning),
         Operation::Start
         | Operation::Restore
@@ -292,6 +297,7 @@ mod tests {
             Just(Operation::Top),
             Just(Operation::Attach),
             Just(Operation::Exec),
+            Just(Operation::Join),
             Just(Operation::Files),
             Just(Operation::Rename),
             any::<bool>().prop_map(|force| Operation::Remove { force }),
@@ -307,7 +313,7 @@ mod tests {
             let needs_process = matches!(
                 operation,
                 Operation::Kill | Operation::Pause | Operation::Unpause | Operation::Resize
-                    | Operation::Top | Operation::Stop | Operation::Exec
+                    | Operation::Top | Operation::Stop | Operation::Exec | Operation::Join
             );
             // A start that is to come can be called off.
             let has_one = state.running().is_some()

@@ -116,6 +116,7 @@ fn participle(operation: Operation) -> &'static str {
         Operation::Exec => "executed in",
         Operation::Checkpoint => "checkpointed",
         Operation::Restore => "restored",
+        Operation::Join => "joined",
         Operation::Files => "looked into",
         Operation::Rename => "renamed",
         Operation::Remove { .. } => "removed",

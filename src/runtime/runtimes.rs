@@ -229,6 +229,11 @@ impl Runtimes {
         found.context("cannot read the processes of the container")
     }
 
+    /// Where containers' cgroups are.
+    pub fn hierarchies(&self) -> &sys::cgroup::Hierarchies {
+        &self.inner.placement.hierarchies
+    }
+
     /// Removes the conmons' cgroup when the last of them is gone. To be called when the daemon
     /// ends or has removed a container; what is in use stays.
     pub fn tidy_cgroup(&self) {

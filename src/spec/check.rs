@@ -6,7 +6,7 @@
 //! `verifyContainerSettings`, and a few more where Docker lets the OCI runtime fail instead.
 
 use model::container::Seccomp;
-use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Resources, Result, limits};
+use model::{ContainerSpec, Error, IpcMode, NetworkMode, PidMode, Resources, Result, limits};
 
 use super::host::HostFacts;
 use super::resources::Limits;
@@ -139,8 +139,8 @@ fn without_cgroups(spec: &ContainerSpec) -> Result<()> {
         "it can have no limits"
     } else if spec.cgroup_parent.is_some() {
         "it can have no cgroup parent"
-    } else if spec.pid_mode == NamespaceMode::Host {
-        "its processes are known by their pid namespace alone, and it is to have the host's"
+    } else if !spec.pid_mode.is_private() {
+        "its processes are known by their pid namespace alone, and it is to have another's"
     } else if !spec.privileged {
         // Nodes in its image or its volumes are enough, and runtimes undo a `nodev` of its root.
         "nothing else keeps it from the host's devices, so it must be privileged"
@@ -190,9 +190,9 @@ fn user_namespace(spec: &ContainerSpec) -> Result<()> {
          host namespace when running privileged mode"
     } else if spec.network == NetworkMode::Host {
         "cannot share the host's network namespace when user namespaces are enabled"
-    } else if spec.pid_mode == NamespaceMode::Host {
+    } else if spec.pid_mode == PidMode::Host {
         "cannot share the host PID namespace when user namespaces are enabled"
-    } else if spec.ipc_mode == NamespaceMode::Host {
+    } else if spec.ipc_mode == IpcMode::Host {
         // Docker lets the runtime fail: it cannot mount the message queues of another's namespace.
         "cannot share the host's IPC namespace when user namespaces are enabled"
     } else {

@@ -156,7 +156,7 @@ pub(super) struct Linux<'a> {
     pub(super) sysctl: BTreeMap<&'a str, &'a str>,
     pub(super) resources: Resources<'a>,
     pub(super) cgroups_path: &'a str,
-    pub(super) namespaces: Vec<Namespace>,
+    pub(super) namespaces: Vec<Namespace<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) uid_mappings: Vec<IdMapping>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -179,9 +179,12 @@ pub(super) struct Linux<'a> {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Namespace {
+pub(super) struct Namespace<'a> {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
+    /// Another's; without it a new one is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]

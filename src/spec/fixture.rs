@@ -78,6 +78,7 @@ pub(super) fn input<'a>(
         user,
         mounts: &[],
         devices: &[],
+        joined: Joined::NOTHING,
         block_devices: &NO_BLOCK_DEVICES,
         edits: &NO_EDITS,
         resolv_conf: Some(Path::new("/data/resolv.conf")),

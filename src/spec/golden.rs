@@ -296,8 +296,8 @@ fn the_hosts_namespaces() {
     let host_mode = NamespaceMode::Host;
     let spec = ContainerSpec {
         network: NetworkMode::Host,
-        pid_mode: host_mode,
-        ipc_mode: host_mode,
+        pid_mode: PidMode::Host,
+        ipc_mode: IpcMode::Host,
         uts_mode: host_mode,
         cgroupns_mode: Some(NamespaceMode::Private),
         init: true,

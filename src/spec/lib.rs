@@ -33,11 +33,13 @@ mod tmpfs;
 mod ulimits;
 pub mod user;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::container::Seccomp;
 use model::id_map::IdMap;
-use model::{ContainerId, ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
+use model::{
+    ContainerId, ContainerSpec, Error, IpcMode, NamespaceMode, NetworkMode, PidMode, Result,
+};
 
 pub use capabilities::CapSet;
 pub use check::check;
@@ -73,6 +75,8 @@ pub struct SpecInput<'a> {
     pub devices: &'a [HostDevice],
     /// What its devices of the Container Device Interface need, from [`cdi::edits`].
     pub edits: &'a cdi::Edits,
+    /// What it has of other containers.
+    pub joined: &'a Joined,
     /// The devices of its block I/O limits, from [`resolve_block_devices`].
     pub block_devices: &'a BlockDevices,
     /// What to bind at /etc/resolv.conf.
@@ -95,6 +99,29 @@ pub struct SpecInput<'a> {
     pub console_size: Option<ConsoleSize>,
     /// The host.
     pub host: &'a HostFacts,
+}
+
+/// Where a container's runtime finds what it has of other containers; all absent where it has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// The pid namespace.
+    pub pid: Option<PathBuf>,
+    /// The ipc namespace.
+    pub ipc: Option<PathBuf>,
+    /// The user namespace of the two.
+    pub user: Option<PathBuf>,
+    /// The shared memory that goes with the ipc namespace, to be bound at `/dev/shm`.
+    pub shm: Option<PathBuf>,
+}
+
+impl Joined {
+    /// It has nothing of others.
+    pub const NOTHING: &'static Self = &Self {
+        pid: None,
+        ipc: None,
+        user: None,
+        shm: None,
+    };
 }
 
 /// A finished spec.
@@ -151,7 +178,7 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
                 block_io: resources::block_io(in_force, input.block_devices),
             },
             cgroups_path: input.cgroups_path,
-            namespaces: namespaces(spec, host),
+            namespaces: namespaces(input)?,
             uid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.uids)),
             gid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.gids)),
             devices: nodes,
@@ -216,26 +243,31 @@ fn process<'a>(
     })
 }
 
-fn namespaces(spec: &ContainerSpec, host: &HostFacts) -> Vec<Namespace> {
+fn namespaces<'a>(input: &SpecInput<'a>) -> Result<Vec<Namespace<'a>>> {
+    let (spec, host, joined) = (input.spec, input.host, input.joined);
     let private = NamespaceMode::Private;
     // Docker: private on v2; on v1 the host's unless asked for.
     let cgroup = spec.cgroupns_mode.unwrap_or(match host.cgroup.version {
         CgroupVersion::V1 => NamespaceMode::Host,
         CgroupVersion::V2 => NamespaceMode::Private,
     });
-    [
-        ("mount", true),
-        ("network", spec.network != NetworkMode::Host),
-        ("uts", spec.uts_mode == private),
-        ("pid", spec.pid_mode == private),
-        ("ipc", spec.ipc_mode == private),
-        ("cgroup", cgroup == private),
-        ("user", spec.id_maps.is_some()),
-    ]
-    .into_iter()
-    .filter(|(_, own)| *own)
-    .map(|(kind, _)| Namespace { kind })
-    .collect()
+    let all = [
+        ("mount", true, None),
+        ("network", spec.network != NetworkMode::Host, None),
+        ("uts", spec.uts_mode == private, None),
+        ("pid", spec.pid_mode != PidMode::Host, joined.pid.as_deref()),
+        ("ipc", spec.ipc_mode != IpcMode::Host, joined.ipc.as_deref()),
+        ("cgroup", cgroup == private, None),
+        ("user", spec.id_maps.is_some(), joined.user.as_deref()),
+    ];
+    let wanted = all
+        .into_iter()
+        .filter(|(_, is_not_the_hosts, _)| *is_not_the_hosts);
+    let namespace = |(kind, _, path): (&'static str, bool, Option<&'a Path>)| {
+        let path = path.map(utf8).transpose()?;
+        Ok(Namespace { kind, path })
+    };
+    wanted.map(namespace).collect()
 }
 
 fn id_mappings(map: Option<&IdMap>) -> Vec<document::IdMapping> {

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use model::mount::Propagation;
-use model::{ContainerSpec, Error, Mount, MountSource, NamespaceMode, Result};
+use model::{ContainerSpec, Error, IpcMode, Mount, MountSource, Result};
 
-use super::SpecInput;
 use super::document::MountEntry;
 use super::tmpfs;
+use super::{Joined, SpecInput};
 
 /// Docker's size of /dev/shm.
 const SHM_BYTES: u64 = 64 << 20;
@@ -84,7 +84,7 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
         .iter()
         .map(|m| m.mount.destination.as_str())
         .collect();
-    let mut entries = defaults(spec);
+    let mut entries = defaults(spec, input.joined)?;
     super::edits::mounts(input.edits, &mut entries);
     // A mount of the user's takes the place of ours; one on /dev of all below it too.
     entries.retain(|entry| {
@@ -123,9 +123,10 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
     Ok(entries)
 }
 
-fn defaults<'a>(spec: &ContainerSpec) -> Vec<MountEntry<'a>> {
+fn defaults<'a>(spec: &ContainerSpec, joined: &'a Joined) -> Result<Vec<MountEntry<'a>>> {
     DEFAULT
         .iter()
+        .filter(|(path, ..)| !(*path == "/dev/shm" && spec.ipc_mode == IpcMode::None))
         .map(|&(destination, kind, source, options)| {
             let mut entry = MountEntry {
                 destination: destination.into(),
@@ -139,22 +140,37 @@ fn defaults<'a>(spec: &ContainerSpec) -> Vec<MountEntry<'a>> {
                     entry.options.retain(|o| o != "ro");
                 }
                 // The ipc namespace is the host's, so its shared memory files are too.
-                "/dev/shm" if spec.ipc_mode == NamespaceMode::Host => {
-                    entry.kind = "bind".into();
-                    entry.source = "/dev/shm".into();
-                    entry.options = vec!["rbind".into(), "rprivate".into()];
-                }
-                "/dev/shm" => {
-                    let size = spec.shm_size_bytes.unwrap_or(SHM_BYTES);
-                    entry.options.push(format!("size={size}").into());
-                }
+                "/dev/shm" => shared_memory(spec, joined, &mut entry)?,
                 // The group of terminals, where there is one (libpod does so, too).
                 "/dev/pts" if !has_tty_group(spec) => entry.options.retain(|o| o != "gid=5"),
                 _ => {}
             }
-            entry
+            Ok(entry)
         })
         .collect()
+}
+
+/// The ipc namespace's files: its own, the host's or another container's.
+fn shared_memory<'a>(
+    spec: &ContainerSpec,
+    joined: &'a Joined,
+    entry: &mut MountEntry<'a>,
+) -> Result<()> {
+    let source = match &spec.ipc_mode {
+        IpcMode::Host => Path::new("/dev/shm"),
+        IpcMode::Container(_) => joined.shm.as_deref().ok_or_else(|| {
+            Error::system("the shared memory of the container to be joined was not found")
+        })?,
+        IpcMode::Private | IpcMode::Shareable | IpcMode::None => {
+            let size = spec.shm_size_bytes.unwrap_or(SHM_BYTES);
+            entry.options.push(format!("size={size}").into());
+            return Ok(());
+        }
+    };
+    entry.kind = "bind".into();
+    entry.source = super::utf8(source)?.into();
+    entry.options = vec!["rbind".into(), "rprivate".into()];
+    Ok(())
 }
 
 fn has_tty_group(spec: &ContainerSpec) -> bool {

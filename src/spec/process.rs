@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use model::{ContainerSpec, Error, NamespaceMode, Result};
+use model::{ContainerSpec, Error, Result};
 
 use super::SpecInput;
 use super::mounts::INIT_PATH;
@@ -15,7 +15,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 ///
 /// moby adds it only to a private pid namespace: elsewhere somebody reaps already.
 pub(super) fn init_binary<'a>(input: &SpecInput<'a>) -> Result<Option<&'a Path>> {
-    if !input.spec.init || input.spec.pid_mode != NamespaceMode::Private {
+    if !input.spec.init || !input.spec.pid_mode.is_private() {
         return Ok(None);
     }
     input.init_binary.map(Some).ok_or_else(|| {

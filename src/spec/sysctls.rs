@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{ContainerSpec, Error, NamespaceMode, NetworkMode, Result};
+use model::{ContainerSpec, Error, IpcMode, NamespaceMode, NetworkMode, Result};
 
 use super::host::{DefaultSysctl, HostFacts};
 
@@ -59,7 +59,7 @@ fn check_one(key: &str, spec: &ContainerSpec) -> Result<()> {
     })?;
     let ipc = IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.");
     let needs = if ipc {
-        ("ipc", spec.ipc_mode == NamespaceMode::Private)
+        ("ipc", spec.ipc_mode != IpcMode::Host)
     } else if dotted == DOMAINNAME {
         ("uts", spec.uts_mode == NamespaceMode::Private)
     } else if dotted.starts_with("net.") {
@@ -159,7 +159,7 @@ mod tests {
             "sysctl \"net.core.somaxconn\" not allowed in host network namespace"
         );
         let host_ipc = ContainerSpec {
-            ipc_mode: NamespaceMode::Host,
+            ipc_mode: IpcMode::Host,
             ..ContainerSpec::default()
         };
         assert!(with("kernel.shmmax", host_ipc).is_err());

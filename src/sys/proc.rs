@@ -12,7 +12,8 @@ use nix::unistd::{SysconfVar, sysconf};
 
 /// Nearly all files read here are shorter.
 const FILE_BYTES_USUAL: usize = 4 << 10;
-/// No file read here is longer: a dozen cgroup paths of at most 4 KiB.
+/// No file read here is longer: a dozen cgroup paths of at most 4 KiB, or the counters of a thousand
+/// processors.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What `/proc/<pid>/stat` tells, proc_pid_stat(5).
@@ -118,10 +119,10 @@ pub fn boot_id() -> io::Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// A small file of /proc: none says how long it is, and [`std::fs::read`] feels its way from 32
+/// A small file of /proc or of a cgroup: none says how long it is, and [`std::fs::read`] feels its way from 32
 /// bytes up, a dozen calls for a file that two would read. A daemon that takes hundreds of
 /// containers back reads thousands.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(FILE_BYTES_USUAL);
     let file = std::fs::File::open(path)?;
     file.take(FILE_BYTES_MAX).read_to_end(&mut text)?;

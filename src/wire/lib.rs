@@ -10,6 +10,7 @@ pub mod container;
 pub mod event;
 pub mod exec;
 pub mod image;
+pub mod stats;
 pub mod system;
 pub mod upkeep;
 pub mod version;

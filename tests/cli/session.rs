@@ -6,7 +6,17 @@ use crate::with_each_runtime;
 
 #[test]
 fn the_same_session_as_on_cgroup_v2() {
-    let session = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/session/session.sh");
+    is_green("session.sh");
+}
+
+#[test]
+fn volumes_and_limits_as_on_cgroup_v2() {
+    is_green("bounds.sh");
+}
+
+fn is_green(session: &str) {
+    let sessions = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/session");
+    let session = sessions.join(session);
     with_each_runtime(|d| {
         let docker = d.docker();
         // It bounds what it waits for; this is for the case that it does not.

@@ -1,4 +1,4 @@
-# The session of tests/session by both runtimes, each container a scope of systemd; sourced by job.sh.
+# The sessions of tests/session by both runtimes, each container a scope of systemd; sourced by job.sh.
 
 mkdir -p /etc/moored
 for runtime in crun runc; do
@@ -6,7 +6,9 @@ for runtime in crun runc; do
     systemctl start moored.socket
     systemctl restart moored
     [ "$(docker info -f '{{.CgroupDriver}} {{.DefaultRuntime}}')" = "systemd $runtime" ] || fail "$runtime: $(docker info)"
-    timeout 600 sh /host/session.sh busybox $((30 * slowness)) || fail "$runtime: the session"
+    for session in session bounds; do
+        timeout 600 sh /host/$session.sh busybox $((30 * slowness)) || fail "$runtime: $session.sh"
+    done
 done
 rm /etc/moored/moored.toml
 systemctl stop moored.service moored.socket

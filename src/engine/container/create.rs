@@ -1,18 +1,21 @@
 //! Creating: a name, a merged and checked spec, a row. Nothing on the host but what the row
 //! names, so a crash in between leaves either nothing or a whole container.
 
+use std::sync::Arc;
+
 use catalog::ImageView;
 use failpoint::Point;
 use model::{
-    Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps, Kind,
-    Mount, NamespaceMode, NetworkMode, Platform, Result, UserNamespace, VolumeName,
+    Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps,
+    IpcMode, Joins, Kind, Mount, NamespaceMode, NetworkMode, PidMode, Platform, Result,
+    UserNamespace, VolumeName,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
 use tokio::sync::MutexGuard;
 
 use crate::Engine;
-use crate::container::{CreateContainer, Created};
+use crate::container::{ContainerView, CreateContainer, Created};
 
 /// How often a made-up name is tried before giving up.
 const NAME_ATTEMPTS: u32 = 16;
@@ -89,6 +92,7 @@ impl Engine {
         };
         let (engine, wish) = (self.clone(), request.user_namespace.clone());
         spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
+        self.join(&request.joins, &mut spec)?;
         let limits = ::spec::check(&spec, &self.shared.facts)?;
         spec.resources = limits.in_force;
         let mut warnings = limits.warnings;
@@ -189,6 +193,30 @@ impl Engine {
             .collect();
         let used = views.iter().filter_map(|view| view.spec.id_maps.as_ref());
         self.inner.ids.choose(wish, &used.collect::<Vec<_>>())
+    }
+
+    /// Finds the containers whose namespaces it is to have. Whether they run counts at its start.
+    fn join(&self, joins: &Joins, spec: &mut ContainerSpec) -> Result<()> {
+        let find = |name: &String| -> Result<Arc<ContainerView>> {
+            Ok(self.shared.registry.find(name)?.view())
+        };
+        let pid = joins.pid.as_ref().map(find).transpose()?;
+        let ipc = joins.ipc.as_ref().map(find).transpose()?;
+        // A pid or ipc namespace belongs to a user namespace, and so do those in it.
+        let mut donors = pid.iter().chain(&ipc);
+        if let Some(other) = donors.find(|donor| donor.spec.id_maps != spec.id_maps) {
+            return Err(Error::invalid(format!(
+                "cannot join the namespaces of container {}: the two have other ids behind theirs",
+                other.id
+            )));
+        }
+        if let Some(donor) = pid {
+            spec.pid_mode = PidMode::Container(donor.id.clone());
+        }
+        if let Some(donor) = ipc {
+            spec.ipc_mode = IpcMode::Container(donor.id.clone());
+        }
+        Ok(())
     }
 
     /// Profile and labels.

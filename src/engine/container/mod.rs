@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `create` | from a request to a row and a task |
 //! | `operations`, `commit`, `list`, `prune`, `top` | what is asked of those that are there |
+//! | `stats` | what they use, now or every second |
 //! | `checkpoints` | checkpoints looked at and removed |
 //! | `files` | its files, for those outside |
 //! | `transfer` | from one daemon to another, with a checkpoint |
@@ -15,6 +16,7 @@ mod files;
 mod list;
 mod operations;
 mod prune;
+mod stats;
 mod top;
 mod transfer;
 
@@ -24,4 +26,5 @@ pub use model::request::{
     Change, CheckpointContainer, CreateContainer, Created, ListContainers, ProcessTable, Pruned,
     RemoveContainer, StopContainer, WaitCondition,
 };
+pub use stats::{StatsAnswer, StatsRecord, StatsRequest, StatsStream};
 pub use transfer::{ImportContainer, Imported, Without};

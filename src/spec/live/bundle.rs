@@ -176,6 +176,7 @@ impl Bundle {
             user: &user,
             mounts,
             devices: &devices,
+            joined: Joined::NOTHING,
             block_devices: &block_devices,
             edits: &cdi::Edits::NONE,
             resolv_conf: Some(&resolv_conf),

@@ -317,8 +317,8 @@ fn shared_namespaces_are_the_hosts() {
     assert!(private.lines().zip(&own).all(|(inside, own)| inside != own));
     let shared = bundle.run(
         ContainerSpec {
-            pid_mode: NamespaceMode::Host,
-            ipc_mode: NamespaceMode::Host,
+            pid_mode: PidMode::Host,
+            ipc_mode: IpcMode::Host,
             uts_mode: NamespaceMode::Host,
             network: NetworkMode::Host,
             ..plain()

@@ -55,6 +55,8 @@ pub fn create(
     }
     let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
+    let joins = request.host_config.as_ref().map(namespaces::joins);
+    let joins = joins.unwrap_or_default();
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
@@ -66,6 +68,7 @@ pub fn create(
             image: request.config.image,
             platform,
             spec,
+            joins,
             user_namespace,
             stop_signal,
             anonymous_volumes,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::{Changed, ContainerView, MountView, Sizes};
-use model::{ContainerState, ExecId, MountSource, NamespaceMode, Restarting, Signal};
+use model::{ContainerId, ContainerState, ExecId, MountSource, NamespaceMode, Restarting, Signal};
 
 use super::phrase::{ZERO_TIME, time};
 use wire::container::{
@@ -185,7 +185,14 @@ fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
         Some(NamespaceMode::Host) => "host".to_owned(),
         None => sent.cgroupns_mode,
     };
+    // What was named is shown by its id, as Docker does: it counts whatever becomes of the name.
+    let joined = |donor: Option<&ContainerId>, sent: String| match donor {
+        Some(id) => format!("container:{id}"),
+        None => sent,
+    };
     let mut shown = HostConfig {
+        pid_mode: joined(view.spec.pid_mode.donor(), sent.pid_mode),
+        ipc_mode: joined(view.spec.ipc_mode.donor(), sent.ipc_mode),
         cgroupns_mode,
         runtime: view.runtime.clone(),
         ..sent

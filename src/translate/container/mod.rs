@@ -21,6 +21,7 @@ mod phrase;
 mod refuse;
 mod resources;
 mod security;
+mod stats;
 mod tmpfs;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use create::{Translated, create, of_echo};
 pub use inspect::inspect;
 pub use list::summary;
 pub use log_config::log_default;
+pub use stats::stats;
 
 use model::{Error, Result, limits};
 

@@ -1,24 +1,42 @@
 //! Namespaces: pid, ipc, uts, cgroup.
 
-use model::{ContainerSpec, Error, NamespaceMode, Result};
+use model::{ContainerSpec, Error, IpcMode, Joins, NamespaceMode, PidMode, Result};
 
-use super::not_built;
 use wire::container::{ContainerConfig, HostConfig};
 
-/// Copies the namespace modes into the spec.
+/// Copies the namespace modes into the spec. One that is another container's is private there until the
+/// engine has found that ([`joins`]).
 ///
 /// # Errors
-/// 400 for a mode Docker does not know, 501 for another container's namespace.
+/// 400 for a mode Docker does not know.
 pub(super) fn apply(
     config: &ContainerConfig,
     host: &HostConfig,
     spec: &mut ContainerSpec,
 ) -> Result<()> {
-    spec.pid_mode = mode("HostConfig.PidMode", "PID", &host.pid_mode, &["private"])?;
-    // Shareable is private until containers can share.
-    let ipc_words = &["private", "shareable"];
-    spec.ipc_mode = mode("HostConfig.IpcMode", "IPC", &host.ipc_mode, ipc_words)?;
-    spec.uts_mode = mode("HostConfig.UTSMode", "UTS", &host.uts_mode, &[])?;
+    spec.pid_mode = match host.pid_mode.as_str() {
+        "" | "private" => PidMode::Private,
+        "host" => PidMode::Host,
+        other => match donor(other) {
+            Some(_) => PidMode::Private,
+            None => return Err(invalid("PID", other)),
+        },
+    };
+    spec.ipc_mode = match host.ipc_mode.as_str() {
+        "" | "private" => IpcMode::Private,
+        "shareable" => IpcMode::Shareable,
+        "none" => IpcMode::None,
+        "host" => IpcMode::Host,
+        other => match donor(other) {
+            Some(_) => IpcMode::Private,
+            None => return Err(invalid("IPC", other)),
+        },
+    };
+    spec.uts_mode = match host.uts_mode.as_str() {
+        "" => NamespaceMode::Private,
+        "host" => NamespaceMode::Host,
+        other => return Err(invalid("UTS", other)),
+    };
     if spec.uts_mode == NamespaceMode::Host && !config.hostname.is_empty() {
         return Err(Error::invalid(
             "conflicting options: hostname and the UTS mode",
@@ -37,19 +55,21 @@ pub(super) fn apply(
     Ok(())
 }
 
-fn mode(field: &str, kind: &str, text: &str, private_words: &[&str]) -> Result<NamespaceMode> {
-    match text {
-        "" => Ok(NamespaceMode::Private),
-        "host" => Ok(NamespaceMode::Host),
-        word if private_words.contains(&word) => Ok(NamespaceMode::Private),
-        "none" if kind == "IPC" => Err(not_built(&format!("{field} none"))),
-        other
-            if other
-                .strip_prefix("container:")
-                .is_some_and(|id| !id.is_empty()) =>
-        {
-            Err(not_built(&format!("{field} container:<name|id>")))
-        }
-        other => Err(Error::invalid(format!("invalid {kind} mode: {other}"))),
+/// The containers whose namespaces are asked for.
+pub(super) fn joins(host: &HostConfig) -> Joins {
+    let named = |mode: &str| donor(mode).map(str::to_owned);
+    Joins {
+        pid: named(&host.pid_mode),
+        ipc: named(&host.ipc_mode),
     }
+}
+
+/// The container that a mode names.
+fn donor(mode: &str) -> Option<&str> {
+    mode.strip_prefix("container:")
+        .filter(|name| !name.is_empty())
+}
+
+fn invalid(kind: &str, mode: &str) -> Error {
+    Error::invalid(format!("invalid {kind} mode: {mode}"))
 }

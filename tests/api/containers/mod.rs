@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod logs;
+mod namespaces;
 mod no_cgroups;
 mod notify;
 mod processes;

@@ -11,6 +11,7 @@ mod inspect;
 mod list;
 mod logs;
 mod run;
+mod stats;
 mod transfer;
 mod wait;
 
@@ -32,6 +33,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(attach::router())
         .merge(attach_ws::router())
         .merge(logs::router())
+        .merge(stats::router())
         .merge(checkpoint::router())
         .merge(archive::router())
         .merge(transfer::router())

@@ -32,16 +32,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             json!(["h:host-gateway"]),
             "HostConfig.ExtraHosts host-gateway",
         ),
-        (
-            "HostConfig.IpcMode",
-            json!("container:x"),
-            "HostConfig.IpcMode container:<name|id>",
-        ),
-        (
-            "HostConfig.IpcMode",
-            json!("none"),
-            "HostConfig.IpcMode none",
-        ),
         ("HostConfig.Links", json!(["a:b"]), "HostConfig.Links"),
         (
             "HostConfig.LogConfig",
@@ -99,11 +89,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.NetworkMode",
             json!("container:x"),
             "HostConfig.NetworkMode \"container:x\"",
-        ),
-        (
-            "HostConfig.PidMode",
-            json!("container:x"),
-            "HostConfig.PidMode container:<name|id>",
         ),
         (
             "HostConfig.PortBindings",
@@ -178,6 +163,9 @@ fn what_clients_send_by_default_is_no_wish() {
         ("Config.Healthcheck", json!({"Test": ["NONE"]})),
         ("HostConfig.BlkioWeightDevice", json!([])),
         ("HostConfig.IpcMode", json!("shareable")),
+        ("HostConfig.IpcMode", json!("none")),
+        ("HostConfig.IpcMode", json!("container:x")),
+        ("HostConfig.PidMode", json!("container:x")),
         (
             "HostConfig.LogConfig",
             json!({"Type": "json-file", "Config": {"mode": "blocking"}}),

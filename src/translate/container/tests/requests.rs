@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use model::container::Seccomp;
 use model::mount::Propagation;
 use model::{
-    Device, LogConfig, LogDriver, Mount, MountSource, NamespaceMode, NetworkMode, Resources,
-    RestartPolicy, Signal, Ulimit,
+    Device, IpcMode, LogConfig, LogDriver, Mount, MountSource, NamespaceMode, NetworkMode, PidMode,
+    Resources, RestartPolicy, Signal, Ulimit,
 };
 use serde_json::{Value, json};
 
@@ -65,8 +65,8 @@ fn docker_create_with_everything() {
     assert_eq!(spec.stop_timeout_s, Some(3));
     assert_eq!(spec.runtime.as_deref(), Some("crun"));
     assert_eq!(spec.network, NetworkMode::None);
-    assert_eq!(spec.pid_mode, NamespaceMode::Host);
-    assert_eq!(spec.ipc_mode, NamespaceMode::Private);
+    assert_eq!(spec.pid_mode, PidMode::Host);
+    assert_eq!(spec.ipc_mode, IpcMode::Private);
     assert_eq!(spec.cgroupns_mode, Some(NamespaceMode::Private));
     assert!(spec.read_only_rootfs && spec.no_new_privileges && spec.init);
     assert_eq!(spec.shm_size_bytes, Some(1 << 20));

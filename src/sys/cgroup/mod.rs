@@ -1,7 +1,12 @@
 //! Cgroup v1 and v2: which there is, placing a process, counting and killing, removing when empty.
+//! What is used in one is read in [`accounts`].
 //!
 //! Paths are relative to a hierarchy's root and mean the same place in every hierarchy. What a
 //! container may use is written by the OCI runtime, never here.
+
+mod accounts;
+mod mounts;
+mod parse;
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -11,6 +16,9 @@ use model::{Pid, Signal};
 
 use crate::pidfd::PidFd;
 use crate::proc::{self, Membership};
+
+pub use accounts::Accounts;
+use mounts::parse_mountinfo;
 
 /// How long the processes of a doomed cgroup may take to be gone.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -326,56 +334,6 @@ fn read_gone(path: &Path) -> io::Result<Option<String>> {
         Err(e) => Err(e),
     }
 }
-
-/// proc_pid_mountinfo(5): `id parent dev root point options [tags] - type source super`.
-fn parse_mountinfo(text: &str) -> Hierarchies {
-    let mut found = Hierarchies::default();
-    for line in text.lines() {
-        let Some((left, right)) = line.split_once(" - ") else {
-            continue;
-        };
-        let Some(point) = left.split(' ').nth(4) else {
-            continue;
-        };
-        let mut right = right.split(' ');
-        let (kind, options) = (right.next(), right.nth(1).unwrap_or_default());
-        let root = PathBuf::from(point);
-        match kind {
-            Some("cgroup2") if found.v2.is_none() => found.v2 = Some(root),
-            Some("cgroup") => {
-                let words = options.split(',');
-                let controllers: Vec<String> = words
-                    .filter(|w| w.starts_with("name=") || V1_CONTROLLERS.contains(w))
-                    .map(str::to_owned)
-                    .collect();
-                // A second mount of one hierarchy is the same cgroups again.
-                if !found.v1.iter().any(|h| h.controllers == controllers) {
-                    found.v1.push(V1 { controllers, root });
-                }
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// cgroups(7); mount options that are not among them (`rw`, `xattr`) say nothing here.
-const V1_CONTROLLERS: &[&str] = &[
-    "cpu",
-    "cpuacct",
-    "cpuset",
-    "memory",
-    "devices",
-    "freezer",
-    "net_cls",
-    "blkio",
-    "perf_event",
-    "net_prio",
-    "hugetlb",
-    "pids",
-    "rdma",
-    "misc",
-];
 
 #[cfg(test)]
 mod tests {
