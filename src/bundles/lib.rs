@@ -18,8 +18,9 @@ pub use look::find_user;
 pub use mapped::{check_maps, make_place};
 
 use images::Shown;
-use model::{ContainerId, ContainerSpec, Donors, Layer, Result};
+use model::{ContainerId, ContainerSpec, DeviceRequest, Donors, Layer, Result};
 use sources::{Purpose, Sources};
+use spec::user::ResolvedUser;
 use spec::{ConsoleSize, HostFacts, SpecInput};
 use sys::apart::OwnMounts;
 use sys::id_map::UserNamespace;
@@ -36,6 +37,8 @@ pub struct Maker<'a> {
     pub host: &'a HostFacts,
     /// The packaged init, for those who want one.
     pub init_binary: Option<&'a Path>,
+    /// Where the files of the Container Device Interface are; none where it is off.
+    pub cdi_dirs: &'a [PathBuf],
 }
 
 /// A tree to be mounted.
@@ -109,6 +112,17 @@ pub struct Mapped {
     pub output_owner: (u32, u32),
 }
 
+impl Mapped {
+    fn of(mounts: OwnMounts, spec: &ContainerSpec, user: &ResolvedUser) -> Self {
+        let maps = spec.id_maps.as_ref();
+        let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
+        Self {
+            mounts,
+            output_owner: owner.unwrap_or_default(),
+        }
+    }
+}
+
 impl Maker<'_> {
     /// Mounts the container's tree and writes its bundle. File systems of its volumes stay mounted until
     /// [`volumes::Volumes::release`], also after an error.
@@ -123,12 +137,10 @@ impl Maker<'_> {
         files::write_etc(order.tree.etc, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
         let (rootfs, sources) = self.tree(&order.tree, ids.as_deref())?;
-        let Sources {
-            mut mounts, parts, ..
-        } = sources;
+        let (mut mounts, parts) = (sources.mounts, sources.parts);
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
-        let block_devices = spec::resolve_block_devices(&spec.resources.block_io)?;
+        let mut edits = self.edits(spec)?;
         spec::check_propagation(&mut mounts)?;
         let notify = notify_dir(order)?;
         let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
@@ -142,8 +154,13 @@ impl Maker<'_> {
         let mapped = match &ids {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
-                let own = self.show(order.place, ids, &mut paths, &mut mounts);
-                Some(self.apart(own, spec, (user.uid, user.gid)))
+                let shown = (mounts.as_mut_slice(), &mut edits);
+                let mut own = self.show(order.place, ids, &mut paths, shown);
+                // Other containers' trees: this one's programs must not keep them.
+                own.hide(&self.images.writable_root());
+                // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
+                own.hide(Path::new("/sys/kernel"));
+                Some(Mapped::of(own, spec, &user))
             }
             None => None,
         };
@@ -157,7 +174,8 @@ impl Maker<'_> {
             mounts: &mounts,
             devices: &devices,
             joined: &paths.joined,
-            block_devices: &block_devices,
+            edits: &edits,
+            block_devices: &spec::resolve_block_devices(&spec.resources.block_io)?,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
             hostname_file: Some(&paths.etc.hostname),
@@ -181,17 +199,15 @@ impl Maker<'_> {
         })
     }
 
-    fn apart(&self, mut own: OwnMounts, spec: &ContainerSpec, (uid, gid): (u32, u32)) -> Mapped {
-        // Other containers' trees: this one's programs must not keep them.
-        own.hide(&self.images.writable_root());
-        // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
-        own.hide(Path::new("/sys/kernel"));
-        let maps = spec.id_maps.as_ref();
-        let owner = maps.and_then(|maps| maps.outside(uid, gid));
-        Mapped {
-            mounts: own,
-            output_owner: owner.unwrap_or_default(),
-        }
+    /// What the devices that it asks for by name need.
+    fn edits(&self, spec: &ContainerSpec) -> Result<cdi::Edits> {
+        let names = spec
+            .device_requests
+            .iter()
+            .flat_map(|request| match request {
+                DeviceRequest::Cdi { names } => names.iter().cloned(),
+            });
+        cdi::edits(self.cdi_dirs, &names.collect::<Vec<_>>())
     }
 
     /// Mounts the container's tree, and finds its mounts; both are filled in the first run.

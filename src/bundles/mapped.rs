@@ -85,13 +85,14 @@ pub(super) fn check_reach(place: &Path, spec: &ContainerSpec) -> Result<()> {
 }
 
 impl Maker<'_> {
-    /// What is to be mounted at `place`; `paths` and the sources of `mounts` are there then.
+    /// What is to be mounted at `place`; `paths` and the sources of `mounts` and of what its devices bind
+    /// are there then.
     pub(super) fn show(
         &self,
         place: &Path,
         ids: &Arc<UserNamespace>,
         paths: &mut Paths,
-        mounts: &mut [ResolvedMount],
+        (mounts, edits): (&mut [ResolvedMount], &mut cdi::Edits),
     ) -> OwnMounts {
         let mut own = OwnMounts::at(place.to_owned());
         // It shows the ids already.
@@ -116,6 +117,10 @@ impl Maker<'_> {
                 MountSource::Bind { .. } => None,
             };
             mount.source = own.show(&mount.source, shows);
+        }
+        for bind in edits.mounts.iter_mut().filter(|bind| bind.is_bind()) {
+            let shown = own.show(Path::new(&bind.source), None);
+            bind.source = shown.display().to_string();
         }
         own
     }

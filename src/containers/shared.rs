@@ -72,6 +72,8 @@ pub struct Shared {
     pub execs: Execs,
     /// A small init for those who want one.
     pub init_binary: Option<PathBuf>,
+    /// Where the files of the Container Device Interface are; none where it is off.
+    pub cdi_dirs: Vec<PathBuf>,
     /// Where the output of attached clients waits that do not read.
     pub spill: SpillOptions,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.

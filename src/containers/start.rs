@@ -362,6 +362,7 @@ impl Shared {
             volumes: &self.volumes,
             host: &self.facts,
             init_binary: self.init_binary.as_deref(),
+            cdi_dirs: &self.cdi_dirs,
         };
         let tree = bundles::TreeOrder {
             id: &view.id,

@@ -47,7 +47,7 @@ pub use container::{
     Change, CheckpointContainer, ContainerPaths, ContainerView, CreateContainer, Created,
     ImportContainer, Imported, ListContainers, ListedContainer, MountView, ProcessTable, Pruned,
     RemoveContainer, Sizes, StatsAnswer, StatsRecord, StatsRequest, StatsStream, StopContainer,
-    WaitCondition, Waiter, Without,
+    UpdateContainer, WaitCondition, Waiter, Without,
 };
 pub use containers::Host;
 use containers::Layout;

@@ -84,6 +84,7 @@ impl Engine {
             housekeeping: containers::Housekeeping::default(),
             space_watch: containers::SpaceWatch::default(),
             init_binary: find_init(&config.init_paths),
+            cdi_dirs: config.cdi_dirs,
             spill,
             host,
             layout,

@@ -97,6 +97,13 @@ points! {
     /// It is in the ledger.
     RenameWritten = "rename-written",
 
+    /// Other limits are in the ledger beside those there are.
+    UpdatePromised = "update-promised",
+    /// The runtime has set them, or not.
+    UpdateDone = "update-done",
+    /// That is in the ledger.
+    UpdateWritten = "update-written",
+
     /// A removal is in the ledger.
     RemovePromised = "remove-promised",
     /// What the last run left is gone.

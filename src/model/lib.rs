@@ -38,7 +38,7 @@ pub mod stats;
 pub mod storage;
 pub mod volume;
 
-pub use container::{ContainerSpec, NamespaceMode, NetworkMode, RestartPolicy};
+pub use container::{ContainerSpec, NamespaceMode, NetworkMode, PendingUpdate, RestartPolicy};
 pub use digest::Digest;
 pub use error::{Context, Error, Kind, Result};
 pub use event::{Action, Event, EventKind, NumberedEvent};

@@ -21,6 +21,8 @@ mod processes;
 pub mod recovery;
 mod refusal;
 pub mod restart;
+pub mod storage_options;
+pub mod update;
 mod volumes;
 mod words;
 

@@ -12,7 +12,8 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("transfer", &["archive", "model", "sys"]),
     ("images", &["archive", "failpoint", "model", "sys"]),
     ("registry", &["model"]),
-    ("spec", &["model", "sys"]),
+    ("cdi", &["model"]),
+    ("spec", &["cdi", "model", "sys"]),
     ("units", &["model", "sys"]),
     ("runtime", &["failpoint", "model", "sys", "units"]),
     ("checkpoints", &["archive", "model", "runtime", "sys"]),
@@ -27,7 +28,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     (
         "bundles",
         &[
-            "files", "images", "model", "network", "spec", "sys", "volumes",
+            "cdi", "files", "images", "model", "network", "spec", "sys", "volumes",
         ],
     ),
     (

@@ -21,7 +21,6 @@ pub type Endpoint = (Method, &'static str);
 
 /// The endpoints that are not built.
 pub const NOT_BUILT: &[Endpoint] = &[
-    (Method::POST, "/containers/{id}/update"),
     (Method::POST, "/build"),
     (Method::POST, "/build/cancel"),
     (Method::GET, "/images/{name}/attestations"),

@@ -1,11 +1,11 @@
 //! A create request, whole.
 
 use engine::CreateContainer;
-use model::{ContainerSpec, Error, LogConfig, Platform, RestartPolicy, Result, UserNamespace};
+use model::{ContainerSpec, Error, LogConfig, Platform, Result, UserNamespace};
 
 use super::{
     bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
-    resources, security,
+    resources, restart_policy, security,
 };
 use wire::container::{ContainerConfig, CreateRequest};
 use wire::version::{ApiVersion, NEWEST};
@@ -49,6 +49,10 @@ pub fn create(
     let host = request.host_config.get_or_insert_default();
     log_config::fill(&mut host.log_config, log_default);
     let mut warnings = Vec::new();
+    if host.cpu_percent > 0 {
+        host.cpu_percent = 0;
+        warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
+    }
     let (mut spec, volumes, stop_signal) = spec(&request, version, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
     let joins = request.host_config.as_ref().map(namespaces::joins);
@@ -56,6 +60,7 @@ pub fn create(
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
+    let storage_options = host.storage_opt.clone().unwrap_or_default();
     let volume_driver = host.volume_driver.clone();
     let echo = serde_json::to_vec(&request).expect("wire types have string keys");
     Ok(Translated {
@@ -71,6 +76,7 @@ pub fn create(
             declared_volumes: volumes.declared,
             volume_driver,
             volumes_from: volumes.from,
+            storage_options,
             echo,
         },
         warnings,
@@ -119,6 +125,7 @@ fn spec(
     spec.mounts = std::mem::take(&mut mounts.mounts);
     spec.devices = devices::devices(host)?;
     spec.device_rules = devices::rules(host)?;
+    spec.device_requests = devices::requests(host)?;
     spec.ulimits = resources::ulimits(host)?;
     spec.resources = resources::resources(host)?;
     spec.log = log_config::log_config(&host.log_config)?;
@@ -131,7 +138,7 @@ fn spec(
     spec.no_cgroups = flag_label(&request.config, CGROUPS_LABEL, "disabled", "enabled")?;
     spec.init = host.init.unwrap_or(false);
     spec.auto_remove = host.auto_remove;
-    spec.restart_policy = restart_policy(&host.restart_policy);
+    spec.restart_policy = restart_policy::parsed(&host.restart_policy);
     spec.annotations = host.annotations.clone().unwrap_or_default();
     bounded("HostConfig.Annotations", spec.annotations.len())?;
     if spec.annotations.contains_key("") {
@@ -175,19 +182,5 @@ fn user_namespace(request: &CreateRequest) -> Result<UserNamespace> {
         ))),
         Some(label) => UserNamespace::parse(label),
         None => UserNamespace::parse(mode),
-    }
-}
-
-/// The policy, whose words were checked.
-fn restart_policy(policy: &wire::container::RestartPolicy) -> RestartPolicy {
-    match policy.name.as_str() {
-        "always" => RestartPolicy::Always,
-        "unless-stopped" => RestartPolicy::UnlessStopped,
-        "on-failure" => RestartPolicy::OnFailure {
-            max_retries: u32::try_from(policy.maximum_retry_count)
-                .ok()
-                .filter(|max| *max > 0),
-        },
-        _ => RestartPolicy::No,
     }
 }

@@ -191,8 +191,21 @@ fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
         runtime: view.runtime.clone(),
         ..sent
     };
-    super::resources::show(&view.spec.resources, &mut shown);
+    show_updatable(view, &mut shown);
     shown
+}
+
+/// Lays what an update may have changed over what was sent at create.
+fn show_updatable(view: &ContainerView, host: &mut HostConfig) {
+    super::resources::show(&view.spec.resources, host);
+    host.restart_policy = super::restart_policy::shown(&view.spec.restart_policy);
+}
+
+/// A create request that would make the container as it is now, for another daemon.
+pub fn request_in_force(view: &ContainerView) -> Vec<u8> {
+    let mut request = echo(view);
+    show_updatable(view, request.host_config.get_or_insert_default());
+    serde_json::to_vec(&request).expect("wire types have string keys")
 }
 
 fn graph_driver(view: &ContainerView) -> GraphDriver {

@@ -105,6 +105,8 @@ impl Stubborn<'_> {
         }
         self.post("/containers/one/pause");
         self.post("/containers/one/unpause");
+        let more = json!({"Memory": 1 << 30, "MemorySwap": -1, "PidsLimit": 100});
+        self.send("POST", "/containers/one/update", &more);
         self.post("/commit?container=one&repo=committed&tag=1");
         self.send("DELETE", "/images/committed:1", &Value::Null);
         self.post("/containers/one/rename?name=uno");

@@ -27,11 +27,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.Cgroup",
         ),
         (
-            "HostConfig.DeviceRequests",
-            json!([{"Count": -1}]),
-            "HostConfig.DeviceRequests",
-        ),
-        (
             "HostConfig.ExtraHosts",
             json!(["h:host-gateway"]),
             "HostConfig.ExtraHosts host-gateway",
@@ -71,11 +66,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
             json!(true),
             "HostConfig.PublishAllPorts",
-        ),
-        (
-            "HostConfig.StorageOpt",
-            json!({"size": "1g"}),
-            "HostConfig.StorageOpt",
         ),
         (
             endpoints,

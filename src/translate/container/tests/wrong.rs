@@ -92,6 +92,26 @@ fn what_is_wrong_is_told_in_dockers_words() {
             "HostConfig.BlkioDeviceReadBps: \"sda\" is not an absolute path",
         ),
         (
+            "HostConfig.DeviceRequests",
+            json!([{"Count": -1, "Capabilities": [["gpu"]]}]),
+            "could not select device driver \"\" with capabilities: [[gpu]]",
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            json!([{"Driver": "nvidia", "Capabilities": [["gpu", "compute"], ["x"]]}]),
+            "could not select device driver \"nvidia\" with capabilities: [[gpu compute] [x]]",
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            json!([{"Driver": "cdi", "Count": 1}]),
+            "unexpected count in CDI device request",
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            json!([{"Driver": "cdi", "Options": {"a": "b"}}]),
+            "unexpected options in CDI device request",
+        ),
+        (
             "HostConfig.DeviceCgroupRules",
             json!(["c 1:3 x"]),
             "invalid device cgroup rule format: 'c 1:3 x'",
