@@ -191,11 +191,19 @@ impl Volumes {
         self.slot(name).is_some()
     }
 
-    /// A container's run is over, if there was one. Blocking.
-    pub fn release(&self, container: &ContainerId) {
+    /// A container's run is over, if there was one; it has these volumes. Blocking: where one of them is
+    /// being mounted, as long as that takes.
+    pub fn release<'a>(
+        &self,
+        container: &ContainerId,
+        volumes: impl IntoIterator<Item = &'a VolumeName>,
+    ) {
         let holder = Holder::Run(container.clone());
-        for slot in self.slots() {
-            slot.let_go(&holder);
+        for name in volumes {
+            let slot = self.mounts.lock().get(name).cloned();
+            if let Some(slot) = slot {
+                slot.let_go(&holder);
+            }
         }
     }
 
@@ -263,10 +271,6 @@ impl Volumes {
             Arc::new(Slot::at(place))
         });
         Some((slot.clone(), device))
-    }
-
-    fn slots(&self) -> Vec<Arc<Slot>> {
-        self.mounts.lock().values().cloned().collect()
     }
 
     /// Puts what is at `subpath` of the volume whose files are at `data` to a place of its own, for the
@@ -368,9 +372,9 @@ mod tests {
         // A start that is made again needs it once.
         known.use_in_run(&name, &two).unwrap();
         let (_, look) = known.look(&name).unwrap();
-        known.release(&one);
-        known.release(&two);
-        known.release(&two);
+        known.release(&one, [&name]);
+        known.release(&two, [&name]);
+        known.release(&two, [&name]);
         assert_eq!(fs::read(data.join("file")).unwrap(), b"kept");
         drop(look);
         assert!(!is_mount_point(&data).unwrap());
@@ -397,7 +401,7 @@ mod tests {
         let mounted = data.each_ref().map(|data| is_mount_point(data).unwrap());
         assert_eq!(mounted, [true, false]);
         assert_eq!(fs::read_dir(temp.path().join("parts")).unwrap().count(), 0);
-        later.release(&two);
+        later.release(&two, &names);
         assert!(!is_mount_point(&data[0]).unwrap());
     }
 
@@ -458,6 +462,7 @@ mod tests {
                  tmpfs:{at}, data: bogus=1: invalid argument"
             )
         );
-        assert!(known.slots()[0].lock().is_empty());
+        let (slot, _) = known.slot(&name).unwrap();
+        assert!(slot.lock().is_empty());
     }
 }
