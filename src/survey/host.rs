@@ -1,7 +1,7 @@
 //! The host as `info` and `version` show it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub struct HostInfo {
     pub conmon: Option<Component>,
     /// The packaged init, if one was found.
     pub init_binary: String,
+    /// Where the files of the Container Device Interface are looked for.
+    pub cdi_dirs: Vec<String>,
     /// Open descriptors of the daemon.
     pub file_descriptors: usize,
     /// The daemon's clock now.
@@ -145,6 +147,8 @@ pub struct Own<'a> {
     pub data_root: &'a Path,
     /// The packaged init, if one was found.
     pub init_binary: Option<&'a Path>,
+    /// Where the files of the Container Device Interface are.
+    pub cdi_dirs: &'a [PathBuf],
     /// Its clock.
     pub now: Timestamp,
     /// What it has to warn of.
@@ -205,6 +209,11 @@ impl HostInfo {
                 .unwrap_or_default(),
             runtimes: runtime_infos(&programs, choice.as_deref(), &no_checkpoints),
             conmon: programs.conmon.ok().map(component),
+            cdi_dirs: own
+                .cdi_dirs
+                .iter()
+                .map(|dir| dir.display().to_string())
+                .collect(),
             init_binary: own
                 .init_binary
                 .and_then(Path::file_name)

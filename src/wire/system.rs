@@ -324,7 +324,7 @@ impl SystemInfo {
             containerd_commit: Commit::default(),
             runc_commit: runc.map(|r| Commit::of(&r.version)).unwrap_or_default(),
             init_commit: Commit::default(),
-            cdi_spec_dirs: Vec::new(),
+            cdi_spec_dirs: host.cdi_dirs,
             runtimes: runtimes(&host.runtimes, version),
             id: host.id,
             name: host.name,
