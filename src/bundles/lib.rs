@@ -19,8 +19,9 @@ pub use mapped::{check_maps, make_place};
 
 use images::Shown;
 use model::{ContainerId, ContainerSpec, DeviceRequest, Donors, Layer, Result};
+use sources::{Purpose, Sources};
 use spec::user::ResolvedUser;
-use spec::{ConsoleSize, HostFacts, ResolvedMount, SpecInput};
+use spec::{ConsoleSize, HostFacts, SpecInput};
 use sys::apart::OwnMounts;
 use sys::id_map::UserNamespace;
 use sys::namespace::Held;
@@ -96,6 +97,8 @@ pub struct Made {
     pub mapped: Option<Mapped>,
     /// Namespaces of others, to be held until the container is created.
     pub joined: Vec<Held>,
+    /// Parts of volumes that the bundle shows, until then, too.
+    pub parts: Vec<volumes::Bound>,
 }
 
 /// What a container in a user namespace needs besides its bundle.
@@ -119,7 +122,8 @@ impl Mapped {
 }
 
 impl Maker<'_> {
-    /// Mounts the container's tree and writes its bundle.
+    /// Mounts the container's tree and writes its bundle. File systems of its volumes stay mounted until
+    /// [`volumes::Volumes::release`], also after an error.
     ///
     /// # Errors
     /// What of the container or the host is in the way.
@@ -130,11 +134,14 @@ impl Maker<'_> {
         }
         files::write_etc(order.tree.etc, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
-        let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
+        let (rootfs, sources) = self.tree(&order.tree, ids.as_deref())?;
+        let Sources {
+            mut mounts, parts, ..
+        } = sources;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         let mut edits = self.edits(spec)?;
-        spec::check_propagation(&mounts)?;
+        spec::check_propagation(&mut mounts)?;
         let notify = notify_dir(order)?;
         let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
         let mut paths = Paths {
@@ -148,7 +155,7 @@ impl Maker<'_> {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
                 let shown = (mounts.as_mut_slice(), &mut edits);
-                let mut own = mapped::show(order.place, ids, &mut paths, shown);
+                let mut own = self.show(order.place, ids, &mut paths, shown);
                 // Other containers' trees: this one's programs must not keep them.
                 own.hide(&self.images.writable_root());
                 // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
@@ -166,8 +173,8 @@ impl Maker<'_> {
             user: &user,
             mounts: &mounts,
             devices: &devices,
-            edits: &edits,
             joined: &paths.joined,
+            edits: &edits,
             block_devices: &spec::resolve_block_devices(&spec.resources.block_io)?,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
@@ -187,6 +194,7 @@ impl Maker<'_> {
         Ok(Made {
             mapped,
             joined: held,
+            parts,
         })
     }
 
@@ -206,9 +214,10 @@ impl Maker<'_> {
         &self,
         order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
-    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+    ) -> Result<(PathBuf, Sources)> {
         let key = order.id.as_str();
-        self.images.alone(key, || self.tree_alone(order, ids, true))
+        self.images
+            .alone(key, || self.tree_alone(order, ids, true, Purpose::Run))
     }
 
     /// As [`Maker::tree`], for one who is alone with the tree; its mounts only if they are wanted.
@@ -217,12 +226,13 @@ impl Maker<'_> {
         order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
         with_mounts: bool,
-    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+        purpose: Purpose,
+    ) -> Result<(PathBuf, Sources)> {
         // What is to be filled is filled now: a start that finds the tree held relies on that.
         let fills = order.first_run && ids.is_some();
         let resolve = |rootfs: &Path, fill| match with_mounts || fills {
-            true => self.resolve_mounts(order.spec, rootfs, fill),
-            false => Ok(Vec::new()),
+            true => self.resolve_mounts(order, rootfs, fill, purpose),
+            false => Ok(Sources::default()),
         };
         let key = order.id.as_str();
         let label = order

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use model::{ContainerState, Error, HealthResult, Intent, Kind, Result, limits};
 use rules::Operation;
-use runtime::{Ctl, Restore, Task, TaskEvent};
+use runtime::{Restore, Task, TaskEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,6 +33,7 @@ use crate::policy::{StartCause, StartDue, due};
 use crate::record::Unwritten;
 use crate::refusal::check;
 use crate::start::{How, Started};
+use crate::update::{Updated, Updating};
 use crate::{Change, ContainerView, RemoveContainer};
 
 /// How long a start may go on once somebody wants the container killed or removed.
@@ -53,6 +54,8 @@ pub(crate) enum Done {
         result: Result<()>,
         reply: Reply<()>,
     },
+    /// The runtime was told of other limits.
+    Update(Box<Updated>),
     /// Dumped.
     Checkpoint {
         result: Result<()>,
@@ -139,6 +142,7 @@ pub(crate) struct Actor {
     /// It is being dumped.
     pub(crate) checkpoint: Option<Checkpointing>,
     pub(crate) checks: Checks,
+    pub(crate) updating: Updating,
 }
 
 impl Actor {
@@ -168,6 +172,7 @@ impl Actor {
             ends_by_request: false,
             checkpoint: None,
             checks: Checks::default(),
+            updating: Updating::default(),
         }
     }
 
@@ -241,21 +246,7 @@ impl Actor {
                 };
                 answer(reply, check(&self.view(), operation));
             }
-            Message::Resize(height, width, reply) => match self.ctl_for_resize() {
-                // Beside what else is to do: conmon may take its time.
-                Ok(Some(ctl)) => {
-                    let (engine, view) = (self.engine.clone(), self.view());
-                    tokio::spawn(async move {
-                        let resized = ctl.resize(height, width).await;
-                        if resized.is_ok() {
-                            engine.tell_resize(&view, height, width).await;
-                        }
-                        answer(reply, resized);
-                    });
-                }
-                Ok(None) => answer(reply, Ok(())),
-                Err(e) => answer(reply, Err(e)),
-            },
+            Message::Resize(height, width, reply) => self.resize(height, width, reply),
             message => self.enqueue(message),
         }
     }
@@ -327,6 +318,7 @@ impl Actor {
                     let result = self.rename(name).await;
                     answer(reply, result);
                 }
+                Message::Update(request, reply) => self.begin_update(*request, reply).await,
                 Message::Restart(_, reply) if self.task.is_none() => {
                     self.begin_start(vec![reply], StartCause::Restart).await;
                 }
@@ -335,6 +327,7 @@ impl Actor {
                 }
                 Message::Found(found) => self.take_up(*found).await,
                 Message::TakeBack => self.take_back_checks().await,
+                Message::TakeUpUpdate => self.take_up_update().await,
                 message => self.receive(message).await,
             }
         }
@@ -407,6 +400,7 @@ impl Actor {
                 let result = self.conclude_freeze(paused, result).await;
                 answer(reply, result);
             }
+            Done::Update(updated) => self.conclude_update(*updated).await,
             Done::Checkpoint { result, reply } => self.conclude_checkpoint(result, reply).await,
             Done::Opened(restore, reply) => self.conclude_open(restore, reply).await,
             Done::Remove {
@@ -438,11 +432,6 @@ impl Actor {
         let dead = ContainerState::Dead { reason };
         drop(self.set_state(dead, intent, vec![]).await);
         self.carry_on_after_exit();
-    }
-
-    fn ctl_for_resize(&self) -> Result<Option<Ctl>> {
-        check(&self.view(), Operation::Resize)?;
-        self.task.as_ref().map(Task::ctl).transpose()
     }
 }
 

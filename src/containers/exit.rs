@@ -84,6 +84,7 @@ impl Actor {
         self.stopping = None;
         self.thaw_due = false;
         self.task = None;
+        self.updating.ended.cancel();
         self.end_checks();
         let mut events = self.engine.exit_events(&view, &state);
         if self.after_exit.iter().any(AfterExit::is_stop) {
@@ -134,6 +135,7 @@ impl Actor {
                 self.handle.streams.keep_log(&task, watcher);
                 self.engine.watch_log_space();
                 self.task = Some(*task);
+                self.begin_next(Message::TakeUpUpdate);
                 self.handle.advance(|l| l.running = true);
             }
             None => {

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::wait::{Lifecycle, Waiter};
 use crate::{
-    Change, CheckpointContainer, ContainerView, RemoveContainer, StopContainer, WaitCondition,
+    Change, CheckpointContainer, ContainerView, RemoveContainer, StopContainer, UpdateContainer,
+    WaitCondition,
 };
 use stdio::ContainerStreams;
 
@@ -51,6 +52,7 @@ pub(crate) enum Message {
     /// What it is when nothing is under way.
     Look(Reply<Arc<ContainerView>>),
     Rename(ContainerName, Reply<()>),
+    Update(Box<UpdateContainer>, Reply<()>),
     Remove(RemoveContainer, Reply<()>),
     /// Recovery's: what became of a lost container.
     Found(Box<Found>),
@@ -58,6 +60,8 @@ pub(crate) enum Message {
     DumpEnded(DumpEnd),
     /// Recovery's: the container runs, and its health is to be looked at again.
     TakeBack,
+    /// Recovery's: an update that another daemon had begun is to be taken up.
+    TakeUpUpdate,
     /// The task's own: the start half of all restarts that waited for one exit.
     StartAgain(Vec<Reply<Change>>),
 }
@@ -78,9 +82,10 @@ impl Message {
             | Self::Checkpoint(_, reply)
             | Self::Resize(_, _, reply)
             | Self::Rename(_, reply)
+            | Self::Update(_, reply)
             | Self::Remove(_, reply) => drop(reply.send(Err(error))),
             Self::Look(reply) => drop(reply.send(Err(error))),
-            Self::Found(_) | Self::TakeBack | Self::DumpEnded(_) => {}
+            Self::Found(_) | Self::TakeBack | Self::TakeUpUpdate | Self::DumpEnded(_) => {}
             Self::StartAgain(replies) => {
                 for reply in replies {
                     drop(reply.send(Err(error.clone())));
@@ -287,6 +292,16 @@ impl Handle {
     /// As [`Handle::start`]; another container has the name.
     pub async fn rename(&self, name: ContainerName) -> Result<()> {
         self.ask(|reply| Message::Rename(name, reply)).await
+    }
+
+    /// Gives it other limits, another restart policy.
+    ///
+    /// # Errors
+    /// As [`Handle::start`]; limits that exclude each other or those it has, what the runtime says.
+    /// Then nothing has changed.
+    pub async fn update(&self, request: UpdateContainer) -> Result<()> {
+        self.ask(|reply| Message::Update(Box::new(request), reply))
+            .await
     }
 
     /// Removes it.

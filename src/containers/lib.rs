@@ -14,7 +14,7 @@
 //! | `view` | what clients see; what they ask is `model::request` |
 //! | `registry`, `handle` | finding a container, asking its task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
-//! | `start`, `stop`, `freeze`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
+//! | `start`, `stop`, `freeze`, `resize`, `update`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
 //! | `donors` | whose namespaces one has that is started |
 //! | `health` | health checks |
 //! | `policy` | starts that come by themselves |
@@ -43,10 +43,12 @@ mod refusal;
 mod registry;
 mod remove;
 mod rename;
+mod resize;
 mod row;
 mod shared;
 mod start;
 mod stop;
+mod update;
 mod view;
 mod wait;
 
@@ -56,11 +58,10 @@ pub use housekeeping::Housekeeping;
 pub use layout::Layout;
 pub use log_faults::SpaceWatch;
 pub use model::request::{
-    Change, CheckpointContainer, RemoveContainer, StopContainer, WaitCondition,
+    Change, CheckpointContainer, RemoveContainer, StopContainer, UpdateContainer, WaitCondition,
 };
 pub use refusal::{check, check_as};
 pub use registry::{Claim, Registry};
-pub use remove::remove_doomed;
 pub use shared::{Host, META_BOOT_ID, Newcomer, Shared};
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;

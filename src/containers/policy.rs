@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use failpoint::Point;
-use model::{Action, ContainerState, Exited, Intent, RestartPolicy};
+use model::{Action, ContainerState, Event, Exited, Intent, RestartPolicy};
 use rules::Operation;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -130,16 +130,22 @@ impl Actor {
         let ContainerState::Restarting(restarting) = &self.view().state else {
             return false;
         };
-        self.start_due = None;
-        self.delay = None;
-        let state = ContainerState::Exited(Exited {
+        let last = Exited {
             by_request: true,
             ..restarting.last.clone()
-        });
+        };
         let events = action.map(|action| self.event(action)).into_iter();
         let events = events.collect();
+        self.rest(last, events).await;
+        true
+    }
+
+    /// It stays as its last run left it: no start is to come.
+    pub(crate) async fn rest(&mut self, last: Exited, events: Vec<Event>) {
+        self.start_due = None;
+        self.delay = None;
+        let state = ContainerState::Exited(last);
         drop(self.set_state(state, None, events).await);
         self.handle.advance(|l| l.running = false);
-        true
     }
 }

@@ -218,6 +218,14 @@ impl Shared {
             actor.after_exit.push(auto_removal());
             actor.carry_on_after_exit();
         }
+        let is_known = at_rest
+            || matches!(
+                row.state,
+                ContainerState::Running(_) | ContainerState::Restarting(_)
+            );
+        if row.spec.pending_update.is_some() && is_known {
+            actor.begin_next(Message::TakeUpUpdate);
+        }
         tokio::spawn(actor.run());
     }
 

@@ -59,7 +59,7 @@ pub struct Shared {
     /// The images, and containers' trees.
     pub images: Catalog,
     /// The volumes.
-    pub volumes: Volumes,
+    pub volumes: Arc<Volumes>,
     /// conmon and the OCI runtimes.
     pub runtimes: Runtimes,
     /// The containers.

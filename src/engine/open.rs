@@ -14,6 +14,7 @@ use streams::HistoryBudget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use volumes::VolumeCatalog;
 
 use containers::{Host, Layout, META_BOOT_ID, Registry, Shared};
 
@@ -68,10 +69,12 @@ impl Engine {
             now: host.now.clone(),
             random: host.random.clone(),
         };
+        let volumes = ::volumes::Volumes::new(contents.volumes, layout.volumes(), layout.parts());
+        let volumes = Arc::new(volumes);
         let shared = Shared {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
-            volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
+            volumes,
             registry,
             apparmor,
             selinux: confine::SeLinux::new(config.selinux)?,
@@ -90,9 +93,7 @@ impl Engine {
             boot_written: AtomicBool::new(same_boot),
         };
         let warnings = contents.damaged.iter().map(warning).collect();
-        let hierarchies = shared.runtimes.hierarchies().clone();
-        let stats = stats::Stats::new(hierarchies, shared.host.now.clone());
-        let inner = Inner::new(config.log_default, config.ids, stats, daemon_id, warnings)?;
+        let inner = Inner::new(config.log_default, config.ids, &shared, daemon_id, warnings)?;
         let engine = Self {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
@@ -112,6 +113,7 @@ impl Engine {
         drop(failpoint::reach(Point::RecoverOpened).await);
         // Before anybody can make a session: later those of this daemon would be among them.
         let left = self.shared.execs.files_left().await;
+        self.resume_volumes(&containers, damaged).await;
         self.recover_all(containers, same_boot).await;
         damaged.iter().for_each(|d| self.shared.show_damaged(d));
         let lives = |container: &ContainerId| self.shared.registry.has_id(container.as_str());
@@ -241,17 +243,18 @@ impl Inner {
     fn new(
         log_default: LogConfig,
         ids: confine::IdSource,
-        stats: stats::Stats,
+        shared: &Shared,
         daemon_id: String,
         warnings: Vec<String>,
     ) -> Result<Self> {
+        let hierarchies = shared.runtimes.hierarchies().clone();
         Ok(Self {
             downloads: transfer::Downloads::default(),
             files: files::Gates::default(),
-            stats,
+            stats: stats::Stats::new(hierarchies, shared.host.now.clone()),
             log_default,
             ids: confine::Ids::new(ids)?,
-            making_volumes: tokio::sync::Mutex::default(),
+            volumes: VolumeCatalog::new(crate::volume::tools(shared)),
             event_listeners: Arc::new(()),
             daemon_id,
             warnings,

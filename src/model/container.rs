@@ -1,6 +1,7 @@
 //! What a container was asked to be: the request after defaults and the image's values are in.
 //!
-//! Fixed at create. What changes afterwards is [`crate::ContainerState`].
+//! Fixed at create, but for what an update changes: the limits and the restart policy. What else
+//! changes afterwards is [`crate::ContainerState`].
 
 use std::collections::BTreeMap;
 
@@ -144,6 +145,21 @@ pub struct ContainerSpec {
     pub restart_policy: RestartPolicy,
     /// OCI annotations.
     pub annotations: BTreeMap<String, String>,
+    /// An update whose outcome is not written.
+    #[serde(default)]
+    pub pending_update: Option<Box<PendingUpdate>>,
+}
+
+/// What may hold in place of a spec's limits and restart policy: an update was begun, and a daemon
+/// that is killed now leaves its cgroup somewhere between the two.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PendingUpdate {
+    /// Those limits.
+    pub resources: Resources,
+    /// That policy.
+    pub restart_policy: RestartPolicy,
+    /// Whether it is the spec's that are new, so that clients are to be told when they hold.
+    pub is_news: bool,
 }
 
 impl ContainerSpec {

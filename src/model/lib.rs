@@ -38,7 +38,7 @@ pub mod stats;
 pub mod storage;
 pub mod volume;
 
-pub use container::{ContainerSpec, NamespaceMode, NetworkMode, RestartPolicy};
+pub use container::{ContainerSpec, NamespaceMode, NetworkMode, PendingUpdate, RestartPolicy};
 pub use digest::Digest;
 pub use error::{Context, Error, Kind, Result};
 pub use event::{Action, Event, EventKind, NumberedEvent};
@@ -51,7 +51,7 @@ pub use id_map::{IdMaps, UserNamespace};
 pub use image::{Blob, ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
 pub use log::{LogConfig, LogDriver, LogFaults, LogLimits};
-pub use mount::{Mount, MountSource};
+pub use mount::{AnonymousVolume, Mount, MountSource, ReadOnlyReach, VolumeOptions, VolumesFrom};
 pub use namespace::{Donors, IpcMode, Joins, PidMode};
 pub use platform::Platform;
 pub use process::{Pid, ProcessRef};

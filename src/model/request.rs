@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform, Signal, UserNamespace,
+    AnonymousVolume, CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform,
+    Resources, RestartPolicy, Signal, UserNamespace, VolumesFrom,
 };
 
 /// A request for a new container, after `api` checked and translated it.
@@ -26,8 +27,14 @@ pub struct CreateContainer {
     pub user_namespace: UserNamespace,
     /// Whether the client set a stop signal; otherwise the image's counts.
     pub stop_signal: Option<Signal>,
+    /// Volumes without a name that are asked for.
+    pub anonymous_volumes: Vec<AnonymousVolume>,
     /// Paths of `Config.Volumes`: an anonymous volume each, unless a mount is there.
-    pub anonymous_volumes: Vec<String>,
+    pub declared_volumes: Vec<String>,
+    /// The driver of these; nothing was said where it is empty.
+    pub volume_driver: String,
+    /// The containers whose mounts it takes, the later over the earlier.
+    pub volumes_from: Vec<VolumesFrom>,
     /// Options of the storage driver.
     pub storage_options: BTreeMap<String, String>,
     /// What the client sent, kept as it is and handed back for inspect.
@@ -72,6 +79,16 @@ pub struct StopContainer {
     pub signal: Option<Signal>,
     /// Grace in seconds; -1 is forever; `None` is the container's, then Docker's ten.
     pub timeout_s: Option<i64>,
+}
+
+/// Other limits, another restart policy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateContainer {
+    /// The limits that are to change; those that are `None` stay. A `pids_limit` of 0 takes that limit
+    /// away.
+    pub resources: Resources,
+    /// The restart policy; `None` leaves it.
+    pub restart_policy: Option<RestartPolicy>,
 }
 
 /// A checkpoint to be made.

@@ -37,6 +37,8 @@ pub enum Operation {
     Files,
     /// Give it another name.
     Rename,
+    /// Give it other limits, another restart policy.
+    Update,
     /// Remove it; with force it may run.
     Remove {
         /// Kill it first.
@@ -121,6 +123,7 @@ fn may_while_running(paused: bool, operation: Operation) -> Result<(), Refusal> 
         | Operation::Join
         | Operation::Files
         | Operation::Rename
+        | Operation::Update
         | Operation::Remove { .. } => Ok(()),
     }
 }
@@ -144,6 +147,7 @@ fn may_while_restarting(operation: Operation) -> Result<(), Refusal> {
         | Operation::Kill
         | Operation::Files
         | Operation::Rename
+        | Operation::Update
         | Operation::Remove { .. } => Ok(()),
     }
 }
@@ -165,6 +169,7 @@ fn may_while_stopped(operation: Operation) -> Result<(), Refusal> {
         | Operation::Attach
         | Operation::Files
         | Operation::Rename
+        | Operation::Update
         | Operation::Remove { .. } => Ok(()),
     }
 }
@@ -300,6 +305,7 @@ mod tests {
             Just(Operation::Join),
             Just(Operation::Files),
             Just(Operation::Rename),
+            Just(Operation::Update),
             any::<bool>().prop_map(|force| Operation::Remove { force }),
         ]
     }

@@ -22,6 +22,7 @@ pub mod recovery;
 mod refusal;
 pub mod restart;
 pub mod storage_options;
+pub mod update;
 mod volumes;
 mod words;
 
@@ -37,4 +38,4 @@ pub use processes::select_processes;
 pub use recovery::{Recovery, plan_recovery};
 pub use refusal::{Asked, check};
 pub use restart::{RunEnd, after_exit, delay_of, next_delay, starts_again, starts_with_daemon};
-pub use volumes::{clean_path, place_volumes};
+pub use volumes::{borrow_mounts, clean_path, place_volumes, tell_of_unmounts, with_borrowed};

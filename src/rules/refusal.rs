@@ -53,6 +53,10 @@ fn explain(asked: &Asked<'_>, operation: Operation, refusal: Refusal) -> Error {
         Refusal::BeingRemoved if matches!(operation, Operation::Remove { .. }) => Error::conflict(
             format!("removal of container {name} is already in progress"),
         ),
+        // Docker's status, too: it has no kind for it.
+        Refusal::BeingRemoved | Refusal::Dead if operation == Operation::Update => {
+            Error::system("container is marked for removal and cannot be \"update\"")
+        }
         Refusal::BeingRemoved => Error::conflict(format!(
             "container is marked for removal and cannot be {}",
             participle(operation)
@@ -119,6 +123,7 @@ fn participle(operation: Operation) -> &'static str {
         Operation::Join => "joined",
         Operation::Files => "looked into",
         Operation::Rename => "renamed",
+        Operation::Update => "updated",
         Operation::Remove { .. } => "removed",
     }
 }

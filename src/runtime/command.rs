@@ -1,11 +1,11 @@
-//! Calls of the OCI runtime's command line: start, kill, pause, resume, delete, state.
+//! Calls of the OCI runtime's command line: start, kill, pause, resume, update, delete, state.
 //!
 //! Each call is bounded in number and time and gets the fixed environment; what a runtime
 //! complains of is in the error. Nothing here retries, and none of it is on the way of an exit.
 
 use std::path::{Path, PathBuf};
 
-use model::{ContainerId, Error, Kind, Pid, Result, Signal};
+use model::{ContainerId, Context, Error, Kind, Pid, Result, Signal};
 use serde::Deserialize;
 use sys::spawn::{Finished, Program};
 
@@ -84,6 +84,47 @@ impl Runtimes {
     /// Conflict when it is not paused, NotFound when the runtime does not know it.
     pub async fn resume(&self, id: &ContainerId, runtime: &RuntimeName) -> Result<()> {
         self.call_well(runtime, &["resume", id.as_str()]).await
+    }
+
+    /// Gives a container that was created other limits: `resources` is the `linux.resources` of an OCI
+    /// spec with those that change. What was changed when a later one is refused stays so.
+    ///
+    /// # Errors
+    /// System, in the words that dockerd has from containerd; NotFound when the runtime does not know it.
+    pub async fn update(
+        &self,
+        id: &ContainerId,
+        runtime: &RuntimeName,
+        resources: &[u8],
+    ) -> Result<()> {
+        let args = ["update", "--resources", "-", id.as_str()];
+        let program = self.call_program(runtime, &args)?;
+        let program = program
+            .input(resources)
+            .context("pass the limits to the runtime")?;
+        let done = self.run_call(program).await?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let said = failure::plain_text(&done.message());
+        let how = match done.status.code() {
+            Some(code) => format!("exit status {code}"),
+            None => done.status.to_string(),
+        };
+        Err(Error::new(
+            refusal(&said),
+            format!("{runtime} did not terminate successfully: {how}: {said}"),
+        ))
+    }
+
+    /// What a runtime takes for no limit of processes in [`Runtimes::update`]. crun writes the number as
+    /// it is, and the kernel takes no -1 there; no host has more than this.
+    pub fn no_pids_limit(&self, runtime: &RuntimeName) -> i64 {
+        const PID_MAX_LIMIT: i64 = 4_194_304;
+        match self.is_crun(runtime) {
+            true => PID_MAX_LIMIT,
+            false => -1,
+        }
     }
 
     /// Makes the runtime forget a container; one it does not know is done already, without a
@@ -170,8 +211,11 @@ impl Runtimes {
     /// Runs the runtime on its private root. The log goes nowhere: given a log file, runc tells
     /// its error plainly on stderr, without one in logrus' frame.
     async fn call(&self, runtime: &RuntimeName, args: &[&str]) -> Result<Finished> {
+        self.run_call(self.call_program(runtime, args)?).await
+    }
+
+    async fn run_call(&self, program: Program) -> Result<Finished> {
         let _place = self.inner.calls.acquire().await.expect("never closed");
-        let program = self.call_program(runtime, args)?;
         Ok(program.run(self.inner.config.call_timeout).await?)
     }
 

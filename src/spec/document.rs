@@ -272,9 +272,22 @@ pub(super) struct Cpu<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) realtime_period: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cpus: Option<&'a str>,
+    pub(super) cpus: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mems: Option<&'a str>,
+    pub(super) mems: Option<Cow<'a, str>>,
+}
+
+/// What `update --resources` of the OCI runtimes reads: limits of a cgroup that is there.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct Update<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu: Option<Cpu<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pids: Option<Pids>,
+    #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
+    pub(super) block_io: Option<BlockIo>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]

@@ -50,7 +50,9 @@ pub use exec::{ExecInput, exec_process};
 pub use host::{Arch, BlockIoFacts, CgroupFacts, CgroupVersion, DefaultSysctl, HostFacts};
 pub use mounts::{ResolvedMount, check_bind_sources};
 pub use propagation::check_sources as check_propagation;
-pub use resources::{BlockDevices, Limits, limits, resolve_block_devices};
+pub use resources::{
+    BlockDevices, Limits, limits, resolve_block_devices, update_document, update_limits,
+};
 
 use document::{Capabilities, Document, Linux, Namespace, Process, Resources, Root, User};
 
@@ -73,10 +75,10 @@ pub struct SpecInput<'a> {
     pub mounts: &'a [ResolvedMount],
     /// Its devices, from [`resolve_devices`].
     pub devices: &'a [HostDevice],
-    /// What its devices of the Container Device Interface need, from [`cdi::edits`].
-    pub edits: &'a cdi::Edits,
     /// What it has of other containers.
     pub joined: &'a Joined,
+    /// What its devices of the Container Device Interface need, from [`cdi::edits`].
+    pub edits: &'a cdi::Edits,
     /// The devices of its block I/O limits, from [`resolve_block_devices`].
     pub block_devices: &'a BlockDevices,
     /// What to bind at /etc/resolv.conf.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use model::mount::Propagation;
-use model::{ContainerSpec, Error, IpcMode, Mount, MountSource, Result};
+use model::{ContainerSpec, Error, IpcMode, Mount, MountSource, ReadOnlyReach, Result};
 
 use super::document::MountEntry;
 use super::tmpfs;
@@ -103,7 +103,7 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
     let mut mounts = input
         .mounts
         .iter()
-        .map(|m| user_mount(m, read_only_word(input)))
+        .map(|m| user_mount(m, input))
         .collect::<Result<Vec<_>>>()?;
     mounts.extend(engine_files(input, &user)?);
     if let Some(dir) = input.notify_dir {
@@ -126,7 +126,7 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
 fn defaults<'a>(spec: &ContainerSpec, joined: &'a Joined) -> Result<Vec<MountEntry<'a>>> {
     DEFAULT
         .iter()
-        .filter(|(path, ..)| !(*path == "/dev/shm" && spec.ipc_mode == IpcMode::None))
+        .filter(|(path, ..)| *path != "/dev/shm" || spec.ipc_mode != IpcMode::None)
         .map(|&(destination, kind, source, options)| {
             let mut entry = MountEntry {
                 destination: destination.into(),
@@ -203,8 +203,9 @@ fn engine_files<'a>(input: &'a SpecInput<'_>, user: &[&str]) -> Result<Vec<Mount
     .collect()
 }
 
-fn user_mount<'a>(resolved: &'a ResolvedMount, ro: &'static str) -> Result<MountEntry<'a>> {
+fn user_mount<'a>(resolved: &'a ResolvedMount, input: &SpecInput<'_>) -> Result<MountEntry<'a>> {
     let mount = &resolved.mount;
+    let mut ro = read_only_word(input);
     let recursive = match &mount.source {
         MountSource::Tmpfs { .. } => {
             return Ok(MountEntry {
@@ -214,7 +215,18 @@ fn user_mount<'a>(resolved: &'a ResolvedMount, ro: &'static str) -> Result<Mount
                 options: tmpfs::options(mount)?,
             });
         }
-        MountSource::Bind { non_recursive, .. } => !non_recursive,
+        MountSource::Bind {
+            non_recursive,
+            reach,
+            ..
+        } => {
+            match reach {
+                ReadOnlyReach::WherePossible => {}
+                ReadOnlyReach::Top => ro = "ro",
+                ReadOnlyReach::All => expect_rro(input)?,
+            }
+            !non_recursive
+        }
         MountSource::Volume { .. } => true,
     };
     if !resolved.source.is_absolute() {
@@ -239,6 +251,23 @@ fn read_only_word(input: &SpecInput<'_>) -> &'static str {
     } else {
         "ro"
     }
+}
+
+/// Refuses what cannot be had (moby `supportsRecursivelyReadOnly`).
+fn expect_rro(input: &SpecInput<'_>) -> Result<()> {
+    if !input.host.recursive_read_only {
+        return Err(Error::system(
+            "rro is not supported: failed to call mount_setattr: function not implemented \
+             (kernel is older than 5.12?)",
+        ));
+    }
+    if !input.knows_rro {
+        let runtime = input.spec.runtime.as_deref().unwrap_or_default();
+        return Err(Error::system(format!(
+            "rro is not supported by runtime {runtime:?}"
+        )));
+    }
+    Ok(())
 }
 
 fn bind_options<'a>(
@@ -377,6 +406,7 @@ mod tests {
                 path: path.into(),
                 create_missing: false,
                 non_recursive: false,
+                reach: ReadOnlyReach::default(),
             },
             ..tmpfs(destination, &[])
         }
@@ -421,6 +451,7 @@ mod tests {
                     path: "/no/such/path".into(),
                     create_missing,
                     non_recursive: false,
+                    reach: ReadOnlyReach::default(),
                 },
                 ..tmpfs("/x", &[])
             }],

@@ -43,8 +43,8 @@ mod writer;
 use std::path::Path;
 
 use model::{
-    ContainerId, ContainerName, ContainerState, Context, Digest, Error, Event, ExecId, ExecState,
-    Health, ImageRecord, Intent, Reference, Result, VolumeName, VolumeRecord,
+    ContainerId, ContainerName, ContainerSpec, ContainerState, Context, Digest, Error, Event,
+    ExecId, ExecState, Health, ImageRecord, Intent, Reference, Result, VolumeName, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 
@@ -180,6 +180,25 @@ impl Ledger {
             false => self.writer.write(update).await,
         };
         written.context(format_args!("keeping the state of container {id}"))
+    }
+
+    /// Replaces what a container was asked to be: its limits have changed.
+    pub async fn update_container_spec(
+        &self,
+        id: &ContainerId,
+        spec: &ContainerSpec,
+    ) -> Result<()> {
+        let key = id.as_str().to_owned();
+        let spec = row::to_json(spec)?;
+        let update = self.writer.write(move |db| {
+            let changed = db
+                .prepare_cached("UPDATE containers SET spec = ?2 WHERE id = ?1")?
+                .execute(params![key, spec])?;
+            check_one(changed)
+        });
+        update
+            .await
+            .context(format_args!("keeping what container {id} was asked to be"))
     }
 
     /// Keeps what a container's health checks have found. As with exec sessions it survives the

@@ -1,11 +1,12 @@
 //! The one place that starts programs: explicit environment, explicit descriptors, bounded output.
 //!
-//! A program gets exactly the environment and descriptors it is given, `/dev/null` as its input and a
-//! process group of its own, to be killed with all it started. What it prints is kept up to a limit.
+//! A program gets exactly the environment and descriptors it is given, `/dev/null` as its input where
+//! it is given none, and a process group of its own, to be killed with all it started. What it prints is kept up to a limit.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use model::{Error, Pid, limits};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe::Receiver;
@@ -39,6 +41,7 @@ pub struct Program {
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
     fds: Vec<FdMapping>,
+    input: Option<File>,
     output_bytes_max: usize,
     outlives: bool,
 }
@@ -52,6 +55,7 @@ impl Program {
             env: Vec::new(),
             dir: None,
             fds: Vec::new(),
+            input: None,
             output_bytes_max: limits::PROGRAM_OUTPUT_BYTES_MAX,
             outlives: false,
         }
@@ -101,6 +105,19 @@ impl Program {
         for (number, fd) in (3..).zip(fds.iter()) {
             self = self.fd(number, fd.try_clone()?);
         }
+        Ok(self)
+    }
+
+    /// Gives the program `bytes` to read on its stdin, and their end.
+    ///
+    /// # Errors
+    /// When there is no memory or no descriptor for them.
+    pub fn input(mut self, bytes: &[u8]) -> io::Result<Self> {
+        // Not a pipe: what is larger than that would need somebody to write it.
+        let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+        file.write_all(bytes)?;
+        file.rewind()?;
+        self.input = Some(file);
         Ok(self)
     }
 
@@ -184,6 +201,7 @@ impl Program {
             env,
             dir,
             fds,
+            input,
             output_bytes_max,
             outlives,
         } = self;
@@ -199,7 +217,7 @@ impl Program {
             .args(args)
             .env_clear()
             .envs(env)
-            .stdin(Stdio::null())
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
             .stdout(stdout_end)
             .stderr(stderr_end)
             .process_group(0)

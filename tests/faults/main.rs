@@ -19,6 +19,7 @@ mod restart;
 mod roots;
 mod search;
 mod unknown;
+mod update;
 
 use testkit::{Daemon, Options};
 

@@ -22,7 +22,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("stdio", &["model", "runtime", "streams", "sys"]),
     ("network", &["model"]),
     ("stats", &["model", "sys"]),
-    ("volumes", &["model", "sys"]),
+    ("volumes", &["failpoint", "model", "rules", "state", "sys"]),
     ("confine", &["model", "rules", "sys"]),
     ("files", &["archive", "model", "sys", "transfer"]),
     (

@@ -24,7 +24,7 @@ pub use containers::{ContainerPaths, ContainerView, ListedContainer, MountView, 
 pub(crate) use containers::{Registry, check, check_as};
 pub use model::request::{
     Change, CheckpointContainer, CreateContainer, Created, ListContainers, ProcessTable, Pruned,
-    RemoveContainer, StopContainer, WaitCondition,
+    RemoveContainer, StopContainer, UpdateContainer, WaitCondition,
 };
 pub use stats::{StatsAnswer, StatsRecord, StatsRequest, StatsStream};
 pub use transfer::{ImportContainer, Imported, Without};

@@ -7,7 +7,7 @@ use model::{CheckpointName, ContainerName, Error, Kind, Result, Signal};
 use crate::Engine;
 use crate::container::{
     Change, CheckpointContainer, ContainerView, RemoveContainer, Sizes, StopContainer,
-    WaitCondition, Waiter,
+    UpdateContainer, WaitCondition, Waiter,
 };
 
 impl Engine {
@@ -97,6 +97,27 @@ impl Engine {
     pub async fn rename_container(&self, reference: &str, name: ContainerName) -> Result<()> {
         let handle = self.shared.registry.find(reference)?;
         handle.rename(name).await
+    }
+
+    /// Gives a container other limits and another restart policy. What the client should know.
+    ///
+    /// # Errors
+    /// 400 for limits that are none, also before it is looked for; 404; 409 for limits that exclude each
+    /// other or its own; what the runtime says. Then nothing has changed.
+    pub async fn update_container(
+        &self,
+        reference: &str,
+        request: UpdateContainer,
+    ) -> Result<Vec<String>> {
+        let limits = spec::update_limits(&request.resources, &self.shared.facts)?;
+        let handle = self.shared.registry.find(reference)?;
+        handle
+            .update(UpdateContainer {
+                resources: limits.in_force,
+                ..request
+            })
+            .await?;
+        Ok(limits.warnings)
     }
 
     /// Removes a container, its writable layer and its log.

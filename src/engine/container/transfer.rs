@@ -65,7 +65,8 @@ impl Engine {
         crate::blocking(move || checkpoints.view(&name)).await
     }
 
-    /// Sends a checkpoint with its container's files.
+    /// Sends a checkpoint with its container's files. `request` makes the create request by which there
+    /// is another such container.
     ///
     /// # Errors
     /// 404 for either; 409 when the container has run since, unless its files stay out; System when
@@ -75,6 +76,7 @@ impl Engine {
         reference: &str,
         name: CheckpointName,
         without: Without,
+        request: impl Fn(&ContainerView) -> Vec<u8> + Send + 'static,
     ) -> Result<Download> {
         let handle = self.shared.registry.find(reference)?;
         let view = handle.view();
@@ -98,7 +100,7 @@ impl Engine {
             .downloads
             .begin(move |out| {
                 let named = (view.name.clone(), view.image_name.clone());
-                let outgoing = checkpoints.outgoing(&name, named, &view.echo, files)?;
+                let outgoing = checkpoints.outgoing(&name, named, &request(&view), files)?;
                 outgoing.write(out, || match bare {
                     true => Ok(()),
                     false => look.block_on(at_rest(&handle, ended_run, &name)).map(drop),
@@ -276,7 +278,9 @@ impl Engine {
     fn volumes_to_export(&self, view: &ContainerView) -> Vec<(ExportedVolume, PathBuf)> {
         let mut seen = HashSet::new();
         let volumes = view.spec.mounts.iter().filter_map(ExportedVolume::of);
-        let once = volumes.filter(|(name, _)| seen.insert(*name));
+        // One with options is made of them again there.
+        let ours = |name: &VolumeName| !self.shared.volumes.is_mounted_on_use(name);
+        let once = volumes.filter(|(name, _)| ours(name) && seen.insert(*name));
         once.map(|(name, told)| (told, self.shared.volumes.data(name)))
             .collect()
     }

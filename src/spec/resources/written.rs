@@ -1,5 +1,7 @@
 //! Limits in force as the OCI runtimes are told them.
 
+use std::borrow::Cow;
+
 use model::Resources;
 
 use super::BlockDevices;
@@ -33,20 +35,25 @@ pub(crate) fn pids(limits: &Resources) -> Option<Pids> {
     limits.pids_limit.map(|limit| Pids { limit })
 }
 
-/// CPU time and CPUs.
-pub(crate) fn cpu(limits: &Resources) -> Option<Cpu<'_>> {
-    let (period, quota) = match limits.nano_cpus {
+/// Period and quota of the CFS, in microseconds.
+pub(super) fn cpu_time(limits: &Resources) -> (Option<u64>, Option<i64>) {
+    match limits.nano_cpus {
         Some(nano) => (Some(NANO_CPU_PERIOD_US), Some(nano_quota_us(nano))),
         None => (limits.cpu_period_us, limits.cpu_quota_us),
-    };
+    }
+}
+
+/// CPU time and CPUs.
+pub(crate) fn cpu(limits: &Resources) -> Option<Cpu<'_>> {
+    let (period, quota) = cpu_time(limits);
     let cpu = Cpu {
         shares: limits.cpu_shares,
         quota,
         period,
         realtime_runtime: limits.cpu_realtime_runtime_us,
         realtime_period: limits.cpu_realtime_period_us,
-        cpus: limits.cpuset_cpus.as_deref(),
-        mems: limits.cpuset_mems.as_deref(),
+        cpus: limits.cpuset_cpus.as_deref().map(Cow::from),
+        mems: limits.cpuset_mems.as_deref().map(Cow::from),
     };
     (cpu != Cpu::default()).then_some(cpu)
 }

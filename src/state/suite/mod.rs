@@ -140,6 +140,17 @@ async fn everything_written_is_read_at_the_next_open() {
         .rename_container(&id(1), &"other".parse().unwrap())
         .await
         .unwrap();
+    let limited = model::ContainerSpec {
+        resources: model::Resources {
+            memory_bytes: Some(1 << 30),
+            ..model::Resources::default()
+        },
+        ..row(1).spec
+    };
+    ledger
+        .update_container_spec(&id(1), &limited)
+        .await
+        .unwrap();
 
     let read = fixture.contents();
     assert_eq!(read.damaged, []);
@@ -152,6 +163,7 @@ async fn everything_written_is_read_at_the_next_open() {
     assert_eq!(read.volumes.len(), 2);
     let renamed = ContainerRow {
         name: "other".parse().unwrap(),
+        spec: limited,
         ..row(1)
     };
     let started = ContainerRow {

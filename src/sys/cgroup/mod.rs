@@ -5,6 +5,7 @@
 //! container may use is written by the OCI runtime, never here.
 
 mod accounts;
+mod memory;
 mod mounts;
 mod parse;
 

@@ -102,3 +102,11 @@ async fn a_missing_program_is_named() {
             .starts_with("cannot run /no/such/program: No such file")
     );
 }
+
+#[tokio::test]
+async fn input_is_read_to_its_end() {
+    let input = vec![b'x'; 200_000];
+    let program = sh("wc -c").input(&input).unwrap();
+    let done = program.run(LONG).await.unwrap();
+    assert_eq!(text(&done.stdout).trim(), "200000");
+}

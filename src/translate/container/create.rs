@@ -1,11 +1,11 @@
 //! A create request, whole.
 
 use engine::CreateContainer;
-use model::{ContainerSpec, Error, LogConfig, Platform, RestartPolicy, Result, UserNamespace};
+use model::{ContainerSpec, Error, LogConfig, Platform, Result, UserNamespace};
 
 use super::{
     bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
-    resources, security,
+    resources, restart_policy, security,
 };
 use wire::container::{ContainerConfig, CreateRequest};
 use wire::version::{ApiVersion, NEWEST};
@@ -53,7 +53,7 @@ pub fn create(
         host.cpu_percent = 0;
         warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
     }
-    let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
+    let (mut spec, volumes, stop_signal) = spec(&request, version, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
     let joins = request.host_config.as_ref().map(namespaces::joins);
     let joins = joins.unwrap_or_default();
@@ -61,6 +61,7 @@ pub fn create(
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
     let storage_options = host.storage_opt.clone().unwrap_or_default();
+    let volume_driver = host.volume_driver.clone();
     let echo = serde_json::to_vec(&request).expect("wire types have string keys");
     Ok(Translated {
         create: CreateContainer {
@@ -71,7 +72,10 @@ pub fn create(
             joins,
             user_namespace,
             stop_signal,
-            anonymous_volumes,
+            anonymous_volumes: volumes.anonymous,
+            declared_volumes: volumes.declared,
+            volume_driver,
+            volumes_from: volumes.from,
             storage_options,
             echo,
         },
@@ -97,8 +101,9 @@ fn console_size([rows, columns]: [u32; 2]) -> Option<(u16, u16)> {
 
 fn spec(
     request: &CreateRequest,
+    version: ApiVersion,
     warnings: &mut Vec<String>,
-) -> Result<(ContainerSpec, Vec<String>, Option<model::Signal>)> {
+) -> Result<(ContainerSpec, mounts::Mounts, Option<model::Signal>)> {
     let default = Default::default();
     let host = request.host_config.as_ref().unwrap_or(&default);
     refuse::refuse(&request.config, host)?;
@@ -115,8 +120,9 @@ fn spec(
         warnings,
     )?;
     security::apply(host, &mut spec)?;
-    let mounts = mounts::mounts(&request.config, host)?;
-    spec.mounts = mounts.mounts;
+    let reaches_down = gates::reaches_down(version);
+    let mut mounts = mounts::mounts(&request.config, host, reaches_down)?;
+    spec.mounts = std::mem::take(&mut mounts.mounts);
     spec.devices = devices::devices(host)?;
     spec.device_rules = devices::rules(host)?;
     spec.device_requests = devices::requests(host)?;
@@ -132,7 +138,7 @@ fn spec(
     spec.no_cgroups = flag_label(&request.config, CGROUPS_LABEL, "disabled", "enabled")?;
     spec.init = host.init.unwrap_or(false);
     spec.auto_remove = host.auto_remove;
-    spec.restart_policy = restart_policy(&host.restart_policy);
+    spec.restart_policy = restart_policy::parsed(&host.restart_policy);
     spec.annotations = host.annotations.clone().unwrap_or_default();
     bounded("HostConfig.Annotations", spec.annotations.len())?;
     if spec.annotations.contains_key("") {
@@ -140,7 +146,7 @@ fn spec(
             "invalid Annotations: the empty string is not permitted as an annotation key",
         ));
     }
-    Ok((spec, mounts.anonymous_volumes, stop_signal))
+    Ok((spec, mounts, stop_signal))
 }
 
 /// The label that says what `UsernsMode` says; the docker CLI lets only its own words pass there. The
@@ -176,19 +182,5 @@ fn user_namespace(request: &CreateRequest) -> Result<UserNamespace> {
         ))),
         Some(label) => UserNamespace::parse(label),
         None => UserNamespace::parse(mode),
-    }
-}
-
-/// The policy, whose words were checked.
-fn restart_policy(policy: &wire::container::RestartPolicy) -> RestartPolicy {
-    match policy.name.as_str() {
-        "always" => RestartPolicy::Always,
-        "unless-stopped" => RestartPolicy::UnlessStopped,
-        "on-failure" => RestartPolicy::OnFailure {
-            max_retries: u32::try_from(policy.maximum_retry_count)
-                .ok()
-                .filter(|max| *max > 0),
-        },
-        _ => RestartPolicy::No,
     }
 }

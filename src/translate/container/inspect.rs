@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::{Changed, ContainerView, MountView, Sizes};
-use model::{ContainerId, ContainerState, ExecId, MountSource, NamespaceMode, Restarting, Signal};
+use model::{ContainerId, ContainerState, ExecId, NamespaceMode, Restarting, Signal};
 
 use super::phrase::{ZERO_TIME, time};
 use wire::container::{
@@ -165,13 +165,7 @@ fn stop_signal(view: &ContainerView, sent: &ContainerConfig) -> String {
 fn volumes(view: &ContainerView, sent: &ContainerConfig) -> Option<BTreeMap<String, Empty>> {
     let mut paths = sent.volumes.clone().unwrap_or_default();
     for mount in &view.spec.mounts {
-        if matches!(
-            mount.source,
-            MountSource::Volume {
-                anonymous: true,
-                ..
-            }
-        ) {
+        if mount.is_declared() {
             paths.insert(mount.destination.clone(), Empty {});
         }
     }
@@ -197,8 +191,21 @@ fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
         runtime: view.runtime.clone(),
         ..sent
     };
-    super::resources::show(&view.spec.resources, &mut shown);
+    show_updatable(view, &mut shown);
     shown
+}
+
+/// Lays what an update may have changed over what was sent at create.
+fn show_updatable(view: &ContainerView, host: &mut HostConfig) {
+    super::resources::show(&view.spec.resources, host);
+    host.restart_policy = super::restart_policy::shown(&view.spec.restart_policy);
+}
+
+/// A create request that would make the container as it is now, for another daemon.
+pub fn request_in_force(view: &ContainerView) -> Vec<u8> {
+    let mut request = echo(view);
+    show_updatable(view, request.host_config.get_or_insert_default());
+    serde_json::to_vec(&request).expect("wire types have string keys")
 }
 
 fn graph_driver(view: &ContainerView) -> GraphDriver {

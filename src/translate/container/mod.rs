@@ -20,18 +20,21 @@ mod networks;
 mod phrase;
 mod refuse;
 mod resources;
+mod restart_policy;
 mod security;
 mod stats;
 mod tmpfs;
+mod update;
 
 #[cfg(test)]
 mod tests;
 
 pub use create::{Translated, create, of_echo};
-pub use inspect::inspect;
+pub use inspect::{inspect, request_in_force};
 pub use list::summary;
 pub use log_config::log_default;
 pub use stats::stats;
+pub use update::update;
 
 use model::{Error, Result, limits};
 

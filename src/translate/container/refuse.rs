@@ -5,7 +5,7 @@
 
 use model::{Error, Result};
 
-use super::not_built;
+use super::{not_built, restart_policy};
 use wire::container::{ContainerConfig, HostConfig};
 
 /// Refuses the first wish that is not built.
@@ -13,18 +13,13 @@ use wire::container::{ContainerConfig, HostConfig};
 /// # Errors
 /// 501 naming the field; 400 where Docker on Linux refuses too.
 pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
-    restart_policy(host)?;
+    restart_policy::check(&host.restart_policy, host.auto_remove)?;
     windows_only(host)?;
     let wishes = [
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.Links", some(host.links.as_ref())),
-        (
-            "HostConfig.VolumeDriver",
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-        ),
-        ("HostConfig.VolumesFrom", some(host.volumes_from.as_ref())),
     ];
     match wishes.iter().find(|(_, is_wished)| *is_wished) {
         Some((field, _)) => Err(not_built(field)),
@@ -34,44 +29,6 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
 
 fn some<T>(list: Option<&Vec<T>>) -> bool {
     list.is_some_and(|list| !list.is_empty())
-}
-
-fn restart_policy(host: &HostConfig) -> Result<()> {
-    let policy = &host.restart_policy;
-    let retries = policy.maximum_retry_count;
-    match policy.name.as_str() {
-        "" => return Ok(()),
-        "no" | "always" | "unless-stopped" if retries < 0 => {
-            return Err(Error::invalid(
-                "invalid restart policy: maximum retry count can only be used with 'on-failure' \
-                 and cannot be negative",
-            ));
-        }
-        "no" | "always" | "unless-stopped" if retries > 0 => {
-            return Err(Error::invalid(
-                "invalid restart policy: maximum retry count can only be used with 'on-failure'",
-            ));
-        }
-        "on-failure" if retries < 0 => {
-            return Err(Error::invalid(
-                "invalid restart policy: maximum retry count cannot be negative",
-            ));
-        }
-        "no" => return Ok(()),
-        "always" | "unless-stopped" | "on-failure" => {}
-        other => {
-            return Err(Error::invalid(format!(
-                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', \
-                 'on-failure', or 'unless-stopped'"
-            )));
-        }
-    }
-    if host.auto_remove {
-        return Err(Error::invalid(
-            "can't create 'AutoRemove' container with restart policy",
-        ));
-    }
-    Ok(())
 }
 
 /// Docker on Linux refuses these; it ignores `CpuCount` and `CpuPercent`.

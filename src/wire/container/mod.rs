@@ -14,6 +14,7 @@ mod inspect;
 mod list;
 mod mount;
 mod network;
+mod update;
 
 pub use answers::{CreateResponse, PruneReport, TopResponse, WaitError, WaitResponse};
 pub use archive::{FilesystemChange, PathStat};
@@ -30,3 +31,4 @@ pub use inspect::{
 pub use list::{ContainerSummary, Port, SummaryHostConfig, SummaryNetworkSettings};
 pub use mount::{BindOptions, MountSpec, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use network::{EndpointIpamConfig, EndpointSettings, NetworkSettings, NetworkingConfig};
+pub use update::{UpdateRequest, UpdateResponse};

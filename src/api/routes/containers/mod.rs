@@ -13,6 +13,7 @@ mod logs;
 mod run;
 mod stats;
 mod transfer;
+mod update;
 mod wait;
 
 pub(super) use attach::content_type;
@@ -29,6 +30,7 @@ pub fn router() -> OpenApiRouter<Engine> {
         .merge(inspect::router())
         .merge(run::router())
         .merge(change::router())
+        .merge(update::router())
         .merge(wait::router())
         .merge(attach::router())
         .merge(attach_ws::router())

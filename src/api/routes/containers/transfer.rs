@@ -87,7 +87,14 @@ async fn export(
         volumes: query.ignore_volumes.0,
     };
     let checkpoint = checkpoint.parse()?;
-    let archive = engine.export_checkpoint(&name, checkpoint, without).await?;
+    let archive = engine
+        .export_checkpoint(
+            &name,
+            checkpoint,
+            without,
+            translate::container::request_in_force,
+        )
+        .await?;
     Ok(reply::tar(archive))
 }
 
