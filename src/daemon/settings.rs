@@ -68,6 +68,8 @@ pub(crate) struct Settings {
     /// Where the ids of user namespaces come from.
     pub(crate) ids: IdSource,
     pub(crate) registries: RegistrySettings,
+    /// What the operator calls this daemon, for Docker's `info`.
+    pub(crate) labels: Vec<String>,
     /// How new containers' trees are made; `None` is as they can be.
     pub(crate) storage_driver: Option<StorageDriver>,
     /// Containers are to have SELinux labels.
@@ -100,6 +102,7 @@ impl Default for Settings {
             log_default: LogConfig::default(),
             ids: IdSource::default(),
             registries: RegistrySettings::default(),
+            labels: Vec::new(),
             storage_driver: None,
             selinux_enabled: false,
             experimental: false,
@@ -128,6 +131,7 @@ struct File {
     userns_auto_user: Option<String>,
     subuid: Option<PathBuf>,
     subgid: Option<PathBuf>,
+    labels: Vec<String>,
     storage_driver: Option<StorageDriver>,
     selinux_enabled: bool,
     experimental: bool,
@@ -226,6 +230,7 @@ impl Settings {
                 self.selinux_enabled != other.selinux_enabled,
             ),
             ("registries", self.registries != other.registries),
+            ("labels", self.labels != other.labels),
             ("experimental", self.experimental != other.experimental),
             (
                 "spill-max-bytes",
@@ -294,6 +299,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             file.subgid,
         )?,
         registries: file.registries.settings()?,
+        labels: super::labels::checked(file.labels)?,
         storage_driver: options.storage_driver.or(file.storage_driver),
         selinux_enabled: file.selinux_enabled,
         experimental: options.experimental || file.experimental,

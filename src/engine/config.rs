@@ -26,6 +26,8 @@ pub struct Config {
     pub storage_driver: Option<StorageDriver>,
     /// How registries are reached.
     pub registries: registry::Settings,
+    /// What the operator calls this daemon, `KEY=VALUE`, for `info`.
+    pub labels: Vec<String>,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
 }

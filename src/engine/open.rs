@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use containers::{Host, Layout, META_BOOT_ID, Registry, Shared};
 
-use crate::{Config, Engine, Inner};
+use crate::{Config, Engine, Inner, Told};
 
 /// Containers recovered at once.
 const RECOVERIES_MAX: usize = 32;
@@ -47,6 +47,7 @@ impl Engine {
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
+        let registries = crate::system::registry_facts(&config.registries);
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
@@ -88,10 +89,15 @@ impl Engine {
             runtimes,
             boot_written: AtomicBool::new(same_boot),
         };
-        let warnings = contents.damaged.iter().map(warning).collect();
+        let told = Told {
+            daemon_id,
+            warnings: contents.damaged.iter().map(warning).collect(),
+            registries,
+            labels: config.labels,
+        };
         let hierarchies = shared.runtimes.hierarchies().clone();
         let stats = stats::Stats::new(hierarchies, shared.host.now.clone());
-        let inner = Inner::new(config.log_default, config.ids, stats, daemon_id, warnings)?;
+        let inner = Inner::new(config.log_default, config.ids, stats, told)?;
         let engine = Self {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
@@ -241,8 +247,7 @@ impl Inner {
         log_default: LogConfig,
         ids: confine::IdSource,
         stats: stats::Stats,
-        daemon_id: String,
-        warnings: Vec<String>,
+        told: Told,
     ) -> Result<Self> {
         Ok(Self {
             downloads: transfer::Downloads::default(),
@@ -252,8 +257,7 @@ impl Inner {
             ids: confine::Ids::new(ids)?,
             making_volumes: tokio::sync::Mutex::default(),
             event_listeners: Arc::new(()),
-            daemon_id,
-            warnings,
+            told,
         })
     }
 }
