@@ -18,8 +18,10 @@ pub use look::find_user;
 pub use mapped::{check_maps, make_place};
 
 use images::Shown;
-use model::{ContainerId, ContainerSpec, Donors, Layer, Result};
-use spec::{ConsoleSize, HostFacts, ResolvedMount, SpecInput};
+use model::{ContainerId, ContainerSpec, DeviceRequest, Donors, Layer, Result};
+use sources::{Purpose, Sources};
+use spec::user::ResolvedUser;
+use spec::{ConsoleSize, HostFacts, SpecInput};
 use sys::apart::OwnMounts;
 use sys::id_map::UserNamespace;
 use sys::namespace::Held;
@@ -35,6 +37,8 @@ pub struct Maker<'a> {
     pub host: &'a HostFacts,
     /// The packaged init, for those who want one.
     pub init_binary: Option<&'a Path>,
+    /// Where the files of the Container Device Interface are; none where it is off.
+    pub cdi_dirs: &'a [PathBuf],
 }
 
 /// A tree to be mounted.
@@ -93,6 +97,8 @@ pub struct Made {
     pub mapped: Option<Mapped>,
     /// Namespaces of others, to be held until the container is created.
     pub joined: Vec<Held>,
+    /// Parts of volumes that the bundle shows, until then, too.
+    pub parts: Vec<volumes::Bound>,
 }
 
 /// What a container in a user namespace needs besides its bundle.
@@ -104,8 +110,20 @@ pub struct Mapped {
     pub output_owner: (u32, u32),
 }
 
+impl Mapped {
+    fn of(mounts: OwnMounts, spec: &ContainerSpec, user: &ResolvedUser) -> Self {
+        let maps = spec.id_maps.as_ref();
+        let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
+        Self {
+            mounts,
+            output_owner: owner.unwrap_or_default(),
+        }
+    }
+}
+
 impl Maker<'_> {
-    /// Mounts the container's tree and writes its bundle.
+    /// Mounts the container's tree and writes its bundle. File systems of its volumes stay mounted until
+    /// [`volumes::Volumes::release`], also after an error.
     ///
     /// # Errors
     /// What of the container or the host is in the way.
@@ -116,11 +134,14 @@ impl Maker<'_> {
         }
         files::write_etc(order.tree.etc, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
-        let (rootfs, mut mounts) = self.tree(&order.tree, ids.as_deref())?;
+        let (rootfs, sources) = self.tree(&order.tree, ids.as_deref())?;
+        let Sources {
+            mut mounts, parts, ..
+        } = sources;
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
-        let block_devices = spec::resolve_block_devices(&spec.resources.block_io)?;
-        spec::check_propagation(&mounts)?;
+        let mut edits = self.edits(spec)?;
+        spec::check_propagation(&mut mounts)?;
         let notify = notify_dir(order)?;
         let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
         let mut paths = Paths {
@@ -133,17 +154,13 @@ impl Maker<'_> {
         let mapped = match &ids {
             Some(ids) => {
                 mapped::check_reach(order.place, spec)?;
-                let mut own = mapped::show(order.place, ids, &mut paths, &mut mounts);
+                let shown = (mounts.as_mut_slice(), &mut edits);
+                let mut own = self.show(order.place, ids, &mut paths, shown);
                 // Other containers' trees: this one's programs must not keep them.
                 own.hide(&self.images.writable_root());
                 // As in libpod: debugfs, tracing, securityfs, which a bind of /sys would show.
                 own.hide(Path::new("/sys/kernel"));
-                let maps = spec.id_maps.as_ref();
-                let owner = maps.and_then(|maps| maps.outside(user.uid, user.gid));
-                Some(Mapped {
-                    mounts: own,
-                    output_owner: owner.unwrap_or_default(),
-                })
+                Some(Mapped::of(own, spec, &user))
             }
             None => None,
         };
@@ -157,7 +174,8 @@ impl Maker<'_> {
             mounts: &mounts,
             devices: &devices,
             joined: &paths.joined,
-            block_devices: &block_devices,
+            edits: &edits,
+            block_devices: &spec::resolve_block_devices(&spec.resources.block_io)?,
             resolv_conf: Some(&paths.etc.resolv_conf),
             hosts: Some(&paths.etc.hosts),
             hostname_file: Some(&paths.etc.hostname),
@@ -176,7 +194,19 @@ impl Maker<'_> {
         Ok(Made {
             mapped,
             joined: held,
+            parts,
         })
+    }
+
+    /// What the devices that it asks for by name need.
+    fn edits(&self, spec: &ContainerSpec) -> Result<cdi::Edits> {
+        let names = spec
+            .device_requests
+            .iter()
+            .flat_map(|request| match request {
+                DeviceRequest::Cdi { names } => names.iter().cloned(),
+            });
+        cdi::edits(self.cdi_dirs, &names.collect::<Vec<_>>())
     }
 
     /// Mounts the container's tree, and finds its mounts; both are filled in the first run.
@@ -184,9 +214,10 @@ impl Maker<'_> {
         &self,
         order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
-    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+    ) -> Result<(PathBuf, Sources)> {
         let key = order.id.as_str();
-        self.images.alone(key, || self.tree_alone(order, ids, true))
+        self.images
+            .alone(key, || self.tree_alone(order, ids, true, Purpose::Run))
     }
 
     /// As [`Maker::tree`], for one who is alone with the tree; its mounts only if they are wanted.
@@ -195,12 +226,13 @@ impl Maker<'_> {
         order: &TreeOrder<'_>,
         ids: Option<&UserNamespace>,
         with_mounts: bool,
-    ) -> Result<(PathBuf, Vec<ResolvedMount>)> {
+        purpose: Purpose,
+    ) -> Result<(PathBuf, Sources)> {
         // What is to be filled is filled now: a start that finds the tree held relies on that.
         let fills = order.first_run && ids.is_some();
         let resolve = |rootfs: &Path, fill| match with_mounts || fills {
-            true => self.resolve_mounts(order.spec, rootfs, fill),
-            false => Ok(Vec::new()),
+            true => self.resolve_mounts(order, rootfs, fill, purpose),
+            false => Ok(Sources::default()),
         };
         let key = order.id.as_str();
         let label = order

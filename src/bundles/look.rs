@@ -13,6 +13,9 @@ use sys::id_map::UserNamespace;
 use sys::mount::detached_clone;
 use sys::tree::live_mounts;
 
+use volumes::{Bound, Look};
+
+use crate::sources::{Purpose, Sources};
 use crate::{EtcFiles, Maker, TreeOrder, mapped};
 
 /// Finds a container's user and group in what is below a root; none where it was not told one.
@@ -29,13 +32,16 @@ pub fn find_user(spec: &Arc<ContainerSpec>) -> FindUser {
     })
 }
 
-/// Keeps a tree mounted.
+/// Keeps a tree mounted, and file systems of volumes.
 #[derive(Debug)]
-struct Held(Hold);
+struct Held {
+    tree: Hold,
+    _volumes: Vec<Look>,
+}
 
 impl Kept for Held {
     fn is_gone(&self) -> bool {
-        self.0.is_doomed()
+        self.tree.is_doomed()
     }
 }
 
@@ -44,6 +50,9 @@ struct Base {
     hold: Hold,
     rootfs: OwnedFd,
     places: Vec<Place>,
+    looks: Vec<Look>,
+    /// Until what they show is planted.
+    parts: Vec<Bound>,
 }
 
 impl Maker<'_> {
@@ -68,6 +77,8 @@ impl Maker<'_> {
             hold,
             rootfs,
             mut places,
+            looks,
+            parts,
         } = match running {
             Some(running) => running,
             None => self.at_rest(order, ids.as_deref(), with_mounts)?,
@@ -75,13 +86,19 @@ impl Maker<'_> {
         if with_mounts {
             places.extend(etc_places(order.etc, spec));
         }
-        View::planted(
+        let held = Held {
+            tree: hold,
+            _volumes: looks,
+        };
+        let view = View::planted(
             rootfs.as_fd(),
             &places,
             ids.as_deref(),
             spec.read_only_rootfs,
-            Box::new(Held(hold)),
-        )
+            Box::new(held),
+        );
+        drop(parts);
+        view
     }
 
     /// Of one that runs: its tree as it is mounted, and of its mounts what is nowhere else. `None` when
@@ -98,6 +115,7 @@ impl Maker<'_> {
             true => &order.spec.mounts,
             false => &[],
         };
+        let is_live = |mount: &Mount| self.is_live(mount);
         let live: Vec<&Mount> = mounts.iter().filter(|mount| is_live(mount)).collect();
         // Mounted where the daemon does not see it, the tree is where the container has it.
         let is_mounted = self.images.is_mounted(key)?;
@@ -134,6 +152,8 @@ impl Maker<'_> {
             hold,
             rootfs,
             places,
+            looks: Vec::new(),
+            parts: Vec::new(),
         }))
     }
 
@@ -144,10 +164,42 @@ impl Maker<'_> {
             MountSource::Bind { path, .. } => path.into(),
             MountSource::Tmpfs { .. } => Default::default(),
         };
-        Ok(place(&ResolvedMount {
+        let resolved = ResolvedMount {
             mount: mount.clone(),
             source,
-        }))
+        };
+        Ok(self.place(&resolved, None))
+    }
+
+    /// Whether only the container's processes have it: memory, what was removed from the host since, and
+    /// of volumes those that are mounted for the run, and parts, which may have another name by now.
+    fn is_live(&self, mount: &Mount) -> bool {
+        match &mount.source {
+            MountSource::Tmpfs { .. } => true,
+            MountSource::Bind { path, .. } => Path::new(path).symlink_metadata().is_err(),
+            MountSource::Volume { name, options, .. } => {
+                options.subpath.is_some() || self.volumes.is_mounted_on_use(name)
+            }
+        }
+    }
+
+    fn place(&self, resolved: &ResolvedMount, ids: Option<&UserNamespace>) -> Place {
+        let (mount, source) = (&resolved.mount, &resolved.source);
+        let shows = match (&mount.source, ids) {
+            (MountSource::Tmpfs { .. }, _) => Mounted::Tmpfs,
+            (MountSource::Volume { name, .. }, Some(ids)) if !self.can_show(name, source, ids) => {
+                Mounted::Bind {
+                    path: source.clone(),
+                    recursive: true,
+                }
+            }
+            (MountSource::Volume { .. }, _) => Mounted::Own(source.clone()),
+            (MountSource::Bind { non_recursive, .. }, _) => Mounted::Bind {
+                path: source.clone(),
+                recursive: !non_recursive,
+            },
+        };
+        shown(mount, shows)
     }
 
     /// Mounts the tree of one that does not run, unless somebody has, and finds its mounts.
@@ -160,13 +212,20 @@ impl Maker<'_> {
         let spec = order.spec;
         let key = order.id.as_str();
         self.images.alone(key, || {
-            let (hold, mounts) = if !self.images.is_held(key) && !self.images.is_mounted(key)? {
-                let made = self.tree_alone(order, ids, with_mounts);
+            let (hold, sources) = if !self.images.is_held(key) && !self.images.is_mounted(key)? {
+                let made = self.tree_alone(order, ids, with_mounts, Purpose::Look);
                 let hold = self.images.hold_tree(key);
                 // When the last one goes who looks, and also when there is nothing to be seen.
                 self.images.unmount(key)?;
-                let (_, mounts) = made?;
-                (hold, if with_mounts { mounts } else { Vec::new() })
+                let (_, sources) = made?;
+                (
+                    hold,
+                    if with_mounts {
+                        sources
+                    } else {
+                        Sources::default()
+                    },
+                )
             } else {
                 let hold = self.images.hold_tree(key);
                 let labels = spec.selinux.as_ref();
@@ -175,16 +234,19 @@ impl Maker<'_> {
                     label: labels.map(|labels| labels.mount.as_str()),
                 };
                 let rootfs = self.images.mount_held(key, order.layers, shown)?;
-                let mounts = match with_mounts {
-                    true => self.resolve_mounts(spec, &rootfs, false)?,
-                    false => Vec::new(),
+                let sources = match with_mounts {
+                    true => self.resolve_mounts(order, &rootfs, false, Purpose::Look)?,
+                    false => Sources::default(),
                 };
-                (hold, mounts)
+                (hold, sources)
             };
+            let place = |mount| self.place(mount, ids);
             Ok(Base {
                 hold,
                 rootfs: self.mounted_root(order)?,
-                places: mounts.iter().map(place).collect(),
+                places: sources.mounts.iter().map(place).collect(),
+                looks: sources.looks,
+                parts: sources.parts,
             })
         })
     }
@@ -193,28 +255,6 @@ impl Maker<'_> {
         let merged = self.images.paths(order.id.as_str(), order.layers)?.merged;
         detached_clone(&merged, false).context(format_args!("open {}", merged.display()))
     }
-}
-
-/// Whether only the container's processes have it: memory, and what was removed from the host since.
-fn is_live(mount: &Mount) -> bool {
-    match &mount.source {
-        MountSource::Tmpfs { .. } => true,
-        MountSource::Bind { path, .. } => Path::new(path).symlink_metadata().is_err(),
-        MountSource::Volume { .. } => false,
-    }
-}
-
-fn place(resolved: &ResolvedMount) -> Place {
-    let mount = &resolved.mount;
-    let shows = match &mount.source {
-        MountSource::Tmpfs { .. } => Mounted::Tmpfs,
-        MountSource::Volume { .. } => Mounted::Own(resolved.source.clone()),
-        MountSource::Bind { non_recursive, .. } => Mounted::Bind {
-            path: resolved.source.clone(),
-            recursive: !non_recursive,
-        },
-    };
-    shown(mount, shows)
 }
 
 fn shown(mount: &Mount, shows: Mounted) -> Place {

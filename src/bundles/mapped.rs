@@ -11,12 +11,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use model::{ContainerSpec, Context, Error, IdMaps, MountSource, Result};
+use model::{ContainerSpec, Context, Error, IdMaps, MountSource, Result, VolumeName};
 use spec::ResolvedMount;
 use sys::apart::OwnMounts;
-use sys::id_map::UserNamespace;
+use sys::id_map::{UserNamespace, mapped_clone};
 
-use crate::Paths;
+use crate::{Maker, Paths};
 
 /// Others may pass through, and not look.
 const PLACE_MODE: u32 = 0o711;
@@ -84,34 +84,50 @@ pub(super) fn check_reach(place: &Path, spec: &ContainerSpec) -> Result<()> {
     Ok(())
 }
 
-/// What is to be mounted at `place`; `paths` and the sources of `mounts` are there then.
-pub(super) fn show(
-    place: &Path,
-    ids: &Arc<UserNamespace>,
-    paths: &mut Paths,
-    mounts: &mut [ResolvedMount],
-) -> OwnMounts {
-    let mut own = OwnMounts::at(place.to_owned());
-    // It shows the ids already.
-    paths.rootfs = own.show(&paths.rootfs, None);
-    for file in [
-        &mut paths.etc.resolv_conf,
-        &mut paths.etc.hosts,
-        &mut paths.etc.hostname,
-    ] {
-        *file = own.show(file, Some(ids));
+impl Maker<'_> {
+    /// What is to be mounted at `place`; `paths` and the sources of `mounts` and of what its devices bind
+    /// are there then.
+    pub(super) fn show(
+        &self,
+        place: &Path,
+        ids: &Arc<UserNamespace>,
+        paths: &mut Paths,
+        (mounts, edits): (&mut [ResolvedMount], &mut cdi::Edits),
+    ) -> OwnMounts {
+        let mut own = OwnMounts::at(place.to_owned());
+        // It shows the ids already.
+        paths.rootfs = own.show(&paths.rootfs, None);
+        for file in [
+            &mut paths.etc.resolv_conf,
+            &mut paths.etc.hosts,
+            &mut paths.etc.hostname,
+        ] {
+            *file = own.show(file, Some(ids));
+        }
+        let bound = [&mut paths.init, &mut paths.notify, &mut paths.joined.shm];
+        for path in bound.into_iter().flatten() {
+            *path = own.show(path, None);
+        }
+        for mount in mounts {
+            let shows = match &mount.mount.source {
+                MountSource::Tmpfs { .. } => continue,
+                MountSource::Volume { name, .. } => {
+                    self.can_show(name, &mount.source, ids).then_some(ids)
+                }
+                MountSource::Bind { .. } => None,
+            };
+            mount.source = own.show(&mount.source, shows);
+        }
+        for bind in edits.mounts.iter_mut().filter(|bind| bind.is_bind()) {
+            let shown = own.show(Path::new(&bind.source), None);
+            bind.source = shown.display().to_string();
+        }
+        own
     }
-    let bound = [&mut paths.init, &mut paths.notify, &mut paths.joined.shm];
-    for path in bound.into_iter().flatten() {
-        *path = own.show(path, None);
+
+    /// Whether a volume can show other ids: our directories can, the file system of one with options as
+    /// it may be. One of the network that cannot shows what is on its disk, as a bind does.
+    pub(super) fn can_show(&self, name: &VolumeName, source: &Path, ids: &UserNamespace) -> bool {
+        !self.volumes.is_mounted_on_use(name) || mapped_clone(source, ids).is_ok()
     }
-    for mount in mounts {
-        let shows = match mount.mount.source {
-            MountSource::Tmpfs { .. } => continue,
-            MountSource::Volume { .. } => Some(ids),
-            MountSource::Bind { .. } => None,
-        };
-        mount.source = own.show(&mount.source, shows);
-    }
-    own
 }

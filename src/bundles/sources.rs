@@ -2,32 +2,59 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{
-    ContainerSpec, Context, Error, IdMaps, Kind, Mount, MountSource, Result, SelinuxLabel,
-};
+use model::{Context, Error, IdMaps, Kind, Mount, MountSource, Result, SelinuxLabel};
 use spec::ResolvedMount;
 
-use crate::Maker;
+use crate::{Maker, TreeOrder};
+
+/// What mounts are found for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A container's run: its volumes are mounted until it is over.
+    Run,
+    /// Somebody looks at its files: they are mounted as long as he does.
+    Look,
+}
+
+/// A container's mounts, and what they need.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub(super) mounts: Vec<ResolvedMount>,
+    /// Parts of volumes, until somebody has mounted them.
+    pub(super) parts: Vec<volumes::Bound>,
+    pub(super) looks: Vec<volumes::Look>,
+}
 
 impl Maker<'_> {
     /// Finds what each mount shows, and fills new volumes from the tree at `rootfs` when `fill`.
     pub(super) fn resolve_mounts(
         &self,
-        spec: &ContainerSpec,
+        order: &TreeOrder<'_>,
         rootfs: &Path,
         fill: bool,
-    ) -> Result<Vec<ResolvedMount>> {
-        let resolve = |m| self.resolve_mount(m, rootfs, fill, spec);
-        spec.mounts.iter().map(resolve).collect()
+        purpose: Purpose,
+    ) -> Result<Sources> {
+        let mut found = Sources::default();
+        for mount in &order.spec.mounts {
+            let source = self.resolve_mount(mount, order, rootfs, fill, purpose, &mut found)?;
+            found.mounts.push(ResolvedMount {
+                mount: mount.clone(),
+                source,
+            });
+        }
+        Ok(found)
     }
 
     fn resolve_mount(
         &self,
         mount: &Mount,
+        order: &TreeOrder<'_>,
         rootfs: &Path,
         fill: bool,
-        spec: &ContainerSpec,
-    ) -> Result<ResolvedMount> {
+        purpose: Purpose,
+        found: &mut Sources,
+    ) -> Result<PathBuf> {
+        let spec = order.spec;
         let ids = spec.id_maps.as_ref();
         let source = match &mount.source {
             MountSource::Bind {
@@ -38,21 +65,37 @@ impl Maker<'_> {
                 ensure_bind_source(path, *create_missing, ids)?;
                 PathBuf::from(path)
             }
-            MountSource::Volume { name, no_copy, .. } => {
-                let data = self.volumes.ensure_data(name)?;
-                if fill && !no_copy {
+            MountSource::Volume {
+                name,
+                no_copy,
+                options,
+                ..
+            } => {
+                let data = match purpose {
+                    Purpose::Run => self.volumes.use_in_run(name, order.id)?,
+                    Purpose::Look => {
+                        let (data, look) = self.volumes.look(name)?;
+                        found.looks.extend(look);
+                        data
+                    }
+                };
+                let source = match &options.subpath {
+                    Some(subpath) => {
+                        let part = self.volumes.bind_part(&data, subpath, order.id)?;
+                        let place = part.path().to_owned();
+                        found.parts.push(part);
+                        place
+                    }
+                    None => data,
+                };
+                if fill && !no_copy && source.is_dir() {
                     let inside = Path::new(&mount.destination);
-                    self.volumes
-                        .fill(name, |data| self.images.copy_out(rootfs, inside, data))?;
+                    let copy = || self.images.copy_out(rootfs, inside, &source);
+                    self.volumes.fill(name, copy)?;
                 }
-                data
+                source
             }
-            MountSource::Tmpfs { .. } => {
-                return Ok(ResolvedMount {
-                    mount: mount.clone(),
-                    source: PathBuf::new(),
-                });
-            }
+            MountSource::Tmpfs { .. } => return Ok(PathBuf::new()),
         };
         if let Some(labels) = &spec.selinux {
             // Docker shares volumes that say nothing, binds it leaves alone.
@@ -62,10 +105,7 @@ impl Maker<'_> {
             };
             relabel(&source, &labels.mount, mode)?;
         }
-        Ok(ResolvedMount {
-            mount: mount.clone(),
-            source,
-        })
+        Ok(source)
     }
 }
 

@@ -228,6 +228,11 @@ impl Catalog {
         (commits < model::limits::COMMITS_MAX).then_some("a container is being committed")
     }
 
+    /// What [`Catalog::gate`] and [`Catalog::gate_all`] hold.
+    pub fn gate_lock(&self) -> Arc<RwLock<()>> {
+        self.inner.gate.clone()
+    }
+
     /// Keeps removals out while a row that needs an image or a volume is being written.
     pub async fn gate(&self) -> OwnedRwLockReadGuard<()> {
         self.inner.gate.clone().read_owned().await

@@ -76,6 +76,11 @@ impl Layout {
         self.run_root.join("own-mounts")
     }
 
+    /// Parts of volumes that starts need.
+    pub fn parts(&self) -> PathBuf {
+        self.run_root.join("parts")
+    }
+
     /// All volumes.
     pub fn volumes(&self) -> PathBuf {
         self.data_root.join("volumes")

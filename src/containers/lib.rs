@@ -62,7 +62,6 @@ pub use model::request::{
 };
 pub use refusal::{check, check_as};
 pub use registry::{Claim, Registry};
-pub use remove::remove_doomed;
 pub use shared::{Host, META_BOOT_ID, Newcomer, Shared};
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;

@@ -146,7 +146,7 @@ impl Shared {
         drop(gate);
         // From here on it is gone: what cannot go now is swept when the daemon starts.
         drop(failpoint::reach(Point::RemoveWritten).await);
-        remove_doomed(doomed).await;
+        ::volumes::remove_doomed(doomed).await;
         drop(failpoint::reach(Point::RemoveDone).await);
         Ok(())
     }
@@ -181,13 +181,5 @@ impl Shared {
             })
         })
         .collect()
-    }
-}
-
-/// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
-pub async fn remove_doomed(doomed: Vec<volumes::Doomed>) {
-    let remove_all = || doomed.into_iter().try_for_each(volumes::Doomed::remove);
-    if let Err(e) = crate::blocking(remove_all).await {
-        tracing::warn!(error = %e, "files of a removed volume are left");
     }
 }

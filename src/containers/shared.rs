@@ -59,7 +59,7 @@ pub struct Shared {
     /// The images, and containers' trees.
     pub images: Catalog,
     /// The volumes.
-    pub volumes: Volumes,
+    pub volumes: Arc<Volumes>,
     /// conmon and the OCI runtimes.
     pub runtimes: Runtimes,
     /// The containers.
@@ -72,6 +72,8 @@ pub struct Shared {
     pub execs: Execs,
     /// A small init for those who want one.
     pub init_binary: Option<PathBuf>,
+    /// Where the files of the Container Device Interface are; none where it is off.
+    pub cdi_dirs: Vec<PathBuf>,
     /// Where the output of attached clients waits that do not read.
     pub spill: SpillOptions,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.

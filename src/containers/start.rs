@@ -240,11 +240,18 @@ impl Run<'_> {
         if self.view.state.exited().is_some() {
             self.streams.begin_log_run().await;
         }
-        let creation = self.request(&runtime, made.mapped);
+        let Made {
+            mapped,
+            joined,
+            parts,
+        } = made;
+        let creation = self.request(&runtime, mapped);
         let given_up = self.cancel.cancelled();
-        let task = engine.runtimes.create_unless(creation, given_up).await?;
-        // It is in them.
-        drop(made.joined);
+        let created = engine.runtimes.create_unless(creation, given_up).await;
+        // It is in them, and has them, or will not.
+        drop(joined);
+        ::volumes::unbind(parts).await;
+        let task = created?;
         pass(Point::StartCreated).await?;
         // Before the process runs: what it writes first would be lost to those already attached.
         self.streams
@@ -354,6 +361,7 @@ impl Shared {
             volumes: &self.volumes,
             host: &self.facts,
             init_binary: self.init_binary.as_deref(),
+            cdi_dirs: &self.cdi_dirs,
         };
         let tree = bundles::TreeOrder {
             id: &view.id,
@@ -435,13 +443,17 @@ impl Shared {
         self.unmount(view).await;
     }
 
+    /// Unmounts a container's tree, and what was mounted for it alone.
     pub(crate) async fn unmount(&self, view: &ContainerView) {
         let (store, id) = (self.images.store().clone(), view.id.clone());
+        let volumes = self.volumes.clone();
         let joins = view.spec.ipc_mode.donor().is_some();
         let bundle = joins.then(|| self.layout.bundle(&id));
         let unmount = move || {
             let released = bundle.map_or(Ok(()), |bundle| bundles::release_joined(&bundle));
-            store.unmount(id.as_str()).and(released)
+            let unmounted = store.unmount(id.as_str());
+            volumes.release(&id);
+            unmounted.and(released)
         };
         let unmounted = crate::blocking(unmount).await;
         if let Err(e) = unmounted {

@@ -24,6 +24,9 @@ const CONFIG_FILE: &str = "/etc/moored/moored.toml";
 /// Longest configuration file, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Where the files of the Container Device Interface are (moby `DefaultSpecDirs`).
+const CDI_SPEC_DIRS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+
 /// Who makes the cgroups of containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -72,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) labels: Vec<String>,
     /// How new containers' trees are made; `None` is as they can be.
     pub(crate) storage_driver: Option<StorageDriver>,
+    /// Where the files of the Container Device Interface are; none where it is off.
+    pub(crate) cdi_spec_dirs: Vec<PathBuf>,
     /// Containers are to have SELinux labels.
     pub(crate) selinux_enabled: bool,
     /// Docker's clients are to offer what they call experimental.
@@ -104,6 +109,7 @@ impl Default for Settings {
             registries: RegistrySettings::default(),
             labels: Vec::new(),
             storage_driver: None,
+            cdi_spec_dirs: CDI_SPEC_DIRS.map(PathBuf::from).to_vec(),
             selinux_enabled: false,
             experimental: false,
             spill_max_bytes: model::limits::SPILL_BYTES_MAX,
@@ -133,6 +139,7 @@ struct File {
     subgid: Option<PathBuf>,
     labels: Vec<String>,
     storage_driver: Option<StorageDriver>,
+    cdi_spec_dirs: Option<Vec<PathBuf>>,
     selinux_enabled: bool,
     experimental: bool,
     spill_max_bytes: Option<u64>,
@@ -225,6 +232,7 @@ impl Settings {
                 "storage-driver",
                 self.storage_driver != other.storage_driver,
             ),
+            ("cdi-spec-dirs", self.cdi_spec_dirs != other.cdi_spec_dirs),
             (
                 "selinux-enabled",
                 self.selinux_enabled != other.selinux_enabled,
@@ -301,6 +309,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
         registries: file.registries.settings()?,
         labels: super::labels::checked(file.labels)?,
         storage_driver: options.storage_driver.or(file.storage_driver),
+        cdi_spec_dirs: cdi_dirs(file.cdi_spec_dirs.unwrap_or(default.cdi_spec_dirs))?,
         selinux_enabled: file.selinux_enabled,
         experimental: options.experimental || file.experimental,
         spill_max_bytes: options
@@ -323,6 +332,17 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
     Ok(settings)
 }
 
+/// No directory at all, or Docker's one empty word, is none of the interface.
+fn cdi_dirs(dirs: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    if matches!(dirs.as_slice(), [only] if only.as_os_str().is_empty()) {
+        return Ok(Vec::new());
+    }
+    if let Some(relative) = dirs.iter().find(|dir| !dir.is_absolute()) {
+        bail!("cdi-spec-dirs must be absolute: {}", relative.display());
+    }
+    Ok(dirs)
+}
+
 fn log_default(
     options: &Options,
     driver: Option<String>,
@@ -333,174 +353,4 @@ fn log_default(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::wire::runtime_config;
-
-    fn load(text: &str, options: Options) -> Result<Settings> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("moored.toml");
-        fs::write(&path, text).unwrap();
-        Settings::load(&Options {
-            config: Some(path),
-            ..options
-        })
-    }
-
-    const FULL: &str = r#"
-        socket = "/s"
-        socket-group = "docker"
-        data-root = "/d"
-        run-root = "/r"
-        runtime = "mine"
-        cgroup-manager = "systemd"
-        cgroup-parent = "machine"
-        log-driver = "local"
-        userns-remap = "default"
-        userns-auto-user = "me"
-        subuid = "/u"
-        subgid = "/g"
-        storage-driver = "vfs"
-        selinux-enabled = true
-        experimental = true
-        log-level = "debug"
-        log-format = "json"
-        [log-opts]
-        max-size = "1m"
-        [conmon]
-        paths = ["/opt/conmon"]
-        log-level = "trace"
-        [launch]
-        no-new-keyring = true
-        [runtimes.mine]
-        paths = ["/opt/a", "/opt/b"]
-        args = ["--debug"]
-        json-errors = true
-        without-cgroups = true
-    "#;
-
-    #[test]
-    fn an_empty_file_gives_the_defaults_and_a_full_one_none_of_them() {
-        let default = Settings::default();
-        assert_eq!(load("", Options::default()).unwrap(), default);
-        let full = load(FULL, Options::default()).unwrap();
-        assert_eq!(
-            full.runtimes["mine"],
-            [Path::new("/opt/a"), Path::new("/opt/b")]
-        );
-        let told = &full.runtime_traits["mine"];
-        assert_eq!(told.args, ["--debug"]);
-        assert_eq!(
-            (told.json_errors, told.without_cgroups),
-            (Some(true), Some(true))
-        );
-        assert_eq!(full.conmon_paths, [Path::new("/opt/conmon")]);
-        assert_ne!(full.socket, default.socket);
-        assert_ne!(full.socket_group, default.socket_group);
-        assert_ne!(full.data_root, default.data_root);
-        assert_ne!(full.run_root, default.run_root);
-        assert_ne!(full.runtime, default.runtime);
-        assert_ne!(full.cgroup_manager, default.cgroup_manager);
-        assert_ne!(full.cgroup_parent, default.cgroup_parent);
-        assert_ne!(full.log_default.driver, default.log_default.driver);
-        assert_eq!(full.log_default.options["max-size"], "1m");
-        let e = load("log-opts = { max-siz = '1m' }", Options::default()).unwrap_err();
-        assert_eq!(
-            format!("{e:#}"),
-            "log-driver and log-opts: unknown log opt 'max-siz' for json-file log driver"
-        );
-        assert_ne!(full.ids.remap, default.ids.remap);
-        assert_ne!(full.ids.auto_user, default.ids.auto_user);
-        assert_ne!(full.ids.subuid, default.ids.subuid);
-        assert_ne!(full.ids.subgid, default.ids.subgid);
-        assert_ne!(full.storage_driver, default.storage_driver);
-        let e = load("storage-driver = 'zfs'", Options::default()).unwrap_err();
-        assert!(format!("{e:#}").contains("`overlay2` or `vfs`"), "{e:#}");
-        assert_ne!(full.selinux_enabled, default.selinux_enabled);
-        assert_ne!(full.experimental, default.experimental);
-        assert_ne!(full.log_level, default.log_level);
-        assert_ne!(full.log_format, default.log_format);
-        assert_ne!(full.conmon_log_level, default.conmon_log_level);
-        assert_ne!(full.launch, default.launch);
-    }
-
-    #[test]
-    fn the_readme_shows_every_setting_of_the_file_with_its_default() {
-        let readme = include_str!("../../README.md");
-        let (_, example) = readme.split_once("```toml\n").unwrap();
-        let (example, _) = example.split_once("```").unwrap();
-        let mut shown = load(example, Options::default()).unwrap();
-        let default = Settings::default();
-        let runtime = |settings| format!("{:?}", runtime_config(settings));
-        assert_eq!(runtime(&shown), runtime(&default));
-        shown.launch = Launch::default();
-        assert_eq!(shown, default);
-        // What is no setting is refused with a list of what is one.
-        for section in ["", "[conmon]", "[launch]", "[runtimes.x]"] {
-            let said = load(&format!("{section}\nnosuch = 1"), Options::default()).unwrap_err();
-            let said = format!("{said:#}");
-            let (_, known) = said.split_once("expected").unwrap();
-            for setting in known.split('`').skip(1).step_by(2) {
-                let is_shown = example.lines().any(|line| {
-                    let line = line.trim_start_matches(['#', ' ', '[']);
-                    line.strip_prefix(setting)
-                        .is_some_and(|rest| rest.starts_with([' ', ']', '.']))
-                });
-                assert!(is_shown, "{section} {setting}");
-            }
-        }
-    }
-
-    #[test]
-    fn flags_weigh_more_than_the_file() {
-        let flags = Options {
-            socket: Some("/flag".into()),
-            log_format: Some(LogFormat::Text),
-            no_pivot: true,
-            ..Options::default()
-        };
-        let settings = load(FULL, flags).unwrap();
-        assert!(settings.launch.no_pivot);
-        assert_eq!(settings.socket, Path::new("/flag"));
-        assert_eq!(settings.log_format, LogFormat::Text);
-        assert_eq!(settings.data_root, Path::new("/d"), "the file's");
-    }
-
-    #[test]
-    fn what_is_no_setting_is_refused_by_name() {
-        for (text, word) in [
-            ("sockte = '/s'", "sockte"),
-            ("[runtimes.x]\npath = ['/x']", "path"),
-            ("[runtimes.x]\nargs = ['--root=/x']", "must not have --root"),
-            ("[conmon]\npaths = ['conmon']", "absolute"),
-            ("cgroup-manager = 'none'", "none"),
-            ("data-root = '/x'\nrun-root = '/x'", "two directories"),
-            ("[conmon]\nlog-level = 'loud'", "loud"),
-            ("[launch]\ncall-timeout-s = 0", "call-timeout-s"),
-            ("[launch]\nlog-size-max = 1", "log-size-max"),
-            ("not toml", "line 1"),
-        ] {
-            let e = load(text, Options::default()).unwrap_err();
-            assert!(format!("{e:#}").contains(word), "{text}: {e:#}");
-        }
-    }
-
-    #[test]
-    fn a_named_file_must_exist() {
-        let named = Options {
-            config: Some("/does/not/exist.toml".into()),
-            ..Options::default()
-        };
-        let e = format!("{:#}", Settings::load(&named).unwrap_err());
-        assert!(e.contains("/does/not/exist.toml"), "{e}");
-    }
-
-    #[test]
-    fn relative_roots_are_made_absolute() {
-        let flags = Options {
-            data_root: Some("here".into()),
-            ..Options::default()
-        };
-        assert!(load("", flags).unwrap().data_root.is_absolute());
-    }
-}
+mod tests;

@@ -53,6 +53,7 @@ fn config(settings: &Settings) -> Config {
         log_default: settings.log_default.clone(),
         ids: settings.ids.clone(),
         storage_driver: settings.storage_driver,
+        cdi_dirs: settings.cdi_spec_dirs.clone(),
         registries: settings.registries.clone(),
         labels: settings.labels.clone(),
         init_paths: INIT_PATHS.map(Into::into).into(),

@@ -24,6 +24,8 @@ pub struct Config {
     pub selinux: bool,
     /// How new containers' trees are made; `None` is as they can be.
     pub storage_driver: Option<StorageDriver>,
+    /// Where the files of the Container Device Interface are; none where it is off.
+    pub cdi_dirs: Vec<PathBuf>,
     /// How registries are reached.
     pub registries: registry::Settings,
     /// What the operator calls this daemon, `KEY=VALUE`, for `info`.

@@ -59,6 +59,7 @@ pub use model::WaitOutcome;
 pub use registry::{Credentials, Insecure, Login, Settings as RegistrySettings};
 pub use stdio::LogRequest;
 pub use transfer::Download;
+pub use volumes::{NewVolume, PrunedVolumes, VolumeCatalog, VolumeUses};
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
 pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, RuntimeTraits, exit_dir};
@@ -87,8 +88,7 @@ pub(crate) struct Inner {
     pub(crate) stats: stats::Stats,
     pub(crate) log_default: model::LogConfig,
     pub(crate) ids: confine::Ids,
-    /// Held from the look whether a volume is there to the moment it is.
-    pub(crate) making_volumes: tokio::sync::Mutex<()>,
+    pub(crate) volumes: VolumeCatalog,
     /// As many as follow events, and one more.
     pub(crate) event_listeners: Arc<()>,
     pub(crate) told: Told,

@@ -14,6 +14,7 @@ use streams::HistoryBudget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use volumes::VolumeCatalog;
 
 use containers::{Host, Layout, META_BOOT_ID, Registry, Shared};
 
@@ -47,7 +48,12 @@ impl Engine {
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
-        let registries = crate::system::registry_facts(&config.registries);
+        let told = Told::new(
+            daemon_id,
+            &contents.damaged,
+            &config.registries,
+            config.labels,
+        );
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
@@ -69,10 +75,12 @@ impl Engine {
             now: host.now.clone(),
             random: host.random.clone(),
         };
+        let volumes = ::volumes::Volumes::new(contents.volumes, layout.volumes(), layout.parts());
+        let volumes = Arc::new(volumes);
         let shared = Shared {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
-            volumes: volumes::Volumes::new(contents.volumes, layout.volumes()),
+            volumes,
             registry,
             apparmor,
             selinux: confine::SeLinux::new(config.selinux)?,
@@ -82,6 +90,7 @@ impl Engine {
             housekeeping: containers::Housekeeping::default(),
             space_watch: containers::SpaceWatch::default(),
             init_binary: find_init(&config.init_paths),
+            cdi_dirs: config.cdi_dirs,
             spill,
             host,
             layout,
@@ -89,15 +98,7 @@ impl Engine {
             runtimes,
             boot_written: AtomicBool::new(same_boot),
         };
-        let told = Told {
-            daemon_id,
-            warnings: contents.damaged.iter().map(warning).collect(),
-            registries,
-            labels: config.labels,
-        };
-        let hierarchies = shared.runtimes.hierarchies().clone();
-        let stats = stats::Stats::new(hierarchies, shared.host.now.clone());
-        let inner = Inner::new(config.log_default, config.ids, stats, told)?;
+        let inner = Inner::new(config.log_default, config.ids, &shared, told)?;
         let engine = Self {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
@@ -117,6 +118,7 @@ impl Engine {
         drop(failpoint::reach(Point::RecoverOpened).await);
         // Before anybody can make a session: later those of this daemon would be among them.
         let left = self.shared.execs.files_left().await;
+        self.resume_volumes(&containers, damaged).await;
         self.recover_all(containers, same_boot).await;
         damaged.iter().for_each(|d| self.shared.show_damaged(d));
         let lives = |container: &ContainerId| self.shared.registry.has_id(container.as_str());
@@ -242,20 +244,37 @@ impl Engine {
     }
 }
 
+impl Told {
+    fn new(
+        daemon_id: String,
+        damaged: &[Damaged],
+        registries: &registry::Settings,
+        labels: Vec<String>,
+    ) -> Self {
+        Self {
+            daemon_id,
+            warnings: damaged.iter().map(warning).collect(),
+            registries: crate::system::registry_facts(registries),
+            labels,
+        }
+    }
+}
+
 impl Inner {
     fn new(
         log_default: LogConfig,
         ids: confine::IdSource,
-        stats: stats::Stats,
+        shared: &Shared,
         told: Told,
     ) -> Result<Self> {
+        let hierarchies = shared.runtimes.hierarchies().clone();
         Ok(Self {
             downloads: transfer::Downloads::default(),
             files: files::Gates::default(),
-            stats,
+            stats: stats::Stats::new(hierarchies, shared.host.now.clone()),
             log_default,
             ids: confine::Ids::new(ids)?,
-            making_volumes: tokio::sync::Mutex::default(),
+            volumes: VolumeCatalog::new(crate::volume::tools(shared)),
             event_listeners: Arc::new(()),
             told,
         })

@@ -28,6 +28,7 @@ impl Engine {
             selinux: shared.selinux.is_on(),
             data_root: shared.layout.data_root(),
             init_binary: shared.init_binary.as_deref(),
+            cdi_dirs: &shared.cdi_dirs,
             now: (shared.host.now)(),
             warnings,
         };

@@ -190,6 +190,18 @@ points! {
     VolumeWritten = "volume-written",
     /// Its directory is there.
     VolumeMade = "volume-made",
+    /// The file system of a volume is about to be mounted.
+    VolumeMounting = "volume-mounting",
+    /// It is mounted, and nobody has it yet.
+    VolumeMounted = "volume-mounted",
+    /// The last who needed it has gone, it is mounted still.
+    VolumeUnmounting = "volume-unmounting",
+    /// It is unmounted.
+    VolumeUnmounted = "volume-unmounted",
+    /// A part of a volume is at a place of its own.
+    SubpathBound = "subpath-bound",
+    /// A prune has removed a volume and goes on to the next.
+    PruneNext = "prune-next",
     /// A volume's files are set aside.
     VolumeDoomed = "volume-doomed",
     /// Its record is gone.

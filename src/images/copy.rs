@@ -27,8 +27,8 @@ use archive::At;
 /// in, entry by entry. `destination` itself stays the directory it is, for somebody may have it
 /// mounted.
 pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result<bool> {
-    let stages = Stages::beside(destination);
-    if stages.whole.exists() {
+    let stages = Stages::of(destination)?;
+    if stages.is_whole()? {
         stages.move_in(destination)?;
         return Ok(true);
     }
@@ -82,58 +82,78 @@ pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result
 
 /// Where a copy is before it is in its place.
 struct Stages {
+    /// Who has a volume mounted may write there, so that nothing is found by its path.
+    parent: Dir,
     /// Being made; worth nothing.
-    part: PathBuf,
+    part: OsString,
     /// Complete and durable.
-    whole: PathBuf,
+    whole: OsString,
+    /// They are in the place itself.
+    inside: bool,
 }
 
+/// What stages are called in a file system that was mounted for a volume: nothing moves out of it.
+const INSIDE: &str = ".moored-copy";
+
 impl Stages {
-    fn beside(destination: &Path) -> Self {
-        let named = |end: &str| {
-            let mut name = destination.as_os_str().to_owned();
-            name.push(end);
-            PathBuf::from(name)
+    /// Beside `destination`, or in it where something is mounted there.
+    fn of(destination: &Path) -> Result<Self> {
+        let inside = sys::mount::is_mount_point(destination).at("look at", destination)?;
+        let (parent, stem) = match (inside, destination.parent(), destination.file_name()) {
+            (false, Some(parent), Some(name)) => (parent, name),
+            _ => (destination, OsStr::new(INSIDE)),
         };
-        Self {
+        let named = |end: &str| {
+            let mut name = stem.to_owned();
+            name.push(end);
+            name
+        };
+        Ok(Self {
+            parent: Dir::open(parent).at("open", parent)?,
             part: named(".part"),
             whole: named(".whole"),
-        }
+            inside,
+        })
+    }
+
+    fn is_whole(&self) -> Result<bool> {
+        let found = self.parent.metadata(&self.whole);
+        let found = found.at("look at", Path::new(&self.whole))?;
+        Ok(found.is_some_and(|found| found.kind == Kind::Dir))
     }
 
     /// Takes away what a copy that was cut short has left.
     fn clear(&self) -> Result<()> {
-        let (Some(parent), Some(name)) = (self.part.parent(), self.part.file_name()) else {
-            return Ok(());
-        };
-        Dir::open(parent)
-            .and_then(|parent| beneath::remove_tree(&parent, name))
-            .map(drop)
-            .at("remove", &self.part)
+        let removed = beneath::remove_tree(&self.parent, &self.part);
+        removed.map(drop).at("remove", Path::new(&self.part))
     }
 
     fn copy(&self, from: Dir) -> Result<()> {
-        std::fs::create_dir(&self.part).at("create", &self.part)?;
-        let disk = FileSystem::watch(&self.part).at("open", &self.part)?;
-        let to = Dir::open(&self.part).at("open", &self.part)?;
+        let part = Path::new(&self.part);
+        let at = sys::tree::path_of(&self.parent);
+        self.parent.mkdir(&self.part).at("create", part)?;
+        let disk = FileSystem::watch(&at).at("open", part)?;
+        let to = self.parent.child(&self.part).at("open", part)?;
         let mut copy = Copy {
             from,
             to,
             links: HashMap::new(),
         };
         copy.all()?;
-        disk.sync().at("sync the file system of", &self.part)?;
-        std::fs::rename(&self.part, &self.whole).at("rename", &self.part)
+        disk.sync().at("sync the file system of", part)?;
+        let done = self.parent.rename(&self.part, &self.parent, &self.whole);
+        done.at("rename", part)
     }
 
     /// Puts a complete copy into its place. An entry that is there already was moved by a call
     /// that was cut short, or is newer: it stays.
     fn move_in(&self, destination: &Path) -> Result<()> {
-        let whole = Dir::open(&self.whole).at("open", &self.whole)?;
+        let path = Path::new(&self.whole);
+        let whole = self.parent.child(&self.whole).at("open", path)?;
         let to = Dir::open(destination).at("open", destination)?;
         // Before moving changes its times.
-        let found = whole.own_metadata().at("read", &self.whole)?;
-        for name in whole.names().at("read", &self.whole)? {
+        let found = whole.own_metadata().at("read", path)?;
+        for name in whole.names().at("read", path)? {
             if to.metadata(&name).at("look at", destination)?.is_none() {
                 whole.rename(&name, &to, &name).at("move to", destination)?;
             }
@@ -141,8 +161,14 @@ impl Stages {
         take_attributes(&whole, found, &to).at("set attributes of", destination)?;
         drop(whole);
         // Not empty only when something newer was in the place of an entry.
-        std::fs::rename(&self.whole, &self.part).at("rename", &self.whole)?;
-        self.clear()
+        let renamed = self.parent.rename(&self.whole, &self.parent, &self.part);
+        renamed.at("rename", path)?;
+        self.clear()?;
+        if self.inside {
+            let times = to.set_own_times(found.accessed, found.modified);
+            times.at("set times of", destination)?;
+        }
+        Ok(())
     }
 }
 

@@ -144,6 +144,12 @@ impl FromStr for VolumeName {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        if text.len() == 1 {
+            return Err(Error::invalid(format!(
+                "create {text}: volume name is too short, names should be at least two \
+                 alphanumeric characters"
+            )));
+        }
         if !is_restricted_name(text) || text.len() > limits::NAME_BYTES_MAX {
             return Err(Error::invalid(format!(
                 "create {0}: \"{0}\" includes invalid characters for a local volume name, only \

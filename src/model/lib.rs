@@ -51,7 +51,7 @@ pub use id_map::{IdMaps, UserNamespace};
 pub use image::{Blob, ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
 pub use log::{LogConfig, LogDriver, LogFaults, LogLimits};
-pub use mount::{Mount, MountSource};
+pub use mount::{AnonymousVolume, Mount, MountSource, ReadOnlyReach, VolumeOptions, VolumesFrom};
 pub use namespace::{Donors, IpcMode, Joins, PidMode};
 pub use platform::Platform;
 pub use process::{Pid, ProcessRef};

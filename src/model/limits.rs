@@ -34,6 +34,10 @@ pub const CONTAINER_QUEUE_MAX: usize = 64;
 pub const SPEC_LIST_MAX: usize = 16_384;
 /// Largest seccomp profile of a container's own; Docker's default one has some 15 KiB.
 pub const SECCOMP_PROFILE_BYTES_MAX: usize = 1 << 20;
+/// Largest file of the Container Device Interface; those of a host with eight GPUs have some 100 KiB.
+pub const CDI_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Such files that are read, of all directories together.
+pub const CDI_FILES_MAX: usize = 1024;
 /// Descriptors that a client may pass with one request.
 pub const PASSED_DESCRIPTORS_MAX: usize = 64;
 /// Ranges of one id map (user_namespaces(7): 340 lines since Linux 4.15).

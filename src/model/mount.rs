@@ -1,5 +1,7 @@
 //! What a container finds mounted, as it was asked for.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::VolumeName;
@@ -13,7 +15,7 @@ pub struct Mount {
     pub destination: String,
     /// Mounted read-only.
     pub read_only: bool,
-    /// The propagation for binds: `rprivate` where nothing was asked for.
+    /// The propagation for binds.
     pub propagation: Propagation,
     /// The mode string of a `-v src:dst:mode` bind, echoed by inspect.
     pub mode: String,
@@ -23,6 +25,13 @@ impl Mount {
     /// Whether it shows a volume.
     pub fn is_volume(&self) -> bool {
         matches!(self.source, MountSource::Volume { .. })
+    }
+
+    /// Whether it shows a volume that the image or `Config.Volumes` declares.
+    pub fn is_declared(&self) -> bool {
+        // What a client spells out has a mode, at least `z`.
+        matches!(&self.source, MountSource::Volume { anonymous: true, options, .. }
+            if !options.borrowed && self.mode.is_empty())
     }
 }
 
@@ -37,6 +46,9 @@ pub enum MountSource {
         create_missing: bool,
         /// Bind only the one mount, not those below it.
         non_recursive: bool,
+        /// How far down it is read-only, where it is.
+        #[serde(default)]
+        reach: ReadOnlyReach,
     },
     /// A volume of the local driver.
     Volume {
@@ -46,6 +58,9 @@ pub enum MountSource {
         anonymous: bool,
         /// Do not copy what the image has at the destination into a new volume.
         no_copy: bool,
+        /// What else is asked of it.
+        #[serde(default, skip_serializing_if = "VolumeOptions::is_default")]
+        options: VolumeOptions,
     },
     /// A file system in memory.
     Tmpfs {
@@ -58,11 +73,73 @@ pub enum MountSource {
     },
 }
 
+/// How far down a read-only bind cannot be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ReadOnlyReach {
+    /// With all that is mounted below it, where kernel and runtime can do that.
+    #[default]
+    WherePossible,
+    /// Itself alone.
+    Top,
+    /// With all that is mounted below it, or it is an error.
+    All,
+}
+
+/// What a container asks of a volume beside its name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeOptions {
+    /// Only what is there in the volume is shown: a relative path without links and `..`.
+    pub subpath: Option<String>,
+    /// It is another container's, from `VolumesFrom`: it is not made where it is missing.
+    pub borrowed: bool,
+    /// The driver it is to have; nothing was said where it is empty.
+    pub driver: String,
+    /// Options of its driver, where it is made.
+    pub driver_options: BTreeMap<String, String>,
+    /// Its labels, where it is made.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl VolumeOptions {
+    /// Whether nothing is asked.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A volume without a name that a create asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AnonymousVolume {
+    /// Where: an absolute, clean path inside the container.
+    pub destination: String,
+    /// Do not copy what the image has there into it.
+    pub no_copy: bool,
+    /// The mode string, echoed by inspect.
+    pub mode: String,
+    /// What else is asked of it.
+    pub options: VolumeOptions,
+}
+
+/// Another container whose mounts are taken (`VolumesFrom`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumesFrom {
+    /// Name or id, as the client wrote it.
+    pub container: String,
+    /// They cannot be written to here.
+    pub read_only: bool,
+}
+
 /// Mount propagation of a bind, mount(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the kernel's own words, mount_namespaces(7)")]
 pub enum Propagation {
+    /// Nothing was asked for: `rprivate`.
     #[default]
+    Unset,
+    /// Nothing was asked for, and the daemon's own mounts are in what is shown: a container that kept
+    /// them would keep what is unmounted here. `rslave`, or `rprivate` where nothing is shared.
+    SlaveIfShared,
     RPrivate,
     Private,
     RShared,
@@ -75,11 +152,11 @@ impl Propagation {
     /// The word of mount options.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::RPrivate => "rprivate",
+            Self::Unset | Self::RPrivate => "rprivate",
             Self::Private => "private",
             Self::RShared => "rshared",
             Self::Shared => "shared",
-            Self::RSlave => "rslave",
+            Self::SlaveIfShared | Self::RSlave => "rslave",
             Self::Slave => "slave",
         }
     }
@@ -90,5 +167,26 @@ impl Propagation {
         [RPrivate, Private, RShared, Shared, RSlave, Slave]
             .into_iter()
             .find(|p| p.as_str() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read() {
+        let bind = r#"{"Bind":{"path":"/a","create_missing":true,"non_recursive":false}}"#;
+        let read: MountSource = serde_json::from_str(bind).unwrap();
+        let expected = MountSource::Bind {
+            path: "/a".to_owned(),
+            create_missing: true,
+            non_recursive: false,
+            reach: ReadOnlyReach::WherePossible,
+        };
+        assert_eq!(read, expected);
+        let volume = r#"{"Volume":{"name":"data","anonymous":false,"no_copy":true}}"#;
+        let read: MountSource = serde_json::from_str(volume).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), volume);
     }
 }

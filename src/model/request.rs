@@ -1,9 +1,11 @@
 //! What may be asked of containers, and the answers that are not views: the words in which the API and
 //! the engine speak. Whether it may happen now is decided in `rules`.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform, Resources, RestartPolicy,
-    Signal, UserNamespace,
+    AnonymousVolume, CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform,
+    Resources, RestartPolicy, Signal, UserNamespace, VolumesFrom,
 };
 
 /// A request for a new container, after `api` checked and translated it.
@@ -25,8 +27,16 @@ pub struct CreateContainer {
     pub user_namespace: UserNamespace,
     /// Whether the client set a stop signal; otherwise the image's counts.
     pub stop_signal: Option<Signal>,
+    /// Volumes without a name that are asked for.
+    pub anonymous_volumes: Vec<AnonymousVolume>,
     /// Paths of `Config.Volumes`: an anonymous volume each, unless a mount is there.
-    pub anonymous_volumes: Vec<String>,
+    pub declared_volumes: Vec<String>,
+    /// The driver of these; nothing was said where it is empty.
+    pub volume_driver: String,
+    /// The containers whose mounts it takes, the later over the earlier.
+    pub volumes_from: Vec<VolumesFrom>,
+    /// Options of the storage driver.
+    pub storage_options: BTreeMap<String, String>,
     /// What the client sent, kept as it is and handed back for inspect.
     pub echo: Vec<u8>,
 }

@@ -140,3 +140,26 @@ pub enum DeviceRequest {
         names: Vec<String>,
     },
 }
+
+/// Major and minor number of Linux's 64-bit device number, st_rdev (`gnu_dev_major(3)`).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the masks leave 32 bits of each"
+)]
+pub fn device_numbers(rdev: u64) -> (u32, u32) {
+    let major = ((rdev >> 32) & 0xffff_f000) | ((rdev >> 8) & 0xfff);
+    let minor = ((rdev >> 12) & 0xffff_ff00) | (rdev & 0xff);
+    (major as u32, minor as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_split_as_in_glibc() {
+        assert_eq!(device_numbers(0x0103), (1, 3));
+        assert_eq!(device_numbers(0x0010_0800), (8, 256));
+        assert_eq!(device_numbers(0x0abc_d000_0000_0000), (0x0abc_d000, 0));
+    }
+}

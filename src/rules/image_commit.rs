@@ -1,7 +1,7 @@
 //! What an image that is made from a container starts with: the container's own configuration under
 //! what the client asks for (moby `daemon/commit.go`).
 
-use model::{ContainerSpec, HealthCheck, ImageConfig, MountSource, Result, Signal};
+use model::{ContainerSpec, HealthCheck, ImageConfig, Result, Signal};
 
 use crate::image_change;
 use crate::merge::{merge_env, merge_labels, overlay_health_check};
@@ -32,14 +32,7 @@ pub fn config(
 fn of_container(spec: &ContainerSpec, image: &ImageConfig) -> ImageConfig {
     let mut volumes = image.volumes.clone();
     for mount in &spec.mounts {
-        let is_declared = matches!(
-            mount.source,
-            MountSource::Volume {
-                anonymous: true,
-                ..
-            }
-        );
-        if is_declared && !volumes.contains(&mount.destination) {
+        if mount.is_declared() && !volumes.contains(&mount.destination) {
             volumes.push(mount.destination.clone());
         }
     }

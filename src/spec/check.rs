@@ -337,7 +337,12 @@ mod tests {
         );
         assert_eq!(
             with(|r| r.cpuset_cpus = Some("2-9223372036854775807".into())),
-            "Requested CPUs are not available - requested 2-9223372036854775807, available: 0-3"
+            "Invalid value 2-9223372036854775807 for cpuset cpus: value of out range, maximum is \
+             8192"
+        );
+        assert_eq!(
+            with(|r| r.cpuset_cpus = Some("2-8192".into())),
+            "Requested CPUs are not available - requested 2-8192, available: 0-3"
         );
         assert_eq!(
             with(|r| r.cpuset_mems = Some("1".into())),

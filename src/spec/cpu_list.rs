@@ -52,6 +52,11 @@ impl CpuList {
         })
     }
 
+    /// The highest number.
+    pub fn last(&self) -> Option<u64> {
+        self.0.last().map(|(_, last)| *last)
+    }
+
     /// How many numbers are in it.
     pub fn count(&self) -> u64 {
         self.0.iter().fold(0, |sum, (first, last)| {

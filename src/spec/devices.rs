@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use model::resources::DeviceRuleKind;
+use model::resources::{DeviceRuleKind, device_numbers};
 use model::{ContainerSpec, Device, Error, Result};
 
 use super::document::{DeviceNode, DeviceRule};
@@ -126,9 +126,9 @@ pub(super) fn nodes(devices: &[HostDevice]) -> Vec<DeviceNode<'_>> {
             kind: d.kind.word(),
             major: d.major,
             minor: d.minor,
-            file_mode: d.mode,
-            uid: d.uid,
-            gid: d.gid,
+            file_mode: Some(d.mode),
+            uid: Some(d.uid),
+            gid: Some(d.gid),
         })
         .collect()
 }
@@ -258,7 +258,7 @@ fn node(meta: &Metadata, inside: &str, permissions: &str) -> Option<HostDevice> 
         t if t.is_block_device() => DeviceKind::Block,
         _ => return None,
     };
-    let (major, minor) = split(meta.rdev());
+    let (major, minor) = device_numbers(meta.rdev());
     Some(HostDevice {
         path: inside.into(),
         kind,
@@ -269,17 +269,6 @@ fn node(meta: &Metadata, inside: &str, permissions: &str) -> Option<HostDevice> 
         gid: meta.gid(),
         permissions: permissions.into(),
     })
-}
-
-/// Linux's 64-bit device number (`gnu_dev_major(3)`).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the masks leave 32 bits of each"
-)]
-pub(super) fn split(rdev: u64) -> (u32, u32) {
-    let major = ((rdev >> 32) & 0xffff_f000) | ((rdev >> 8) & 0xfff);
-    let minor = ((rdev >> 12) & 0xffff_ff00) | (rdev & 0xff);
-    (major as u32, minor as u32)
 }
 
 /// Docker's text of a system error has no number behind it.
@@ -400,12 +389,5 @@ mod tests {
             assert!(check(&[device]).unwrap_err().message().starts_with(words));
         }
         assert!(check(&[device("/dev/null", "mrw")]).is_ok());
-    }
-
-    #[test]
-    fn numbers_split_as_in_glibc() {
-        assert_eq!(split(0x0103), (1, 3));
-        assert_eq!(split(0x0010_0800), (8, 256));
-        assert_eq!(split(0x0abc_d000_0000_0000), (0x0abc_d000, 0));
     }
 }

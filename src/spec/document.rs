@@ -28,6 +28,8 @@ pub(super) struct Document<'a> {
     pub(super) mounts: Vec<MountEntry<'a>>,
     #[serde(skip_serializing_if = "is_empty")]
     pub(super) annotations: Cow<'a, BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hooks: Option<Hooks>,
     pub(super) linux: Linux<'a>,
 }
 
@@ -66,7 +68,7 @@ pub struct ConsoleSize {
 pub(super) struct User<'a> {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    pub(super) additional_gids: &'a [u32],
+    pub(super) additional_gids: Cow<'a, [u32]>,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,10 +95,54 @@ pub(super) struct Root<'a> {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MountEntry<'a> {
     pub(super) destination: Cow<'a, str>,
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
+    #[serde(rename = "type", skip_serializing_if = "str::is_empty")]
+    pub(super) kind: Cow<'a, str>,
     pub(super) source: Cow<'a, str>,
     pub(super) options: Vec<Cow<'a, str>>,
+}
+
+/// Programs of the host that the runtime runs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Hooks {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) prestart: Vec<Hook>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) create_runtime: Vec<Hook>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) create_container: Vec<Hook>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) start_container: Vec<Hook>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) poststart: Vec<Hook>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) poststop: Vec<Hook>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Hook {
+    pub(super) path: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) args: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) env: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IntelRdt<'a> {
+    #[serde(rename = "closID", skip_serializing_if = "str::is_empty")]
+    pub(super) clos_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) l3_cache_schema: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) mem_bw_schema: &'a str,
+    #[serde(rename = "enableCMT")]
+    pub(super) enable_cmt: bool,
+    #[serde(rename = "enableMBM")]
+    pub(super) enable_mbm: bool,
 }
 
 fn is_empty(map: &BTreeMap<String, String>) -> bool {
@@ -119,6 +165,8 @@ pub(super) struct Linux<'a> {
     pub(super) devices: Vec<DeviceNode<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seccomp: Option<Seccomp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) intel_rdt: Option<IntelRdt<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rootfs_propagation: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -156,9 +204,12 @@ pub(super) struct DeviceNode<'a> {
     pub(super) kind: &'static str,
     pub(super) major: u32,
     pub(super) minor: u32,
-    pub(super) file_mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_mode: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gid: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]

@@ -61,7 +61,7 @@ pub fn exec_process(input: &ExecInput<'_>) -> Result<Vec<u8>> {
         user: User {
             uid: user.uid,
             gid: user.gid,
-            additional_gids: &user.additional_gids,
+            additional_gids: Cow::Borrowed(&user.additional_gids),
         },
         args: exec
             .args

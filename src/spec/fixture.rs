@@ -61,6 +61,7 @@ pub(super) fn id() -> ContainerId {
 }
 
 static NO_BLOCK_DEVICES: BlockDevices = BlockDevices::NONE;
+static NO_EDITS: cdi::Edits = cdi::Edits::NONE;
 
 /// The input of a plain container; tests change what they are about.
 pub(super) fn input<'a>(
@@ -79,6 +80,7 @@ pub(super) fn input<'a>(
         devices: &[],
         joined: Joined::NOTHING,
         block_devices: &NO_BLOCK_DEVICES,
+        edits: &NO_EDITS,
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         hosts: Some(Path::new("/data/hosts")),
         hostname_file: Some(Path::new("/data/hostname")),

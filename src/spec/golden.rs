@@ -175,6 +175,7 @@ fn a_terminal_with_an_init_and_mounts() {
         path: path.into(),
         create_missing: true,
         non_recursive: false,
+        reach: model::ReadOnlyReach::default(),
     };
     let tmpfs = MountSource::Tmpfs {
         size_bytes: Some(1 << 20),

@@ -14,6 +14,7 @@ mod check;
 mod cpu_list;
 mod devices;
 mod document;
+mod edits;
 mod exec;
 #[cfg(test)]
 mod fixture;
@@ -76,6 +77,8 @@ pub struct SpecInput<'a> {
     pub devices: &'a [HostDevice],
     /// What it has of other containers.
     pub joined: &'a Joined,
+    /// What its devices of the Container Device Interface need, from [`cdi::edits`].
+    pub edits: &'a cdi::Edits,
     /// The devices of its block I/O limits, from [`resolve_block_devices`].
     pub block_devices: &'a BlockDevices,
     /// What to bind at /etc/resolv.conf.
@@ -152,6 +155,10 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
         spec.privileged,
         host.bounding,
     )?;
+    let mut rules = devices::rules(spec, input.devices, by_systemd);
+    rules.extend(edits::rules(input.edits));
+    let mut nodes = devices::nodes(input.devices);
+    edits::nodes(input, &mut nodes);
     let document = Document {
         oci_version: document::OCI_VERSION,
         process: process(input, caps, &mut warnings)?,
@@ -162,10 +169,11 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
         hostname: (spec.uts_mode == NamespaceMode::Private).then_some(input.hostname),
         mounts: mounts::entries(input)?,
         annotations: annotations::of(spec, by_systemd),
+        hooks: edits::hooks(input.edits),
         linux: Linux {
             sysctl: sysctls::sysctls(spec, host),
             resources: Resources {
-                devices: devices::rules(spec, input.devices, by_systemd),
+                devices: rules,
                 memory: resources::memory(in_force),
                 cpu: resources::cpu(in_force),
                 pids: resources::pids(in_force),
@@ -175,8 +183,9 @@ pub fn build(input: &SpecInput<'_>) -> Result<Built> {
             namespaces: namespaces(input)?,
             uid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.uids)),
             gid_mappings: id_mappings(spec.id_maps.as_ref().map(|maps| &maps.gids)),
-            devices: devices::nodes(input.devices),
+            devices: nodes,
             seccomp: seccomp_profile(spec, host, caps, &mut warnings)?,
+            intel_rdt: edits::intel_rdt(input.edits),
             rootfs_propagation: propagation::of_rootfs(input.mounts),
             masked_paths: masked_paths(spec, host),
             mount_label: spec.selinux.as_ref().map(|labels| labels.mount.as_str()),
@@ -205,16 +214,18 @@ fn process<'a>(
     let spec = input.spec;
     let (rlimits, ulimit_warnings) = ulimits::rlimits(&spec.ulimits, input.host);
     warnings.extend(ulimit_warnings);
+    let mut env = process::first_environment(input);
+    edits::environment(input.edits, &mut env);
     Ok(Process {
         terminal: spec.tty,
         console_size: input.console_size.filter(|_| spec.tty),
         user: User {
             uid: input.user.uid,
             gid: input.user.gid,
-            additional_gids: &input.user.additional_gids,
+            additional_gids: edits::groups(&input.user.additional_gids, input.edits),
         },
         args: process::args(input)?,
-        env: process::first_environment(input),
+        env,
         cwd: match spec.working_dir.as_str() {
             "" => "/",
             dir => dir,

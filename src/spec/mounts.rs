@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use model::mount::Propagation;
-use model::{ContainerSpec, Error, IpcMode, Mount, MountSource, Result};
+use model::{ContainerSpec, Error, IpcMode, Mount, MountSource, ReadOnlyReach, Result};
 
 use super::document::MountEntry;
 use super::tmpfs;
@@ -84,11 +84,18 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
         .iter()
         .map(|m| m.mount.destination.as_str())
         .collect();
-    let mut entries = defaults(spec, input.joined, &user)?;
+    let mut entries = defaults(spec, input.joined)?;
+    super::edits::mounts(input.edits, &mut entries);
+    // A mount of the user's takes the place of ours; one on /dev of all below it too.
+    entries.retain(|entry| {
+        let path = &*entry.destination;
+        let hidden = user.contains(&"/dev") && path.starts_with("/dev/");
+        !hidden && !user.contains(&path)
+    });
     if let Some(init) = super::process::init_binary(input)? {
         entries.push(MountEntry {
             destination: INIT_PATH.into(),
-            kind: "bind",
+            kind: "bind".into(),
             source: super::utf8(init)?.into(),
             options: vec!["bind".into(), "ro".into()],
         });
@@ -96,13 +103,13 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
     let mut mounts = input
         .mounts
         .iter()
-        .map(|m| user_mount(m, read_only_word(input)))
+        .map(|m| user_mount(m, input))
         .collect::<Result<Vec<_>>>()?;
     mounts.extend(engine_files(input, &user)?);
     if let Some(dir) = input.notify_dir {
         mounts.push(MountEntry {
             destination: super::process::NOTIFY_DIR.into(),
-            kind: "bind",
+            kind: "bind".into(),
             source: super::utf8(dir)?.into(),
             // Sending needs no more: what could be made there would be on the host's run root.
             options: ["bind", "ro", "nosuid", "nodev", "noexec", "rprivate"]
@@ -116,23 +123,14 @@ pub(super) fn entries<'a>(input: &'a SpecInput<'_>) -> Result<Vec<MountEntry<'a>
     Ok(entries)
 }
 
-fn defaults<'a>(
-    spec: &ContainerSpec,
-    joined: &'a Joined,
-    user: &[&str],
-) -> Result<Vec<MountEntry<'a>>> {
+fn defaults<'a>(spec: &ContainerSpec, joined: &'a Joined) -> Result<Vec<MountEntry<'a>>> {
     DEFAULT
         .iter()
-        // A mount of the user's takes the place of ours; one on /dev of all below it too.
-        .filter(|(path, ..)| {
-            let hidden = user.contains(&"/dev") && path.starts_with("/dev/");
-            let has_none = *path == "/dev/shm" && spec.ipc_mode == IpcMode::None;
-            !hidden && !has_none && !user.contains(path)
-        })
+        .filter(|(path, ..)| *path != "/dev/shm" || spec.ipc_mode != IpcMode::None)
         .map(|&(destination, kind, source, options)| {
             let mut entry = MountEntry {
                 destination: destination.into(),
-                kind,
+                kind: kind.into(),
                 source: source.into(),
                 options: options.iter().map(|o| Cow::Borrowed(*o)).collect(),
             };
@@ -169,7 +167,7 @@ fn shared_memory<'a>(
             return Ok(());
         }
     };
-    entry.kind = "bind";
+    entry.kind = "bind".into();
     entry.source = super::utf8(source)?.into();
     entry.options = vec!["rbind".into(), "rprivate".into()];
     Ok(())
@@ -193,7 +191,7 @@ fn engine_files<'a>(input: &'a SpecInput<'_>, user: &[&str]) -> Result<Vec<Mount
     .map(|(path, source)| {
         Ok(MountEntry {
             destination: path.into(),
-            kind: "bind",
+            kind: "bind".into(),
             source: super::utf8(source)?.into(),
             options: bind_options(
                 true,
@@ -205,18 +203,30 @@ fn engine_files<'a>(input: &'a SpecInput<'_>, user: &[&str]) -> Result<Vec<Mount
     .collect()
 }
 
-fn user_mount<'a>(resolved: &'a ResolvedMount, ro: &'static str) -> Result<MountEntry<'a>> {
+fn user_mount<'a>(resolved: &'a ResolvedMount, input: &SpecInput<'_>) -> Result<MountEntry<'a>> {
     let mount = &resolved.mount;
+    let mut ro = read_only_word(input);
     let recursive = match &mount.source {
         MountSource::Tmpfs { .. } => {
             return Ok(MountEntry {
                 destination: mount.destination.as_str().into(),
-                kind: "tmpfs",
+                kind: "tmpfs".into(),
                 source: "tmpfs".into(),
                 options: tmpfs::options(mount)?,
             });
         }
-        MountSource::Bind { non_recursive, .. } => !non_recursive,
+        MountSource::Bind {
+            non_recursive,
+            reach,
+            ..
+        } => {
+            match reach {
+                ReadOnlyReach::WherePossible => {}
+                ReadOnlyReach::Top => ro = "ro",
+                ReadOnlyReach::All => expect_rro(input)?,
+            }
+            !non_recursive
+        }
         MountSource::Volume { .. } => true,
     };
     if !resolved.source.is_absolute() {
@@ -227,7 +237,7 @@ fn user_mount<'a>(resolved: &'a ResolvedMount, ro: &'static str) -> Result<Mount
     }
     Ok(MountEntry {
         destination: mount.destination.as_str().into(),
-        kind: "bind",
+        kind: "bind".into(),
         source: super::utf8(&resolved.source)?.into(),
         options: bind_options(recursive, mount.read_only.then_some(ro), mount.propagation),
     })
@@ -241,6 +251,23 @@ fn read_only_word(input: &SpecInput<'_>) -> &'static str {
     } else {
         "ro"
     }
+}
+
+/// Refuses what cannot be had (moby `supportsRecursivelyReadOnly`).
+fn expect_rro(input: &SpecInput<'_>) -> Result<()> {
+    if !input.host.recursive_read_only {
+        return Err(Error::system(
+            "rro is not supported: failed to call mount_setattr: function not implemented \
+             (kernel is older than 5.12?)",
+        ));
+    }
+    if !input.knows_rro {
+        let runtime = input.spec.runtime.as_deref().unwrap_or_default();
+        return Err(Error::system(format!(
+            "rro is not supported by runtime {runtime:?}"
+        )));
+    }
+    Ok(())
 }
 
 fn bind_options<'a>(
@@ -351,7 +378,7 @@ fn clean(path: &str) -> Vec<&str> {
     names
 }
 
-fn depth(path: &str) -> usize {
+pub(super) fn depth(path: &str) -> usize {
     clean(path).len()
 }
 
@@ -379,6 +406,7 @@ mod tests {
                 path: path.into(),
                 create_missing: false,
                 non_recursive: false,
+                reach: ReadOnlyReach::default(),
             },
             ..tmpfs(destination, &[])
         }
@@ -423,6 +451,7 @@ mod tests {
                     path: "/no/such/path".into(),
                     create_missing,
                     non_recursive: false,
+                    reach: ReadOnlyReach::default(),
                 },
                 ..tmpfs("/x", &[])
             }],

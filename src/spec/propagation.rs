@@ -26,14 +26,18 @@ pub(super) fn of_rootfs(mounts: &[ResolvedMount]) -> Option<&'static str> {
 }
 
 /// Refuses a shared or slave bind of what lies on a private mount: nothing would ever
-/// propagate, silently. Docker looks at start. Blocking; reads only when there is such a bind.
+/// propagate, silently. What need not propagate is made private then. Docker looks at start. Blocking;
+/// reads only when there is such a bind.
 ///
 /// # Errors
 ///
 /// `System`, in moby's words: `path /x is mounted on / but it is not a shared mount`.
-pub fn check_sources(mounts: &[ResolvedMount]) -> Result<()> {
-    let wanting: Vec<_> = binds(mounts)
-        .filter(|m| is_shared(m.mount.propagation) || is_slave(m.mount.propagation))
+pub fn check_sources(mounts: &mut [ResolvedMount]) -> Result<()> {
+    let is_bind = |m: &ResolvedMount| !matches!(m.mount.source, MountSource::Tmpfs { .. });
+    let propagates = |p| is_shared(p) || is_slave(p);
+    let wanting: Vec<_> = mounts
+        .iter_mut()
+        .filter(|m| is_bind(m) && propagates(m.mount.propagation))
         .collect();
     if wanting.is_empty() {
         return Ok(());
@@ -45,7 +49,13 @@ pub fn check_sources(mounts: &[ResolvedMount]) -> Result<()> {
     for bind in wanting {
         let source = std::fs::canonicalize(&bind.source)
             .context(format!("bind source {}", bind.source.display()))?;
-        check_one(&source, bind.mount.propagation, &mountinfo)?;
+        let propagation = &mut bind.mount.propagation;
+        match check_one(&source, *propagation, &mountinfo) {
+            Err(_) if *propagation == Propagation::SlaveIfShared => {
+                *propagation = Propagation::RPrivate;
+            }
+            checked => checked?,
+        }
     }
     Ok(())
 }
@@ -89,7 +99,8 @@ fn is_shared(propagation: Propagation) -> bool {
 }
 
 fn is_slave(propagation: Propagation) -> bool {
-    matches!(propagation, Propagation::Slave | Propagation::RSlave)
+    use Propagation::{RSlave, Slave, SlaveIfShared};
+    matches!(propagation, Slave | RSlave | SlaveIfShared)
 }
 
 struct MountLine {
@@ -178,6 +189,7 @@ mod tests {
                     path: "/".into(),
                     create_missing: false,
                     non_recursive: false,
+                    reach: model::ReadOnlyReach::default(),
                 },
                 destination: "/a".into(),
                 read_only: false,
@@ -196,6 +208,6 @@ mod tests {
         // Without such a bind nothing is read, whatever the source is.
         let mut plain = with(Propagation::RPrivate);
         plain.source = "/no/such/path".into();
-        check_sources(&[plain]).unwrap();
+        check_sources(&mut [plain]).unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! The host as `info` and `version` show it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub struct HostInfo {
     pub conmon: Option<Component>,
     /// The packaged init, if one was found.
     pub init_binary: String,
+    /// Where the files of the Container Device Interface are looked for.
+    pub cdi_dirs: Vec<String>,
     /// Open descriptors of the daemon.
     pub file_descriptors: usize,
     /// The daemon's clock now.
@@ -176,6 +178,8 @@ pub struct Own<'a> {
     pub data_root: &'a Path,
     /// The packaged init, if one was found.
     pub init_binary: Option<&'a Path>,
+    /// Where the files of the Container Device Interface are.
+    pub cdi_dirs: &'a [PathBuf],
     /// Its clock.
     pub now: Timestamp,
     /// What it has to warn of.
@@ -194,13 +198,7 @@ impl HostInfo {
         let ipv4_forwarding = sys::host::ipv4_forwarding();
         let mut warnings = support::warnings(cgroup, ipv4_forwarding);
         warnings.extend(own.warnings);
-        let missing = [programs.conmon.as_ref().err(), choice.as_ref().err()];
-        warnings.extend(
-            missing
-                .into_iter()
-                .flatten()
-                .map(|e| format!("WARNING: {e}")),
-        );
+        warnings.extend(missing(&programs, &choice));
         warnings.extend(broken(runtimes, &programs));
         let choice = choice.ok();
         Self {
@@ -244,6 +242,11 @@ impl HostInfo {
                 .unwrap_or_default(),
             runtimes: runtime_infos(runtimes, &programs, choice.as_deref(), &no_checkpoints),
             conmon: programs.conmon.ok().map(component),
+            cdi_dirs: own
+                .cdi_dirs
+                .iter()
+                .map(|dir| dir.display().to_string())
+                .collect(),
             init_binary: own
                 .init_binary
                 .and_then(Path::file_name)
@@ -292,6 +295,13 @@ async fn no_checkpoints(runtimes: &Runtimes, programs: &Programs) -> BTreeMap<Ru
         why.insert(name, reason);
     }
     why
+}
+
+/// What no container can be started without.
+fn missing(programs: &Programs, choice: &Result<Arc<Choice>>) -> Vec<String> {
+    let missing = [programs.conmon.as_ref().err(), choice.as_ref().err()];
+    let missing = missing.into_iter().flatten();
+    missing.map(|e| format!("WARNING: {e}")).collect()
 }
 
 /// Runtimes that are there and cannot even tell their version.

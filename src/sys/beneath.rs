@@ -94,6 +94,16 @@ impl Dir {
         self.resolve(path, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
     }
 
+    /// Holds what is at the relative `path`, whatever that is, without opening it. Links are followed
+    /// where they stay in this directory.
+    ///
+    /// # Errors
+    /// Whatever openat2(2) says; `EXDEV` for a way out.
+    pub fn handle_beneath(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        resolve(self.fd.as_fd(), path, flags, ResolveFlags::BENEATH)
+    }
+
     fn resolve(&self, path: &Path, how: ResolveFlags) -> io::Result<Self> {
         let fd = resolve(self.fd.as_fd(), path, DIR_FLAGS, how)?;
         Ok(Self { fd })

@@ -14,6 +14,7 @@ pub mod dir_watch;
 pub mod durable;
 pub mod features;
 pub mod fifo;
+pub mod fstab;
 pub mod host;
 pub mod id_map;
 pub mod mount;

@@ -133,6 +133,18 @@ pub fn detached_clone(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     Ok(rustix::mount::open_tree(CWD, path, flags)?)
 }
 
+/// What `held` is, once more and attached nowhere, without what is mounted inside it. Nobody can put
+/// something else in its place meanwhile.
+///
+/// # Errors
+/// Whatever open_tree(2) says.
+pub fn detached_clone_of(held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(rustix::mount::open_tree(held, "", flags)?)
+}
+
 /// Takes away the topmost mount at `target`; `false` when none is there. With `lazy` it
 /// disappears from the tree at once and ends when its last user does.
 ///

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use model::ProcessRef;
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{MoveMountFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::apart::apart;
 use crate::beneath::{Dir, file_metadata};
 use crate::id_map::{forbid_devices, make_read_only_alone};
-use crate::mount::{attach, make_slave};
+use crate::mount::{attach, detached_clone_of, make_slave};
 use crate::proc;
 
 /// A root directory with all that is mounted in it.
@@ -146,10 +146,7 @@ fn mount_at(root: &Dir, path: &Path) -> io::Result<Option<OwnedFd>> {
     if !file_metadata(&at)?.is_mount {
         return Ok(None);
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    Ok(Some(rustix::mount::open_tree(&at, "", flags)?))
+    detached_clone_of(at.as_fd()).map(Some)
 }
 
 /// Does `work` on a thread whose files belong to that user and group, with all the rights of the

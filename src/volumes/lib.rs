@@ -1,22 +1,40 @@
-//! Volumes of the local driver: directories that outlive containers.
+//! Volumes of the local driver: directories, or file systems, that outlive containers.
+//!
+//! | file | |
+//! |---|---|
+//! | `catalog` | which there are: create, list, remove, prune |
+//! | `driver` | options: what may be asked, what is to be mounted for them |
+//! | `mounts` | mounted when the first needs it, unmounted when the last has gone; parts of volumes |
+//! | `coming` | files that come with a container from another daemon |
+//! | this one | records in memory, directories |
 //!
 //! ```text
-//! <root>/<name>/_data    a volume's files
+//! <root>/<name>/_data    a volume's files, or where its file system is mounted
 //! <root>/.doomed-<n>     a removed volume's, until they are gone
 //! <root>/.coming-<id>/<name>  files of volumes that come with the container of that id
+//! <parts>/<id>.<n>       a part of a volume, for a start
 //! ```
 //!
-//! Knows records and directories. Never sees who uses a volume, the ledger or a request: it is
-//! told what lives, and what it is told to remove is out of the way at once.
+//! [`Volumes`] knows records and directories, and does what it is told. [`VolumeCatalog`] is the use
+//! cases: it writes the ledger, and asks who uses a volume by a function that `engine` gives it
+//! ([`Tools::users`]). Nobody removes what a container names: removals hold [`Tools::gate`], which
+//! whoever writes a container's row holds for reading.
+
+mod catalog;
+mod coming;
+mod driver;
+mod mounts;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use model::{
-    ContainerId, Context, Mount, MountSource, Result, Timestamp, VolumeName, VolumeRecord,
+pub use catalog::{
+    NewVolume, PrunedVolumes, Tools, VolumeCatalog, VolumeUser, VolumeUses, remove_doomed,
 };
+use model::{Context, Error, Mount, MountSource, Result, Timestamp, VolumeName, VolumeRecord};
+pub use mounts::{Bound, Look, unbind};
 use sys::beneath::remove_all;
 
 /// Docker marks the volumes it made up a name for.
@@ -32,15 +50,16 @@ pub struct Volumes {
     /// Lower numbers are what an earlier daemon left.
     first_doomed: u64,
     next_doomed: AtomicU64,
+    /// Where parts of volumes are bound.
+    parts: PathBuf,
+    next_part: AtomicU64,
+    mounts: mounts::Mounts,
     filling: Mutex<HashMap<VolumeName, Arc<Mutex<()>>>>,
 }
 
 /// What the directories of removed volumes are called until they are gone; no volume's name
 /// begins so.
 const DOOMED_PREFIX: &str = ".doomed-";
-
-/// What the directories are called in which files of volumes are before there are the volumes.
-const COMING_PREFIX: &str = ".coming-";
 
 /// The numbers of what is doomed in `dir`; nothing where it cannot be read.
 fn doomed_in(dir: &std::path::Path) -> Vec<u64> {
@@ -68,8 +87,9 @@ impl Doomed {
 }
 
 impl Volumes {
-    /// The volumes of these records, whose files are under `root`.
-    pub fn new(records: Vec<VolumeRecord>, root: PathBuf) -> Self {
+    /// The volumes of these records, whose files are under `root`; below `parts`, which need not be
+    /// there, parts of them are bound.
+    pub fn new(records: Vec<VolumeRecord>, root: PathBuf, parts: PathBuf) -> Self {
         let records = records.into_iter().map(|r| (r.name.clone(), r)).collect();
         let left = doomed_in(&root).into_iter().max();
         let first_doomed = left.map_or(0, |n| n + 1);
@@ -78,6 +98,9 @@ impl Volumes {
             root,
             first_doomed,
             next_doomed: AtomicU64::new(first_doomed),
+            parts,
+            next_part: AtomicU64::default(),
+            mounts: mounts::Mounts::default(),
             filling: Mutex::default(),
         }
     }
@@ -123,28 +146,43 @@ impl Volumes {
 
     /// The records of the volumes of `mounts` that must be made: anonymous ones and named ones nobody
     /// has yet.
-    pub fn new_in(&self, mounts: &[Mount], now: Timestamp) -> Vec<VolumeRecord> {
-        let mut new = Vec::new();
+    ///
+    /// # Errors
+    /// In moby's words: a driver or an option that is not known; another container's volume that is
+    /// gone.
+    pub fn new_in(&self, mounts: &[Mount], now: Timestamp) -> Result<Vec<VolumeRecord>> {
+        let mut new: Vec<VolumeRecord> = Vec::new();
         for mount in mounts {
-            if let MountSource::Volume {
-                name, anonymous, ..
+            let MountSource::Volume {
+                name,
+                anonymous,
+                options,
+                ..
             } = &mount.source
-                && !self.has(name)
-                && !new.iter().any(|known: &VolumeRecord| known.name == *name)
-            {
-                new.push(VolumeRecord {
-                    name: name.clone(),
-                    anonymous: *anonymous,
-                    created_at: now,
-                    labels: match anonymous {
-                        true => anonymous_label(),
-                        false => BTreeMap::new(),
-                    },
-                    options: BTreeMap::new(),
-                });
+            else {
+                continue;
+            };
+            driver::check_driver(name.as_str(), &options.driver)?;
+            if self.has(name) || new.iter().any(|known| known.name == *name) {
+                continue;
             }
+            if options.borrowed {
+                return Err(Error::not_found(format!("get {name}: no such volume")));
+            }
+            driver::check(name.as_str(), &options.driver_options)?;
+            let mut labels = options.labels.clone();
+            if *anonymous {
+                labels.extend(anonymous_label());
+            }
+            new.push(VolumeRecord {
+                name: name.clone(),
+                anonymous: *anonymous,
+                created_at: now,
+                labels,
+                options: options.driver_options.clone(),
+            });
         }
-        new
+        Ok(new)
     }
 
     /// Makes records visible; the ledger has them already.
@@ -173,88 +211,14 @@ impl Volumes {
         Ok(data)
     }
 
-    /// A directory for the files of volumes that come with a container, each in a directory of its
-    /// name. Made anew.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn coming(&self, container: &ContainerId) -> Result<PathBuf> {
-        let dir = self.root.join(format!("{COMING_PREFIX}{container}"));
-        self.remove_coming(container)?;
-        std::fs::create_dir(&dir).context(format_args!("create {}", dir.display()))?;
-        Ok(dir)
-    }
-
-    /// Makes room for volumes whose files come: what can fail fails before the ledger has them.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn expect<'a>(&self, names: impl IntoIterator<Item = &'a VolumeName>) -> Result<()> {
-        names.into_iter().try_for_each(|name| {
-            let dir = self.root.join(name.as_str());
-            std::fs::create_dir_all(&dir).context(format_args!("create {}", dir.display()))
-        })
-    }
-
-    /// Gives volumes their files that came with a container; the ledger has both. Quick, however much
-    /// there is. What an earlier call has done stays.
-    ///
-    /// # Errors
-    /// What the host says, also when a volume has files by now: those that came stay where they are. A
-    /// later call goes on.
-    pub fn arrived(&self, container: &ContainerId) -> Result<()> {
-        let dir = self.root.join(format!("{COMING_PREFIX}{container}"));
-        let entries = match std::fs::read_dir(&dir) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.context(format_args!("read {}", dir.display()))?,
-        };
-        for entry in entries {
-            let entry = entry.context(format_args!("read {}", dir.display()))?;
-            let volume = self.root.join(entry.file_name());
-            let data = volume.join("_data");
-            std::fs::create_dir_all(&volume)
-                .and_then(|()| std::fs::rename(entry.path(), &data))
-                .context(format_args!(
-                    "move {} to {}",
-                    entry.path().display(),
-                    data.display()
-                ))?;
-        }
-        std::fs::remove_dir(&dir).context(format_args!("remove {}", dir.display()))
-    }
-
-    /// The containers with which files of volumes come, or came before a daemon's death.
-    pub fn all_coming(&self) -> Vec<ContainerId> {
-        let entries = std::fs::read_dir(&self.root)
-            .into_iter()
-            .flatten()
-            .flatten();
-        let id = |entry: std::fs::DirEntry| {
-            let name = entry.file_name();
-            name.to_str()?.strip_prefix(COMING_PREFIX)?.parse().ok()
-        };
-        entries.filter_map(id).collect()
-    }
-
-    /// Removes what came with a container that is not to be.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn remove_coming(&self, container: &ContainerId) -> Result<()> {
-        let dir = self.root.join(format!("{COMING_PREFIX}{container}"));
-        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            // The room that was made for it; with anything in it, it stays.
-            let _ = std::fs::remove_dir(self.root.join(entry.file_name()));
-        }
-        remove_all(&dir)
-    }
-
     /// Moves a volume's files out of the way, to be removed by [`Volumes::sweep_doomed`] or
-    /// [`Doomed::remove`]: quick, however much there is.
+    /// [`Doomed::remove`]: quick, however much there is. What was mounted for it is not its own, and
+    /// stays whole.
     ///
     /// # Errors
     /// What the host says.
     pub fn doom_data(&self, name: &VolumeName) -> Result<Option<Doomed>> {
+        self.unmount_for_removal(name)?;
         let from = self.root.join(name.as_str());
         let number = self.next_doomed.fetch_add(1, Ordering::Relaxed);
         let to = self.root.join(format!("{DOOMED_PREFIX}{number}"));
@@ -285,14 +249,10 @@ impl Volumes {
     ///
     /// # Errors
     /// What the host says; what was copied by then is not in the volume.
-    pub fn fill(
-        &self,
-        name: &VolumeName,
-        copy: impl FnOnce(&std::path::Path) -> Result<bool>,
-    ) -> Result<()> {
+    pub fn fill(&self, name: &VolumeName, copy: impl FnOnce() -> Result<bool>) -> Result<()> {
         let lock = self.filling(name);
         let _only_one = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        copy(&self.data(name)).map(drop)
+        copy().map(drop)
     }
 
     fn filling(&self, name: &VolumeName) -> Arc<Mutex<()>> {
@@ -308,48 +268,5 @@ impl Volumes {
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<VolumeName, VolumeRecord>> {
         self.records.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn what_came_with_a_container_arrives_once_and_only_with_it() {
-        let root = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(Vec::new(), root.path().to_owned());
-        let [one, two] = [[1; 32], [2; 32]].map(ContainerId::from_bytes);
-        let bring = |id: &ContainerId, name: &str| {
-            let dir = volumes.coming(id).unwrap();
-            fs::create_dir(dir.join(name)).unwrap();
-            fs::write(dir.join(name).join("file"), id.as_str()).unwrap();
-        };
-        bring(&one, "left");
-        // Of an attempt that was cut short.
-        bring(&one, "data");
-        bring(&two, "other");
-        volumes.expect(&["other".parse().unwrap()]).unwrap();
-        let mut all = volumes.all_coming();
-        all.sort();
-        assert_eq!(all, [one.clone(), two.clone()]);
-        volumes.arrived(&one).unwrap();
-        volumes.remove_coming(&two).unwrap();
-        let read = |name: &str| fs::read_to_string(root.path().join(name).join("_data/file"));
-        assert_eq!(read("data").unwrap(), one.as_str());
-        assert!(read("left").is_err() && read("other").is_err());
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-        volumes.arrived(&one).unwrap();
-        // What a volume has stays, and what came stays where it is.
-        bring(&two, "data");
-        assert!(volumes.arrived(&two).is_err());
-        assert_eq!(read("data").unwrap(), one.as_str());
-        assert_eq!(volumes.all_coming(), std::slice::from_ref(&two));
-        fs::remove_dir_all(root.path().join("data/_data")).unwrap();
-        volumes.arrived(&two).unwrap();
-        assert_eq!(read("data").unwrap(), two.as_str());
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 }

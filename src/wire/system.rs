@@ -225,11 +225,7 @@ pub struct Commit {
 impl SystemInfo {
     /// From what the engine found, as `version` shows it.
     pub fn new(host: HostInfo, version: ApiVersion, options: &Options) -> Self {
-        // Docker's name for it, whichever the default runtime is.
-        let runtime = host
-            .runtimes
-            .iter()
-            .find(|r| r.name == host.default_runtime);
+        let runc_commit = Commit::of_runtime(&host);
         Self {
             containers: host.counts.containers,
             containers_running: host.counts.running,
@@ -273,16 +269,13 @@ impl SystemInfo {
             labels: host.labels,
             experimental_build: options.experimental,
             server_version: VERSION.to_owned(),
-            swarm: SwarmInfo {
-                local_node_state: "inactive".to_owned(),
-                ..SwarmInfo::default()
-            },
+            swarm: SwarmInfo::inactive(),
             live_restore_enabled: true,
             isolation: String::new(),
             containerd_commit: Commit::none(),
-            runc_commit: runtime.map_or_else(Commit::none, |r| Commit::of(&r.version)),
+            runc_commit,
             init_commit: Commit::none(),
-            cdi_spec_dirs: Vec::new(),
+            cdi_spec_dirs: host.cdi_dirs,
             runtimes: runtimes(&host.runtimes, version),
             id: host.id,
             name: host.name,
@@ -314,7 +307,23 @@ impl PluginsInfo {
     }
 }
 
+impl SwarmInfo {
+    fn inactive() -> Self {
+        Self {
+            local_node_state: "inactive".to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 impl Commit {
+    /// Of the default runtime: Docker calls it runc, whichever it is.
+    fn of_runtime(host: &HostInfo) -> Self {
+        let mut runtimes = host.runtimes.iter();
+        let default = runtimes.find(|runtime| runtime.name == host.default_runtime);
+        default.map_or_else(Self::none, |runtime| Self::of(&runtime.version))
+    }
+
     /// The commit a program was made from, or else its number.
     fn of(version: &str) -> Self {
         match commit(version) {

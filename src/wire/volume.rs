@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use engine::PrunedVolumes;
 use model::VolumeRecord;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -58,6 +59,25 @@ pub struct VolumeListResponse {
     pub warnings: Option<Vec<String>>,
 }
 
+/// What a prune of volumes removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct VolumesPruneReport {
+    /// Their names.
+    pub volumes_deleted: Vec<String>,
+    /// Bytes freed.
+    pub space_reclaimed: u64,
+}
+
+impl From<PrunedVolumes> for VolumesPruneReport {
+    fn from(pruned: PrunedVolumes) -> Self {
+        Self {
+            volumes_deleted: pruned.removed.iter().map(ToString::to_string).collect(),
+            space_reclaimed: pruned.space_reclaimed_bytes,
+        }
+    }
+}
+
 /// What a new volume should be.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase", default)]
@@ -70,7 +90,7 @@ pub struct VolumeCreateOptions {
     pub driver_opts: Option<BTreeMap<String, String>>,
     /// Labels.
     pub labels: Option<BTreeMap<String, String>>,
-    /// Swarm's cluster volumes: refused.
+    /// Swarm's cluster volumes: there is no swarm.
     #[schema(value_type = Option<Object>)]
     pub cluster_volume_spec: Option<serde::de::IgnoredAny>,
 }

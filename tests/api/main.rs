@@ -15,6 +15,7 @@ mod info;
 mod ping;
 mod registries;
 mod routing;
+mod volume_options;
 mod volumes;
 
 use testkit::{Daemon, Options};

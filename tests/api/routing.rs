@@ -51,7 +51,6 @@ fn what_is_not_built_says_so() {
         ("POST", "/containers/some/update"),
         ("POST", "/images/create?fromSrc=http://x/y.tar"),
         ("GET", "/images/search?term=x"),
-        ("POST", "/volumes/prune"),
         ("POST", "/build"),
         ("GET", "/networks"),
         ("GET", "/plugins"),

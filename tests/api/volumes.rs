@@ -162,3 +162,125 @@ fn a_volume_that_was_emptied_is_not_filled_again() {
     assert_eq!(d.run("look", list).output.stdout, "");
     d.finish();
 }
+
+/// Names that a prune has removed.
+fn pruned(d: &testkit::Daemon, path: &str, filters: &serde_json::Value) -> Vec<String> {
+    let path = query(path, &[("filters", &filters.to_string())]);
+    let report = d.http.post(&path).expect(200).json();
+    let mut names = Vec::new();
+    for name in report["VolumesDeleted"].as_array().expect("a list") {
+        let name = name.as_str().expect("text");
+        names.push(if name.len() == 64 { "unnamed" } else { name }.to_owned());
+    }
+    names
+}
+
+#[test]
+fn a_prune_takes_what_nobody_uses_and_tells() {
+    let d = daemon();
+    let make = |body: serde_json::Value| {
+        let made = d
+            .http
+            .post_json("/volumes/create", &body)
+            .expect(201)
+            .json();
+        made["Name"].as_str().expect("text").to_owned()
+    };
+    let mut stream = d.http.events("/events");
+    make(json!({"Name": "named", "Labels": {"a": "b"}}));
+    make(json!({"Name": "plain"}));
+    make(json!({"Name": "mem", "DriverOpts": {"type": "tmpfs", "device": "tmpfs"}}));
+    let unnamed = make(json!({}));
+    let file = d
+        .root()
+        .join("data/volumes")
+        .join(&unnamed)
+        .join("_data/file");
+    std::fs::write(file, vec![1; 5000]).expect("ours");
+    make(json!({"Labels": {"keep": "me"}}));
+    d.create(
+        "user",
+        json!({"Cmd": ["true"], "HostConfig": {"Binds": ["used:/u"]}}),
+    );
+    d.create(
+        "too",
+        json!({"Cmd": ["true"], "HostConfig": {"Binds": ["used:/u"]}}),
+    );
+    let refuse = |filters: &str, message: &str| {
+        let path = query("/volumes/prune", &[("filters", filters)]);
+        d.http.post(&path).expect_error(400, message);
+    };
+    refuse(r#"{"dangling":["1"]}"#, "invalid filter 'dangling'");
+    refuse(
+        r#"{"all":["so"]}"#,
+        r#"invalid filter 'all': strconv.ParseBool: parsing "so": invalid syntax"#,
+    );
+    let path = query("/volumes/prune", &[("filters", r#"{"label!":["keep"]}"#)]);
+    let report = d.http.post(&path).expect(200).json();
+    assert_eq!(
+        report,
+        json!({"VolumesDeleted": [unnamed], "SpaceReclaimed": 5000})
+    );
+    assert_eq!(pruned(&d, "/volumes/prune", &json!({})), ["unnamed"]);
+    let all = json!({"all": ["1"], "label": ["a=b"]});
+    assert_eq!(pruned(&d, "/volumes/prune", &all), ["named"]);
+    assert_eq!(pruned(&d, "/v1.41/volumes/prune", &json!({})), ["plain"]);
+    let list = d.http.get("/volumes").expect(200).json();
+    let left = list["Volumes"].as_array().expect("a list").iter();
+    let left: Vec<_> = left.map(|v| v["Name"].as_str().expect("text")).collect();
+    assert_eq!(left, ["mem", "used"]);
+    let usage = d.http.get("/system/df?type=volume").expect(200).json();
+    let volumes = usage["Volumes"].as_array().expect("a list");
+    assert_eq!(volumes.len(), 1, "one with options has no size here");
+    assert_eq!(volumes[0]["UsageData"], json!({"RefCount": 2, "Size": 0}));
+    let ids = ["user", "too"].map(|name| d.inspect(name)["Id"].as_str().expect("text").to_owned());
+    let message = d.http.delete("/volumes/used?force=1").error(409);
+    assert!(ids.iter().all(|id| message.contains(id)), "{message}");
+    assert!(
+        message.starts_with("remove used: volume is in use - ["),
+        "{message}"
+    );
+    let told = stream.up_to("prune");
+    let last = told.last().expect("the prune");
+    assert_eq!(last["Type"], "volume");
+    assert_eq!(
+        last["Actor"],
+        json!({"ID": "", "Attributes": {"reclaimed": "5000"}})
+    );
+    let gone = told
+        .iter()
+        .find(|event| event["Action"] == "destroy")
+        .expect("it was told");
+    assert_eq!(
+        gone["Actor"],
+        json!({"ID": unnamed, "Attributes": {"driver": "local"}})
+    );
+    drop(stream);
+    d.finish();
+}
+
+#[test]
+fn two_containers_that_race_for_a_new_volume_find_all_of_the_image_in_it() {
+    let d = daemon();
+    let body = json!({"Cmd": ["sh", "-c", "ls /bin | wc -l; stat -c %a /bin"],
+        "HostConfig": {"Binds": ["bin:/bin"]}});
+    let names: Vec<String> = (0..6).map(|n| format!("racer-{n}")).collect();
+    for name in &names {
+        d.create(name, body.clone());
+    }
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| d.start_container(name));
+        }
+    });
+    let said: Vec<String> = names
+        .iter()
+        .map(|name| {
+            assert_eq!(d.wait(name), 0);
+            d.logs(name).stdout
+        })
+        .collect();
+    assert!(said.iter().all(|out| *out == said[0]), "{said:?}");
+    assert!(!said[0].starts_with('0'), "{said:?}");
+    d.finish();
+}

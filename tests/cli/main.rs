@@ -11,6 +11,7 @@ mod many;
 mod registry;
 mod run;
 mod session;
+mod stats;
 mod terminal;
 
 use testkit::{Daemon, Options};

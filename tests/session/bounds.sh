@@ -170,4 +170,9 @@ for kind in pid ipc uts; do
 done
 ends 1 run --rm $mine --ipc none "$image" ls /dev/shm
 
+step "volume: what nobody has any more goes"
+says "other
+twice
+only" volume rm other twice only
+
 all_is_gone

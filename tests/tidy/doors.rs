@@ -12,7 +12,8 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("transfer", &["archive", "model", "sys"]),
     ("images", &["archive", "failpoint", "model", "sys"]),
     ("registry", &["model"]),
-    ("spec", &["model", "sys"]),
+    ("cdi", &["model"]),
+    ("spec", &["cdi", "model", "sys"]),
     ("units", &["model", "sys"]),
     ("runtime", &["failpoint", "model", "sys", "units"]),
     ("checkpoints", &["archive", "model", "runtime", "sys"]),
@@ -21,13 +22,13 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("stdio", &["model", "runtime", "streams", "sys"]),
     ("network", &["model"]),
     ("stats", &["model", "sys"]),
-    ("volumes", &["model", "sys"]),
+    ("volumes", &["failpoint", "model", "rules", "state", "sys"]),
     ("confine", &["model", "rules", "sys"]),
     ("files", &["archive", "model", "sys", "transfer"]),
     (
         "bundles",
         &[
-            "files", "images", "model", "network", "spec", "sys", "volumes",
+            "cdi", "files", "images", "model", "network", "spec", "sys", "volumes",
         ],
     ),
     (

@@ -25,8 +25,6 @@ pub const NOT_BUILT: &[Endpoint] = &[
     (Method::POST, "/build/cancel"),
     (Method::GET, "/images/{name}/attestations"),
     (Method::GET, "/images/search"),
-    (Method::PUT, "/volumes/{name}"),
-    (Method::POST, "/volumes/prune"),
     (Method::GET, "/networks"),
     (Method::GET, "/networks/{id}"),
     (Method::DELETE, "/networks/{id}"),
@@ -82,7 +80,7 @@ pub const SWARM: &[Endpoint] = &[
     (Method::POST, "/configs/{id}/update"),
 ];
 
-const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \
+pub(crate) const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \
     \"docker swarm join\" to connect this node to swarm and try again.";
 
 /// The routes of both tables.

@@ -2,8 +2,8 @@
 //! find nothing to remove: `docker system prune` ends at the first that it cannot have.
 
 use axum::extract::{RawQuery, State};
-use engine::{Engine, ListContainers, ListedContainer};
-use model::{Error, Filters, MountSource, Result, VolumeRecord};
+use engine::{Engine, ListContainers};
+use model::{Error, Filters, Result};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -68,7 +68,7 @@ async fn disk_usage(
         usage.containers = Some(rows(&engine, &listed, version));
     }
     if asks("volume") {
-        usage.volumes = Some(volumes(&engine, &listed).await?);
+        usage.volumes = Some(volumes(&engine).await?);
     }
     usage.build_cache = asks("build-cache").then_some([]);
     Ok(reply::json(&usage))
@@ -86,15 +86,18 @@ fn images(engine: &Engine, version: ApiVersion) -> Result<Vec<ImageSummary>> {
     Ok(images.iter().map(row).collect())
 }
 
-async fn volumes(engine: &Engine, containers: &[ListedContainer]) -> Result<Vec<VolumeUsage>> {
-    let mut usages = Vec::new();
-    for record in engine.list_volumes(&Filters::default())? {
-        let users = containers.iter().filter(|row| names(row, &record)).count();
+/// What a volume with options has is elsewhere (moby `LocalVolumesSize`).
+async fn volumes(engine: &Engine) -> Result<Vec<VolumeUsage>> {
+    let (volumes, mut usages) = (engine.volumes(), Vec::new());
+    let uses = volumes.uses();
+    let all = volumes.list(&Filters::default())?.into_iter();
+    for record in all.filter(|record| record.options.is_empty()) {
         // One that goes meanwhile costs nobody else the answer.
-        let size = engine.volume_size(&record.name).await;
+        let size = volumes.size(&record.name).await;
         let size = size.ok().and_then(|bytes| i64::try_from(bytes).ok());
+        let users = uses.of(&record.name).len();
         usages.push(VolumeUsage {
-            volume: Volume::new(&record, &engine.volume_path(&record.name)),
+            volume: Volume::new(&record, &volumes.path(&record.name)),
             usage_data: UsageData {
                 ref_count: i64::try_from(users).unwrap_or(i64::MAX),
                 size: size.unwrap_or(-1),
@@ -102,11 +105,6 @@ async fn volumes(engine: &Engine, containers: &[ListedContainer]) -> Result<Vec<
         });
     }
     Ok(usages)
-}
-
-fn names(container: &ListedContainer, volume: &VolumeRecord) -> bool {
-    let mut mounts = container.view.spec.mounts.iter();
-    mounts.any(|m| matches!(&m.source, MountSource::Volume { name, .. } if *name == volume.name))
 }
 
 /// The query of a prune.

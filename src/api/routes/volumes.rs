@@ -3,26 +3,33 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use engine::Engine;
-use model::{Error, VolumeName, VolumeRecord};
+use engine::{Engine, NewVolume};
+use model::{Error, Kind, VolumeRecord};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
-use wire::volume::{Volume, VolumeCreateOptions, VolumeListResponse};
+use wire::version::ApiVersion;
+use wire::volume::{Volume, VolumeCreateOptions, VolumeListResponse, VolumesPruneReport};
 
-use translate::NotBuilt;
 use web::error::ApiResult;
 use web::extract::{DockerBool, Json, Name, Query, filters};
 use web::reply;
+use web::version::Asked;
+
+use crate::routes::not_built::NO_SWARM;
+
+/// Since when there are volumes of a swarm, and volumes with a name are pruned on wish only.
+const CLUSTER_VOLUMES: ApiVersion = ApiVersion::v1(42);
 
 /// The routes of the resource.
 pub fn router() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(create))
-        .routes(routes!(inspect, remove))
+        .routes(routes!(inspect, remove, update))
+        .routes(routes!(prune))
 }
 
 /// The query of a list.
@@ -42,7 +49,7 @@ struct ListQuery {
     ))]
 async fn list(State(engine): State<Engine>, Query(query): Query<ListQuery>) -> ApiResult {
     let filters = filters(query.filters.as_deref())?;
-    let records = engine.list_volumes(&filters)?;
+    let records = engine.volumes().list(&filters)?;
     Ok(reply::json(&VolumeListResponse {
         volumes: records.iter().map(|r| volume(&engine, r)).collect(),
         warnings: None,
@@ -54,22 +61,25 @@ async fn list(State(engine): State<Engine>, Query(query): Query<ListQuery>) -> A
     request_body = VolumeCreateOptions,
     responses(
         (status = 201, description = "The volume", body = Volume),
-        (status = 400, description = "Bad name", body = ErrorResponse),
+        (status = 400, description = "Bad name or option", body = ErrorResponse),
         (status = 404, description = "No such driver", body = ErrorResponse),
-        (status = 501, description = "An option that is not built", body = ErrorResponse),
+        (status = 503, description = "A cluster volume: there is no swarm", body = ErrorResponse),
     ))]
 async fn create(
     State(engine): State<Engine>,
+    Asked(version): Asked,
     Json(request): Json<VolumeCreateOptions>,
 ) -> ApiResult {
-    let options = request.driver_opts.unwrap_or_default();
-    NotBuilt::field("ClusterVolumeSpec", request.cluster_volume_spec.is_none())?;
-    NotBuilt::field("DriverOpts", options.is_empty())?;
-    let name = request.name.filter(|name| !name.is_empty());
-    check_driver(request.driver.as_deref(), name.as_deref())?;
-    let name: Option<VolumeName> = name.map(TryInto::try_into).transpose()?;
-    let labels = request.labels.unwrap_or_default();
-    let record = engine.create_volume(name, labels, options).await?;
+    if request.cluster_volume_spec.is_some() && version >= CLUSTER_VOLUMES {
+        return Err(Error::new(Kind::Unavailable, NO_SWARM).into());
+    }
+    let new = NewVolume {
+        name: request.name.filter(|name| !name.is_empty()),
+        driver: request.driver.unwrap_or_default(),
+        labels: request.labels.unwrap_or_default(),
+        options: request.driver_opts.unwrap_or_default(),
+    };
+    let record = engine.volumes().create(new).await?;
     Ok(reply::json_with_status(
         StatusCode::CREATED,
         &volume(&engine, &record),
@@ -84,7 +94,7 @@ async fn create(
         (status = 404, description = "No such volume", body = ErrorResponse),
     ))]
 async fn inspect(State(engine): State<Engine>, Name(name): Name) -> ApiResult {
-    let record = engine.volume(&name)?;
+    let record = engine.volumes().get(&name)?;
     Ok(reply::json(&volume(&engine, &record)))
 }
 
@@ -111,21 +121,52 @@ async fn remove(
     Name(name): Name,
     Query(query): Query<RemoveQuery>,
 ) -> ApiResult<Response> {
-    engine.remove_volume(&name, query.force.0).await?;
+    engine.volumes().remove(&name, query.force.0).await?;
     Ok(reply::no_content())
 }
 
 fn volume(engine: &Engine, record: &VolumeRecord) -> Volume {
-    Volume::new(record, &engine.volume_path(&record.name))
+    Volume::new(record, &engine.volumes().path(&record.name))
 }
 
-/// Docker's answer where no plugin of that name is installed.
-fn check_driver(driver: Option<&str>, name: Option<&str>) -> model::Result<()> {
-    match driver.unwrap_or_default() {
-        "" | "local" => Ok(()),
-        other => Err(Error::not_found(format!(
-            "create {}: error looking up volume plugin {other}: plugin \"{other}\" not found",
-            name.unwrap_or_default()
-        ))),
+/// Change a cluster volume
+///
+/// There is none without a swarm.
+#[utoipa::path(put, path = "/volumes/{name}", operation_id = "VolumeUpdate", tag = "Volume",
+    params(("name" = String, Path, description = "Volume name")),
+    responses((status = 503, description = "There is no swarm", body = ErrorResponse)))]
+async fn update() -> ApiResult {
+    let why = "volume update only valid for cluster volumes, but swarm is unavailable";
+    Err(Error::new(Kind::Unavailable, why).into())
+}
+
+/// The query of a prune.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PruneQuery {
+    /// JSON: `{"all":["true"]}`. Keys: `all`, `label`, `label!`.
+    filters: Option<String>,
+}
+
+/// Remove volumes that no container uses
+///
+/// Since API 1.42 only those without a name, unless the filter `all` says true.
+#[utoipa::path(post, path = "/volumes/prune", operation_id = "VolumePrune", tag = "Volume",
+    params(PruneQuery),
+    responses(
+        (status = 200, description = "What was removed", body = VolumesPruneReport),
+        (status = 400, description = "Bad filter", body = ErrorResponse),
+        (status = 409, description = "Another prune goes on", body = ErrorResponse),
+    ))]
+async fn prune(
+    State(engine): State<Engine>,
+    Asked(version): Asked,
+    Query(query): Query<PruneQuery>,
+) -> ApiResult {
+    let mut filters = filters(query.filters.as_deref())?;
+    if version < CLUSTER_VOLUMES {
+        filters.insert("all", "true");
     }
+    let pruned = engine.volumes().prune(filters).await?;
+    Ok(reply::json(&VolumesPruneReport::from(pruned)))
 }

@@ -107,6 +107,7 @@ fn what_is_sent_arrives() {
             name: name.parse().unwrap(),
             anonymous: false,
             no_copy: false,
+            options: model::VolumeOptions::default(),
         },
         destination: "/data".to_owned(),
         read_only: false,

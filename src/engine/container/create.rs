@@ -8,7 +8,7 @@ use failpoint::Point;
 use model::{
     Action, ContainerId, ContainerName, ContainerSpec, ContainerState, Error, Event, IdMaps,
     IpcMode, Joins, Kind, Mount, NamespaceMode, NetworkMode, PidMode, Platform, Result,
-    UserNamespace, VolumeName,
+    UserNamespace, VolumeName, VolumesFrom,
 };
 use spec::CgroupVersion;
 use state::ContainerRow;
@@ -69,6 +69,8 @@ impl Engine {
             request.platform.as_ref(),
             &Platform::host(sys::host::amd64_level()),
         )?;
+        let driver = self.images().store().driver();
+        rules::storage_options::check(&request.storage_options, driver)?;
         let asked_name = request.name.as_deref().map(str::parse).transpose()?;
         let runtime = self
             .shared
@@ -77,9 +79,11 @@ impl Engine {
             .await?;
         let mut spec =
             rules::merge::image_into_spec(&image.record.config, request.spec, request.stop_signal)?;
-        let image_volumes = &image.record.config.volumes;
-        let declared = request.anonymous_volumes.iter().chain(image_volumes);
-        rules::place_volumes(&mut spec.mounts, declared, &*self.shared.host.random);
+        spec.mounts = self.with_borrowed(spec.mounts, &request.volumes_from)?;
+        let (image_volumes, random) = (&image.record.config.volumes, &*self.shared.host.random);
+        let declared = request.declared_volumes.iter().chain(image_volumes);
+        let (asked, driver) = (request.anonymous_volumes, &request.volume_driver);
+        rules::place_volumes(&mut spec.mounts, asked, declared, driver, random);
         let cgroupns = self.default_cgroupns(spec.no_cgroups);
         spec.cgroupns_mode.get_or_insert(cgroupns);
         let choosing = match request.user_namespace {
@@ -142,7 +146,7 @@ impl Engine {
         // From the look to the row, so that a volume is made once.
         let has_volumes = row.spec.mounts.iter().any(Mount::is_volume);
         let _making = match has_volumes {
-            true => Some(self.inner.making_volumes.lock().await),
+            true => Some(self.inner.volumes.making().await),
             false => None,
         };
         coming
@@ -151,7 +155,7 @@ impl Engine {
         let new_volumes = self
             .shared
             .volumes
-            .new_in(&row.spec.mounts, (self.shared.host.now)());
+            .new_in(&row.spec.mounts, (self.shared.host.now)())?;
         let newcomer = self.shared.newcomer(row, &image.record.layers);
         let mut events: Vec<Event> = new_volumes
             .iter()
@@ -179,6 +183,26 @@ impl Engine {
         drop(failpoint::reach(Point::CreateWritten).await);
         newcomer.begin();
         Ok(())
+    }
+
+    /// A container's own mounts with what it takes from others, as they are now.
+    fn with_borrowed(&self, own: Vec<Mount>, from: &[VolumesFrom]) -> Result<Vec<Mount>> {
+        let mut borrowed = Vec::new();
+        for from in from {
+            // In moby's status (`registerMountPoints`).
+            let other = self.container(&from.container);
+            let other = other.map_err(|e| Error::invalid(e.message()))?;
+            if other.is_damaged() {
+                return Err(Error::conflict(format!(
+                    "nobody knows what container {} mounts: its row in the ledger is damaged",
+                    from.container
+                )));
+            }
+            rules::borrow_mounts(&mut borrowed, &other.spec.mounts, from.read_only);
+        }
+        let mut all = rules::with_borrowed(own, borrowed);
+        rules::tell_of_unmounts(&mut all, self.shared.layout.data_root())?;
+        Ok(all)
     }
 
     fn id_maps(&self, wish: &UserNamespace) -> Result<Option<IdMaps>> {

@@ -278,7 +278,9 @@ impl Engine {
     fn volumes_to_export(&self, view: &ContainerView) -> Vec<(ExportedVolume, PathBuf)> {
         let mut seen = HashSet::new();
         let volumes = view.spec.mounts.iter().filter_map(ExportedVolume::of);
-        let once = volumes.filter(|(name, _)| seen.insert(*name));
+        // One with options is made of them again there.
+        let ours = |name: &VolumeName| !self.shared.volumes.is_mounted_on_use(name);
+        let once = volumes.filter(|(name, _)| ours(name) && seen.insert(*name));
         once.map(|(name, told)| (told, self.shared.volumes.data(name)))
             .collect()
     }

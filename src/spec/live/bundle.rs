@@ -178,6 +178,7 @@ impl Bundle {
             devices: &devices,
             joined: Joined::NOTHING,
             block_devices: &block_devices,
+            edits: &cdi::Edits::NONE,
             resolv_conf: Some(&resolv_conf),
             hosts: Some(&hosts),
             hostname_file: Some(&hostname),

@@ -33,6 +33,7 @@ fn bind(source: &Path, destination: &str, read_only: bool) -> ResolvedMount {
                 path: source.to_str().unwrap().into(),
                 create_missing: false,
                 non_recursive: false,
+                reach: model::ReadOnlyReach::default(),
             },
             destination: destination.into(),
             read_only,

@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use model::resources::{DeviceRate, DeviceWeight};
+use model::resources::{DeviceRate, DeviceWeight, device_numbers};
 use model::{BlockIo, Error, Result};
 
-use crate::devices::{plain, split};
+use crate::devices::plain;
 
 /// The devices of block I/O limits, looked up on the host: what they say, and of which numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn resolve(limits: &BlockIo) -> Result<BlockDevices> {
 
 fn numbers(path: &str) -> Result<(u32, u32)> {
     match std::fs::metadata(path) {
-        Ok(found) => Ok(split(found.rdev())),
+        Ok(found) => Ok(device_numbers(found.rdev())),
         Err(e) => Err(Error::system(format!("stat {path}: {}", plain(e)))),
     }
 }

@@ -26,6 +26,8 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 const CPU_SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// Kernel range of the period of the CFS, in microseconds.
 const CPU_PERIOD_US: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
+/// Numbers of CPUs and memory nodes that moby looks at, unless the host has higher ones.
+const CPUS_MAX: u64 = 8192;
 /// Docker's range of block I/O weights.
 const BLKIO_WEIGHT: std::ops::RangeInclusive<u16> = 10..=1000;
 
@@ -189,10 +191,13 @@ impl Check<'_> {
     }
 
     fn kernel_memory(&mut self) -> Result<()> {
+        // Less than nothing is no limit, and shown.
+        let set = |n: Option<i64>| n.filter(|n| *n != 0);
+        let is_limit = |n: Option<i64>| n.is_some_and(|n| n > 0);
         let now = &mut self.now;
-        now.kernel_memory_bytes = now.kernel_memory_bytes.filter(|n| *n > 0);
-        now.kernel_memory_tcp_bytes = now.kernel_memory_tcp_bytes.filter(|n| *n > 0);
-        if now.kernel_memory_bytes.is_some() && !self.have.kernel_memory {
+        now.kernel_memory_bytes = set(now.kernel_memory_bytes);
+        now.kernel_memory_tcp_bytes = set(now.kernel_memory_tcp_bytes);
+        if is_limit(now.kernel_memory_bytes) && !self.have.kernel_memory {
             now.kernel_memory_bytes = None;
             self.warn(
                 "Your kernel does not support kernel memory limit capabilities or the cgroup is \
@@ -200,11 +205,11 @@ impl Check<'_> {
             );
         }
         let limit = self.now.kernel_memory_bytes;
-        if limit.is_some_and(|n| n < MEMORY_BYTES_MIN) {
+        if limit.is_some_and(|n| n > 0 && n < MEMORY_BYTES_MIN) {
             return refuse("Minimum kernel memory limit allowed is 6MB");
         }
         // moby hands it to the runtime, which passes it over.
-        if self.now.kernel_memory_tcp_bytes.is_some() && !self.have.kernel_memory_tcp {
+        if is_limit(self.now.kernel_memory_tcp_bytes) && !self.have.kernel_memory_tcp {
             self.now.kernel_memory_tcp_bytes = None;
             self.warn(
                 "Your kernel does not support kernel memory TCP limit capabilities or the cgroup \
@@ -400,10 +405,15 @@ impl Check<'_> {
 
 fn available(text: Option<&str>, file: &str, what: &str, have: &CpuList) -> Result<()> {
     let Some(text) = text else { return Ok(()) };
-    let wanted = CpuList::parse(text).map_err(|why| {
+    let invalid = |why: String| {
         let shown = text.get(..256).unwrap_or(text);
         Error::invalid(format!("Invalid value {shown} for cpuset {file}: {why}"))
-    })?;
+    };
+    let wanted = CpuList::parse(text).map_err(invalid)?;
+    let max = CPUS_MAX.max(have.last().unwrap_or(0));
+    if wanted.last().is_some_and(|last| last > max) {
+        return Err(invalid(format!("value of out range, maximum is {max}")));
+    }
     if !have.contains_all(&wanted) {
         return Err(Error::invalid(format!(
             "Requested {what} are not available - requested {wanted}, available: {have}"

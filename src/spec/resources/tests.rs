@@ -168,10 +168,17 @@ fn what_says_nothing_is_no_limit() {
         r.pids_limit = Some(-1);
         r.cpu_realtime_period_us = Some(0);
         r.block_io.weight = Some(0);
-        r.kernel_memory_bytes = Some(-1);
     });
     let Limits { in_force, warnings } = limits(&resources, &fixture::host()).unwrap();
     assert_eq!((in_force, warnings.len()), (Resources::default(), 0));
+}
+
+#[test]
+fn kernel_memory_below_nothing_is_shown_and_not_written() {
+    let resources = asked(|r| r.kernel_memory_bytes = Some(-1));
+    let Limits { in_force, warnings } = limits(&resources, &fixture::host()).unwrap();
+    assert_eq!((&in_force, warnings.len()), (&resources, 0));
+    assert!(memory(&in_force).is_none());
 }
 
 #[test]
@@ -225,4 +232,18 @@ fn a_device_that_is_not_there_is_told_as_docker_does() {
         resolve_block_devices(&io).unwrap_err().message(),
         "stat /dev/nosuch: no such file or directory"
     );
+}
+
+#[test]
+fn limits_of_earlier_versions_are_read() {
+    let old = r#"{"memory_bytes":1,"memory_reservation_bytes":null,"memory_swap_bytes":null,
+        "nano_cpus":null,"cpu_shares":null,"cpu_period_us":null,"cpu_quota_us":null,
+        "cpuset_cpus":null,"cpuset_mems":null,"pids_limit":null,"oom_score_adj":0,
+        "oom_kill_disable":false}"#;
+    let read: Resources = serde_json::from_str(old).unwrap();
+    let wanted = Resources {
+        memory_bytes: Some(1),
+        ..Resources::default()
+    };
+    assert_eq!(read, wanted);
 }

@@ -22,8 +22,8 @@ pub(crate) fn memory(limits: &Resources) -> Option<Memory> {
         reservation: limits.memory_reservation_bytes,
         // No value at all is the kernel's "unlimited" in v1 and v2 alike.
         swap: limits.memory_swap_bytes.filter(|n| *n > 0),
-        kernel: limits.kernel_memory_bytes,
-        kernel_tcp: limits.kernel_memory_tcp_bytes,
+        kernel: limits.kernel_memory_bytes.filter(|n| *n > 0),
+        kernel_tcp: limits.kernel_memory_tcp_bytes.filter(|n| *n > 0),
         swappiness: limits.memory_swappiness,
         disable_oom_killer: limits.oom_kill_disable.then_some(true),
     };

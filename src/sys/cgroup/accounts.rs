@@ -48,23 +48,27 @@ impl Hierarchies {
     /// # Errors
     /// What reading /proc says.
     pub fn accounts(&self, init: Pid, id: &str) -> io::Result<Option<Accounts>> {
-        let memberships = proc::cgroups(init)?.map(|all| of_container(all, id));
-        // One that has ended and is not collected yet is in the root of each hierarchy.
-        let memberships = memberships.filter(|own| !own.is_empty());
-        Ok(memberships.map(|own| self.accounts_at(&own)))
+        let memberships = proc::cgroups(init)?;
+        Ok(memberships.and_then(|all| self.accounts_at(&of_container(all, id))))
     }
 
-    fn accounts_at(&self, memberships: &[Membership]) -> Accounts {
-        let dir = |controller: &str| self.v1_dir(controller, memberships);
+    /// One that has ended and is not collected yet is in the root of each hierarchy of version 1: then
+    /// there is nothing left here.
+    fn accounts_at(&self, own: &[Membership]) -> Option<Accounts> {
+        let dir = |controller: &str| self.v1_dir(controller, own);
         match self.layout() {
-            Layout::V1 | Layout::Hybrid => Accounts::V1(Box::new(Directories {
-                cpu: dir("cpu"),
-                cpuacct: dir("cpuacct"),
-                memory: dir("memory"),
-                pids: dir("pids"),
-                blkio: dir("blkio"),
-            })),
-            Layout::V2 | Layout::None => Accounts::V2(self.v2_dir(memberships)),
+            Layout::V1 | Layout::Hybrid => {
+                let dirs = Directories {
+                    cpu: dir("cpu"),
+                    cpuacct: dir("cpuacct"),
+                    memory: dir("memory"),
+                    pids: dir("pids"),
+                    blkio: dir("blkio"),
+                };
+                (dirs != Directories::default()).then(|| Accounts::V1(Box::new(dirs)))
+            }
+            Layout::V2 => self.v2_dir(own).map(|dir| Accounts::V2(Some(dir))),
+            Layout::None => Some(Accounts::V2(None)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! destination alone for an anonymous volume (moby `volume/mounts/linux_parser.go`).
 
 use model::mount::Propagation;
-use model::{Error, Mount, MountSource, Result};
+use model::{AnonymousVolume, Error, Mount, MountSource, ReadOnlyReach, Result, VolumeOptions};
 
 use super::clean_absolute;
 use super::mounts::check_destination;
@@ -12,15 +12,15 @@ use super::mounts::check_destination;
 pub(super) enum Bind {
     /// A path of the host or a named volume.
     Mount(Mount),
-    /// A path inside that gets an anonymous volume.
-    Anonymous(String),
+    /// A volume without a name.
+    Anonymous(AnonymousVolume),
 }
 
-/// Parses one bind.
+/// Parses one bind; a volume has the driver `driver`.
 ///
 /// # Errors
 /// 400, `invalid mode: …` or `invalid volume specification: '…'`.
-pub(super) fn parse(text: &str) -> Result<Bind> {
+pub(super) fn parse(text: &str, driver: &str) -> Result<Bind> {
     let parts: Vec<&str> = text.splitn(4, ':').collect();
     let (source, destination, mode) = match parts.as_slice() {
         // A destination with a mode is no bind: `/data:ro`.
@@ -40,8 +40,17 @@ pub(super) fn parse(text: &str) -> Result<Bind> {
     };
     let destination =
         check_destination(kind, destination).map_err(|e| invalid(text, Some(e.message())))?;
+    let asked = VolumeOptions {
+        driver: driver.to_owned(),
+        ..VolumeOptions::default()
+    };
     let Some(source) = source else {
-        return Ok(Bind::Anonymous(destination));
+        return Ok(Bind::Anonymous(AnonymousVolume {
+            destination,
+            no_copy: false,
+            mode: "z".to_owned(),
+            options: asked,
+        }));
     };
     options
         .check_for(kind)
@@ -51,12 +60,14 @@ pub(super) fn parse(text: &str) -> Result<Bind> {
             path: clean_absolute(source),
             create_missing: true,
             non_recursive: false,
+            reach: ReadOnlyReach::default(),
         }
     } else {
         MountSource::Volume {
             name: source.parse()?,
             anonymous: false,
             no_copy: options.no_copy,
+            options: asked,
         }
     };
     let is_plain_volume = kind == "volume" && mode.is_empty();
@@ -73,6 +84,17 @@ pub(super) fn parse(text: &str) -> Result<Bind> {
 fn invalid(text: &str, why: Option<&str>) -> Error {
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     Error::invalid(format!("invalid volume specification: '{text}'{why}"))
+}
+
+/// Whether the mounts of another container are read-only here (moby `ParseVolumesFrom`).
+///
+/// # Errors
+/// 400, `invalid mode: …`: propagation and copying are the other's.
+pub(super) fn mode_of_others(text: &str) -> Result<bool> {
+    match Mode::parse(text) {
+        Some(mode) if !mode.no_copy && mode.propagation.is_none() => Ok(mode.read_only),
+        _ => Err(Error::invalid(format!("invalid mode: {text}"))),
+    }
 }
 
 /// The comma-separated words behind the second colon.
@@ -135,9 +157,9 @@ mod tests {
     use super::*;
 
     fn bind(text: &str) -> Mount {
-        match parse(text).unwrap() {
+        match parse(text, "").unwrap() {
             Bind::Mount(mount) => mount,
-            Bind::Anonymous(path) => panic!("anonymous volume at {path}"),
+            Bind::Anonymous(volume) => panic!("{volume:?}"),
         }
     }
 
@@ -163,15 +185,19 @@ mod tests {
             MountSource::Bind {
                 path: "/c".to_owned(),
                 create_missing: true,
-                non_recursive: false
+                non_recursive: false,
+                reach: ReadOnlyReach::default(),
             }
         );
         assert_eq!(bind("/a:/b:rslave").propagation, Propagation::RSlave);
-        assert_eq!(bind("/a:/b").propagation, Propagation::RPrivate);
-        assert_eq!(
-            parse("/data/").unwrap(),
-            Bind::Anonymous("/data".to_owned())
-        );
+        assert_eq!(bind("/a:/b").propagation, Propagation::Unset);
+        let asked = bind("/a:/b:rprivate").propagation;
+        assert_eq!(asked, Propagation::RPrivate);
+        let Bind::Anonymous(volume) = parse("/data/", "some").unwrap() else {
+            panic!("no name was given");
+        };
+        let told = (volume.destination.as_str(), volume.options.driver.as_str());
+        assert_eq!(told, ("/data", "some"));
     }
 
     #[test]
@@ -207,23 +233,34 @@ mod tests {
             ),
         ];
         for (text, message) in table {
-            assert_eq!(parse(text).unwrap_err().message(), message, "{text}");
+            assert_eq!(parse(text, "").unwrap_err().message(), message, "{text}");
         }
         assert!(
-            parse("no space:/b")
+            parse("no space:/b", "")
                 .unwrap_err()
                 .message()
                 .contains("includes invalid characters for a local volume name")
         );
     }
 
+    #[test]
+    fn mounts_of_others_can_be_read_only() {
+        for (mode, read_only) in [("", false), ("ro", true), ("rw,z", false), ("Z", false)] {
+            assert_eq!(mode_of_others(mode), Ok(read_only), "{mode}");
+        }
+        for wrong in ["xx", "nocopy", "ro,rslave", "ro,rw"] {
+            let e = mode_of_others(wrong).unwrap_err();
+            assert_eq!(e.message(), format!("invalid mode: {wrong}"));
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_parsed_or_refused_and_destinations_are_clean(text in "[a-z/:.,~ ]{0,40}") {
-            if let Ok(parsed) = parse(&text) {
+            if let Ok(parsed) = parse(&text, "") {
                 let destination = match parsed {
                     Bind::Mount(mount) => mount.destination,
-                    Bind::Anonymous(path) => path,
+                    Bind::Anonymous(volume) => volume.destination,
                 };
                 prop_assert!(destination.starts_with('/') && destination.len() > 1);
                 prop_assert_eq!(clean_absolute(&destination), destination);
@@ -244,6 +281,7 @@ mod tests {
                 path: source,
                 create_missing: true,
                 non_recursive: false,
+                reach: ReadOnlyReach::default(),
             };
             prop_assert_eq!(mount.source, expected);
         }

@@ -49,13 +49,19 @@ pub fn create(
     let host = request.host_config.get_or_insert_default();
     log_config::fill(&mut host.log_config, log_default);
     let mut warnings = Vec::new();
-    let (mut spec, anonymous_volumes, stop_signal) = spec(&request, &mut warnings)?;
+    if host.cpu_percent > 0 {
+        host.cpu_percent = 0;
+        warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
+    }
+    let (mut spec, volumes, stop_signal) = spec(&request, version, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
     let joins = request.host_config.as_ref().map(namespaces::joins);
     let joins = joins.unwrap_or_default();
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
+    let storage_options = host.storage_opt.clone().unwrap_or_default();
+    let volume_driver = host.volume_driver.clone();
     let echo = serde_json::to_vec(&request).expect("wire types have string keys");
     Ok(Translated {
         create: CreateContainer {
@@ -66,7 +72,11 @@ pub fn create(
             joins,
             user_namespace,
             stop_signal,
-            anonymous_volumes,
+            anonymous_volumes: volumes.anonymous,
+            declared_volumes: volumes.declared,
+            volume_driver,
+            volumes_from: volumes.from,
+            storage_options,
             echo,
         },
         warnings,
@@ -91,8 +101,9 @@ fn console_size([rows, columns]: [u32; 2]) -> Option<(u16, u16)> {
 
 fn spec(
     request: &CreateRequest,
+    version: ApiVersion,
     warnings: &mut Vec<String>,
-) -> Result<(ContainerSpec, Vec<String>, Option<model::Signal>)> {
+) -> Result<(ContainerSpec, mounts::Mounts, Option<model::Signal>)> {
     let default = Default::default();
     let host = request.host_config.as_ref().unwrap_or(&default);
     refuse::refuse(&request.config, host)?;
@@ -109,10 +120,12 @@ fn spec(
         warnings,
     )?;
     security::apply(host, &mut spec)?;
-    let mounts = mounts::mounts(&request.config, host)?;
-    spec.mounts = mounts.mounts;
+    let reaches_down = gates::reaches_down(version);
+    let mut mounts = mounts::mounts(&request.config, host, reaches_down)?;
+    spec.mounts = std::mem::take(&mut mounts.mounts);
     spec.devices = devices::devices(host)?;
     spec.device_rules = devices::rules(host)?;
+    spec.device_requests = devices::requests(host)?;
     spec.ulimits = resources::ulimits(host)?;
     spec.resources = resources::resources(host)?;
     spec.log = log_config::log_config(&host.log_config)?;
@@ -133,7 +146,7 @@ fn spec(
             "invalid Annotations: the empty string is not permitted as an annotation key",
         ));
     }
-    Ok((spec, mounts.anonymous_volumes, stop_signal))
+    Ok((spec, mounts, stop_signal))
 }
 
 /// The label that says what `UsernsMode` says; the docker CLI lets only its own words pass there. The

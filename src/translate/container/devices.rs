@@ -1,7 +1,7 @@
 //! Devices of the host: single ones, and rules for the device cgroup.
 
 use model::resources::DeviceRuleKind;
-use model::{Device, DeviceRule, Error, Result};
+use model::{Device, DeviceRequest, DeviceRule, Error, Result};
 
 use super::{bounded, clean_absolute};
 use wire::container::HostConfig;
@@ -37,6 +37,39 @@ pub(super) fn devices(host: &HostConfig) -> Result<Vec<Device>> {
                 path_in_container: clean_absolute(inside),
                 permissions: permissions.to_owned(),
             })
+        })
+        .collect()
+}
+
+/// Devices by driver: `docker run --device vendor/class=name`, and `--gpus`, for which there is no driver.
+///
+/// # Errors
+/// 400 in the words that Docker has when it starts the container (moby `handleDevice`,
+/// `injectCDIDevices`). Whether a device is known is looked at then.
+pub(super) fn requests(host: &HostConfig) -> Result<Vec<DeviceRequest>> {
+    let list = host.device_requests.as_deref().unwrap_or_default();
+    bounded("HostConfig.DeviceRequests", list.len())?;
+    list.iter()
+        .map(|request| {
+            if request.driver != "cdi" {
+                let sets = request.capabilities.iter().flatten();
+                let sets: Vec<String> = sets.map(|set| format!("[{}]", set.join(" "))).collect();
+                return Err(Error::invalid(format!(
+                    "could not select device driver {:?} with capabilities: [{}]",
+                    request.driver,
+                    sets.join(" ")
+                )));
+            }
+            let mistake = if request.count != 0 {
+                "unexpected count in CDI device request"
+            } else if request.options.as_ref().is_some_and(|o| !o.is_empty()) {
+                "unexpected options in CDI device request"
+            } else {
+                let names = request.device_ids.clone().unwrap_or_default();
+                bounded("HostConfig.DeviceRequests.DeviceIDs", names.len())?;
+                return Ok(DeviceRequest::Cdi { names });
+            };
+            Err(Error::invalid(mistake))
         })
         .collect()
 }

@@ -54,7 +54,18 @@ pub(super) fn apply(request: &mut CreateRequest, version: ApiVersion) -> Result<
             ));
         }
     }
+    let mut mounts = request.host_config.iter().flat_map(|host| &host.mounts);
+    if mounts.any(|mounts| mounts.iter().any(|mount| mount.r#type == "image")) {
+        return Err(Error::invalid(
+            "Mount type \"Image\" needs API v1.48 or newer",
+        ));
+    }
     Ok(())
+}
+
+/// Whether a read-only bind is read-only with all that is mounted in it.
+pub(super) fn reaches_down(version: ApiVersion) -> bool {
+    version >= ApiVersion::v1(44)
 }
 
 /// Until 1.41 options of another mount type were not looked at.

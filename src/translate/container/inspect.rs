@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::{Changed, ContainerView, MountView, Sizes};
-use model::{ContainerId, ContainerState, ExecId, MountSource, NamespaceMode, Restarting, Signal};
+use model::{ContainerId, ContainerState, ExecId, NamespaceMode, Restarting, Signal};
 
 use super::phrase::{ZERO_TIME, time};
 use wire::container::{
@@ -165,13 +165,7 @@ fn stop_signal(view: &ContainerView, sent: &ContainerConfig) -> String {
 fn volumes(view: &ContainerView, sent: &ContainerConfig) -> Option<BTreeMap<String, Empty>> {
     let mut paths = sent.volumes.clone().unwrap_or_default();
     for mount in &view.spec.mounts {
-        if matches!(
-            mount.source,
-            MountSource::Volume {
-                anonymous: true,
-                ..
-            }
-        ) {
+        if mount.is_declared() {
             paths.insert(mount.destination.clone(), Empty {});
         }
     }

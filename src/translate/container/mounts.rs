@@ -3,89 +3,130 @@
 use std::collections::BTreeSet;
 
 use model::mount::Propagation;
-use model::{Error, Mount, MountSource, Result};
+use model::{
+    AnonymousVolume, Error, Mount, MountSource, ReadOnlyReach, Result, VolumeOptions, VolumesFrom,
+};
 
 use super::binds::{self, Bind};
-use super::{bounded, clean_absolute, not_built, tmpfs};
-use wire::container::{BindOptions, ContainerConfig, HostConfig, MountSpec, VolumeOptions};
+use super::{bounded, clean_absolute, tmpfs};
+use wire::container::{BindOptions, ContainerConfig, HostConfig, MountSpec};
 
 /// What is to be mounted.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     /// Binds, named volumes, tmpfs.
     pub(super) mounts: Vec<Mount>,
+    /// Volumes without a name.
+    pub(super) anonymous: Vec<AnonymousVolume>,
     /// Paths that get an anonymous volume, unless a mount is there.
-    pub(super) anonymous_volumes: Vec<String>,
+    pub(super) declared: Vec<String>,
+    /// Containers whose mounts are taken.
+    pub(super) from: Vec<VolumesFrom>,
 }
 
-/// Collects the mounts of a request.
+/// Collects the mounts of a request. Where read-only does not reach down, it is meant of the one mount
+/// (API 1.43).
 ///
 /// # Errors
-/// 400 in the words of moby `volume/mounts`; 501 for options that are not built.
-pub(super) fn mounts(config: &ContainerConfig, host: &HostConfig) -> Result<Mounts> {
+/// 400 in the words of moby `volume/mounts`.
+pub(super) fn mounts(
+    config: &ContainerConfig,
+    host: &HostConfig,
+    reaches_down: bool,
+) -> Result<Mounts> {
     let mut all = Mounts::default();
     let mut taken = BTreeSet::new();
-    let mut take = |destination: &str| {
+    // A mount that is spelled out is named as it was written.
+    let mut take = |destination: &str, written: Option<&str>| {
         if taken.insert(destination.to_owned()) {
             Ok(())
         } else {
             Err(Error::invalid(format!(
-                "Duplicate mount point: {destination}"
+                "Duplicate mount point: {}",
+                written.unwrap_or(destination)
             )))
         }
     };
-    bounded("HostConfig.Binds", host.binds.as_ref().map_or(0, Vec::len))?;
-    bounded(
-        "HostConfig.Mounts",
-        host.mounts.as_ref().map_or(0, Vec::len),
-    )?;
-    bounded(
-        "HostConfig.Tmpfs",
-        host.tmpfs.as_ref().map_or(0, |t| t.len()),
-    )?;
-    bounded("Volumes", config.volumes.as_ref().map_or(0, |v| v.len()))?;
+    check_bounds(config, host)?;
+    let from = host.volumes_from.iter().flatten();
+    all.from = from.map(|text| volumes_from(text)).collect::<Result<_>>()?;
     for (destination, options) in host.tmpfs.iter().flatten() {
         let mount = tmpfs::from_entry(destination, options)?;
-        take(&mount.destination)?;
+        take(&mount.destination, None)?;
         all.mounts.push(mount);
     }
-    let binds = host.binds.iter().flatten().map(|text| binds::parse(text));
-    let specs = host.mounts.iter().flatten().map(mount);
-    for bind in binds.chain(specs) {
+    let driver = host.volume_driver.as_str();
+    let binds = host.binds.iter().flatten();
+    let binds = binds.map(|text| (binds::parse(text, driver), None));
+    let specs = host.mounts.iter().flatten();
+    let specs = specs.map(|spec| (mount(spec), Some(spec.target.as_str())));
+    for (bind, target) in binds.chain(specs) {
         match bind? {
-            Bind::Mount(mount) => {
-                take(&mount.destination)?;
+            Bind::Mount(mut mount) => {
+                take(&mount.destination, target)?;
+                if let MountSource::Bind { reach, .. } = &mut mount.source
+                    && mount.read_only
+                    && !reaches_down
+                {
+                    *reach = ReadOnlyReach::Top;
+                }
                 all.mounts.push(mount);
             }
-            Bind::Anonymous(path) => {
-                take(&path)?;
-                all.anonymous_volumes.push(path);
+            Bind::Anonymous(volume) => {
+                take(&volume.destination, target)?;
+                all.anonymous.push(volume);
             }
         }
     }
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
         // Not taken: a mount there wins, and a bind may name the same path.
         let path = check_destination("volume", path)?;
-        if !all.anonymous_volumes.contains(&path) {
-            all.anonymous_volumes.push(path);
+        if !all.declared.contains(&path) {
+            all.declared.push(path);
         }
     }
     Ok(all)
 }
 
+fn check_bounds(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    let from = host.volumes_from.as_ref().map_or(0, Vec::len);
+    bounded("HostConfig.VolumesFrom", from)?;
+    bounded("HostConfig.Binds", host.binds.as_ref().map_or(0, Vec::len))?;
+    let mounts = host.mounts.as_ref().map_or(0, Vec::len);
+    bounded("HostConfig.Mounts", mounts)?;
+    let tmpfs = host.tmpfs.as_ref().map_or(0, |t| t.len());
+    bounded("HostConfig.Tmpfs", tmpfs)?;
+    bounded("Volumes", config.volumes.as_ref().map_or(0, |v| v.len()))
+}
+
+/// `name[:mode]` (moby `ParseVolumesFrom`).
+fn volumes_from(text: &str) -> Result<VolumesFrom> {
+    if text.is_empty() {
+        return Err(Error::invalid(
+            "volumes-from specification cannot be an empty string",
+        ));
+    }
+    let (container, mode) = text.split_once(':').unwrap_or((text, ""));
+    if container.is_empty() {
+        return Err(Error::invalid("invalid name or ID supplied: \"\""));
+    }
+    Ok(VolumesFrom {
+        container: container.to_owned(),
+        read_only: binds::mode_of_others(mode)?,
+    })
+}
+
 /// One object of `HostConfig.Mounts`.
 fn mount(spec: &MountSpec) -> Result<Bind> {
     let kind = spec.r#type.as_str();
+    check_exclusive(spec)?;
     if spec.target.is_empty() {
         return Err(invalid(kind, "field Target must not be empty"));
     }
     let destination = check_destination(kind, &spec.target)?;
     let (source, propagation) = match kind {
         "bind" => bind(spec)?,
-        "volume" => match volume(spec)? {
-            Some(source) => (source, Propagation::default()),
-            None => return Ok(Bind::Anonymous(destination)),
-        },
+        "volume" => return volume(spec, destination),
         "tmpfs" if spec.source.is_empty() => {
             return tmpfs::from_mount(destination, spec.tmpfs_options.as_ref(), spec.read_only)
                 .map(Bind::Mount)
@@ -94,14 +135,33 @@ fn mount(spec: &MountSpec) -> Result<Bind> {
         "tmpfs" => return Err(invalid(kind, "field Source must not be specified")),
         _ => return Err(invalid(kind, "mount type unknown")),
     };
-    let mode = if kind == "volume" { "z" } else { "" };
     Ok(Bind::Mount(Mount {
         source,
         destination,
         read_only: spec.read_only,
         propagation,
-        mode: mode.to_owned(),
+        mode: String::new(),
     }))
+}
+
+/// Options of another type (moby `validateExclusiveOptions`).
+fn check_exclusive(spec: &MountSpec) -> Result<()> {
+    let kind = spec.r#type.as_str();
+    let options = [
+        ("BindOptions", "bind", spec.bind_options.is_some()),
+        ("VolumeOptions", "volume", spec.volume_options.is_some()),
+        ("TmpfsOptions", "tmpfs", spec.tmpfs_options.is_some()),
+    ];
+    match options
+        .iter()
+        .find(|(_, of, is_there)| *is_there && *of != kind)
+    {
+        Some((name, ..)) => Err(invalid(
+            kind,
+            &format!("field {name} must not be specified"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn bind(spec: &MountSpec) -> Result<(MountSource, Propagation)> {
@@ -118,63 +178,94 @@ fn bind(spec: &MountSpec) -> Result<(MountSource, Propagation)> {
     if !spec.source.starts_with('/') {
         return Err(invalid("bind", &not_absolute(&spec.source)));
     }
-    // A read-only bind is so all the way down where the kernel can: neither less nor a promise.
-    let wishes = [
-        ("ReadOnlyForceRecursive", options.read_only_force_recursive),
-        ("ReadOnlyNonRecursive", options.read_only_non_recursive),
-    ];
-    if let Some((name, _)) = wishes.iter().find(|(_, is_wished)| *is_wished) {
-        return Err(not_built(&format!("HostConfig.Mounts.BindOptions.{name}")));
-    }
     let source = MountSource::Bind {
         path: clean_absolute(&spec.source),
         create_missing: options.create_mountpoint,
         non_recursive: options.non_recursive,
+        reach: reach(spec.read_only, options)?,
     };
     Ok((source, propagation))
 }
 
-/// `None` is an anonymous volume.
-fn volume(spec: &MountSpec) -> Result<Option<MountSource>> {
-    let default = VolumeOptions::default();
-    let options = spec.volume_options.as_ref().unwrap_or(&default);
+/// How far down a bind is read-only. Docker finds contradictions at the start (moby `setupMounts`).
+fn reach(read_only: bool, options: &BindOptions) -> Result<ReadOnlyReach> {
+    let (top, all) = (
+        options.read_only_non_recursive,
+        options.read_only_force_recursive,
+    );
+    let conflict = match (read_only, top, all) {
+        (false, true, _) => "!ReadOnly && BindOptions.ReadOnlyNonRecursive",
+        (false, _, true) => "!ReadOnly && BindOptions.ReadOnlyForceRecursive",
+        (true, true, true) => "ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive",
+        (_, true, false) => return Ok(ReadOnlyReach::Top),
+        (_, false, true) => return Ok(ReadOnlyReach::All),
+        (_, false, false) => return Ok(ReadOnlyReach::WherePossible),
+    };
+    Err(Error::invalid(format!(
+        "mount options conflict: {conflict}"
+    )))
+}
+
+fn volume(spec: &MountSpec, destination: String) -> Result<Bind> {
+    let asked = spec.volume_options.clone().unwrap_or_default();
     let is_anonymous = spec.source.is_empty();
+    let wrong = |why| Err(invalid("volume", why));
+    if !asked.subpath.is_empty() {
+        if is_anonymous {
+            return wrong("must not set Subpath when using anonymous volumes");
+        }
+        if !is_local(&asked.subpath) {
+            return wrong("subpath must be a relative path within the volume");
+        }
+    }
     if spec.read_only && is_anonymous {
-        return Err(invalid(
-            "volume",
-            "must not set ReadOnly mode when using anonymous volumes",
-        ));
+        return wrong("must not set ReadOnly mode when using anonymous volumes");
     }
-    let driver = options.driver_config.clone().unwrap_or_default();
-    let wishes = [
-        (
-            "DriverConfig.Name",
-            !matches!(driver.name.as_str(), "" | "local"),
-        ),
-        (
-            "DriverConfig.Options",
-            driver.options.is_some_and(|o| !o.is_empty()),
-        ),
-        (
-            "Labels",
-            options.labels.as_ref().is_some_and(|l| !l.is_empty()),
-        ),
-        ("NoCopy", options.no_copy && is_anonymous),
-        ("Subpath", !options.subpath.is_empty()),
-    ];
-    if let Some((name, _)) = wishes.iter().find(|(_, is_wished)| *is_wished) {
-        return Err(not_built(&format!(
-            "HostConfig.Mounts.VolumeOptions.{name}"
-        )));
-    }
+    let driver = asked.driver_config.unwrap_or_default();
+    let options = VolumeOptions {
+        subpath: Some(asked.subpath).filter(|path| !path.is_empty()),
+        borrowed: false,
+        driver: driver.name,
+        driver_options: driver.options.unwrap_or_default(),
+        labels: asked.labels.unwrap_or_default(),
+    };
+    // moby `setBindModeIfNull`.
+    let mode = "z".to_owned();
     if is_anonymous {
-        return Ok(None);
+        return Ok(Bind::Anonymous(AnonymousVolume {
+            destination,
+            no_copy: asked.no_copy,
+            mode,
+            options,
+        }));
     }
-    Ok(Some(MountSource::Volume {
-        name: spec.source.parse()?,
-        anonymous: false,
-        no_copy: options.no_copy,
+    Ok(Bind::Mount(Mount {
+        source: MountSource::Volume {
+            name: spec.source.parse()?,
+            anonymous: false,
+            no_copy: asked.no_copy,
+            options,
+        },
+        destination,
+        read_only: spec.read_only,
+        propagation: Propagation::default(),
+        mode,
     }))
+}
+
+/// Whether a path stays where it begins, as it is written (Go's `filepath.IsLocal`).
+fn is_local(path: &str) -> bool {
+    let mut depth = 0_usize;
+    let stays = |name: &str| {
+        match name {
+            "" | "." => {}
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        true
+    };
+    !path.starts_with('/') && !path.contains('\0') && path.split('/').all(stays)
 }
 
 /// A clean absolute destination other than the root.

@@ -19,20 +19,7 @@ pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> 
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        (
-            "HostConfig.DeviceRequests",
-            some(host.device_requests.as_ref()),
-        ),
         ("HostConfig.Links", some(host.links.as_ref())),
-        (
-            "HostConfig.StorageOpt",
-            host.storage_opt.as_ref().is_some_and(|o| !o.is_empty()),
-        ),
-        (
-            "HostConfig.VolumeDriver",
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-        ),
-        ("HostConfig.VolumesFrom", some(host.volumes_from.as_ref())),
     ];
     match wishes.iter().find(|(_, is_wished)| *is_wished) {
         Some((field, _)) => Err(not_built(field)),

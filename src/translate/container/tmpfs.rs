@@ -94,7 +94,7 @@ struct Tmpfs {
 
 impl Tmpfs {
     fn option(&mut self, option: &str) -> Result<()> {
-        let invalid = || Error::invalid(format!("Invalid tmpfs option {option:?}"));
+        let invalid = || Error::invalid(format!("invalid tmpfs option {option:?}"));
         match option.split_once('=') {
             None if option == "ro" => self.read_only = true,
             None if option == "rw" => self.read_only = false,
@@ -108,7 +108,11 @@ impl Tmpfs {
             Some(("size", share)) if share.ends_with('%') => self.options.push(option.to_owned()),
             Some(("size", size)) => self.size_bytes = Some(bytes(size).ok_or_else(invalid)?),
             Some((name, _)) if PAIRS.contains(&name) => self.options.push(option.to_owned()),
-            _ => return Err(invalid()),
+            // moby names what stands before the value (`MergeTmpfsOptions`).
+            Some((name, _)) => {
+                return Err(Error::invalid(format!("invalid tmpfs option {name:?}")));
+            }
+            None => return Err(invalid()),
         }
         Ok(())
     }
@@ -172,11 +176,12 @@ mod tests {
             "size=99999999999g",
             "mode=9",
             "mode=77777",
-            "nosuch=1",
         ] {
             let message = from_entry("/x", bad).unwrap_err().message().to_owned();
-            assert_eq!(message, format!("Invalid tmpfs option {bad:?}"));
+            assert_eq!(message, format!("invalid tmpfs option {bad:?}"));
         }
+        let e = from_entry("/x", "nosuch=1").unwrap_err();
+        assert_eq!(e.message(), "invalid tmpfs option \"nosuch\"");
         assert_eq!(
             from_entry("/", "").unwrap_err().message(),
             "invalid specification: destination can't be '/'"

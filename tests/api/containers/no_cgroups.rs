@@ -48,6 +48,16 @@ fn it_lives_among_the_daemons_processes_and_is_looked_after() {
             "{said}"
         );
     }
+    for query in ["", "?stream=0", "?stream=0&one-shot=1"] {
+        let said = d
+            .http
+            .get(&format!("/containers/it/stats{query}"))
+            .error(409);
+        assert!(
+            said.ends_with("has no cgroup, without which nothing counts what it uses"),
+            "{said}"
+        );
+    }
     let mut d = d;
     d.kill9();
     d.restart();
@@ -68,7 +78,7 @@ fn what_needs_a_cgroup_is_refused() {
         (json!({"Memory": 64 << 20}), "it can have no limits"),
         (json!({"PidsLimit": 5}), "it can have no limits"),
         (json!({"CgroupParent": "/x"}), "no cgroup parent"),
-        (json!({"PidMode": "host"}), "is to have the host's"),
+        (json!({"PidMode": "host"}), "it is to have another's"),
     ] {
         let mut asked = body(&["true"], host);
         asked["Image"] = json!("busybox");

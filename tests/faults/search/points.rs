@@ -61,6 +61,11 @@ impl Stubborn<'_> {
     /// Does everything that has a failpoint in it.
     fn everything(&self) {
         self.send("POST", "/volumes/create", &json!({"Name": "vol"}));
+        for _ in 0..2 {
+            self.send("POST", "/volumes/create", &json!({}));
+        }
+        self.post("/volumes/prune");
+        let in_memory = json!({"type": "tmpfs", "device": "tmpfs", "o": "mode=777"});
         let lives = "trap 'exit 0' TERM; while :; do sleep 0.01; done";
         self.create(
             "one",
@@ -69,6 +74,11 @@ impl Stubborn<'_> {
                 "Healthcheck": {"Test": ["CMD", "true"], "Interval": 10_000_000},
                 "Labels": {"moored.sdnotify": "container"},
                 "HostConfig": {"NetworkMode": "none", "Binds": ["vol:/v"],
+                    "Mounts": [
+                        {"Type": "volume", "Source": "vol", "Target": "/part",
+                            "VolumeOptions": {"Subpath": "."}},
+                        {"Type": "volume", "Target": "/memory", "VolumeOptions": {
+                            "DriverConfig": {"Options": in_memory}}}],
                     "UsernsMode": "0:300000:65536",
                     "RestartPolicy": {"Name": "unless-stopped"}},
             }),

@@ -70,6 +70,7 @@ async fn engine(roots: &Path) -> Engine {
         log_default: model::LogConfig::default(),
         selinux: false,
         storage_driver: None,
+        cdi_dirs: Vec::new(),
         ids: engine::IdSource::default(),
         init_paths: Vec::new(),
     };

@@ -1,6 +1,17 @@
 //! `/volumes`: what is decided before the engine is asked.
 
-use super::send_body;
+use super::{send, send_body};
+
+const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \
+    \"docker swarm join\" to connect this node to swarm and try again.";
+
+#[tokio::test]
+async fn there_are_no_volumes_of_a_cluster() {
+    send("PUT", "/volumes/any").await.assert_error(
+        503,
+        "volume update only valid for cluster volumes, but swarm is unavailable",
+    );
+}
 
 #[tokio::test]
 async fn what_no_local_volume_can_be_is_refused() {
@@ -10,12 +21,16 @@ async fn what_no_local_volume_can_be_is_refused() {
         404,
         "create v: error looking up volume plugin nfs: plugin \"nfs\" not found",
     );
-    create(r#"{"Name":"v","DriverOpts":{"type":"tmpfs"}}"#)
+    create(r#"{"Name":"vv","DriverOpts":{"type":"tmpfs"}}"#)
         .await
-        .assert_error(501, "DriverOpts is not implemented by moored yet");
-    create(r#"{"Name":"v","ClusterVolumeSpec":{}}"#)
+        .assert_error(400, "create vv: missing required option: \"device\"");
+    create(r#"{"Name":"vv","ClusterVolumeSpec":{}}"#)
         .await
-        .assert_error(501, "ClusterVolumeSpec is not implemented by moored yet");
+        .assert_error(503, NO_SWARM);
+    create(r#"{"Name":"v"}"#).await.assert_error(
+        400,
+        "create v: volume name is too short, names should be at least two alphanumeric characters",
+    );
     create(r#"{"Name":"a/b","DriverOpts":null,"ClusterVolumeSpec":null,"Nosuch":1}"#)
         .await
         .assert_error(

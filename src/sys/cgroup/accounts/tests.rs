@@ -278,6 +278,39 @@ fn a_containers_cgroup_is_the_topmost_with_its_id() {
     assert!(own(&["/", "/"]).is_empty());
 }
 
+#[test]
+fn a_process_that_has_ended_is_counted_nowhere() {
+    let hybrid = "\
+25 24 0:23 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
+26 24 0:24 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+29 24 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+    let host = super::super::mounts::parse_mountinfo(hybrid);
+    let member = |controllers: &[&str], path: &str| Membership {
+        controllers: controllers.iter().map(|c| (*c).to_owned()).collect(),
+        path: PathBuf::from(path.replace("ID", ID)),
+    };
+    let own = |v1: &str| {
+        let all = vec![
+            member(&["cpu", "cpuacct"], v1),
+            member(&["pids"], v1),
+            // The kernel remembers this one alone.
+            member(&[], "/docker/ID"),
+        ];
+        host.accounts_at(&of_container(all, ID))
+    };
+    assert_eq!(own("/"), None);
+    let Some(Accounts::V1(dirs)) = own("/docker/ID") else {
+        panic!("it is counted");
+    };
+    let dir = |name: &str| Some(PathBuf::from(format!("/sys/fs/cgroup/{name}/docker/{ID}")));
+    assert_eq!(
+        (dirs.cpu, dirs.cpuacct),
+        (dir("cpu,cpuacct"), dir("cpu,cpuacct"))
+    );
+    assert_eq!((dirs.pids, dirs.memory), (dir("pids"), None));
+}
+
 /// Against the kernel: a child that burns and remembers, in a cgroup of its own with one below.
 #[test]
 fn a_real_process_is_counted_with_those_below() {

@@ -1,11 +1,12 @@
 //! The translation as a whole: what real clients send, what is refused, what is shown.
 //!
 //! `fixtures` holds bytes of others: requests that the docker CLI and docker-py sent to a
-//! listener of ours, answers that dockerd 26.1.5 gave.
+//! listener of ours, answers that dockerd 20.10.24 and 26.1.5 gave.
 
 mod refused;
 mod requests;
 mod shown;
+mod stats;
 mod wrong;
 
 use model::{Kind, LogConfig, Result};

@@ -9,7 +9,6 @@ use super::{refusal, translate, with};
 fn not_built() -> Vec<(&'static str, Value, &'static str)> {
     let endpoint = |key: &str, value: Value| json!({"default": {key: value}});
     let endpoints = "NetworkingConfig.EndpointsConfig";
-    let volume = |options: Value| json!([{"Type": "volume", "Source": "v1", "Target": "/t", "VolumeOptions": options}]);
     let log = |key: &str, value: &str| json!({"Type": "json-file", "Config": {key: value}});
     vec![
         (
@@ -26,11 +25,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.Cgroup",
             json!("container:x"),
             "HostConfig.Cgroup",
-        ),
-        (
-            "HostConfig.DeviceRequests",
-            json!([{"Count": -1}]),
-            "HostConfig.DeviceRequests",
         ),
         (
             "HostConfig.ExtraHosts",
@@ -54,38 +48,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.LogConfig.Config mode",
         ),
         (
-            "HostConfig.Mounts",
-            json!([{"Type": "bind", "Source": "/a", "Target": "/b",
-                "BindOptions": {"ReadOnlyForceRecursive": true}}]),
-            "HostConfig.Mounts.BindOptions.ReadOnlyForceRecursive",
-        ),
-        (
-            "HostConfig.Mounts",
-            json!([{"Type": "bind", "Source": "/a", "Target": "/b",
-                "BindOptions": {"ReadOnlyNonRecursive": true}}]),
-            "HostConfig.Mounts.BindOptions.ReadOnlyNonRecursive",
-        ),
-        (
-            "HostConfig.Mounts",
-            volume(json!({"DriverConfig": {"Name": "nfs"}})),
-            "HostConfig.Mounts.VolumeOptions.DriverConfig.Name",
-        ),
-        (
-            "HostConfig.Mounts",
-            volume(json!({"DriverConfig": {"Options": {"o": "bind"}}})),
-            "HostConfig.Mounts.VolumeOptions.DriverConfig.Options",
-        ),
-        (
-            "HostConfig.Mounts",
-            volume(json!({"Labels": {"a": "b"}})),
-            "HostConfig.Mounts.VolumeOptions.Labels",
-        ),
-        (
-            "HostConfig.Mounts",
-            volume(json!({"Subpath": "a"})),
-            "HostConfig.Mounts.VolumeOptions.Subpath",
-        ),
-        (
             "HostConfig.NetworkMode",
             json!("my-net"),
             "HostConfig.NetworkMode \"my-net\"",
@@ -104,21 +66,6 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.PublishAllPorts",
             json!(true),
             "HostConfig.PublishAllPorts",
-        ),
-        (
-            "HostConfig.StorageOpt",
-            json!({"size": "1g"}),
-            "HostConfig.StorageOpt",
-        ),
-        (
-            "HostConfig.VolumeDriver",
-            json!("nfs"),
-            "HostConfig.VolumeDriver",
-        ),
-        (
-            "HostConfig.VolumesFrom",
-            json!(["x"]),
-            "HostConfig.VolumesFrom",
         ),
         (
             endpoints,

@@ -6,7 +6,7 @@ use model::container::Seccomp;
 use model::mount::Propagation;
 use model::{
     Device, IpcMode, LogConfig, LogDriver, Mount, MountSource, NamespaceMode, NetworkMode, PidMode,
-    Resources, RestartPolicy, Signal, Ulimit,
+    ReadOnlyReach, Resources, RestartPolicy, Signal, Ulimit, VolumeOptions,
 };
 use serde_json::{Value, json};
 
@@ -40,14 +40,26 @@ fn docker_run_rm() {
     assert_eq!(spec.network, NetworkMode::Default);
     assert_eq!(spec.resources, Resources::default());
     assert_eq!(spec.shm_size_bytes, None);
-    assert!(spec.mounts.is_empty() && create.anonymous_volumes.is_empty());
+    assert!(
+        spec.mounts.is_empty()
+            && create.anonymous_volumes.is_empty()
+            && create.declared_volumes.is_empty()
+    );
 }
 
 #[test]
 fn docker_create_with_everything() {
     let create = translate(FULL).unwrap().create;
     assert_eq!(create.stop_signal, Some("INT".parse().unwrap()));
-    assert_eq!(create.anonymous_volumes, ["/mv", "/anon"]);
+    let asked: Vec<&str> = create
+        .anonymous_volumes
+        .iter()
+        .map(|v| v.destination.as_str())
+        .collect();
+    assert_eq!(
+        (asked, create.declared_volumes),
+        (vec!["/mv"], strings(&["/anon"]))
+    );
     let spec = create.spec;
     assert_eq!(spec.entrypoint, Some(strings(&["/bin/sh"])));
     assert_eq!(spec.env, ["A=b"]);
@@ -118,13 +130,14 @@ fn every_kind_of_mount() {
         source,
         destination: destination.to_owned(),
         read_only,
-        propagation: Propagation::RPrivate,
+        propagation: Propagation::Unset,
         mode: mode.to_owned(),
     };
     let bind = |path: &str, create_missing| MountSource::Bind {
         path: path.to_owned(),
         create_missing,
         non_recursive: false,
+        reach: ReadOnlyReach::default(),
     };
     let tmpfs = |size_bytes, mode| MountSource::Tmpfs {
         size_bytes: Some(size_bytes),
@@ -135,6 +148,7 @@ fn every_kind_of_mount() {
         name: "named".parse().unwrap(),
         anonymous: false,
         no_copy: false,
+        options: VolumeOptions::default(),
     };
     assert_eq!(
         mounts,
@@ -339,4 +353,60 @@ fn memory_without_swap_gets_as_much_again() {
     let resources = translate(&body).unwrap().create.spec.resources;
     assert_eq!(resources.memory_swap_bytes, Some(128 << 20));
     assert_eq!(Signal::default(), Signal::TERM);
+}
+
+#[test]
+fn volumes_are_asked_for_with_all_their_options() {
+    let options = json!({"NoCopy": true, "Labels": {"a": "b"}, "Subpath": "in/it",
+        "DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs"}}});
+    let mut unnamed = options.clone();
+    unnamed["Subpath"] = json!("");
+    let body = json!({"Image": "x", "HostConfig": {
+        "VolumeDriver": "other",
+        "VolumesFrom": ["one", "two:ro,z"],
+        "Binds": ["data:/d"],
+        "Mounts": [
+            {"Type": "volume", "Source": "vol", "Target": "/v", "VolumeOptions": options},
+            {"Type": "volume", "Target": "/u", "VolumeOptions": unnamed},
+        ],
+    }});
+    let create = translate(&body.to_string()).unwrap().create;
+    let from = create.volumes_from.iter();
+    let from: Vec<_> = from
+        .map(|from| (from.container.as_str(), from.read_only))
+        .collect();
+    assert_eq!(from, [("one", false), ("two", true)]);
+    let asked = |mount: &Mount| match &mount.source {
+        MountSource::Volume {
+            no_copy, options, ..
+        } => (*no_copy, options.clone()),
+        other => panic!("{other:?}"),
+    };
+    let (_, data) = asked(&create.spec.mounts[0]);
+    let drivers = (data.driver.as_str(), create.volume_driver.as_str());
+    assert_eq!(drivers, ("other", "other"));
+    let (no_copy, vol) = asked(&create.spec.mounts[1]);
+    assert!(no_copy && vol.driver == "local" && vol.labels["a"] == "b");
+    assert_eq!(vol.driver_options["type"], "tmpfs");
+    assert_eq!(vol.subpath.as_deref(), Some("in/it"));
+    let unnamed = &create.anonymous_volumes[0];
+    assert!(unnamed.no_copy && unnamed.mode == "z" && unnamed.options.subpath.is_none());
+    assert_eq!(unnamed.options.labels, vol.labels);
+}
+
+#[test]
+fn until_1_43_read_only_was_said_of_one_mount() {
+    let body = json!({"Image": "x", "HostConfig": {"Binds": ["/a:/a:ro", "/b:/b"],
+        "Mounts": [{"Type": "bind", "Source": "/c", "Target": "/c", "ReadOnly": true}]}});
+    let reaches = |version| {
+        let create = translate_as(&body.to_string(), version).unwrap().create;
+        let reach = |mount: &Mount| match mount.source {
+            MountSource::Bind { reach, .. } => reach,
+            _ => panic!("{mount:?}"),
+        };
+        create.spec.mounts.iter().map(reach).collect::<Vec<_>>()
+    };
+    let (top, most) = (ReadOnlyReach::Top, ReadOnlyReach::WherePossible);
+    assert_eq!(reaches(ApiVersion::v1(43)), [top, most, top]);
+    assert_eq!(reaches(NEWEST), [most; 3]);
 }

@@ -92,6 +92,26 @@ fn what_is_wrong_is_told_in_dockers_words() {
             "HostConfig.BlkioDeviceReadBps: \"sda\" is not an absolute path",
         ),
         (
+            "HostConfig.DeviceRequests",
+            json!([{"Count": -1, "Capabilities": [["gpu"]]}]),
+            "could not select device driver \"\" with capabilities: [[gpu]]",
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            json!([{"Driver": "nvidia", "Capabilities": [["gpu", "compute"], ["x"]]}]),
+            "could not select device driver \"nvidia\" with capabilities: [[gpu compute] [x]]",
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            json!([{"Driver": "cdi", "Count": 1}]),
+            "unexpected count in CDI device request",
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            json!([{"Driver": "cdi", "Options": {"a": "b"}}]),
+            "unexpected options in CDI device request",
+        ),
+        (
             "HostConfig.DeviceCgroupRules",
             json!(["c 1:3 x"]),
             "invalid device cgroup rule format: 'c 1:3 x'",
@@ -99,7 +119,64 @@ fn what_is_wrong_is_told_in_dockers_words() {
         (
             "HostConfig.Mounts",
             json!([{"Type": "image", "Source": "x", "Target": "/t"}]),
-            "invalid mount config for type \"image\": mount type unknown",
+            "Mount type \"Image\" needs API v1.48 or newer",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "npipe", "Source": "x", "Target": "/t"}]),
+            "invalid mount config for type \"npipe\": mount type unknown",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "tmpfs", "Target": "/t/"}, {"Type": "volume", "Source": "vv", "Target": "/t/"}]),
+            "Duplicate mount point: /t/",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "volume", "Source": "v1", "Target": "/t",
+                "VolumeOptions": {"Subpath": "a/../../b"}}]),
+            "invalid mount config for type \"volume\": subpath must be a relative path within the \
+             volume",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "volume", "Source": "v1", "Target": "/t",
+                "VolumeOptions": {"Subpath": "/a"}}]),
+            "invalid mount config for type \"volume\": subpath must be a relative path within the \
+             volume",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "volume", "Target": "/t", "VolumeOptions": {"Subpath": "a"}}]),
+            "invalid mount config for type \"volume\": must not set Subpath when using anonymous \
+             volumes",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "bind", "Source": "/a", "Target": "/t",
+                "BindOptions": {"ReadOnlyNonRecursive": true}}]),
+            "mount options conflict: !ReadOnly && BindOptions.ReadOnlyNonRecursive",
+        ),
+        (
+            "HostConfig.Mounts",
+            json!([{"Type": "bind", "Source": "/a", "Target": "/t", "ReadOnly": true,
+                "BindOptions": {"ReadOnlyNonRecursive": true, "ReadOnlyForceRecursive": true}}]),
+            "mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive",
+        ),
+        (
+            "HostConfig.VolumesFrom",
+            json!([""]),
+            "volumes-from specification cannot be an empty string",
+        ),
+        (
+            "HostConfig.VolumesFrom",
+            json!([":ro"]),
+            "invalid name or ID supplied: \"\"",
+        ),
+        (
+            "HostConfig.VolumesFrom",
+            json!(["x:nocopy"]),
+            "invalid mode: nocopy",
         ),
         (
             "HostConfig.Mounts",
@@ -159,7 +236,7 @@ fn what_is_wrong_is_told_in_dockers_words() {
         (
             "HostConfig.Tmpfs",
             json!({"/t": "x"}),
-            "Invalid tmpfs option \"x\"",
+            "invalid tmpfs option \"x\"",
         ),
         (
             "HostConfig.Tmpfs",

@@ -1,0 +1,398 @@
+//! Which volumes there are: the use cases. Nobody removes what a container names.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use failpoint::Point;
+use model::{
+    Action, ContainerId, Error, Event, EventKind, Filters, Kind, Result, Timestamp, VolumeName,
+    VolumeRecord,
+};
+use rules::Patterns;
+use sys::task::{blocking, to_the_end};
+use tokio::sync::{MutexGuard, OwnedRwLockWriteGuard, RwLock};
+
+use crate::{Doomed, Volumes, anonymous_label, driver};
+
+/// The filters a list of volumes takes.
+const LIST_KEYS: &[&str] = &["dangling", "driver", "label", "name"];
+
+/// The filters a prune takes.
+const PRUNE_KEYS: &[&str] = &["all", "label", "label!"];
+
+/// A container, as far as volumes go.
+#[derive(Debug, Clone)]
+pub struct VolumeUser {
+    /// Its id.
+    pub container: ContainerId,
+    /// The volumes it names.
+    pub volumes: Vec<VolumeName>,
+    /// Its row cannot be read: it may name any.
+    pub is_damaged: bool,
+}
+
+/// What the catalog is made with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Where records are.
+    pub ledger: state::Ledger,
+    /// Records in memory and directories.
+    pub volumes: Arc<Volumes>,
+    /// The containers there are.
+    pub users: Arc<dyn Fn() -> Vec<VolumeUser> + Send + Sync>,
+    /// Held for reading by whoever is about to write a row that names a volume; for writing by whoever
+    /// removes one.
+    pub gate: Arc<RwLock<()>>,
+    /// Wall clock.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// For names.
+    pub random: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+}
+
+impl std::fmt::Debug for Tools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tools").finish_non_exhaustive()
+    }
+}
+
+/// The volumes of the daemon: a cheap handle, cloned freely.
+#[derive(Debug, Clone)]
+pub struct VolumeCatalog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tools: Tools,
+    /// Held from the look whether a volume is there to the moment it is.
+    making: tokio::sync::Mutex<()>,
+    /// Held by the one prune there may be.
+    pruning: tokio::sync::Mutex<()>,
+}
+
+/// A volume to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewVolume {
+    /// As the client wrote it; `None` makes up a name. Docker looks for the driver first.
+    pub name: Option<String>,
+    /// The driver's name; nothing was said where it is empty.
+    pub driver: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What a prune of volumes did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrunedVolumes {
+    /// The names of those that are gone.
+    pub removed: Vec<VolumeName>,
+    /// What their files took.
+    pub space_reclaimed_bytes: u64,
+}
+
+/// How many containers use which volume, at one moment.
+#[derive(Debug, Default)]
+pub struct VolumeUses(BTreeMap<VolumeName, Vec<ContainerId>>);
+
+impl VolumeUses {
+    /// The containers that use it.
+    pub fn of(&self, name: &VolumeName) -> &[ContainerId] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl VolumeCatalog {
+    /// The volumes that the ledger knows.
+    pub fn new(tools: Tools) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                tools,
+                making: tokio::sync::Mutex::default(),
+                pruning: tokio::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    fn volumes(&self) -> &Arc<Volumes> {
+        &self.inner.tools.volumes
+    }
+
+    /// Held from the look whether a volume is there to the moment it is: one is made once.
+    pub async fn making(&self) -> MutexGuard<'_, ()> {
+        self.inner.making.lock().await
+    }
+
+    /// An event of a volume.
+    pub fn event(&self, name: &VolumeName, action: &Action) -> Event {
+        let now = (self.inner.tools.now)();
+        Event::new(now, EventKind::Volume, action, name.as_str()).with("driver", "local")
+    }
+
+    /// Makes a volume, or returns the one of that name.
+    ///
+    /// # Errors
+    /// In moby's words: a driver or an option that is not known; what the host says.
+    pub async fn create(&self, new: NewVolume) -> Result<VolumeRecord> {
+        let catalog = self.clone();
+        to_the_end(async move { catalog.make(new).await }).await
+    }
+
+    async fn make(&self, new: NewVolume) -> Result<VolumeRecord> {
+        let tools = &self.inner.tools;
+        let (anonymous, mut labels) = (new.name.is_none(), new.labels);
+        if anonymous {
+            labels.extend(anonymous_label());
+        }
+        let made_up = || VolumeName::anonymous((tools.random)()).to_string();
+        let name = new.name.unwrap_or_else(made_up);
+        driver::check_driver(&name, &new.driver)?;
+        let name: VolumeName = name.parse()?;
+        // Removals hold all of it.
+        let _gate = tools.gate.read().await;
+        let _making = self.making().await;
+        if let Some(known) = self.volumes().get(name.as_str()) {
+            return Ok(known);
+        }
+        driver::check(name.as_str(), &new.options)?;
+        let record = VolumeRecord {
+            name,
+            anonymous,
+            created_at: (tools.now)(),
+            labels,
+            options: new.options,
+        };
+        let event = self.event(&record.name, &Action::Create);
+        let (volumes, made) = (self.volumes().clone(), record.clone());
+        let ledger = tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || volumes.remember(vec![made.clone()]));
+        ledger.put_volume(&record).await?;
+        failpoint::reach(Point::VolumeWritten).await?;
+        let (volumes, name) = (self.volumes().clone(), record.name.clone());
+        blocking(move || volumes.ensure_data(&name)).await?;
+        drop(failpoint::reach(Point::VolumeMade).await);
+        Ok(record)
+    }
+
+    /// The volumes that `filters` select, by name.
+    ///
+    /// # Errors
+    /// Bad filters.
+    pub fn list(&self, filters: &Filters) -> Result<Vec<VolumeRecord>> {
+        filters.check_keys(LIST_KEYS)?;
+        let dangling = filters.flag("dangling")?;
+        let (names, uses) = (Patterns::new(filters, "name"), self.uses());
+        let records = self.volumes().all();
+        Ok(records
+            .into_iter()
+            .filter(|r| names.matches(r.name.as_str()))
+            .filter(|r| filters.any("driver", |d| d == "local") && filters.match_labels(&r.labels))
+            .filter(|r| dangling.is_none_or(|wanted| wanted == uses.of(&r.name).is_empty()))
+            .collect())
+    }
+
+    /// One volume.
+    ///
+    /// # Errors
+    /// `get x: no such volume`.
+    pub fn get(&self, name: &str) -> Result<VolumeRecord> {
+        self.volumes().get(name).ok_or_else(|| {
+            let shown: String = name.chars().take(256).collect();
+            Error::not_found(format!("get {shown}: no such volume"))
+        })
+    }
+
+    /// Where a volume's data are on the host.
+    pub fn path(&self, name: &VolumeName) -> PathBuf {
+        self.volumes().data(name)
+    }
+
+    /// The bytes of a volume's files.
+    ///
+    /// # Errors
+    /// System: they cannot be looked at.
+    pub async fn size(&self, name: &VolumeName) -> Result<u64> {
+        let (volumes, name) = (self.volumes().clone(), name.clone());
+        blocking(move || volumes.size(&name)).await
+    }
+
+    /// Who uses what.
+    pub fn uses(&self) -> VolumeUses {
+        let mut uses = VolumeUses::default();
+        for user in (self.inner.tools.users)() {
+            for name in user.volumes {
+                let of = uses.0.entry(name).or_default();
+                if of.last() != Some(&user.container) {
+                    of.push(user.container.clone());
+                }
+            }
+        }
+        uses
+    }
+
+    /// Removes a volume and its files.
+    ///
+    /// # Errors
+    /// 404 unless forced; 409 when a container has it.
+    pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
+        let (catalog, name) = (self.clone(), name.to_owned());
+        to_the_end(async move {
+            let gate = catalog.inner.tools.gate.clone().write_owned().await;
+            // Who waited for another's removal finds it done.
+            let record = match catalog.get(&name) {
+                Err(e) if force && e.kind() == Kind::NotFound => return Ok(()),
+                other => other?,
+            };
+            catalog.unmake(&record.name, gate).await
+        })
+        .await
+    }
+
+    /// Creates hold the gate while they write their row, so no container can come to name the volume
+    /// between the question and the removal.
+    async fn unmake(&self, name: &VolumeName, gate: OwnedRwLockWriteGuard<()>) -> Result<()> {
+        if (self.inner.tools.users)()
+            .iter()
+            .any(|user| user.is_damaged)
+        {
+            return Err(Error::conflict(format!(
+                "remove {name}: a container's row is damaged, and it may be the one that uses \
+                 this volume: remove that container first"
+            )));
+        }
+        let users: Vec<String> = self
+            .uses()
+            .of(name)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if !users.is_empty() {
+            return Err(Error::conflict(format!(
+                "remove {name}: volume is in use - [{}]",
+                users.join(", ")
+            )));
+        }
+        // The row last: killed in between, the volume is still there to be removed again.
+        let (volumes, going) = (self.volumes().clone(), name.clone());
+        let doomed = blocking(move || volumes.doom_data(&going)).await?;
+        failpoint::reach(Point::VolumeDoomed).await?;
+        let event = self.event(name, &Action::Destroy);
+        let (volumes, gone) = (self.volumes().clone(), name.clone());
+        let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || volumes.forget(std::slice::from_ref(&gone)));
+        ledger.delete_volume(name).await?;
+        drop(failpoint::reach(Point::VolumeForgotten).await);
+        drop(gate);
+        remove_doomed(doomed.into_iter().collect()).await;
+        drop(failpoint::reach(Point::VolumeDone).await);
+        Ok(())
+    }
+
+    /// Removes the anonymous volumes that no container uses, or with `all` all such, as far as `filters`
+    /// select them. One with options takes no space here, and stays (moby `VolumesService.Prune`).
+    ///
+    /// # Errors
+    /// Bad filters; 409 when another is at it.
+    pub async fn prune(&self, filters: Filters) -> Result<PrunedVolumes> {
+        let catalog = self.clone();
+        to_the_end(async move { catalog.prune_all(&filters).await }).await
+    }
+
+    async fn prune_all(&self, filters: &Filters) -> Result<PrunedVolumes> {
+        let running = |_| Error::conflict("a prune operation is already running");
+        let _only = self.inner.pruning.try_lock().map_err(running)?;
+        let all = takes_named(filters)?;
+        filters.check_keys(PRUNE_KEYS)?;
+        let (anonymous, uses) = (anonymous_label(), self.uses());
+        let is_selected = |record: &VolumeRecord| {
+            let is_anonymous = || anonymous.keys().all(|key| record.labels.contains_key(key));
+            record.options.is_empty()
+                && uses.of(&record.name).is_empty()
+                && filters.match_labels(&record.labels)
+                && (all || is_anonymous())
+        };
+        let mut pruned = PrunedVolumes::default();
+        for record in self.volumes().all().into_iter().filter(is_selected) {
+            if !pruned.removed.is_empty() {
+                failpoint::reach(Point::PruneNext).await?;
+            }
+            let bytes = self.size(&record.name).await.unwrap_or_else(|e| {
+                tracing::warn!(volume = %record.name, error = %e, "not measured");
+                0
+            });
+            let gate = self.inner.tools.gate.clone().write_owned().await;
+            // Somebody else may have removed it, and even made another.
+            if self.volumes().get(record.name.as_str()).as_ref() != Some(&record) {
+                continue;
+            }
+            match self.unmake(&record.name, gate).await {
+                Ok(()) => {
+                    pruned.removed.push(record.name);
+                    pruned.space_reclaimed_bytes += bytes;
+                }
+                // One that cannot go does not keep the others.
+                Err(e) if e.kind() == Kind::Conflict => {}
+                Err(e) => tracing::warn!(volume = %record.name, error = %e, "not pruned"),
+            }
+        }
+        let now = (self.inner.tools.now)();
+        let event = Event::new(now, EventKind::Volume, &Action::Prune, "");
+        let event = event.with("reclaimed", pruned.space_reclaimed_bytes.to_string());
+        self.inner.tools.ledger.tell_soon(vec![event]).await?;
+        Ok(pruned)
+    }
+}
+
+/// Whether volumes with a name are meant, too (moby `withPrune`).
+fn takes_named(filters: &Filters) -> Result<bool> {
+    let values: Vec<&str> = filters.values("all").collect();
+    match values.as_slice() {
+        [] => Ok(false),
+        ["1" | "t" | "T" | "true" | "TRUE" | "True"] => Ok(true),
+        ["0" | "f" | "F" | "false" | "FALSE" | "False"] => Ok(false),
+        [other] => Err(Error::invalid(format!(
+            "invalid filter 'all': strconv.ParseBool: parsing {other:?}: invalid syntax"
+        ))),
+        more => Err(Error::invalid(format!(
+            "invalid filter 'all=[{}]': only one value is expected",
+            more.join(" ")
+        ))),
+    }
+}
+
+/// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
+pub async fn remove_doomed(doomed: Vec<Doomed>) {
+    let remove_all = || doomed.into_iter().try_for_each(Doomed::remove);
+    if let Err(e) = blocking(remove_all).await {
+        tracing::warn!(error = %e, "files of a removed volume are left");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prune_takes_named_volumes_only_when_it_is_told_to() {
+        let with = |values: &[&str]| {
+            let mut filters = Filters::default();
+            for value in values {
+                filters.insert("all", *value);
+            }
+            takes_named(&filters).map_err(|e| e.message().to_owned())
+        };
+        assert_eq!(with(&[]), Ok(false));
+        assert_eq!(with(&["1"]), Ok(true));
+        assert_eq!(with(&["false"]), Ok(false));
+        assert_eq!(
+            with(&["yes"]).unwrap_err(),
+            r#"invalid filter 'all': strconv.ParseBool: parsing "yes": invalid syntax"#
+        );
+        assert_eq!(
+            with(&["0", "1"]).unwrap_err(),
+            "invalid filter 'all=[0 1]': only one value is expected"
+        );
+    }
+}
