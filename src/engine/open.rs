@@ -48,12 +48,8 @@ impl Engine {
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
-        let told = Told::new(
-            daemon_id,
-            &contents.damaged,
-            &config.registries,
-            config.labels,
-        );
+        let told = (&contents.damaged[..], &config.registries);
+        let told = Told::new(daemon_id, told, config.labels);
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
@@ -76,11 +72,10 @@ impl Engine {
             random: host.random.clone(),
         };
         let volumes = ::volumes::Volumes::new(contents.volumes, layout.volumes(), layout.parts());
-        let volumes = Arc::new(volumes);
         let shared = Shared {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
-            volumes,
+            volumes: Arc::new(volumes),
             registry,
             apparmor,
             selinux: confine::SeLinux::new(config.selinux)?,
@@ -247,8 +242,7 @@ impl Engine {
 impl Told {
     fn new(
         daemon_id: String,
-        damaged: &[Damaged],
-        registries: &registry::Settings,
+        (damaged, registries): (&[Damaged], &registry::Settings),
         labels: Vec<String>,
     ) -> Self {
         Self {
