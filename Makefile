@@ -39,7 +39,7 @@ soak: setup
 
 bench: setup
 	@scripts/peers.sh
-	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days --bench images
+	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days --bench images --bench stats
 
 vm:
 	@scripts/setup.sh vm

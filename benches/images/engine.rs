@@ -121,6 +121,11 @@ impl Running {
         Self { bed, engine, http }
     }
 
+    /// The engine's socket.
+    pub(crate) fn http(&self) -> &Client {
+        &self.http
+    }
+
     /// A request of curl's: what it says is thrown away, an error is one of ours.
     fn curl(&self, method: &str, path: &str, upload: Option<&Path>) -> Command {
         let mut command = self.bed.command("curl");

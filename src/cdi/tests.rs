@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use crate::scan::Registry;
 use crate::*;
 
@@ -291,4 +293,23 @@ fn what_is_no_file_or_too_large_is_not_read() {
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults[0].contains("larger than"), "{faults:?}");
     assert!(faults[1].contains("not a regular file"), "{faults:?}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_file_or_a_fault(text in "\\PC{0,60}", noise in "[\\[\\]{}:,&*!|>\"'a-z0-9 \n-]{0,80}") {
+        for text in [&text, &noise, &format!("{GPU}{noise}")] {
+            for is_json in [false, true] {
+                if let Ok(file) = file::parse(text, is_json) {
+                    let _ = check::file(&file);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_name_is_a_name_or_not(name in "\\PC{0,12}") {
+        let _ = (name::check_vendor(&name), name::check_device(&name));
+        prop_assert_eq!(name::check_class(&name).is_ok(), name::check_vendor(&name).is_ok());
+    }
 }

@@ -55,8 +55,8 @@ impl How {
 }
 
 /// The exit code of a container whose start failed for a reason of the daemon's or the host's
-/// (`docker run`: 125).
-const EXIT_CODE_DAEMON: u8 = 125;
+/// (moby `exitUnknown`; the CLI itself ends with 125).
+const EXIT_CODE_DAEMON: u8 = 128;
 
 impl Actor {
     /// Begins a start.

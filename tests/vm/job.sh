@@ -15,6 +15,7 @@ systemctl stop moored.service moored.socket
 . /host/cgroups.sh
 . /host/apparmor.sh
 . /host/checkpoints.sh
+. /host/stats.sh
 . /host/sessions.sh
 [ "$(pgrep -c conmon)" = 0 ] || fail "conmon is left: $(pgrep -a conmon)"
 echo done

@@ -90,11 +90,8 @@ impl Engine {
         let (engine, wish) = (self.clone(), request.user_namespace.clone());
         spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
         self.join(&request.joins, &mut spec)?;
-        let limits = ::spec::check(&spec, &self.shared.facts)?;
-        spec.resources = limits.in_force;
-        let mut warnings = limits.warnings;
+        let mut warnings = self.hold(&mut spec)?;
         warnings.extend(platform_warning);
-        warnings.extend(self.choose_policies(&mut spec)?);
         let asked = spec.clone();
         crate::blocking(move || ::spec::check_bind_sources(&asked)).await?;
         let parent = spec.cgroup_parent.as_deref();
@@ -123,6 +120,15 @@ impl Engine {
             warnings,
             _choosing: choosing,
         })
+    }
+
+    /// Checks what is asked for, and leaves what this host can give; the answer is what it cannot.
+    fn hold(&self, spec: &mut ContainerSpec) -> Result<Vec<String>> {
+        let limits = ::spec::check(spec, &self.shared.facts)?;
+        spec.resources = limits.in_force;
+        let mut warnings = limits.warnings;
+        warnings.extend(self.choose_policies(spec)?);
+        Ok(warnings)
     }
 
     /// Writes the row, then makes the container visible with a task of its own. The files of the

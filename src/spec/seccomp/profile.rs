@@ -246,6 +246,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -392,5 +393,20 @@ mod tests {
         );
         let huge = format!("{{\"defaultAction\": \"{}\"}}", "x".repeat(1 << 20));
         assert!(refused(&huge).contains("bytes, more than"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_profile_or_refused(
+            text in prop_oneof![
+                "\\PC{0,80}",
+                r#"\{("(syscalls|archMap|defaultAction|includes|names)": ?(\[|\]|\{|\}|"[a-z]*"|[0-9]{1,25}|null),? ?){0,6}\}"#,
+            ],
+        ) {
+            let host = fixture::host();
+            if let Ok(Some(profile)) = compose(&text, CapSet::docker_default(), &host) {
+                serde_json::to_vec(&profile).unwrap();
+            }
+        }
     }
 }

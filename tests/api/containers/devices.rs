@@ -11,6 +11,10 @@ use testkit::Daemon;
 
 use crate::{daemon, options};
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every caller makes one for this"
+)]
 fn sh(script: &str, host: Value) -> Value {
     json!({"Cmd": ["sh", "-c", script], "HostConfig": host})
 }
@@ -74,8 +78,17 @@ fn devices_are_where_and_as_they_were_asked_for() {
 /// Number 2 of the memory devices is of no driver any more: an open that the cgroup lets through fails
 /// otherwise.
 #[test]
-fn rules_allow_what_no_device_brings() {
-    let d = daemon();
+fn rules_allow_what_no_device_brings_under_runc() {
+    rules_allow_what_no_device_brings("runc");
+}
+
+#[test]
+fn rules_allow_what_no_device_brings_under_crun() {
+    rules_allow_what_no_device_brings("crun");
+}
+
+fn rules_allow_what_no_device_brings(runtime: &str) {
+    let d = Daemon::start(options().runtime(runtime));
     let script =
         "mknod /x c 1 2; dd if=/x of=/null count=1 2>&1 | grep -o 'not permitted\\|No such device'";
     let rules = |rules: &[&str]| json!({"DeviceCgroupRules": rules});

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use testkit::{Daemon, census};
 
-use crate::daemon;
+use crate::{daemon, options};
 
 const MIB: i64 = 1 << 20;
 
@@ -55,13 +55,16 @@ fn disk() -> Option<(String, String)> {
     })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every caller makes one for this"
+)]
 fn sleeping(host: Value) -> Value {
     json!({"Cmd": ["sleep", "1000"], "HostConfig": host})
 }
 
-#[test]
-fn each_limit_is_the_kernels() {
-    let d = daemon();
+fn each_limit_is_the_kernels(runtime: &str) {
+    let d = Daemon::start(options().runtime(runtime));
     let host = json!({
         "Memory": 64 * MIB, "MemorySwap": 96 * MIB, "MemoryReservation": 32 * MIB,
         "CpuShares": 512, "CpuPeriod": 50_000, "CpuQuota": 25_000, "CpusetCpus": "0",
@@ -106,6 +109,16 @@ fn each_limit_is_the_kernels() {
 }
 
 #[test]
+fn limits_are_the_kernels_of_runc() {
+    each_limit_is_the_kernels("runc");
+}
+
+#[test]
+fn limits_are_the_kernels_of_crun() {
+    each_limit_is_the_kernels("crun");
+}
+
+#[test]
 fn billionths_of_a_cpu_are_a_quota() {
     let d = daemon();
     let id = d.run_detached("half", sleeping(json!({"NanoCpus": 500_000_000})));
@@ -120,12 +133,11 @@ fn billionths_of_a_cpu_are_a_quota() {
     d.finish();
 }
 
-#[test]
-fn block_devices_are_limited_by_their_numbers() {
+fn block_devices_are_limited_by_their_numbers(runtime: &str) {
     let Some((path, numbers)) = disk() else {
         return;
     };
-    let d = daemon();
+    let d = Daemon::start(options().runtime(runtime));
     let rate = |rate: u64| json!([{"Path": path, "Rate": rate}]);
     let host = json!({
         "BlkioDeviceReadBps": rate(1 << 20), "BlkioDeviceWriteBps": rate(2 << 20),
@@ -160,9 +172,19 @@ fn block_devices_are_limited_by_their_numbers() {
     d.finish();
 }
 
+#[test]
+fn block_devices_are_limited_of_runc() {
+    block_devices_are_limited_by_their_numbers("runc");
+}
+
+#[test]
+fn block_devices_are_limited_of_crun() {
+    block_devices_are_limited_by_their_numbers("crun");
+}
+
 /// Limits, whether the host has them, what is said where it has not, and what is shown then.
 fn perhaps() -> Vec<(Value, bool, &'static str, Value)> {
-    let (path, _) = disk().unwrap_or(("/dev/null".to_owned(), String::new()));
+    let (path, _) = disk().unwrap_or_else(|| ("/dev/null".to_owned(), String::new()));
     vec![
         (
             json!({"MemorySwappiness": 30}),
@@ -221,9 +243,8 @@ fn what_the_host_cannot_hold_is_discarded_with_a_word() {
 }
 
 /// v1 alone has these.
-#[test]
-fn swappiness_and_real_time_are_the_kernels_where_it_has_them() {
-    let d = daemon();
+fn swappiness_and_real_time_are_the_kernels_where_it_has_them(runtime: &str) {
+    let d = Daemon::start(options().runtime(runtime));
     if host_has("memory", "memory.swappiness") {
         let id = d.run_detached("calm", sleeping(json!({"MemorySwappiness": 30})));
         let file = cgroup_file(&d, &id, ("memory", "memory.swappiness"), "");
@@ -241,6 +262,16 @@ fn swappiness_and_real_time_are_the_kernels_where_it_has_them() {
         assert_eq!(said, "kernel does not support CPU real-time scheduler");
     }
     d.finish();
+}
+
+#[test]
+fn swappiness_and_real_time_of_runc() {
+    swappiness_and_real_time_are_the_kernels_where_it_has_them("runc");
+}
+
+#[test]
+fn swappiness_and_real_time_of_crun() {
+    swappiness_and_real_time_are_the_kernels_where_it_has_them("crun");
 }
 
 #[test]

@@ -3,9 +3,13 @@
 use serde_json::{Value, json};
 use testkit::Daemon;
 
-use crate::daemon;
+use crate::{daemon, options};
 
 /// A profile that lets everything through but these calls.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every caller makes one for this"
+)]
 fn without(calls: &[&str], more: Value) -> String {
     let mut rule = json!({"names": calls, "action": "SCMP_ACT_ERRNO", "errnoRet": 13});
     for (key, value) in more.as_object().expect("an object") {
@@ -26,9 +30,8 @@ fn chmod(d: &Daemon, option: &str, privileged: bool) -> String {
     out.output.stdout.replace("Seccomp:\t", "")
 }
 
-#[test]
-fn a_profile_of_the_clients_own_is_the_containers() {
-    let d = daemon();
+fn a_profile_is_the_containers(runtime: &str) {
+    let d = Daemon::start(options().runtime(runtime));
     let refused = "chmod: /t: Permission denied\n2\n";
     let calls = ["chmod", "fchmodat", "fchmodat2"];
     let plain = without(&calls, json!({}));
@@ -57,6 +60,16 @@ fn a_profile_of_the_clients_own_is_the_containers() {
     assert_eq!(chmod(&d, "seccomp=builtin", true), "2\n");
     assert_eq!(chmod(&d, "no-new-privileges=false", true), "0\n");
     d.finish();
+}
+
+#[test]
+fn a_profile_of_the_clients_own_counts_under_runc() {
+    a_profile_is_the_containers("runc");
+}
+
+#[test]
+fn a_profile_of_the_clients_own_counts_under_crun() {
+    a_profile_is_the_containers("crun");
 }
 
 #[test]
