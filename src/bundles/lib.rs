@@ -75,6 +75,8 @@ pub struct Order<'a> {
     pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
+    /// The runtime's name.
+    pub runtime: &'a str,
     /// Whose namespaces it is to have.
     pub donors: Donors,
 }
@@ -135,9 +137,7 @@ impl Maker<'_> {
         files::write_etc(order.tree.etc, spec)?;
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
         let (rootfs, sources) = self.tree(&order.tree, ids.as_deref())?;
-        let Sources {
-            mut mounts, parts, ..
-        } = sources;
+        let (mut mounts, parts) = (sources.mounts, sources.parts);
         let user = spec::user::resolve(&rootfs, &spec.user, &spec.group_add)?;
         let devices = spec::resolve_devices(spec)?;
         let mut edits = self.edits(spec)?;
@@ -184,6 +184,7 @@ impl Maker<'_> {
             cgroups_path: order.cgroups_path,
             apparmor: order.apparmor,
             knows_rro: order.knows_rro,
+            runtime: order.runtime,
             console_size: size.map(|(height, width)| ConsoleSize { height, width }),
             host: self.host,
         })?;

@@ -71,6 +71,9 @@ impl Maker<'_> {
                 options,
                 ..
             } => {
+                if fill && mount.is_declared() {
+                    refuse_file(rootfs, &mount.destination)?;
+                }
                 let data = match purpose {
                     Purpose::Run => self.volumes.use_in_run(name, order.id)?,
                     Purpose::Look => {
@@ -106,6 +109,23 @@ impl Maker<'_> {
             relabel(&source, &labels.mount, mode)?;
         }
         Ok(source)
+    }
+}
+
+/// A volume that is only declared takes no file's place (moby `createContainerVolumesOS`, which looks when
+/// the container is made).
+fn refuse_file(rootfs: &Path, destination: &str) -> Result<()> {
+    let tree = sys::beneath::Dir::open(rootfs);
+    let tree = tree.context(format_args!("open {}", rootfs.display()))?;
+    let found = tree.handle_in_root(Path::new(destination));
+    let kind = found.and_then(|found| sys::beneath::file_metadata(&found));
+    match kind {
+        Ok(found) if found.kind != sys::beneath::Kind::Dir => Err(Error::system(format!(
+            "cannot mount volume over existing file, file exists {}{destination}",
+            rootfs.display()
+        ))),
+        // Nothing is there, or what is in the way is told by the mount.
+        _ => Ok(()),
     }
 }
 

@@ -1,14 +1,14 @@
 //! The end of a container's process: record it, tell everybody, then clean up.
 
 use failpoint::Point;
-use model::{Action, ContainerState, Exited, Intent, Readiness, Running, WaitOutcome};
+use model::{Action, ContainerState, ExitStatus, Exited, Intent, Readiness, Running, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
-use crate::ContainerView;
 use crate::actor::{Actor, AfterExit, Done, answer};
 use crate::handle::{Found, Message};
 use crate::wait::Lifecycle;
 use crate::{Change, RemoveContainer};
+use crate::{ContainerView, Shared};
 
 impl Actor {
     /// Takes in what the container's conmon and init did.
@@ -62,7 +62,10 @@ impl Actor {
     async fn exit(&mut self, report: ExitReport) {
         drop(failpoint::reach(Point::ExitSeen).await);
         let view = self.view();
-        let mut exited = exited_data(&report, &view);
+        let mut exited = self
+            .engine
+            .ended(&report, &view, self.ends_by_request)
+            .await;
         exited.by_checkpoint = self.ends_by_checkpoint();
         exited.by_request = self.ends_by_request || exited.by_checkpoint;
         if !self.is_busy() {
@@ -208,26 +211,42 @@ pub(crate) fn auto_removal() -> AfterExit {
     AfterExit::Remove(request, tokio::sync::oneshot::channel().0)
 }
 
-/// How a run ended.
-pub(crate) fn exited_data(report: &ExitReport, view: &ContainerView) -> Exited {
-    let running = view.state.running();
-    let lost_monitor = running.is_some_and(|r| r.monitor.is_none());
-    let error = match report.status.reason() {
-        Some(reason) => reason.to_owned(),
-        None if lost_monitor => {
-            "conmon died while the container ran: its log is incomplete".to_owned()
+/// What the kernel's out-of-memory killer makes of a first process: 128 and SIGKILL.
+const KILLED: ExitStatus = ExitStatus::Known(137);
+
+impl Shared {
+    /// How a run ended, which a client may have asked for.
+    pub(crate) async fn ended(
+        &self,
+        report: &ExitReport,
+        view: &ContainerView,
+        by_request: bool,
+    ) -> Exited {
+        let running = view.state.running();
+        let lost_monitor = running.is_some_and(|r| r.monitor.is_none());
+        let error = match report.status.reason() {
+            Some(reason) => reason.to_owned(),
+            None if lost_monitor => {
+                "conmon died while the container ran: its log is incomplete".to_owned()
+            }
+            None => String::new(),
+        };
+        let oom_killed = match report.oom_killed {
+            false if report.status == KILLED && !by_request => {
+                self.runtimes.ran_out_of_memory(&view.id).await
+            }
+            seen => seen,
+        };
+        Exited {
+            status: report.status.clone(),
+            started_at: running.map_or(report.finished_at, |r| r.started_at),
+            finished_at: report.finished_at,
+            // conmon looks at the cgroup of the process, which may be the daemon's.
+            oom_killed: oom_killed && !view.spec.no_cgroups,
+            error,
+            by_request: false,
+            by_checkpoint: false,
         }
-        None => String::new(),
-    };
-    Exited {
-        status: report.status.clone(),
-        started_at: running.map_or(report.finished_at, |r| r.started_at),
-        finished_at: report.finished_at,
-        // conmon looks at the cgroup of the process, which may be the daemon's.
-        oom_killed: report.oom_killed && !view.spec.no_cgroups,
-        error,
-        by_request: false,
-        by_checkpoint: false,
     }
 }
 

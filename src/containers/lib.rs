@@ -66,5 +66,5 @@ pub use shared::{Host, META_BOOT_ID, Newcomer, Shared};
 pub use view::{ContainerPaths, ContainerView, ListedContainer, MountView, Sizes};
 pub use wait::Waiter;
 
-pub(crate) use exit::{auto_removal, exited_data};
+pub(crate) use exit::auto_removal;
 pub(crate) use sys::task::blocking;

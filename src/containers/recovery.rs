@@ -21,7 +21,7 @@ use crate::Shared;
 use crate::actor::{Actor, Done};
 use crate::handle::{Found, Handle, Message};
 use crate::record::Unwritten;
-use crate::{ContainerView, auto_removal, exited_data, row};
+use crate::{ContainerView, auto_removal, row};
 
 /// What a plan came to.
 enum Outcome {
@@ -299,7 +299,7 @@ impl Shared {
                 })
             }
             Adopted::Exited(report) => {
-                let exited = exited_data(&report, view);
+                let exited = self.ended(&report, view, false).await;
                 Ok(at_rest(ContainerState::Exited(exited)))
             }
         }

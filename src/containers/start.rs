@@ -13,7 +13,8 @@ use std::sync::Arc;
 use bundles::{Made, Mapped};
 use failpoint::Point;
 use model::{
-    Action, ContainerState, Error, Intent, Readiness, Result, Running, StartFailure, WaitOutcome,
+    Action, ContainerState, Error, Intent, Mount, Readiness, Result, Running, StartFailure,
+    WaitOutcome,
 };
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
@@ -54,8 +55,8 @@ impl How {
 }
 
 /// The exit code of a container whose start failed for a reason of the daemon's or the host's
-/// (`docker run`: 125).
-const EXIT_CODE_DAEMON: u8 = 125;
+/// (moby `exitUnknown`; the CLI itself ends with 125).
+const EXIT_CODE_DAEMON: u8 = 128;
 
 impl Actor {
     /// Begins a start.
@@ -341,6 +342,7 @@ impl Shared {
                 cgroups_path,
                 apparmor,
                 knows_rro,
+                runtime: &view.runtime,
                 donors,
             })
         })
@@ -446,13 +448,13 @@ impl Shared {
     /// Unmounts a container's tree, and what was mounted for it alone.
     pub(crate) async fn unmount(&self, view: &ContainerView) {
         let (store, id) = (self.images.store().clone(), view.id.clone());
-        let volumes = self.volumes.clone();
+        let (volumes, spec) = (self.volumes.clone(), view.spec.clone());
         let joins = view.spec.ipc_mode.donor().is_some();
         let bundle = joins.then(|| self.layout.bundle(&id));
         let unmount = move || {
             let released = bundle.map_or(Ok(()), |bundle| bundles::release_joined(&bundle));
             let unmounted = store.unmount(id.as_str());
-            volumes.release(&id);
+            volumes.release(&id, spec.mounts.iter().filter_map(Mount::volume));
             unmounted.and(released)
         };
         let unmounted = crate::blocking(unmount).await;

@@ -7,6 +7,7 @@
 mod check;
 mod cli;
 mod idle;
+mod labels;
 mod launch;
 mod log;
 mod registries;

@@ -71,6 +71,8 @@ pub(crate) struct Settings {
     /// Where the ids of user namespaces come from.
     pub(crate) ids: IdSource,
     pub(crate) registries: RegistrySettings,
+    /// What the operator calls this daemon, for Docker's `info`.
+    pub(crate) labels: Vec<String>,
     /// How new containers' trees are made; `None` is as they can be.
     pub(crate) storage_driver: Option<StorageDriver>,
     /// Where the files of the Container Device Interface are; none where it is off.
@@ -105,6 +107,7 @@ impl Default for Settings {
             log_default: LogConfig::default(),
             ids: IdSource::default(),
             registries: RegistrySettings::default(),
+            labels: Vec::new(),
             storage_driver: None,
             cdi_spec_dirs: CDI_SPEC_DIRS.map(PathBuf::from).to_vec(),
             selinux_enabled: false,
@@ -134,6 +137,7 @@ struct File {
     userns_auto_user: Option<String>,
     subuid: Option<PathBuf>,
     subgid: Option<PathBuf>,
+    labels: Vec<String>,
     storage_driver: Option<StorageDriver>,
     cdi_spec_dirs: Option<Vec<PathBuf>>,
     selinux_enabled: bool,
@@ -234,6 +238,7 @@ impl Settings {
                 self.selinux_enabled != other.selinux_enabled,
             ),
             ("registries", self.registries != other.registries),
+            ("labels", self.labels != other.labels),
             ("experimental", self.experimental != other.experimental),
             (
                 "spill-max-bytes",
@@ -302,6 +307,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             file.subgid,
         )?,
         registries: file.registries.settings()?,
+        labels: super::labels::checked(file.labels)?,
         storage_driver: options.storage_driver.or(file.storage_driver),
         cdi_spec_dirs: cdi_dirs(file.cdi_spec_dirs.unwrap_or(default.cdi_spec_dirs))?,
         selinux_enabled: file.selinux_enabled,

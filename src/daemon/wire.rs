@@ -55,6 +55,7 @@ fn config(settings: &Settings) -> Config {
         storage_driver: settings.storage_driver,
         cdi_dirs: settings.cdi_spec_dirs.clone(),
         registries: settings.registries.clone(),
+        labels: settings.labels.clone(),
         init_paths: INIT_PATHS.map(Into::into).into(),
     }
 }

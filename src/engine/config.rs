@@ -28,6 +28,8 @@ pub struct Config {
     pub cdi_dirs: Vec<PathBuf>,
     /// How registries are reached.
     pub registries: registry::Settings,
+    /// What the operator calls this daemon, `KEY=VALUE`, for `info`.
+    pub labels: Vec<String>,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
 }

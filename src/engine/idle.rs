@@ -29,9 +29,13 @@ impl Engine {
         let (inner, shared) = (&self.inner, &self.shared);
         let now = (shared.host.now)();
         let kind = model::EventKind::Daemon;
-        let mut event =
-            model::Event::new(now, kind, &model::Action::Reload, inner.daemon_id.as_str())
-                .with("name", sys::host::uname().node);
+        let mut event = model::Event::new(
+            now,
+            kind,
+            &model::Action::Reload,
+            inner.told.daemon_id.as_str(),
+        )
+        .with("name", sys::host::uname().node);
         for (key, value) in settings {
             event = event.with(key, value);
         }

@@ -32,7 +32,7 @@ pub(crate) use sys::task::{blocking, to_the_end};
 pub use ::events::{EventStream, EventsFrom, EventsRequest};
 pub use ::streams::detach::parse as parse_detach_keys;
 pub use ::streams::{AttachInput, AttachOutput, Attachment, InputEnd};
-pub use ::survey::{Component, Counts, HostInfo, RuntimeInfo, Survey, survey};
+pub use ::survey::{Component, Counts, HostInfo, RegistryFacts, RuntimeInfo, Survey, survey};
 pub use archive::Changed;
 pub use attach::AttachRequest;
 pub use bundles::EtcFiles;
@@ -91,8 +91,18 @@ pub(crate) struct Inner {
     pub(crate) volumes: VolumeCatalog,
     /// As many as follow events, and one more.
     pub(crate) event_listeners: Arc<()>,
-    /// A stable id of this daemon, for `info`.
+    pub(crate) told: Told,
+}
+
+/// What is told of the daemon itself, known at start.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// A stable id.
     pub(crate) daemon_id: String,
-    /// What the operator should know, found at start.
+    /// What the operator should know.
     pub(crate) warnings: Vec<String>,
+    /// How registries are reached.
+    pub(crate) registries: RegistryFacts,
+    /// The operator's labels.
+    pub(crate) labels: Vec<String>,
 }

@@ -18,7 +18,7 @@ use volumes::VolumeCatalog;
 
 use containers::{Host, Layout, META_BOOT_ID, Registry, Shared};
 
-use crate::{Config, Engine, Inner};
+use crate::{Config, Engine, Inner, Told};
 
 /// Containers recovered at once.
 const RECOVERIES_MAX: usize = 32;
@@ -48,6 +48,8 @@ impl Engine {
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
+        let told = (&contents.damaged[..], &config.registries);
+        let told = Told::new(daemon_id, told, config.labels);
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
@@ -70,11 +72,10 @@ impl Engine {
             random: host.random.clone(),
         };
         let volumes = ::volumes::Volumes::new(contents.volumes, layout.volumes(), layout.parts());
-        let volumes = Arc::new(volumes);
         let shared = Shared {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
-            volumes,
+            volumes: Arc::new(volumes),
             registry,
             apparmor,
             selinux: confine::SeLinux::new(config.selinux)?,
@@ -92,8 +93,7 @@ impl Engine {
             runtimes,
             boot_written: AtomicBool::new(same_boot),
         };
-        let warnings = contents.damaged.iter().map(warning).collect();
-        let inner = Inner::new(config.log_default, config.ids, &shared, daemon_id, warnings)?;
+        let inner = Inner::new(config.log_default, config.ids, &shared, told)?;
         let engine = Self {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
@@ -239,13 +239,27 @@ impl Engine {
     }
 }
 
+impl Told {
+    fn new(
+        daemon_id: String,
+        (damaged, registries): (&[Damaged], &registry::Settings),
+        labels: Vec<String>,
+    ) -> Self {
+        Self {
+            daemon_id,
+            warnings: damaged.iter().map(warning).collect(),
+            registries: crate::system::registry_facts(registries),
+            labels,
+        }
+    }
+}
+
 impl Inner {
     fn new(
         log_default: LogConfig,
         ids: confine::IdSource,
         shared: &Shared,
-        daemon_id: String,
-        warnings: Vec<String>,
+        told: Told,
     ) -> Result<Self> {
         let hierarchies = shared.runtimes.hierarchies().clone();
         Ok(Self {
@@ -256,8 +270,7 @@ impl Inner {
             ids: confine::Ids::new(ids)?,
             volumes: VolumeCatalog::new(crate::volume::tools(shared)),
             event_listeners: Arc::new(()),
-            daemon_id,
-            warnings,
+            told,
         })
     }
 }

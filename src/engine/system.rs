@@ -1,7 +1,8 @@
 //! The engine, for `info` and `version`; what the host is is the room `survey`'s to say.
 
+use ::survey::{Counts, HostInfo, Own, RegistryFacts};
 use model::LogConfig;
-use survey::{Counts, HostInfo, Own};
+use registry::Insecure;
 
 use crate::Engine;
 
@@ -9,16 +10,18 @@ impl Engine {
     /// The engine and its host, now.
     pub async fn host_info(&self) -> HostInfo {
         let (inner, shared) = (&self.inner, &self.shared);
-        let mut warnings = inner.warnings.clone();
+        let mut warnings = inner.told.warnings.clone();
         warnings.extend(shared.log_warning());
         if let Some(e) = shared.apparmor.trouble() {
             warnings.push(format!("WARNING: containers have no AppArmor profile: {e}"));
         }
         let own = Own {
-            id: &inner.daemon_id,
+            id: &inner.told.daemon_id,
             counts: self.counts(),
             images: shared.images.count(),
             storage_driver: shared.images.store().driver(),
+            registries: inner.told.registries.clone(),
+            labels: inner.told.labels.clone(),
             event_listeners: self.event_listeners(),
             log_driver: inner.log_default.driver,
             remaps_ids: inner.ids.remaps(),
@@ -49,4 +52,19 @@ impl Engine {
         }
         counts
     }
+}
+
+/// What of the settings of registries there is to tell.
+pub(crate) fn registry_facts(settings: &registry::Settings) -> RegistryFacts {
+    let mut facts = RegistryFacts {
+        mirrors: settings.mirrors.clone(),
+        ..RegistryFacts::default()
+    };
+    for insecure in &settings.insecure {
+        match insecure {
+            Insecure::Host(host) => facts.insecure_hosts.push(host.clone()),
+            Insecure::Net(net) => facts.insecure_networks.push(net.to_string()),
+        }
+    }
+    facts
 }

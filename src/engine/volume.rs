@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use containers::Shared;
-use model::{ContainerState, Mount, MountSource, VolumeName};
+use model::{ContainerState, Mount, VolumeName};
 use state::{ContainerRow, Damaged, Table};
 use volumes::{Tools, VolumeCatalog, VolumeUser};
 
@@ -67,8 +67,5 @@ pub(crate) fn tools(shared: &Shared) -> Tools {
 }
 
 fn names(mounts: &[Mount]) -> impl Iterator<Item = &VolumeName> {
-    mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Volume { name, .. } => Some(name),
-        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
-    })
+    mounts.iter().filter_map(Mount::volume)
 }

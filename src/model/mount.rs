@@ -27,6 +27,14 @@ impl Mount {
         matches!(self.source, MountSource::Volume { .. })
     }
 
+    /// The volume it shows.
+    pub fn volume(&self) -> Option<&VolumeName> {
+        match &self.source {
+            MountSource::Volume { name, .. } => Some(name),
+            MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        }
+    }
+
     /// Whether it shows a volume that the image or `Config.Volumes` declares.
     pub fn is_declared(&self) -> bool {
         // What a client spells out has a mode, at least `z`.

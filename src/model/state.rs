@@ -125,7 +125,7 @@ pub enum Intent {
 /// A start that failed before the container's process ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartFailure {
-    /// 125, 126 or 127, by Docker's rules.
+    /// 126, 127 or 128, by Docker's rules.
     pub exit_code: u8,
     /// The message the client got.
     pub error: String,

@@ -34,7 +34,7 @@ pub use legality::{Operation, Refusal, may};
 pub use list::{Candidate, Selection};
 pub use made_up::made_up_name;
 pub use pattern::Patterns;
-pub use processes::select_processes;
+pub use processes::{check_ps_args, select_processes};
 pub use recovery::{Recovery, plan_recovery};
 pub use refusal::{Asked, check};
 pub use restart::{RunEnd, after_exit, delay_of, next_delay, starts_again, starts_with_daemon};

@@ -260,7 +260,7 @@ impl Runtimes {
     }
 
     /// What the operator wants a runtime to be told each time.
-    pub(crate) fn own_args(&self, runtime: &RuntimeName) -> &[String] {
+    pub fn own_args(&self, runtime: &RuntimeName) -> &[String] {
         self.traits(runtime).map_or(&[], |told| &told.args)
     }
 

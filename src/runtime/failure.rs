@@ -12,7 +12,7 @@ use model::{Error, Kind};
 /// A start that failed: what `State.ExitCode` becomes, and the error for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartError {
-    /// 127: no such command; 126: it cannot be invoked; 125: anything else.
+    /// 127: no such command; 126: it cannot be invoked; 128: anything else (moby `exitUnknown`).
     pub exit_code: u8,
     /// InvalidParameter where the container's own configuration is at fault, else System (or
     /// Conflict for an id in use).
@@ -34,10 +34,10 @@ impl From<StartError> for Error {
 }
 
 impl From<Error> for StartError {
-    /// The daemon or the host is at fault, not the command: 125.
+    /// The daemon or the host is at fault, not the command: 128.
     fn from(error: Error) -> Self {
         Self {
-            exit_code: 125,
+            exit_code: 128,
             error,
         }
     }
@@ -143,8 +143,8 @@ pub(crate) fn start_error(
         Cause::CommandRefused | Cause::PathRefused | Cause::NotADirectory => {
             (126, Kind::InvalidParameter)
         }
-        Cause::IdInUse => (125, Kind::Conflict),
-        Cause::RootFs | Cause::Other => (125, Kind::System),
+        Cause::IdInUse => (128, Kind::Conflict),
+        Cause::RootFs | Cause::Other => (128, Kind::System),
     };
     // Whatever the cause: moby's `ContainerExecStart` sets it last.
     let exit_code = if step == Step::Exec { 126 } else { exit_code };

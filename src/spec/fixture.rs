@@ -89,6 +89,7 @@ pub(super) fn input<'a>(
         cgroups_path: "/moored/ab",
         apparmor: None,
         knows_rro: true,
+        runtime: "runc",
         console_size: None,
         host,
     }

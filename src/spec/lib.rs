@@ -97,6 +97,8 @@ pub struct SpecInput<'a> {
     pub apparmor: Option<&'a str>,
     /// The runtime knows the mount option `rro`.
     pub knows_rro: bool,
+    /// The runtime's name, for errors.
+    pub runtime: &'a str,
     /// The terminal's first size, when a client told it.
     pub console_size: Option<ConsoleSize>,
     /// The host.

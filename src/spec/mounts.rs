@@ -262,9 +262,9 @@ fn expect_rro(input: &SpecInput<'_>) -> Result<()> {
         ));
     }
     if !input.knows_rro {
-        let runtime = input.spec.runtime.as_deref().unwrap_or_default();
         return Err(Error::system(format!(
-            "rro is not supported by runtime {runtime:?}"
+            "rro is not supported by runtime {:?}",
+            input.runtime
         )));
     }
     Ok(())

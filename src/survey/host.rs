@@ -9,6 +9,8 @@ use model::{Error, LogDriver, Result, StorageDriver, Timestamp};
 use runtime::{Choice, Program, Programs, RuntimeName, Runtimes};
 use spec::{CgroupVersion, HostFacts};
 
+use crate::support::{self, Proxies};
+
 /// How long `info` and `version` wait for the default runtime to be chosen.
 const CHOICE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -25,6 +27,14 @@ pub struct HostInfo {
     pub images: usize,
     /// How new containers' trees are made.
     pub storage_driver: Option<StorageDriver>,
+    /// What there is to tell of that, name and value.
+    pub storage_status: Vec<(&'static str, String)>,
+    /// How registries are reached.
+    pub registries: RegistryFacts,
+    /// Proxies for them.
+    pub proxies: Proxies,
+    /// The operator's labels, `KEY=VALUE`.
+    pub labels: Vec<String>,
     /// How many clients follow events.
     pub event_listeners: usize,
     /// Kernel release.
@@ -47,6 +57,10 @@ pub struct HostInfo {
     pub cgroup_version: String,
     /// Limits the host's cgroups can give.
     pub memory_limit: bool,
+    /// Limit of the kernel's memory.
+    pub kernel_memory: bool,
+    /// Limit of the memory of TCP buffers.
+    pub kernel_memory_tcp: bool,
     /// Swap accounting.
     pub swap_limit: bool,
     /// CFS quota.
@@ -103,6 +117,8 @@ pub struct RuntimeInfo {
     pub name: String,
     /// Its program.
     pub path: String,
+    /// What the operator has it told before each command.
+    pub args: Vec<String>,
     /// What its `--version` says; all lines.
     pub version: String,
     /// The distribution's package that owns it, when one does.
@@ -111,6 +127,17 @@ pub struct RuntimeInfo {
     pub note: String,
     /// Why it cannot checkpoint containers here; empty when it can.
     pub no_checkpoints: String,
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryFacts {
+    /// Networks in which any certificate will do, or none.
+    pub insecure_networks: Vec<String>,
+    /// The same of single registries, `HOST[:PORT]`.
+    pub insecure_hosts: Vec<String>,
+    /// Asked before Docker Hub.
+    pub mirrors: Vec<String>,
 }
 
 /// A program the engine drives.
@@ -135,6 +162,10 @@ pub struct Own<'a> {
     pub images: usize,
     /// How new containers' trees are made.
     pub storage_driver: StorageDriver,
+    /// How registries are reached.
+    pub registries: RegistryFacts,
+    /// The operator's labels.
+    pub labels: Vec<String>,
     /// How many clients follow events.
     pub event_listeners: usize,
     /// The driver of logs where a container names none.
@@ -164,14 +195,10 @@ impl HostInfo {
         let (choice, no_checkpoints) =
             tokio::join!(choice_soon(runtimes), no_checkpoints(runtimes, &programs));
         let security_options = security_options(facts, &own);
-        let mut warnings = own.warnings;
-        let missing = [programs.conmon.as_ref().err(), choice.as_ref().err()];
-        warnings.extend(
-            missing
-                .into_iter()
-                .flatten()
-                .map(|e| format!("WARNING: {e}")),
-        );
+        let ipv4_forwarding = sys::host::ipv4_forwarding();
+        let mut warnings = support::warnings(cgroup, ipv4_forwarding);
+        warnings.extend(own.warnings);
+        warnings.extend(missing(&programs, &choice));
         warnings.extend(broken(runtimes, &programs));
         let choice = choice.ok();
         Self {
@@ -180,6 +207,10 @@ impl HostInfo {
             counts: own.counts,
             images: own.images,
             storage_driver: Some(own.storage_driver),
+            storage_status: storage_status(own.storage_driver, own.data_root),
+            registries: own.registries,
+            proxies: Proxies::find(|name| std::env::var(name).ok()),
+            labels: own.labels,
             event_listeners: own.event_listeners,
             kernel_version: uname.release,
             operating_system: os.pretty_name,
@@ -194,20 +225,22 @@ impl HostInfo {
                 CgroupVersion::V2 => "2".to_owned(),
             },
             memory_limit: cgroup.memory,
+            kernel_memory: cgroup.kernel_memory,
+            kernel_memory_tcp: cgroup.kernel_memory_tcp,
             swap_limit: cgroup.swap,
             cpu_cfs: cgroup.cpu_cfs,
             cpu_shares: cgroup.cpu_shares,
             cpuset: cgroup.cpuset,
             pids_limit: cgroup.pids,
             oom_kill_disable: cgroup.oom_kill_disable,
-            ipv4_forwarding: sys::host::ipv4_forwarding(),
+            ipv4_forwarding,
             security_options,
             log_driver: own.log_driver,
             default_runtime: choice
                 .as_ref()
                 .map(|c| c.runtime.to_string())
                 .unwrap_or_default(),
-            runtimes: runtime_infos(&programs, choice.as_deref(), &no_checkpoints),
+            runtimes: runtime_infos(runtimes, &programs, choice.as_deref(), &no_checkpoints),
             conmon: programs.conmon.ok().map(component),
             cdi_dirs: own
                 .cdi_dirs
@@ -264,6 +297,13 @@ async fn no_checkpoints(runtimes: &Runtimes, programs: &Programs) -> BTreeMap<Ru
     why
 }
 
+/// What no container can be started without.
+fn missing(programs: &Programs, choice: &Result<Arc<Choice>>) -> Vec<String> {
+    let missing = [programs.conmon.as_ref().err(), choice.as_ref().err()];
+    let missing = missing.into_iter().flatten();
+    missing.map(|e| format!("WARNING: {e}")).collect()
+}
+
 /// Runtimes that are there and cannot even tell their version.
 fn broken(runtimes: &Runtimes, programs: &Programs) -> Vec<String> {
     let mut told = Vec::new();
@@ -273,6 +313,23 @@ fn broken(runtimes: &Runtimes, programs: &Programs) -> Vec<String> {
         }
     }
     told
+}
+
+/// What moby's driver tells of itself; its vfs tells nothing.
+fn storage_status(driver: StorageDriver, data_root: &Path) -> Vec<(&'static str, String)> {
+    if driver == StorageDriver::Vfs {
+        return Vec::new();
+    }
+    let magic = sys::space::file_system_type(data_root).unwrap_or_default();
+    let on = support::file_system_name(magic).to_owned();
+    vec![
+        ("Backing Filesystem", on),
+        // An overlay could not be had without.
+        ("Supports d_type", "true".to_owned()),
+        ("Using metacopy", "false".to_owned()),
+        ("Native Overlay Diff", "true".to_owned()),
+        ("userxattr", "false".to_owned()),
+    ]
 }
 
 fn security_options(facts: &HostFacts, own: &Own<'_>) -> Vec<String> {
@@ -297,6 +354,7 @@ fn security_options(facts: &HostFacts, own: &Own<'_>) -> Vec<String> {
 
 /// The runtimes that were found, each with why it is or is not the default.
 fn runtime_infos(
+    runtimes: &Runtimes,
     programs: &Programs,
     choice: Option<&Choice>,
     no_checkpoints: &BTreeMap<RuntimeName, String>,
@@ -319,6 +377,7 @@ fn runtime_infos(
         .map(|(name, program)| RuntimeInfo {
             name: name.to_string(),
             path: program.path.display().to_string(),
+            args: runtimes.own_args(name).to_vec(),
             version: program.version.clone(),
             package: program.package.clone(),
             note: note(name.as_str()),

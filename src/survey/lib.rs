@@ -8,7 +8,9 @@
 mod check;
 mod host;
 mod ps;
+mod support;
 
 pub use check::{Survey, survey};
-pub use host::{Component, Counts, HostInfo, Own, RuntimeInfo};
+pub use host::{Component, Counts, HostInfo, Own, RegistryFacts, RuntimeInfo};
 pub use ps::ps;
+pub use support::Proxies;

@@ -39,7 +39,9 @@ pub async fn ps(pids: &BTreeSet<u32>, args: &str) -> Result<String> {
     }
     if !finished.status.success() {
         let said = finished.message();
-        return Err(Error::invalid(format!("error running ps: {said}")));
+        // The first line says why (moby).
+        let why = said.lines().next().unwrap_or_default();
+        return Err(Error::invalid(format!("ps: {why}")));
     }
     if finished.cut {
         return Err(Error::system(format!(

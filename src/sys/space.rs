@@ -27,6 +27,15 @@ impl Space {
     }
 }
 
+/// Which kind of file system `path` is on, as statfs(2) has it.
+///
+/// # Errors
+/// What the file system says.
+pub fn file_system_type(path: &Path) -> io::Result<u64> {
+    let magic = rustix::fs::statfs(path)?.f_type;
+    Ok(u64::try_from(magic).unwrap_or_default())
+}
+
 impl crate::beneath::Dir {
     /// How much the file system still takes that this directory is on.
     ///

@@ -191,11 +191,19 @@ impl Volumes {
         self.slot(name).is_some()
     }
 
-    /// A container's run is over, if there was one. Blocking.
-    pub fn release(&self, container: &ContainerId) {
+    /// A container's run is over, if there was one; it has these volumes. Blocking: where one of them is
+    /// being mounted, as long as that takes.
+    pub fn release<'a>(
+        &self,
+        container: &ContainerId,
+        volumes: impl IntoIterator<Item = &'a VolumeName>,
+    ) {
         let holder = Holder::Run(container.clone());
-        for slot in self.slots() {
-            slot.let_go(&holder);
+        for name in volumes {
+            let slot = self.mounts.lock().get(name).cloned();
+            if let Some(slot) = slot {
+                slot.let_go(&holder);
+            }
         }
     }
 
@@ -265,10 +273,6 @@ impl Volumes {
         Some((slot.clone(), device))
     }
 
-    fn slots(&self) -> Vec<Arc<Slot>> {
-        self.mounts.lock().values().cloned().collect()
-    }
-
     /// Puts what is at `subpath` of the volume whose files are at `data` to a place of its own, for the
     /// start of `container`.
     ///
@@ -321,5 +325,144 @@ fn hold_part(data: &Path, subpath: &str) -> Result<(std::os::fd::OwnedFd, bool)>
 impl Mounts {
     fn lock(&self) -> MutexGuard<'_, HashMap<VolumeName, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use model::{Timestamp, VolumeRecord};
+
+    use super::*;
+
+    fn record(name: &str, options: &[(&str, &str)]) -> VolumeRecord {
+        let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+        VolumeRecord {
+            name: name.parse().unwrap(),
+            anonymous: false,
+            created_at: Timestamp::UNIX_EPOCH,
+            labels: BTreeMap::new(),
+            options: options.iter().map(own).collect(),
+        }
+    }
+
+    fn memory() -> [VolumeRecord; 1] {
+        [record("mem", &[("type", "tmpfs"), ("device", "tmpfs")])]
+    }
+
+    fn volumes(root: &Path, records: impl Into<Vec<VolumeRecord>>) -> Volumes {
+        Volumes::new(records.into(), root.join("volumes"), root.join("parts"))
+    }
+
+    fn containers() -> [ContainerId; 2] {
+        [[1; 32], [2; 32]].map(ContainerId::from_bytes)
+    }
+
+    #[test]
+    fn it_is_mounted_for_the_first_and_until_the_last() {
+        let temp = tempfile::tempdir().unwrap();
+        let known = volumes(temp.path(), memory());
+        let name = "mem".parse().unwrap();
+        let [one, two] = containers();
+        let data = known.use_in_run(&name, &one).unwrap();
+        fs::write(data.join("file"), "kept").unwrap();
+        known.use_in_run(&name, &two).unwrap();
+        // A start that is made again needs it once.
+        known.use_in_run(&name, &two).unwrap();
+        let (_, look) = known.look(&name).unwrap();
+        known.release(&one, [&name]);
+        known.release(&two, [&name]);
+        known.release(&two, [&name]);
+        assert_eq!(fs::read(data.join("file")).unwrap(), b"kept");
+        drop(look);
+        assert!(!is_mount_point(&data).unwrap());
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_later_daemon_keeps_what_is_needed_and_takes_away_the_rest() {
+        let temp = tempfile::tempdir().unwrap();
+        let other = record("other", &[("type", "tmpfs"), ("device", "tmpfs")]);
+        let records = [memory()[0].clone(), other];
+        let names = ["mem", "other"].map(|name| name.parse().unwrap());
+        let [one, two] = containers();
+        let first = volumes(temp.path(), records.clone());
+        let data = names.each_ref().map(|name| {
+            let data = first.use_in_run(name, &one).unwrap();
+            fs::create_dir(data.join("sub")).unwrap();
+            std::mem::forget(first.bind_part(&data, "sub", &one).unwrap());
+            data
+        });
+        let later = volumes(temp.path(), records);
+        later.resume(&two, [&names[0]]);
+        later.unmount_unneeded();
+        let mounted = data.each_ref().map(|data| is_mount_point(data).unwrap());
+        assert_eq!(mounted, [true, false]);
+        assert_eq!(fs::read_dir(temp.path().join("parts")).unwrap().count(), 0);
+        later.release(&two, &names);
+        assert!(!is_mount_point(&data[0]).unwrap());
+    }
+
+    #[test]
+    fn what_is_mounted_for_a_volume_is_not_removed_with_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let host = temp.path().join("host");
+        fs::create_dir(&host).unwrap();
+        fs::write(host.join("precious"), "").unwrap();
+        let device = host.to_str().unwrap();
+        let options = [("type", "none"), ("device", device), ("o", "bind")];
+        let known = volumes(temp.path(), [record("here", &options)]);
+        let name = "here".parse().unwrap();
+        let (data, look) = known.look(&name).unwrap();
+        assert!(data.join("precious").exists());
+        let doomed = known.doom_data(&name).unwrap();
+        doomed.expect("it had a directory").remove().unwrap();
+        assert!(host.join("precious").exists());
+        drop(look);
+        assert_eq!(
+            fs::read_dir(temp.path().join("volumes")).unwrap().count(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_part_is_a_mount_of_its_own_until_it_goes() {
+        let temp = tempfile::tempdir().unwrap();
+        let known = volumes(temp.path(), []);
+        let data = temp.path().join("data");
+        fs::create_dir_all(data.join("in")).unwrap();
+        fs::write(data.join("in/file"), "part").unwrap();
+        let [one, _] = containers();
+        let dir = known.bind_part(&data, "in/../in", &one).unwrap();
+        let file = known.bind_part(&data, "in/file", &one).unwrap();
+        fs::rename(data.join("in"), data.join("out")).unwrap();
+        assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"part");
+        assert_eq!(fs::read(file.path()).unwrap(), b"part");
+        let places = [dir.path().to_owned(), file.path().to_owned()];
+        drop((dir, file));
+        assert!(places.iter().all(|place| !place.exists()));
+    }
+
+    #[test]
+    fn nothing_of_a_failed_mount_is_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "bogus=1")];
+        let known = volumes(temp.path(), [record("bad", &options)]);
+        let name = "bad".parse().unwrap();
+        let [one, _] = containers();
+        let at = temp.path().join("volumes/bad/_data");
+        let e = known.use_in_run(&name, &one).unwrap_err();
+        let at = at.display();
+        assert_eq!(
+            e.message(),
+            format!(
+                "error while mounting volume '{at}': failed to mount local volume: mount \
+                 tmpfs:{at}, data: bogus=1: invalid argument"
+            )
+        );
+        let (slot, _) = known.slot(&name).unwrap();
+        assert!(slot.lock().is_empty());
     }
 }

@@ -12,6 +12,7 @@ pub mod exec;
 pub mod image;
 pub mod stats;
 pub mod system;
+mod system_version;
 pub mod upkeep;
 pub mod version;
 pub mod volume;

@@ -4,135 +4,15 @@ use std::collections::BTreeMap;
 
 use engine::HostInfo;
 use model::LogDriver;
-use model::platform::go_architecture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use crate::system_version::{ComponentVersion, Platform, SystemVersion, VERSION};
+use crate::system_version::{commit, details, version_number};
 use crate::version::{ApiVersion, Options};
-
-/// The daemon's own version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Docker Hub's address, as `docker login` and unqualified names mean it.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
-
-/// `GET /version`.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct SystemVersion {
-    /// The product.
-    pub platform: Platform,
-    /// The engine and the programs it drives.
-    pub components: Vec<ComponentVersion>,
-    /// The engine's version.
-    pub version: String,
-    /// The newest API version.
-    pub api_version: String,
-    /// The oldest API version.
-    #[serde(rename = "MinAPIVersion")]
-    pub min_api_version: String,
-    /// Empty: a release is named by its version.
-    pub git_commit: String,
-    /// Empty: this is not a Go program.
-    pub go_version: String,
-    /// `linux`.
-    pub os: String,
-    /// `amd64`, `arm64`.
-    pub arch: String,
-    /// The kernel's release.
-    pub kernel_version: String,
-}
-
-/// The product.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct Platform {
-    /// Its name.
-    pub name: String,
-}
-
-/// One program.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct ComponentVersion {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// More about it.
-    pub details: BTreeMap<String, String>,
-}
-
-impl SystemVersion {
-    /// From what the engine found.
-    pub fn new(host: &HostInfo, options: &Options) -> Self {
-        let mut components = vec![engine_component(host, options)];
-        components.extend(host.conmon.iter().map(|conmon| ComponentVersion {
-            name: "conmon".to_owned(),
-            version: version_number(&conmon.version),
-            details: details(&[("Path", &conmon.path), ("Package", &conmon.package)]),
-        }));
-        components.extend(host.runtimes.iter().map(|runtime| ComponentVersion {
-            name: runtime.name.clone(),
-            version: version_number(&runtime.version),
-            details: details(&[
-                ("Path", &runtime.path),
-                ("Package", &runtime.package),
-                ("Note", &runtime.note),
-            ]),
-        }));
-        Self {
-            platform: Platform {
-                name: "Moored".to_owned(),
-            },
-            components,
-            version: VERSION.to_owned(),
-            api_version: options.max_version.to_string(),
-            min_api_version: options.min_version.to_string(),
-            git_commit: String::new(),
-            go_version: String::new(),
-            os: "linux".to_owned(),
-            arch: go_architecture(&host.architecture).to_owned(),
-            kernel_version: host.kernel_version.clone(),
-        }
-    }
-}
-
-fn engine_component(host: &HostInfo, options: &Options) -> ComponentVersion {
-    ComponentVersion {
-        // Docker's name for it; clients look the component up by it.
-        name: "Engine".to_owned(),
-        version: VERSION.to_owned(),
-        details: details(&[
-            ("ApiVersion", &options.max_version.to_string()),
-            ("Arch", go_architecture(&host.architecture)),
-            ("Experimental", &options.experimental.to_string()),
-            ("KernelVersion", &host.kernel_version),
-            ("MinAPIVersion", &options.min_version.to_string()),
-            ("Os", "linux"),
-        ]),
-    }
-}
-
-fn details(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
-}
-
-/// The number in `conmon version 2.1.6` or `runc version 1.1.5+ds1\ncommit: …`; the whole first
-/// line where there is none.
-fn version_number(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
-    line.split_whitespace()
-        .find(is_number)
-        .unwrap_or(line)
-        .trim_end_matches(',')
-        .to_owned()
-}
 
 /// `GET /info`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -152,10 +32,18 @@ pub struct SystemInfo {
     pub images: usize,
     /// The storage driver.
     pub driver: String,
-    pub driver_status: Vec<[String; 2]>,
+    /// `null` where the driver tells nothing.
+    #[schema(required)]
+    pub driver_status: Option<Vec<[String; 2]>>,
     pub plugins: PluginsInfo,
     pub memory_limit: bool,
     pub swap_limit: bool,
+    /// Until 1.41, and where it is true.
+    #[serde(skip_serializing_if = "is_false")]
+    pub kernel_memory: bool,
+    /// Where it is true.
+    #[serde(rename = "KernelMemoryTCP", skip_serializing_if = "is_false")]
+    pub kernel_memory_tcp: bool,
     pub cpu_cfs_period: bool,
     pub cpu_cfs_quota: bool,
     #[serde(rename = "CPUShares")]
@@ -188,9 +76,7 @@ pub struct SystemInfo {
     pub os_type: String,
     pub architecture: String,
     pub index_server_address: String,
-    /// `null`: registries are not built.
-    #[schema(value_type = Option<Object>, required)]
-    pub registry_config: Option<()>,
+    pub registry_config: RegistryConfig,
     #[serde(rename = "NCPU")]
     pub n_cpu: usize,
     pub mem_total: u64,
@@ -240,9 +126,75 @@ pub struct PluginsInfo {
 pub struct Runtime {
     /// Its program.
     pub path: String,
+    /// What it is told before each command.
+    #[serde(rename = "runtimeArgs", skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
     /// From 1.44 on: its version, and why it is or is not the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<BTreeMap<String, String>>,
+}
+
+/// How registries are reached (moby `registry.ServiceConfig`).
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "Docker's names")]
+pub struct RegistryConfig {
+    /// Until 1.46.
+    #[serde(
+        rename = "AllowNondistributableArtifactsCIDRs",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow_nondistributable_artifacts_cidrs: Option<Vec<String>>,
+    /// Until 1.46.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_nondistributable_artifacts_hostnames: Option<Vec<String>>,
+    #[serde(rename = "InsecureRegistryCIDRs")]
+    pub insecure_registry_cidrs: Vec<String>,
+    pub index_configs: BTreeMap<String, IndexConfig>,
+    pub mirrors: Vec<String>,
+}
+
+/// One registry.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "Docker's names")]
+pub struct IndexConfig {
+    pub name: String,
+    pub mirrors: Vec<String>,
+    pub secure: bool,
+    pub official: bool,
+}
+
+impl RegistryConfig {
+    fn new(found: &engine::RegistryFacts, version: ApiVersion) -> Self {
+        const HUB: &str = "docker.io";
+        // What is on this host needs no TLS, whatever the operator says.
+        const OWN: [&str; 2] = ["::1/128", "127.0.0.0/8"];
+        let none = (version < ApiVersion::v1(47)).then(Vec::new);
+        let with_slash = |mirror: &String| format!("{}/", mirror.trim_end_matches('/'));
+        let mirrors: Vec<String> = found.mirrors.iter().map(with_slash).collect();
+        let index = |name: &str, official: bool| IndexConfig {
+            name: name.to_owned(),
+            mirrors: match official {
+                true => mirrors.clone(),
+                false => Vec::new(),
+            },
+            secure: official,
+            official,
+        };
+        let hosts = found.insecure_hosts.iter();
+        let insecure = hosts.map(|host| (host.clone(), index(host, false)));
+        let own = OWN.map(str::to_owned);
+        Self {
+            allow_nondistributable_artifacts_cidrs: none.clone(),
+            allow_nondistributable_artifacts_hostnames: none,
+            insecure_registry_cidrs: found.insecure_networks.iter().cloned().chain(own).collect(),
+            index_configs: insecure
+                .chain([(HUB.to_owned(), index(HUB, true))])
+                .collect(),
+            mirrors,
+        }
+    }
 }
 
 /// Swarm's part: inactive.
@@ -273,7 +225,7 @@ pub struct Commit {
 impl SystemInfo {
     /// From what the engine found, as `version` shows it.
     pub fn new(host: HostInfo, version: ApiVersion, options: &Options) -> Self {
-        let runc = host.runtimes.iter().find(|r| r.name == "runc");
+        let runc_commit = Commit::of_runtime(&host);
         Self {
             containers: host.counts.containers,
             containers_running: host.counts.running,
@@ -283,10 +235,12 @@ impl SystemInfo {
             driver: host
                 .storage_driver
                 .map_or_else(String::new, |driver| driver.to_string()),
-            driver_status: Vec::new(),
+            driver_status: driver_status(&host.storage_status),
             plugins: PluginsInfo::built_in(),
             memory_limit: host.memory_limit,
             swap_limit: host.swap_limit,
+            kernel_memory: host.kernel_memory && version < ApiVersion::v1(42),
+            kernel_memory_tcp: host.kernel_memory_tcp,
             cpu_cfs_period: host.cpu_cfs,
             cpu_cfs_quota: host.cpu_cfs,
             cpu_shares: host.cpu_shares,
@@ -304,26 +258,23 @@ impl SystemInfo {
             n_events_listener: host.event_listeners,
             os_type: "linux".to_owned(),
             index_server_address: DOCKER_HUB.to_owned(),
-            registry_config: None,
+            registry_config: RegistryConfig::new(&host.registries, version),
             n_cpu: host.cpus,
             mem_total: host.memory_bytes,
             generic_resources: None,
             docker_root_dir: host.root_dir,
-            http_proxy: String::new(),
-            https_proxy: String::new(),
-            no_proxy: String::new(),
-            labels: Vec::new(),
+            http_proxy: host.proxies.http,
+            https_proxy: host.proxies.https,
+            no_proxy: host.proxies.none,
+            labels: host.labels,
             experimental_build: options.experimental,
             server_version: VERSION.to_owned(),
-            swarm: SwarmInfo {
-                local_node_state: "inactive".to_owned(),
-                ..SwarmInfo::default()
-            },
+            swarm: SwarmInfo::inactive(),
             live_restore_enabled: true,
             isolation: String::new(),
-            containerd_commit: Commit::default(),
-            runc_commit: runc.map(|r| Commit::of(&r.version)).unwrap_or_default(),
-            init_commit: Commit::default(),
+            containerd_commit: Commit::none(),
+            runc_commit,
+            init_commit: Commit::none(),
             cdi_spec_dirs: host.cdi_dirs,
             runtimes: runtimes(&host.runtimes, version),
             id: host.id,
@@ -336,7 +287,7 @@ impl SystemInfo {
             architecture: host.architecture,
             default_runtime: host.default_runtime,
             init_binary: host.init_binary,
-            security_options: host.security_options,
+            security_options: security_options(host.security_options, version),
             warnings: Some(host.warnings).filter(|w| !w.is_empty()),
         }
     }
@@ -345,12 +296,7 @@ impl SystemInfo {
 impl PluginsInfo {
     fn built_in() -> Self {
         let words = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect();
-        let drivers = [
-            LogDriver::Journald,
-            LogDriver::JsonFile,
-            LogDriver::Local,
-            LogDriver::None,
-        ];
+        let drivers = [LogDriver::Journald, LogDriver::JsonFile, LogDriver::Local];
         Self {
             volume: words(&["local"]),
             // Docker's names of the drivers behind `--network host` and `none`.
@@ -361,20 +307,71 @@ impl PluginsInfo {
     }
 }
 
-impl Commit {
-    fn of(version: &str) -> Self {
-        let number = version_number(version);
+impl SwarmInfo {
+    fn inactive() -> Self {
         Self {
-            id: number.clone(),
-            expected: number,
+            local_node_state: "inactive".to_owned(),
+            ..Self::default()
         }
     }
+}
+
+impl Commit {
+    /// Of the default runtime: Docker calls it runc, whichever it is.
+    fn of_runtime(host: &HostInfo) -> Self {
+        let mut runtimes = host.runtimes.iter();
+        let default = runtimes.find(|runtime| runtime.name == host.default_runtime);
+        default.map_or_else(Self::none, |runtime| Self::of(&runtime.version))
+    }
+
+    /// The commit a program was made from, or else its number.
+    fn of(version: &str) -> Self {
+        match commit(version) {
+            "" => Self::named(&version_number(version)),
+            commit => Self::named(commit),
+        }
+    }
+
+    /// There is no such program, or it does not tell.
+    fn none() -> Self {
+        Self::named("N/A")
+    }
+
+    fn named(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            expected: id.to_owned(),
+        }
+    }
+}
+
+fn driver_status(told: &[(&'static str, String)]) -> Option<Vec<[String; 2]>> {
+    let pair = |(name, value): &(&str, String)| [(*name).to_owned(), value.clone()];
+    (!told.is_empty()).then(|| told.iter().map(pair).collect())
+}
+
+/// Until 1.24 the names alone.
+fn security_options(options: Vec<String>, version: ApiVersion) -> Vec<String> {
+    if version >= ApiVersion::v1(25) {
+        return options;
+    }
+    let name = |option: &String| {
+        let first = option.split(',').next().unwrap_or_default();
+        first.strip_prefix("name=").unwrap_or(first).to_owned()
+    };
+    options.iter().map(name).collect()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn runtimes(found: &[engine::RuntimeInfo], version: ApiVersion) -> BTreeMap<String, Runtime> {
     let has_status = version >= ApiVersion::v1(44);
     let wire = |runtime: &engine::RuntimeInfo| Runtime {
         path: runtime.path.clone(),
+        args: runtime.args.clone(),
         status: has_status.then(|| {
             details(&[
                 ("moored.version", &version_number(&runtime.version)),
@@ -387,12 +384,12 @@ fn runtimes(found: &[engine::RuntimeInfo], version: ApiVersion) -> BTreeMap<Stri
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use engine::{Component, Counts, RuntimeInfo};
 
     use super::*;
 
-    fn host() -> HostInfo {
+    pub(crate) fn host() -> HostInfo {
         HostInfo {
             architecture: "x86_64".to_owned(),
             kernel_version: "6.18.44".to_owned(),
@@ -412,6 +409,7 @@ mod tests {
             runtimes: vec![RuntimeInfo {
                 name: "runc".to_owned(),
                 path: "/usr/sbin/runc".to_owned(),
+                args: Vec::new(),
                 version: "runc version 1.1.5+ds1\ncommit: 1.1.5".to_owned(),
                 package: "runc 1.1.5".to_owned(),
                 note: "the default: it runs containers here".to_owned(),
@@ -420,27 +418,6 @@ mod tests {
             default_runtime: "runc".to_owned(),
             ..HostInfo::default()
         }
-    }
-
-    #[test]
-    fn version_names_the_programs_it_drives() {
-        let version = SystemVersion::new(&host(), &Options::default());
-        assert_eq!(version.arch, "amd64");
-        let named: Vec<_> = version
-            .components
-            .iter()
-            .map(|c| (c.name.as_str(), c.version.as_str()))
-            .collect();
-        assert_eq!(
-            named,
-            [
-                ("Engine", VERSION),
-                ("conmon", "2.1.6"),
-                ("runc", "1.1.5+ds1")
-            ]
-        );
-        // What is not known is not there, rather than empty.
-        assert_eq!(version.components[1].details.get("Package"), None);
     }
 
     #[test]
@@ -453,7 +430,8 @@ mod tests {
         .unwrap();
         assert_eq!(info["ContainersPaused"], 1);
         assert_eq!(info["CpuCfsPeriod"], true);
-        assert_eq!(info["RuncCommit"]["ID"], "1.1.5+ds1");
+        assert_eq!(info["RuncCommit"]["ID"], "1.1.5");
+        assert_eq!(info["InitCommit"]["Expected"], "N/A");
         assert_eq!(info["Warnings"], serde_json::Value::Null);
         let runc = &info["Runtimes"]["runc"];
         assert_eq!(runc["path"], "/usr/sbin/runc");
@@ -464,9 +442,46 @@ mod tests {
     }
 
     #[test]
-    fn a_version_without_a_number_is_shown_as_it_is() {
-        assert_eq!(version_number("crun 1.8.1\nspec: 1.0.0"), "1.8.1");
-        assert_eq!(version_number("something else"), "something else");
-        assert_eq!(version_number(""), "");
+    fn versions_differ() {
+        let at = |minor| {
+            let mut host = host();
+            host.kernel_memory = true;
+            host.kernel_memory_tcp = true;
+            host.security_options = vec!["name=seccomp,profile=builtin".to_owned()];
+            let info = SystemInfo::new(host, ApiVersion::v1(minor), &Options::default());
+            serde_json::to_value(info).unwrap()
+        };
+        assert_eq!(at(41)["KernelMemory"], true);
+        assert_eq!(at(42).get("KernelMemory"), None);
+        assert_eq!(at(47)["KernelMemoryTCP"], true);
+        let cidrs = "AllowNondistributableArtifactsCIDRs";
+        assert_eq!(at(46)["RegistryConfig"][cidrs], serde_json::json!([]));
+        assert_eq!(at(47)["RegistryConfig"].get(cidrs), None);
+        assert_eq!(at(24)["SecurityOptions"], serde_json::json!(["seccomp"]));
+    }
+
+    #[test]
+    fn registries_are_shown_as_docker_does() {
+        let mut host = host();
+        host.registries = engine::RegistryFacts {
+            insecure_networks: vec!["10.0.0.0/8".to_owned()],
+            insecure_hosts: vec!["plain.test:5000".to_owned()],
+            mirrors: vec!["https://mirror.test".to_owned()],
+        };
+        let info = SystemInfo::new(host, ApiVersion::v1(47), &Options::default());
+        let mirrors = ["https://mirror.test/"];
+        assert_eq!(
+            serde_json::to_value(info.registry_config).unwrap(),
+            serde_json::json!({
+                "InsecureRegistryCIDRs": ["10.0.0.0/8", "::1/128", "127.0.0.0/8"],
+                "IndexConfigs": {
+                    "docker.io": {"Name": "docker.io", "Mirrors": mirrors, "Secure": true,
+                        "Official": true},
+                    "plain.test:5000": {"Name": "plain.test:5000", "Mirrors": [],
+                        "Secure": false, "Official": false},
+                },
+                "Mirrors": mirrors,
+            })
+        );
     }
 }

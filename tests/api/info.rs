@@ -95,3 +95,39 @@ fn the_operators_log_driver_is_told_and_given_to_who_names_none() {
     assert_eq!(*log, json!({"Type": "none", "Config": {}}));
     d.finish();
 }
+
+#[test]
+fn info_is_complete_for_each_version() {
+    let config = "labels = [\"place=here\"]\n[registries]\ninsecure = [\"plain.test:5000\"]\n\
+                  [runtimes.runc]\nargs = [\"--debug\"]\n";
+    let d = testkit::Daemon::start(crate::options().config(config));
+    let info = |version: &str| d.http.get(&format!("/v{version}/info")).expect(200).json();
+    let now = info("1.47");
+    assert_eq!(now["Labels"], json!(["place=here"]));
+    assert_eq!(
+        now["RegistryConfig"]["IndexConfigs"]["plain.test:5000"]["Secure"],
+        false
+    );
+    assert_eq!(now["Runtimes"]["runc"]["runtimeArgs"], json!(["--debug"]));
+    let is_overlay = now["Driver"] == "overlay2";
+    assert_eq!(now["DriverStatus"].is_array(), is_overlay, "{now}");
+    // It is the kernel's own word, and not ours.
+    let memsw = "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
+    let memsw = std::path::Path::new(memsw).exists();
+    if now["CgroupVersion"] == "1" {
+        assert_eq!(now["SwapLimit"], memsw);
+        let told = now["Warnings"].to_string();
+        assert_eq!(told.contains("WARNING: No swap limit support"), !memsw);
+        assert_eq!(info("1.41")["KernelMemory"], true);
+        assert_eq!(now.get("KernelMemory"), None);
+    }
+    let mut cat = d.command_inside("cat");
+    let forwards = cat
+        .arg("/proc/sys/net/ipv4/ip_forward")
+        .output()
+        .expect("cat runs");
+    assert_eq!(now["IPv4Forwarding"], forwards.stdout == b"1\n");
+    let options = info("1.24")["SecurityOptions"].to_string();
+    assert!(!options.contains('='), "{options}");
+    d.finish();
+}

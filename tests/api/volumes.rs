@@ -98,6 +98,13 @@ fn an_image_volume_is_anonymous_filled_from_the_image_and_goes_with_v() {
     d.http.get(&format!("/volumes/{name}")).expect(200);
     d.http.delete("/containers/uses?v=1").expect(204);
     d.http.get(&format!("/volumes/{name}")).error(404);
+    d.create(
+        "file",
+        json!({"Cmd": ["true"], "Volumes": {"/etc/passwd": {}}}),
+    );
+    let message = d.http.post("/containers/file/start").error(500);
+    let why = "cannot mount volume over existing file, file exists /";
+    assert!(message.starts_with(why), "{message}");
     d.finish();
 }
 

@@ -20,6 +20,7 @@ mod roots;
 mod search;
 mod unknown;
 mod update;
+mod volumes;
 
 use testkit::{Daemon, Options};
 

@@ -86,12 +86,7 @@ impl Engine {
         rules::place_volumes(&mut spec.mounts, asked, declared, driver, random);
         let cgroupns = self.default_cgroupns(spec.no_cgroups);
         spec.cgroupns_mode.get_or_insert(cgroupns);
-        let choosing = match request.user_namespace {
-            UserNamespace::Auto { .. } | UserNamespace::Mapped(_) => {
-                Some(self.inner.ids.choosing().await)
-            }
-            UserNamespace::Default | UserNamespace::Host => None,
-        };
+        let choosing = self.choosing(&request.user_namespace).await;
         let (engine, wish) = (self.clone(), request.user_namespace.clone());
         spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
         self.join(&request.joins, &mut spec)?;
@@ -209,6 +204,16 @@ impl Engine {
         let mut all = rules::with_borrowed(own, borrowed);
         rules::tell_of_unmounts(&mut all, self.shared.layout.data_root())?;
         Ok(all)
+    }
+
+    /// Keeps others from the ids that a container is to have for itself.
+    async fn choosing(&self, wish: &UserNamespace) -> Option<MutexGuard<'_, ()>> {
+        match wish {
+            UserNamespace::Auto { .. } | UserNamespace::Mapped(_) => {
+                Some(self.inner.ids.choosing().await)
+            }
+            UserNamespace::Default | UserNamespace::Host => None,
+        }
     }
 
     fn id_maps(&self, wish: &UserNamespace) -> Result<Option<IdMaps>> {

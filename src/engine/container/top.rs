@@ -15,6 +15,7 @@ impl Engine {
     /// # Errors
     /// 404; 409 when it does not run; arguments that `ps` refuses or that hide the PID column.
     pub async fn top_container(&self, reference: &str, ps_args: &str) -> Result<ProcessTable> {
+        rules::check_ps_args(ps_args)?;
         let view = self.container(reference)?;
         check(&view, Operation::Top)?;
         let gone = || Error::conflict(format!("container {} is not running", view.id));

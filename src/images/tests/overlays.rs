@@ -317,6 +317,42 @@ fn a_copy_that_was_cut_short_is_made_anew_or_finished_never_taken_for_whole() {
     assert_eq!(read(data.join("a")), "from the image");
 }
 
+/// In a file system of the volume's own it is copied there, and who has it mounted cannot send it
+/// elsewhere.
+#[test]
+fn a_volume_that_is_mounted_is_filled_in_its_place() {
+    let f = Fixture::new();
+    let tar = Tar::default().dir("d").file("d/a", b"a").file("d/b", b"b");
+    let image = f
+        .load(&docker_archive(&[tar.end()], &["x:1"]))
+        .unwrap()
+        .remove(0);
+    f.images.create_writable("k").unwrap();
+    let layers = &image.record.layers;
+    let merged = f.images.mount("k", layers, Shown::default()).unwrap();
+    let volume = tempfile::tempdir().unwrap();
+    let [data, precious] = ["_data", "precious"].map(|n| volume.path().join(n));
+    for dir in [&data, &precious] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    std::fs::write(precious.join("file"), "").unwrap();
+    let options = sys::mount::MountOptions::default();
+    sys::mount::tmpfs(&data, 1 << 20, 0o700, options).unwrap();
+    let copy = || f.images.copy_out(&merged, Path::new("/d"), &data).unwrap();
+    symlink(&precious, data.join(".moored-copy.whole")).unwrap();
+    assert!(!copy(), "it is not empty");
+    std::fs::remove_file(data.join(".moored-copy.whole")).unwrap();
+    symlink(&precious, data.join(".moored-copy.part")).unwrap();
+    assert!(copy());
+    assert_eq!(names(&data), ["a", "b"]);
+    assert_eq!(names(&precious), ["file"]);
+    let own = std::fs::metadata(&data).unwrap();
+    assert_eq!((own.mode() & 0o7777, own.mtime()), (0o755, 1_000_000));
+    assert!(!copy(), "once");
+    assert!(sys::mount::unmount(&data, true).unwrap());
+    assert_eq!(names(volume.path()), ["_data", "precious"]);
+}
+
 /// Whoever unmounts it: a tree that is held stays, and goes with the last who held it.
 #[test]
 fn a_tree_that_is_held_stays_mounted() {

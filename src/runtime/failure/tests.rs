@@ -22,7 +22,7 @@ fn cli_status(message: &str) -> u8 {
     } else if has("permission denied") || has("is a directory") {
         126
     } else {
-        125
+        128
     }
 }
 
@@ -237,7 +237,7 @@ fn a_missing_root_file_system_is_the_hosts_fault() {
         ("crun", "open `/no/rootfs`: No such file or directory"),
     ] {
         let e = start_error(Step::Create, runtime, said, &facts("true"));
-        assert_eq!((e.exit_code, e.error.kind()), (125, Kind::System), "{said}");
+        assert_eq!((e.exit_code, e.error.kind()), (128, Kind::System), "{said}");
     }
 }
 
@@ -250,7 +250,7 @@ fn the_rest_of_the_corpus() {
     ] {
         assert_eq!(
             (of(said).exit_code, of(said).error.kind()),
-            (125, Kind::Conflict)
+            (128, Kind::Conflict)
         );
     }
     for said in [
@@ -271,7 +271,7 @@ fn the_rest_of_the_corpus() {
     ] {
         assert_eq!(
             (of(said).exit_code, of(said).error.kind()),
-            (125, Kind::System)
+            (128, Kind::System)
         );
     }
     assert!(
@@ -316,7 +316,7 @@ proptest! {
     #[test]
     fn any_text_gives_a_code_and_keeps_the_text(said in ".{0,200}", command in ".{0,20}") {
         let e = start_error(Step::Start, "crun", &said, &facts(&command));
-        prop_assert!((125..=127).contains(&e.exit_code));
+        prop_assert!((126..=128).contains(&e.exit_code));
         prop_assert!(e.error.message().contains(said.trim()));
     }
 

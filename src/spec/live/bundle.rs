@@ -187,6 +187,7 @@ impl Bundle {
             notify_dir: None,
             cgroups_path: &cgroups_path,
             knows_rro: true,
+            runtime: "runc",
             console_size: None,
             host: &self.host,
         })

@@ -36,8 +36,9 @@ pub struct WaitError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct TopResponse {
-    /// One row a process.
-    pub processes: Vec<Vec<String>>,
+    /// One row a process; `null` when there is none.
+    #[schema(required)]
+    pub processes: Option<Vec<Vec<String>>>,
     /// Column titles.
     pub titles: Vec<String>,
 }

@@ -37,7 +37,24 @@ fn top_lists_the_containers_processes_with_the_hosts_pids() {
     assert_eq!(custom["Titles"], json!(["PID", "COMMAND"]));
     d.http
         .get("/containers/busy/top?ps_args=-o%20comm")
-        .expect(500);
+        .expect_error(500, "Couldn't find PID field in ps output");
+    for (args, says) in [
+        ("-o%20ppid%3DPID", "specifying \"ppid=PID\" is not allowed"),
+        ("bogus%20-Z9", "ps: error: unsupported option (BSD syntax)"),
+    ] {
+        let path = format!("/containers/busy/top?ps_args={args}");
+        d.http.get(&path).expect_error(400, says);
+    }
+    // Threads are told below their process, which are all of it.
+    let path = "/containers/busy/top?ps_args=-m%20-o%20pid,lwp";
+    let threads = d.http.get(path).expect(200).json();
+    let rows = threads["Processes"].as_array().map(Vec::len);
+    assert_eq!(rows, Some(4), "{threads}");
+    let none = d
+        .http
+        .get("/containers/busy/top?ps_args=-p%201")
+        .expect(200);
+    assert_eq!(none.json()["Processes"], json!(null));
     d.http.post("/containers/busy/stop?t=0").expect(204);
     d.http
         .get("/containers/busy/top")

@@ -82,7 +82,7 @@ async fn top(
         .top_container(&name, args.as_deref().unwrap_or("-ef"))
         .await?;
     Ok(reply::json(&TopResponse {
-        processes: table.processes,
+        processes: Some(table.processes).filter(|processes| !processes.is_empty()),
         titles: table.titles,
     }))
 }

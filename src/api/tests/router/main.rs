@@ -62,6 +62,7 @@ async fn engine(roots: &Path) -> Engine {
     runtime.default_runtime = Some("runc".to_owned());
     let config = Config {
         registries: engine::RegistrySettings::default(),
+        labels: Vec::new(),
         data_root: roots.join("data"),
         runtime,
         run_root,

@@ -79,7 +79,7 @@ async fn a_missing_root_file_system_is_the_hosts_fault() {
         bed.container(|c| c["root"]["path"] = json!("/no/rootfs")),
     )
     .await;
-    assert_eq!((e.exit_code, e.error.kind()), (125, Kind::System), "{e}");
+    assert_eq!((e.exit_code, e.error.kind()), (128, Kind::System), "{e}");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_second_start_is_a_conflict_in_the_runtimes_words() {
         e.error.message().starts_with("OCI runtime start failed: "),
         "{e}"
     );
-    assert_eq!(e.exit_code, 125);
+    assert_eq!(e.exit_code, 128);
     task.signal(Signal::KILL).unwrap();
     exit_code(&mut task).await;
     bed.remove(task).await;
@@ -156,7 +156,7 @@ async fn a_hanging_runtime_is_killed_at_the_deadline() {
     let began = Instant::now();
     let e = fails(&bed, request).await;
     assert!(began.elapsed() < Duration::from_secs(20));
-    assert_eq!((e.exit_code, e.error.kind()), (125, Kind::System));
+    assert_eq!((e.exit_code, e.error.kind()), (128, Kind::System));
     assert!(
         e.error.message().contains("did not create it within 0.7 s"),
         "{e}"
@@ -230,7 +230,7 @@ fn with_conmon(text: &str) -> Bed {
 async fn a_conmon_that_ends_without_a_word_is_a_failure() {
     let bed = with_conmon("exit 0");
     let e = fails(&bed, bed.sh("exit 0")).await;
-    assert_eq!((e.exit_code, e.error.kind()), (125, Kind::System));
+    assert_eq!((e.exit_code, e.error.kind()), (128, Kind::System));
     assert!(
         e.error.message().contains("runc failed without a word"),
         "{e}"
