@@ -231,7 +231,9 @@ impl Engine {
     /// Finds the containers whose namespaces it is to have. Whether they run counts at its start.
     fn join(&self, joins: &Joins, spec: &mut ContainerSpec) -> Result<()> {
         let find = |name: &String| -> Result<Arc<ContainerView>> {
-            Ok(self.shared.registry.find(name)?.view())
+            // Not 404, which tells clients to pull the image (moby `getPIDContainer`).
+            let found = self.shared.registry.find(name);
+            Ok(found.map_err(|e| Error::invalid(e.message()))?.view())
         };
         let pid = joins.pid.as_ref().map(find).transpose()?;
         let ipc = joins.ipc.as_ref().map(find).transpose()?;

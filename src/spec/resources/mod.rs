@@ -208,6 +208,13 @@ impl Check<'_> {
         if limit.is_some_and(|n| n > 0 && n < MEMORY_BYTES_MIN) {
             return refuse("Minimum kernel memory limit allowed is 6MB");
         }
+        if is_limit(limit) {
+            // moby 20.10; the kernels and runtimes of today pass it over.
+            self.warn(
+                "Specifying a kernel memory limit is deprecated and will be removed in a future \
+                 release.",
+            );
+        }
         // moby hands it to the runtime, which passes it over.
         if is_limit(self.now.kernel_memory_tcp_bytes) && !self.have.kernel_memory_tcp {
             self.now.kernel_memory_tcp_bytes = None;
