@@ -207,7 +207,7 @@ impl Reader {
 
     /// A container that nobody watches.
     pub(crate) fn read_once(&self, id: &ContainerId, run: &Run) -> io::Result<Option<Sample>> {
-        let Some(accounts) = self.hierarchies.accounts(run.init.pid, id.as_str())? else {
+        let Some(accounts) = self.hierarchies.accounts(&run.init, id.as_str())? else {
             return Ok(None);
         };
         self.sample(&accounts, run, counters::host_cpu()?)
@@ -220,7 +220,7 @@ impl Reader {
         let accounts = match known {
             Some((_, accounts)) => accounts,
             None => {
-                let found = (self.hierarchies).accounts(run.init.pid, watched.id.as_str())?;
+                let found = (self.hierarchies).accounts(&run.init, watched.id.as_str())?;
                 let Some(found) = found.map(Arc::new) else {
                     return Ok(None);
                 };
