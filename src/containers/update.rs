@@ -298,7 +298,7 @@ impl Plan {
             return Ok(());
         }
         match engine.runtimes.memory_at_stake(&view.id, init)? {
-            Some(used_bytes) => rules::update::has_room(to, used_bytes),
+            Some(used_bytes) => rules::update::has_room(before, to, used_bytes),
             None => Ok(()),
         }
     }
@@ -308,6 +308,12 @@ impl Plan {
 fn updated(
     view: &ContainerView,
     request: UpdateContainer,
+        // Nobody knows what the kernel has: any limit may be a lower one.
+        let unlimited = Resources::default();
+        let before = match self.in_doubt {
+            true => &unlimited,
+            false => &self.before.resources,
+        };
     facts: &spec::HostFacts,
 ) -> Result<ContainerSpec> {
     check(view, Operation::Update)?;
