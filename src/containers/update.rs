@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     forward: Vec<u8>,
     /// What undoes that.
     back: Option<Vec<u8>>,
+    /// Whether that undoes all of it.
+    goes_back: bool,
     /// An earlier one came to no end: the kernel may have any of its limits.
     in_doubt: bool,
 }
@@ -117,6 +119,7 @@ impl Actor {
         let in_doubt = pending.is_some();
         let plan = Plan {
             to,
+        let goes_back = spec::can_go_back(&from, &before.resources);
             before,
             runtime,
             forward,
@@ -124,6 +127,7 @@ impl Actor {
             in_doubt,
         };
         Ok(Some((plan, task.init().pid)))
+            goes_back,
     }
 
     fn call(&mut self, plan: Plan, init: Pid) {
@@ -287,7 +291,8 @@ impl Plan {
         if let Err(e) = &undone {
             tracing::error!(id = view.id.short(), error = %e, "the limits cannot be set back");
         }
-        (Some(failure), undone.is_ok())
+        let is_undone = is_untouched || undone.is_ok() && self.goes_back;
+        Updated::Failed { error, is_undone }
     }
 
     /// Whether the kernel would kill to make room.
