@@ -126,7 +126,7 @@ pub(crate) struct Actor {
     /// is in the ledger.
     pub(crate) cleanup_due: Option<bool>,
     pub(crate) stopping: Option<Stopping>,
-    /// It is to be thawed when the job under way, a freeze perhaps, is done.
+    /// It is to be thawed when the job under way, a freeze or an update perhaps, is done.
     pub(crate) thaw_due: bool,
     pub(crate) after_exit: Vec<AfterExit>,
     /// What the ledger did not take, to be written again.
@@ -382,6 +382,7 @@ impl Actor {
 
     /// Takes a finished job in. True when the container is gone.
     async fn conclude(&mut self, done: Done) -> bool {
+        let was_thaw = matches!(done, Done::Freeze { paused: false, .. });
         match done {
             Done::Start(started, replies) => {
                 let starting = self.starting.take();
@@ -409,6 +410,7 @@ impl Actor {
                 replies,
             } => return self.conclude_remove(&result, intent, replies).await,
         }
+        self.thaw_when_due(was_thaw).await;
         false
     }
 

@@ -57,7 +57,11 @@ fn has_new(d: &Daemon, what: &str) -> bool {
 
 /// How often clients are told of an update.
 fn told(d: &Daemon) -> usize {
-    let filters = json!({"event": ["update"]}).to_string();
+    told_of(d, "update")
+}
+
+fn told_of(d: &Daemon, event: &str) -> usize {
+    let filters = json!({"event": [event]}).to_string();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("it is later");
     let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
@@ -227,5 +231,41 @@ fn one_that_ends_meanwhile_has_them_at_its_next_start() {
     d.start_container("it");
     assert!(has_new(&d, "the next run"));
     assert_eq!(told(&d), 1);
+    d.finish();
+}
+
+/// A frozen process takes no signal, so it is thawed as soon as the update is done.
+#[test]
+fn a_paused_container_can_be_ended_during_an_update() {
+    let fakes = Fakes::new();
+    let d = Daemon::start(options().fakes(&fakes));
+    let script = "trap 'exit 3' TERM; sleep 1000 & wait";
+    for (held, end, code) in [(1, "kill", 137), (2, "stop?t=-1", 3)] {
+        fakes.behave("");
+        d.run_detached("it", json!({"Cmd": ["sh", "-c", script]}));
+        until("its trap is set", || {
+            d.http
+                .get("/containers/it/top")
+                .expect(200)
+                .text()
+                .contains("1000")
+        });
+        d.http.post("/containers/it/pause").expect(204);
+        fakes.behave("runc update hold");
+        let kills = told_of(&d, "kill");
+        std::thread::scope(|scope| {
+            let http = &d.http;
+            let pids = json!({"PidsLimit": 9});
+            let update = scope.spawn(move || http.post_json("/containers/it/update", &pids));
+            fakes.wait_held(held);
+            let end = scope.spawn(move || http.post(&format!("/containers/it/{end}")));
+            until("it is signalled", || told_of(&d, "kill") > kills);
+            fakes.let_go();
+            end.join().expect("it answers").expect(204);
+            update.join().expect("it answers").expect(200);
+        });
+        assert_eq!(d.inspect("it")["State"]["ExitCode"], code);
+        d.http.delete("/containers/it").expect(204);
+    }
     d.finish();
 }
