@@ -55,7 +55,7 @@ pub(crate) enum Done {
         reply: Reply<()>,
     },
     /// The runtime was told of other limits.
-    Update(Box<Updated>),
+    Update(Updated),
     /// Dumped.
     Checkpoint {
         result: Result<()>,
@@ -401,7 +401,7 @@ impl Actor {
                 let result = self.conclude_freeze(paused, result).await;
                 answer(reply, result);
             }
-            Done::Update(updated) => self.conclude_update(*updated).await,
+            Done::Update(updated) => self.conclude_update(updated).await,
             Done::Checkpoint { result, reply } => self.conclude_checkpoint(result, reply).await,
             Done::Opened(restore, reply) => self.conclude_open(restore, reply).await,
             Done::Remove {
@@ -418,6 +418,7 @@ impl Actor {
     /// a container that runs runs on.
     async fn lose_job(&mut self, reason: &str) {
         tracing::error!(reason, "a job of this container ended early");
+        self.lose_update(reason).await;
         let intent = match self.starting.take() {
             Some(starting) => Some(starting.cause.intent()),
             None if self.is_being_removed() => Some(Intent::Removing { volumes: false }),

@@ -269,3 +269,48 @@ fn a_paused_container_can_be_ended_during_an_update() {
     }
     d.finish();
 }
+
+/// The runtime fails, and before that is taken in the container ends: it is no less a failure.
+#[test]
+fn an_update_that_fails_at_the_end_of_the_container_has_failed() {
+    let fakes = Fakes::new();
+    let mut d = Daemon::start(options().fakes(&fakes));
+    d.run_detached("it", body());
+    d.stop();
+    d.set_failpoints("update-promised=delay:3000,exit-seen=delay:8000");
+    d.spawn();
+    d.wait_ready();
+    fakes.behave("runc update fail no such luck");
+    std::thread::scope(|scope| {
+        let http = &d.http;
+        let update = scope.spawn(move || http.post_json("/containers/it/update", &asked()));
+        until("it is begun", || d.log().contains("update-promised"));
+        d.http.post("/containers/it/kill").expect(204);
+        let said = update.join().expect("it answers").error(500);
+        assert!(said.ends_with("no such luck"), "{said}");
+    });
+    fakes.behave("");
+    d.start_container("it");
+    assert!(!has_new(&d, "the next run"));
+    assert_eq!(told(&d), 0);
+    d.finish();
+}
+
+/// A defect of the daemon's own is told, and leaves nothing that the next update would not set right.
+#[test]
+fn an_update_that_is_lost_is_answered() {
+    let mut d = daemon();
+    d.run_detached("it", body());
+    d.stop();
+    d.set_failpoints("update-promised=panic@1");
+    d.spawn();
+    d.wait_ready();
+    let ask = || d.http.post_json("/containers/it/update", &asked());
+    let said = ask().error(500);
+    assert!(said.contains("an operation of the daemon failed"), "{said}");
+    assert!(!has_new(&d, "lost"));
+    ask().expect(200);
+    assert!(has_new(&d, "the next one"));
+    assert_eq!(told(&d), 1);
+    d.finish();
+}
