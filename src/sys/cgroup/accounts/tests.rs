@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use model::Pid;
 use model::stats::BlockCount;
 
 use super::*;
