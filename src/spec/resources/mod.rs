@@ -17,7 +17,7 @@ use super::cpu_list::CpuList;
 use super::host::{CgroupFacts, HostFacts};
 
 pub use block_io::{BlockDevices, resolve as resolve_block_devices};
-pub use update::{update_document, update_limits};
+pub use update::{can_go_back, update_document, update_limits};
 pub(super) use written::{block_io, cpu, memory, pids};
 
 /// Docker's least memory: room enough for the runtime itself to start.
