@@ -13,7 +13,7 @@ use rules::Patterns;
 use sys::task::{blocking, to_the_end};
 use tokio::sync::{MutexGuard, OwnedRwLockWriteGuard, RwLock};
 
-use crate::{Doomed, Volumes, anonymous_label, driver};
+use crate::{Volumes, anonymous_label, driver, remove_doomed, settle};
 
 /// The filters a list of volumes takes.
 const LIST_KEYS: &[&str] = &["dangling", "driver", "label", "name"];
@@ -276,18 +276,22 @@ impl VolumeCatalog {
         }
         // The row last: killed in between, the volume is still there to be removed again.
         let (volumes, going) = (self.volumes().clone(), name.clone());
-        let doomed = blocking(move || volumes.doom_data(&going)).await?;
+        let aside = blocking(move || volumes.set_aside(&[going])).await?;
+        let doomed = settle(aside, self.forget(name).await).await?;
+        drop(failpoint::reach(Point::VolumeForgotten).await);
+        drop(gate);
+        remove_doomed(doomed).await;
+        drop(failpoint::reach(Point::VolumeDone).await);
+        Ok(())
+    }
+
+    async fn forget(&self, name: &VolumeName) -> Result<()> {
         failpoint::reach(Point::VolumeDoomed).await?;
         let event = self.event(name, &Action::Destroy);
         let (volumes, gone) = (self.volumes().clone(), name.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         let ledger = ledger.applying(move || volumes.forget(std::slice::from_ref(&gone)));
-        ledger.delete_volume(name).await?;
-        drop(failpoint::reach(Point::VolumeForgotten).await);
-        drop(gate);
-        remove_doomed(doomed.into_iter().collect()).await;
-        drop(failpoint::reach(Point::VolumeDone).await);
-        Ok(())
+        ledger.delete_volume(name).await
     }
 
     /// Removes the anonymous volumes that no container uses, or with `all` all such, as far as `filters`
@@ -359,14 +363,6 @@ fn takes_named(filters: &Filters) -> Result<bool> {
             "invalid filter 'all=[{}]': only one value is expected",
             more.join(" ")
         ))),
-    }
-}
-
-/// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
-pub async fn remove_doomed(doomed: Vec<Doomed>) {
-    let remove_all = || doomed.into_iter().try_for_each(Doomed::remove);
-    if let Err(e) = blocking(remove_all).await {
-        tracing::warn!(error = %e, "files of a removed volume are left");
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | |
 //! |---|---|
 //! | `catalog` | which there are: create, list, remove, prune |
+//! | `aside` | files on their way out: back where the row stays |
 //! | `driver` | options: what may be asked, what is to be mounted for them |
 //! | `mounts` | mounted when the first needs it, unmounted when the last has gone; parts of volumes |
 //! | `coming` | files that come with a container from another daemon |
@@ -10,6 +11,7 @@
 //!
 //! ```text
 //! <root>/<name>/_data    a volume's files, or where its file system is mounted
+//! <root>/.aside-<n>/<name>  a volume's whose row is about to go: back where it stays
 //! <root>/.doomed-<n>     a removed volume's, until they are gone
 //! <root>/.coming-<id>/<name>  files of volumes that come with the container of that id
 //! <parts>/<id>.<n>       a part of a volume, for a start
@@ -20,6 +22,7 @@
 //! ([`Tools::users`]). Nobody removes what a container names: removals hold [`Tools::gate`], which
 //! whoever writes a container's row holds for reading.
 
+mod aside;
 mod catalog;
 mod coming;
 mod driver;
@@ -27,15 +30,13 @@ mod mounts;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use catalog::{
-    NewVolume, PrunedVolumes, Tools, VolumeCatalog, VolumeUser, VolumeUses, remove_doomed,
-};
+pub use aside::{Aside, Doomed, remove_doomed, settle};
+pub use catalog::{NewVolume, PrunedVolumes, Tools, VolumeCatalog, VolumeUser, VolumeUses};
 use model::{Context, Error, Mount, MountSource, Result, Timestamp, VolumeName, VolumeRecord};
 pub use mounts::{Bound, Look, unbind};
-use sys::beneath::remove_all;
 
 /// Docker marks the volumes it made up a name for.
 pub fn anonymous_label() -> BTreeMap<String, String> {
@@ -57,42 +58,12 @@ pub struct Volumes {
     filling: Mutex<HashMap<VolumeName, Arc<Mutex<()>>>>,
 }
 
-/// What the directories of removed volumes are called until they are gone; no volume's name
-/// begins so.
-const DOOMED_PREFIX: &str = ".doomed-";
-
-/// The numbers of what is doomed in `dir`; nothing where it cannot be read.
-fn doomed_in(dir: &std::path::Path) -> Vec<u64> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let number = |entry: std::fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_str()?.strip_prefix(DOOMED_PREFIX)?.parse().ok()
-    };
-    entries.filter_map(number).collect()
-}
-
-/// The files of a removed volume.
-#[derive(Debug)]
-#[must_use = "they stay until the next start"]
-pub struct Doomed(PathBuf);
-
-impl Doomed {
-    /// Takes them away; as long as it takes.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn remove(self) -> Result<()> {
-        remove_all(&self.0)
-    }
-}
-
 impl Volumes {
     /// The volumes of these records, whose files are under `root`; below `parts`, which need not be
     /// there, parts of them are bound.
     pub fn new(records: Vec<VolumeRecord>, root: PathBuf, parts: PathBuf) -> Self {
         let records = records.into_iter().map(|r| (r.name.clone(), r)).collect();
-        let left = doomed_in(&root).into_iter().max();
-        let first_doomed = left.map_or(0, |n| n + 1);
+        let first_doomed = aside::first_free(&root);
         Self {
             records: RwLock::new(records),
             root,
@@ -209,39 +180,6 @@ impl Volumes {
         let data = self.data(name);
         std::fs::create_dir_all(&data).context(format_args!("create volume {}", data.display()))?;
         Ok(data)
-    }
-
-    /// Moves a volume's files out of the way, to be removed by [`Volumes::sweep_doomed`] or
-    /// [`Doomed::remove`]: quick, however much there is. What was mounted for it is not its own, and
-    /// stays whole.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn doom_data(&self, name: &VolumeName) -> Result<Option<Doomed>> {
-        self.unmount_for_removal(name)?;
-        let from = self.root.join(name.as_str());
-        let number = self.next_doomed.fetch_add(1, Ordering::Relaxed);
-        let to = self.root.join(format!("{DOOMED_PREFIX}{number}"));
-        match std::fs::rename(&from, &to) {
-            Ok(()) => Ok(Some(Doomed(to))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).context(format_args!("remove volume {}", from.display())),
-        }
-    }
-
-    /// Removes what a daemon before this one moved out of the way. What was doomed by now is
-    /// being removed by those who did it.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn sweep_doomed(&self) -> Result<()> {
-        for number in doomed_in(&self.root) {
-            if number < self.first_doomed {
-                let path = self.root.join(format!("{DOOMED_PREFIX}{number}"));
-                Doomed(path).remove()?;
-            }
-        }
-        Ok(())
     }
 
     /// Fills a new volume with what the image has at its place, unless something is in it. One

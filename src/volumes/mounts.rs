@@ -417,14 +417,13 @@ mod tests {
         let name = "here".parse().unwrap();
         let (data, look) = known.look(&name).unwrap();
         assert!(data.join("precious").exists());
-        let doomed = known.doom_data(&name).unwrap();
-        doomed.expect("it had a directory").remove().unwrap();
+        let aside = known.set_aside(&[name]).unwrap();
+        assert_eq!(aside.len(), 1);
+        drop(aside);
         assert!(host.join("precious").exists());
         drop(look);
-        assert_eq!(
-            fs::read_dir(temp.path().join("volumes")).unwrap().count(),
-            0
-        );
+        let moved = temp.path().join("volumes/.aside-0/here/_data");
+        assert_eq!(fs::read_dir(moved).unwrap().count(), 0);
     }
 
     #[test]
