@@ -28,7 +28,8 @@ impl Engine {
         };
         for row in rows.iter().filter(|row| !at_rest(row)) {
             let names = names(&row.spec.mounts);
-            self.shared.volumes.resume(&row.id, names);
+            let process = row.state.running().map(|running| running.init);
+            self.shared.volumes.resume(&row.id, process, names);
         }
         let volumes = self.shared.volumes.clone();
         // A row that cannot be read may be of one that runs.
