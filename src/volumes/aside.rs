@@ -182,7 +182,7 @@ impl Volumes {
 
     /// Whether the ledger has something about a volume of this name.
     fn may_have(&self, name: &str) -> bool {
-        self.get(name).is_some()
+        self.get(name).is_some() || self.is_damaged(name)
     }
 
     /// Removes what a daemon before this one had doomed. What was doomed by now is being removed by

@@ -156,6 +156,7 @@ impl VolumeCatalog {
         if let Some(known) = self.volumes().get(name.as_str()) {
             return Ok(known);
         }
+        self.volumes().refuse_damaged(&name)?;
         driver::check(name.as_str(), &new.options)?;
         let record = VolumeRecord {
             name,

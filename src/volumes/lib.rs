@@ -28,7 +28,7 @@ mod coming;
 mod driver;
 mod mounts;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -47,6 +47,8 @@ pub fn anonymous_label() -> BTreeMap<String, String> {
 #[derive(Debug)]
 pub struct Volumes {
     records: RwLock<BTreeMap<VolumeName, VolumeRecord>>,
+    /// Those whose rows cannot be read.
+    damaged: BTreeSet<String>,
     root: PathBuf,
     /// Lower numbers are what an earlier daemon left.
     first_doomed: u64,
@@ -62,10 +64,22 @@ impl Volumes {
     /// The volumes of these records, whose files are under `root`; below `parts`, which need not be
     /// there, parts of them are bound.
     pub fn new(records: Vec<VolumeRecord>, root: PathBuf, parts: PathBuf) -> Self {
+        Self::with_damaged(records, BTreeSet::new(), root, parts)
+    }
+
+    /// As [`Volumes::new`], where of the volumes `damaged` nothing is known but that they are there: nobody
+    /// is given another in their place.
+    pub fn with_damaged(
+        records: Vec<VolumeRecord>,
+        damaged: BTreeSet<String>,
+        root: PathBuf,
+        parts: PathBuf,
+    ) -> Self {
         let records = records.into_iter().map(|r| (r.name.clone(), r)).collect();
         let first_doomed = aside::first_free(&root);
         Self {
             records: RwLock::new(records),
+            damaged,
             root,
             first_doomed,
             next_doomed: AtomicU64::new(first_doomed),
@@ -84,6 +98,36 @@ impl Volumes {
     /// One record.
     pub fn get(&self, name: &str) -> Option<VolumeRecord> {
         self.read().get(name).cloned()
+    }
+
+    /// One record that a container counts on.
+    ///
+    /// # Errors
+    /// There is none: 404, or System where the ledger's row of it is damaged.
+    pub(crate) fn expect_record(&self, name: &VolumeName) -> Result<VolumeRecord> {
+        self.get(name.as_str())
+            .ok_or_else(|| match self.is_damaged(name.as_str()) {
+                true => Error::system(format!(
+                    "nobody knows what volume {name} is: its row in the ledger is damaged"
+                )),
+                false => Error::not_found(format!("get {name}: no such volume")),
+            })
+    }
+
+    /// Whether the ledger's row of it cannot be read.
+    fn is_damaged(&self, name: &str) -> bool {
+        self.damaged.contains(name)
+    }
+
+    /// # Errors
+    /// Conflict where a damaged row has the name: what is written over it is not kept.
+    pub(crate) fn refuse_damaged(&self, name: &VolumeName) -> Result<()> {
+        match self.is_damaged(name.as_str()) {
+            true => Err(Error::conflict(format!(
+                "create {name}: there is a volume of this name, and its row in the ledger is damaged"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// All records, by name.
@@ -137,6 +181,7 @@ impl Volumes {
             if self.has(name) || new.iter().any(|known| known.name == *name) {
                 continue;
             }
+            self.refuse_damaged(name)?;
             if options.borrowed {
                 return Err(Error::not_found(format!("get {name}: no such volume")));
             }

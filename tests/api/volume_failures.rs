@@ -38,3 +38,38 @@ fn a_removal_that_fails_leaves_the_files_where_they_are() {
     assert_eq!(d.run("reader", read).output.stdout, "kept\n");
     d.finish();
 }
+
+/// As a disk leaves it that forgets.
+fn damage_volume(d: &Daemon, name: &str) {
+    let ledger = d.inside(d.root().join("data/ledger.db"));
+    let sql = format!("UPDATE volumes SET record = '{{' WHERE name = '{name}'");
+    let done = std::process::Command::new("sqlite3")
+        .arg(ledger)
+        .arg(sql)
+        .status()
+        .expect("sqlite3(1) runs");
+    assert!(done.success());
+}
+
+#[test]
+fn a_volume_with_a_damaged_row_is_not_taken_for_a_plain_one() {
+    let mut d = daemon();
+    let memory = json!({"Name": "mem", "DriverOpts": {"type": "tmpfs", "device": "tmpfs"}});
+    d.http.post_json("/volumes/create", &memory).expect(201);
+    let body = json!({"Cmd": ["touch", "/m/file"], "HostConfig": {"Binds": ["mem:/m"]}});
+    d.run("it", body.clone());
+    d.stop();
+    damage_volume(&d, "mem");
+    d.restart();
+    let said = d.http.post("/containers/it/start").error(500);
+    assert!(said.contains("its row in the ledger is damaged"), "{said}");
+    d.http.post_json("/volumes/create", &memory).error(409);
+    let mut other = body;
+    other["Image"] = json!("busybox");
+    d.http
+        .post_json("/containers/create?name=other", &other)
+        .error(409);
+    let data = d.inside(d.root().join("data/volumes/mem/_data"));
+    assert_eq!(std::fs::read_dir(data).expect("it is there").count(), 0);
+    d.finish();
+}
