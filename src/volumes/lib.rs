@@ -28,7 +28,7 @@ mod coming;
 mod driver;
 mod mounts;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -167,6 +167,7 @@ impl Volumes {
     /// gone.
     pub fn new_in(&self, mounts: &[Mount], now: Timestamp) -> Result<Vec<VolumeRecord>> {
         let mut new: Vec<VolumeRecord> = Vec::new();
+        let mut seen = HashSet::new();
         for mount in mounts {
             let MountSource::Volume {
                 name,
@@ -178,7 +179,7 @@ impl Volumes {
                 continue;
             };
             driver::check_driver(name.as_str(), &options.driver)?;
-            if self.has(name) || new.iter().any(|known| known.name == *name) {
+            if self.has(name) || seen.contains(name) {
                 continue;
             }
             self.refuse_damaged(name)?;
@@ -190,6 +191,7 @@ impl Volumes {
             if *anonymous {
                 labels.extend(anonymous_label());
             }
+            seen.insert(name);
             new.push(VolumeRecord {
                 name: name.clone(),
                 anonymous: *anonymous,

@@ -243,10 +243,7 @@ fn echo_tmpfs(view: &ContainerView) -> Vec<String> {
     }
     let host = echo(view).host_config.unwrap_or_default();
     let entries = host.tmpfs.unwrap_or_default();
-    entries
-        .keys()
-        .map(|path| super::clean_absolute(path))
-        .collect()
+    entries.keys().map(|path| super::clean_path(path)).collect()
 }
 
 fn mount_point(mount: &MountView) -> MountPoint {

@@ -8,7 +8,7 @@ use model::{
 };
 
 use super::binds::{self, Bind};
-use super::{bounded, clean_absolute, tmpfs};
+use super::{bounded, clean_path, tmpfs};
 use wire::container::{BindOptions, ContainerConfig, HostConfig, MountSpec};
 
 /// What is to be mounted.
@@ -78,10 +78,11 @@ pub(super) fn mounts(
             }
         }
     }
+    let mut declared = BTreeSet::new();
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
         // Not taken: a mount there wins, and a bind may name the same path.
         let path = check_destination("volume", path)?;
-        if !all.declared.contains(&path) {
+        if declared.insert(path.clone()) {
             all.declared.push(path);
         }
     }
@@ -179,7 +180,7 @@ fn bind(spec: &MountSpec) -> Result<(MountSource, Propagation)> {
         return Err(invalid("bind", &not_absolute(&spec.source)));
     }
     let source = MountSource::Bind {
-        path: clean_absolute(&spec.source),
+        path: clean_path(&spec.source),
         create_missing: options.create_mountpoint,
         non_recursive: options.non_recursive,
         reach: reach(spec.read_only, options)?,
@@ -275,7 +276,7 @@ pub(super) fn check_destination(kind: &str, path: &str) -> Result<String> {
 
 /// The same, in the words for `HostConfig.Tmpfs`.
 pub(super) fn check_tmpfs_destination(path: &str) -> Result<String> {
-    let clean = clean_absolute(path);
+    let clean = clean_path(path);
     if clean == "/" && path.starts_with('/') {
         return Err(Error::invalid(
             "invalid specification: destination can't be '/'",
