@@ -165,16 +165,31 @@ impl VolumeCatalog {
             labels,
             options: new.options,
         };
-        let event = self.event(&record.name, &Action::Create);
-        let (volumes, made) = (self.volumes().clone(), record.clone());
-        let ledger = tools.ledger.telling(vec![event]);
-        let ledger = ledger.applying(move || volumes.remember(vec![made.clone()]));
-        ledger.put_volume(&record).await?;
-        failpoint::reach(Point::VolumeWritten).await?;
+        // First, so that a volume that is known has it.
         let (volumes, name) = (self.volumes().clone(), record.name.clone());
         blocking(move || volumes.ensure_data(&name)).await?;
-        drop(failpoint::reach(Point::VolumeMade).await);
+        if let Err(e) = self.write(&record).await {
+            let (volumes, name) = (self.volumes().clone(), record.name);
+            drop(
+                blocking(move || {
+                    volumes.remove_empty(&name);
+                    Ok(())
+                })
+                .await,
+            );
+            return Err(e);
+        }
+        drop(failpoint::reach(Point::VolumeWritten).await);
         Ok(record)
+    }
+
+    async fn write(&self, record: &VolumeRecord) -> Result<()> {
+        failpoint::reach(Point::VolumeMade).await?;
+        let event = self.event(&record.name, &Action::Create);
+        let (volumes, made) = (self.volumes().clone(), record.clone());
+        let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || volumes.remember(vec![made.clone()]));
+        ledger.put_volume(record).await
     }
 
     /// The volumes that `filters` select, by name.
@@ -254,15 +269,7 @@ impl VolumeCatalog {
     /// Creates hold the gate while they write their row, so no container can come to name the volume
     /// between the question and the removal.
     async fn unmake(&self, name: &VolumeName, gate: OwnedRwLockWriteGuard<()>) -> Result<()> {
-        if (self.inner.tools.users)()
-            .iter()
-            .any(|user| user.is_damaged)
-        {
-            return Err(Error::conflict(format!(
-                "remove {name}: a container's row is damaged, and it may be the one that uses \
-                 this volume: remove that container first"
-            )));
-        }
+        self.refuse_unknown_users(&format!("remove {name}"))?;
         let users: Vec<String> = self
             .uses()
             .of(name)
@@ -286,6 +293,19 @@ impl VolumeCatalog {
         Ok(())
     }
 
+    /// # Errors
+    /// 409: nobody knows what volumes a container has. It may be any.
+    fn refuse_unknown_users(&self, wanted: &str) -> Result<()> {
+        let mut users = (self.inner.tools.users)().into_iter();
+        match users.any(|user| user.is_damaged) {
+            true => Err(Error::conflict(format!(
+                "{wanted}: a container's row is damaged, and it may be the one that uses this volume: \
+                 remove that container first"
+            ))),
+            false => Ok(()),
+        }
+    }
+
     async fn forget(&self, name: &VolumeName) -> Result<()> {
         failpoint::reach(Point::VolumeDoomed).await?;
         let event = self.event(name, &Action::Destroy);
@@ -299,7 +319,7 @@ impl VolumeCatalog {
     /// select them. One with options takes no space here, and stays (moby `VolumesService.Prune`).
     ///
     /// # Errors
-    /// Bad filters; 409 when another is at it.
+    /// Bad filters; 409 when another is at it, or a container's row is damaged.
     pub async fn prune(&self, filters: Filters) -> Result<PrunedVolumes> {
         let catalog = self.clone();
         to_the_end(async move { catalog.prune_all(&filters).await }).await
@@ -310,6 +330,7 @@ impl VolumeCatalog {
         let _only = self.inner.pruning.try_lock().map_err(running)?;
         let all = takes_named(filters)?;
         filters.check_keys(PRUNE_KEYS)?;
+        self.refuse_unknown_users("prune")?;
         let (anonymous, uses) = (anonymous_label(), self.uses());
         let is_selected = |record: &VolumeRecord| {
             let is_anonymous = || anonymous.keys().all(|key| record.labels.contains_key(key));
@@ -370,6 +391,64 @@ fn takes_named(filters: &Filters) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One that is used by what `is_damaged` tells.
+    fn catalog(root: &std::path::Path, is_damaged: bool) -> VolumeCatalog {
+        let (ledger, contents) = state::Ledger::open(&root.join("ledger.db"), "boot").unwrap();
+        let volumes = Volumes::new(contents.volumes, root.join("volumes"), root.join("parts"));
+        VolumeCatalog::new(Tools {
+            ledger,
+            volumes: Arc::new(volumes),
+            users: Arc::new(move || {
+                vec![VolumeUser {
+                    container: ContainerId::from_bytes([1; 32]),
+                    volumes: Vec::new(),
+                    is_damaged,
+                }]
+            }),
+            gate: Arc::default(),
+            now: Arc::new(|| Timestamp::UNIX_EPOCH),
+            random: Arc::new(|| [1; 32]),
+        })
+    }
+
+    fn named(name: &str) -> NewVolume {
+        NewVolume {
+            name: Some(name.to_owned()),
+            ..NewVolume::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_has_no_directory_is_not_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let known = catalog(temp.path(), false);
+        std::fs::create_dir(temp.path().join("volumes")).unwrap();
+        let in_the_way = temp.path().join("volumes/vol");
+        std::fs::write(&in_the_way, "").unwrap();
+        known.create(named("vol")).await.unwrap_err();
+        assert_eq!(known.list(&Filters::default()).unwrap(), []);
+        drop(known);
+        std::fs::remove_file(in_the_way).unwrap();
+        let known = catalog(temp.path(), false);
+        assert_eq!(known.list(&Filters::default()).unwrap(), []);
+        let made = known.create(named("vol")).await.unwrap();
+        assert!(known.path(&made.name).is_dir());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_pruned_where_nobody_knows_who_uses_what() {
+        let temp = tempfile::tempdir().unwrap();
+        let known = catalog(temp.path(), true);
+        known.create(NewVolume::default()).await.unwrap();
+        let e = known.prune(Filters::default()).await.unwrap_err();
+        assert_eq!(e.kind(), Kind::Conflict);
+        let why = "prune: a container's row is damaged";
+        assert!(e.message().starts_with(why), "{e}");
+        let all = known.list(&Filters::default()).unwrap();
+        let e = known.remove(all[0].name.as_str(), true).await.unwrap_err();
+        assert!(e.message().contains("row is damaged"), "{e}");
+    }
 
     #[test]
     fn a_prune_takes_named_volumes_only_when_it_is_told_to() {

@@ -229,6 +229,13 @@ impl Volumes {
         Ok(data)
     }
 
+    /// Takes away the directory of a volume that is not to be, unless something is in it.
+    pub(crate) fn remove_empty(&self, name: &VolumeName) {
+        let data = self.data(name);
+        let _ = std::fs::remove_dir(&data);
+        let _ = std::fs::remove_dir(self.root.join(name.as_str()));
+    }
+
     /// Fills a new volume with what the image has at its place, unless something is in it. One
     /// at a time for each volume: a second container must not start on half of it.
     ///
