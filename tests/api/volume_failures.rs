@@ -1,7 +1,7 @@
 //! Volumes when something fails on the way: what is in them is not lost, and not another's.
 
 use serde_json::json;
-use testkit::Daemon;
+use testkit::{Daemon, tar_entries, until};
 
 use crate::daemon;
 
@@ -71,5 +71,69 @@ fn a_volume_with_a_damaged_row_is_not_taken_for_a_plain_one() {
         .error(409);
     let data = d.inside(d.root().join("data/volumes/mem/_data"));
     assert_eq!(std::fs::read_dir(data).expect("it is there").count(), 0);
+    d.finish();
+}
+
+#[test]
+fn a_create_that_fails_leaves_no_volume() {
+    let mut d = daemon();
+    failing_at(&mut d, "volume-made=full");
+    let body = json!({"Name": "vol"});
+    d.http.post_json("/volumes/create", &body).error(500);
+    d.http.get("/volumes/vol").error(404);
+    assert!(!d.inside(d.root().join("data/volumes/vol")).exists());
+    d.finish();
+}
+
+fn with_part() -> serde_json::Value {
+    json!({
+        "Cmd": ["sh", "-c", "umount /p && echo ready; sleep 1000"],
+        "HostConfig": {"Privileged": true, "Mounts": [{
+            "Type": "volume", "Source": "vol", "Target": "/p",
+            "VolumeOptions": {"Subpath": "part"},
+        }]},
+    })
+}
+
+#[test]
+fn a_part_that_was_unmounted_does_not_become_the_whole() {
+    let d = daemon();
+    let fill = json!({
+        "Cmd": ["sh", "-c", "mkdir /v/part; touch /v/part/ours /v/others"],
+        "HostConfig": {"Binds": ["vol:/v"]},
+    });
+    d.run("fill", fill);
+    d.run_detached("it", with_part());
+    until("it is ready", || d.logs("it").stdout == "ready\n");
+    let answer = d.http.get("/containers/it/archive?path=/p").expect(200);
+    let entries = tar_entries(&answer.body);
+    let mut names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["p/", "p/ours"]);
+    d.http.delete("/containers/it?force=1").expect(204);
+    d.finish();
+}
+
+#[test]
+fn what_no_import_takes_is_not_exported() {
+    let d = daemon();
+    let body = json!({"Name": "vol"});
+    d.http.post_json("/volumes/create", &body).expect(201);
+    d.create("part", with_part());
+    for (name, host) in [
+        ("from", json!({"VolumesFrom": ["part"]})),
+        ("pid", json!({"PidMode": "container:part"})),
+    ] {
+        d.create(name, json!({"Cmd": ["true"], "HostConfig": host}));
+    }
+    for (name, field) in [
+        ("part", "VolumeOptions.Subpath"),
+        ("from", "HostConfig.VolumesFrom"),
+        ("pid", "HostConfig.PidMode"),
+    ] {
+        let path = format!("/moored/containers/{name}/checkpoints/one/export");
+        let said = d.http.get(&path).error(501);
+        assert!(said.contains(field), "{said}");
+    }
     d.finish();
 }
