@@ -141,26 +141,39 @@ impl Maker<'_> {
             },
         };
         let mut places = Vec::new();
+        let mut needed = Sources::default();
         for mount in mounts {
             let of_process = is_live(mount).then(|| found.next().flatten()).flatten();
             places.push(match of_process {
                 Some(live) => shown(mount, Mounted::Live(live)),
-                None => self.place_of(mount)?,
+                None => self.place_of(mount, order, &mut needed)?,
             });
         }
         Ok(Some(Base {
             hold,
             rootfs,
             places,
-            looks: Vec::new(),
-            parts: Vec::new(),
+            looks: needed.looks,
+            parts: needed.parts,
         }))
     }
 
-    /// A mount of one that runs: nothing has to be made for it.
-    fn place_of(&self, mount: &Mount) -> Result<Place> {
+    /// A mount of one that runs, where the daemon finds it: also one that a process has unmounted.
+    fn place_of(
+        &self,
+        mount: &Mount,
+        order: &TreeOrder<'_>,
+        needed: &mut Sources,
+    ) -> Result<Place> {
         let source = match &mount.source {
-            MountSource::Volume { name, .. } => self.volumes.ensure_data(name)?,
+            MountSource::Volume { name, options, .. } => {
+                let (data, look) = self.volumes.look(name)?;
+                needed.looks.extend(look);
+                match &options.subpath {
+                    Some(subpath) => self.part(&data, subpath, order, needed)?,
+                    None => data,
+                }
+            }
             MountSource::Bind { path, .. } => path.into(),
             MountSource::Tmpfs { .. } => Default::default(),
         };
@@ -172,13 +185,16 @@ impl Maker<'_> {
     }
 
     /// Whether only the container's processes have it: memory, what was removed from the host since, and
-    /// of volumes those that are mounted for the run, and parts, which may have another name by now.
+    /// of volumes those that are mounted for the run or that nobody knows any more, and parts, which may
+    /// have another name by now.
     fn is_live(&self, mount: &Mount) -> bool {
         match &mount.source {
             MountSource::Tmpfs { .. } => true,
             MountSource::Bind { path, .. } => Path::new(path).symlink_metadata().is_err(),
             MountSource::Volume { name, options, .. } => {
-                options.subpath.is_some() || self.volumes.is_mounted_on_use(name)
+                options.subpath.is_some()
+                    || self.volumes.is_mounted_on_use(name)
+                    || !self.volumes.has(name)
             }
         }
     }

@@ -83,12 +83,7 @@ impl Maker<'_> {
                     }
                 };
                 let source = match &options.subpath {
-                    Some(subpath) => {
-                        let part = self.volumes.bind_part(&data, subpath, order.id)?;
-                        let place = part.path().to_owned();
-                        found.parts.push(part);
-                        place
-                    }
+                    Some(subpath) => self.part(&data, subpath, order, found)?,
                     None => data,
                 };
                 if fill && !no_copy && source.is_dir() {
@@ -109,6 +104,22 @@ impl Maker<'_> {
             relabel(&source, &labels.mount, mode)?;
         }
         Ok(source)
+    }
+}
+
+impl Maker<'_> {
+    /// What is at `subpath` of a volume, at a place of its own.
+    pub(super) fn part(
+        &self,
+        data: &Path,
+        subpath: &str,
+        order: &TreeOrder<'_>,
+        found: &mut Sources,
+    ) -> Result<PathBuf> {
+        let part = self.volumes.bind_part(data, subpath, order.id)?;
+        let place = part.path().to_owned();
+        found.parts.push(part);
+        Ok(place)
     }
 }
 

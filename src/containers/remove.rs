@@ -117,31 +117,10 @@ impl Shared {
             true => self.anonymous_volumes(view),
             false => Vec::new(),
         };
-        let (engine, doomed_names) = (self.clone(), names.clone());
-        let doomed = crate::blocking(move || {
-            let doom = |name| engine.volumes.doom_data(name).transpose();
-            doomed_names
-                .iter()
-                .filter_map(doom)
-                .collect::<Result<Vec<_>>>()
-        })
-        .await?;
-        failpoint::reach(Point::RemoveVolumesDoomed).await?;
-        let mut events: Vec<Event> = names
-            .iter()
-            .map(|name| self.volume_event(name, &Action::Destroy))
-            .collect();
-        events.push(self.container_event(view, &Action::Destroy));
-        let (inner, gone_volumes) = (self.clone(), names.clone());
-        let gone = self.registry.find(view.id.as_str()).ok();
-        let ledger = self.ledger.telling(events).applying(move || {
-            inner.volumes.forget(&gone_volumes);
-            gone.iter().for_each(|handle| inner.registry.remove(handle));
-        });
-        match ledger.delete_container(&view.id, names.clone()).await {
-            Err(e) if e.kind() != Kind::NotFound => return Err(e),
-            _ => {}
-        }
+        let (engine, going) = (self.clone(), names.clone());
+        let aside = crate::blocking(move || engine.volumes.set_aside(&going)).await?;
+        let written = self.forget_container(view, names).await;
+        let doomed = ::volumes::settle(aside, written).await?;
         self.execs.forget_of(&view.id).await;
         drop(gate);
         // From here on it is gone: what cannot go now is swept when the daemon starts.
@@ -149,6 +128,30 @@ impl Shared {
         ::volumes::remove_doomed(doomed).await;
         drop(failpoint::reach(Point::RemoveDone).await);
         Ok(())
+    }
+
+    /// Takes a container's row away, and those of the volumes that go with it.
+    async fn forget_container(
+        self: &Arc<Self>,
+        view: &ContainerView,
+        volumes: Vec<VolumeName>,
+    ) -> Result<()> {
+        failpoint::reach(Point::RemoveVolumesDoomed).await?;
+        let mut events: Vec<Event> = volumes
+            .iter()
+            .map(|name| self.volume_event(name, &Action::Destroy))
+            .collect();
+        events.push(self.container_event(view, &Action::Destroy));
+        let (inner, gone_volumes) = (self.clone(), volumes.clone());
+        let gone = self.registry.find(view.id.as_str()).ok();
+        let ledger = self.ledger.telling(events).applying(move || {
+            inner.volumes.forget(&gone_volumes);
+            gone.iter().for_each(|handle| inner.registry.remove(handle));
+        });
+        match ledger.delete_container(&view.id, volumes).await {
+            Err(e) if e.kind() == Kind::NotFound => Ok(()),
+            written => written,
+        }
     }
 
     /// A runtime that is configured no more cannot be told to let go of the container, which may

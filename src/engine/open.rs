@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use catalog::Catalog;
 use execs::Execs;
 use failpoint::Point;
-use model::{ContainerId, Context, Error, Intent, LogConfig, Result, StorageDriver, limits};
+use model::{
+    ContainerId, Context, Error, Intent, LogConfig, Result, StorageDriver, VolumeRecord, limits,
+};
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
 use tokio::sync::Semaphore;
@@ -71,7 +73,7 @@ impl Engine {
             now: host.now.clone(),
             random: host.random.clone(),
         };
-        let volumes = ::volumes::Volumes::new(contents.volumes, layout.volumes(), layout.parts());
+        let volumes = volumes_of(contents.volumes, &contents.damaged, &layout);
         let shared = Shared {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
@@ -289,6 +291,17 @@ fn describe(registry: &Arc<Registry>) -> execs::Describe {
         let container = registry.find(id.as_str()).ok()?;
         Some(containers::attributes(&container.view()))
     })
+}
+
+/// What the ledger tells of volumes.
+fn volumes_of(
+    records: Vec<VolumeRecord>,
+    damaged: &[Damaged],
+    layout: &Layout,
+) -> ::volumes::Volumes {
+    let damaged = damaged.iter().filter(|d| d.table == Table::Volumes);
+    let damaged = damaged.map(|d| d.key.clone()).collect();
+    ::volumes::Volumes::with_damaged(records, damaged, layout.volumes(), layout.parts())
 }
 
 /// What the operator is told of a row that cannot be read.

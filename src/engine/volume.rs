@@ -16,8 +16,8 @@ impl Engine {
         &self.inner.volumes
     }
 
-    /// Before a container is taken back: tells which of them may run and have what volumes, and takes away
-    /// what was mounted for others.
+    /// Before a container is taken back: tells which of them may run and have what volumes, takes away
+    /// what was mounted for others, and gives back what a removal had set aside.
     pub(crate) async fn resume_volumes(&self, rows: &[ContainerRow], damaged: &[Damaged]) {
         let at_rest = |row: &&ContainerRow| {
             let ended = matches!(
@@ -28,12 +28,14 @@ impl Engine {
         };
         for row in rows.iter().filter(|row| !at_rest(row)) {
             let names = names(&row.spec.mounts);
-            self.shared.volumes.resume(&row.id, names);
+            let process = row.state.running().map(|running| running.init);
+            self.shared.volumes.resume(&row.id, process, names);
         }
         let volumes = self.shared.volumes.clone();
         // A row that cannot be read may be of one that runs.
         let all_known = damaged.iter().all(|d| d.table != Table::Containers);
         let take_away = move || {
+            volumes.settle_earlier();
             match all_known {
                 true => volumes.unmount_unneeded(),
                 false => volumes.take_away_parts(),

@@ -186,10 +186,10 @@ points! {
     /// It is on its way.
     ImageSaved = "image-saved",
 
-    /// A volume's record is there, its directory is not.
-    VolumeWritten = "volume-written",
-    /// Its directory is there.
+    /// A volume's directory is there, its record is not.
     VolumeMade = "volume-made",
+    /// Its record is there.
+    VolumeWritten = "volume-written",
     /// The file system of a volume is about to be mounted.
     VolumeMounting = "volume-mounting",
     /// It is mounted, and nobody has it yet.

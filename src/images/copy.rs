@@ -26,14 +26,23 @@ use archive::At;
 /// durable, and only then gets its name ([`Stages`]); from there on a call that finds it moves it
 /// in, entry by entry. `destination` itself stays the directory it is, for somebody may have it
 /// mounted.
+///
+/// Where something is mounted at `destination`, nothing moves out of it: the copy is made inside, where
+/// containers can make the same name. So none is taken up again there: one that was cut short before its
+/// first entry moved is made anew, and after that the place stays as it was left.
 pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result<bool> {
     let stages = Stages::of(destination)?;
-    if stages.is_whole()? {
-        stages.move_in(destination)?;
+    let to = Dir::open(destination).at("open", destination)?;
+    if stages.inside {
+        let names = to.names().at("read", destination)?;
+        if names.iter().any(|name| *name != stages.part) {
+            return Ok(false);
+        }
+    } else if stages.is_whole()? {
+        stages.move_in(&to, destination)?;
         return Ok(true);
     }
     stages.clear()?;
-    let to = Dir::open(destination).at("open", destination)?;
     if !to.names().at("read", destination)?.is_empty() {
         return Ok(false);
     }
@@ -65,18 +74,25 @@ pub(crate) fn copy_out(tree: &Path, inside: &Path, destination: &Path) -> Result
             .at("sync", destination)
             .map(|()| true);
     }
-    let copied = stages.copy(from).context(format_args!(
+    let copied = stages.copy(&from).context(format_args!(
         "cannot copy the image's {} to {}",
         inside.display(),
         destination.display()
     ));
-    if let Err(e) = copied {
-        if let Err(left) = stages.clear() {
-            tracing::warn!("left for the next copy: {left}");
+    let whole = match copied {
+        Ok(whole) => whole,
+        Err(e) => {
+            if let Err(left) = stages.clear() {
+                tracing::warn!("left for the next copy: {left}");
+            }
+            return Err(e);
         }
-        return Err(e);
+    };
+    if stages.inside {
+        stages.move_held(&whole, &from, &to, destination)?;
+    } else {
+        stages.move_in(&to, destination)?;
     }
-    stages.move_in(destination)?;
     Ok(true)
 }
 
@@ -86,9 +102,9 @@ struct Stages {
     parent: Dir,
     /// Being made; worth nothing.
     part: OsString,
-    /// Complete and durable.
+    /// Complete and durable; not where they are in the place itself.
     whole: OsString,
-    /// They are in the place itself.
+    /// They are in the place itself: whoever has it mounted can make and take them.
     inside: bool,
 }
 
@@ -128,7 +144,8 @@ impl Stages {
         removed.map(drop).at("remove", Path::new(&self.part))
     }
 
-    fn copy(&self, from: Dir) -> Result<()> {
+    /// Copies `from`, and returns the copy.
+    fn copy(&self, from: &Dir) -> Result<Dir> {
         let part = Path::new(&self.part);
         let at = sys::tree::path_of(&self.parent);
         self.parent.mkdir(&self.part).at("create", part)?;
@@ -136,50 +153,61 @@ impl Stages {
         let to = self.parent.child(&self.part).at("open", part)?;
         let mut copy = Copy {
             from,
-            to,
+            to: &to,
             links: HashMap::new(),
         };
         copy.all()?;
         disk.sync().at("sync the file system of", part)?;
-        let done = self.parent.rename(&self.part, &self.parent, &self.whole);
-        done.at("rename", part)
+        if !self.inside {
+            let done = self.parent.rename(&self.part, &self.parent, &self.whole);
+            done.at("rename", part)?;
+        }
+        Ok(to)
     }
 
     /// Puts a complete copy into its place. An entry that is there already was moved by a call
     /// that was cut short, or is newer: it stays.
-    fn move_in(&self, destination: &Path) -> Result<()> {
+    fn move_in(&self, to: &Dir, destination: &Path) -> Result<()> {
         let path = Path::new(&self.whole);
         let whole = self.parent.child(&self.whole).at("open", path)?;
-        let to = Dir::open(destination).at("open", destination)?;
         // Before moving changes its times.
         let found = whole.own_metadata().at("read", path)?;
-        for name in whole.names().at("read", path)? {
-            if to.metadata(&name).at("look at", destination)?.is_none() {
-                whole.rename(&name, &to, &name).at("move to", destination)?;
-            }
-        }
-        take_attributes(&whole, found, &to).at("set attributes of", destination)?;
+        move_entries(&whole, to, destination)?;
+        take_attributes(&whole, found, to).at("set attributes of", destination)?;
         drop(whole);
         // Not empty only when something newer was in the place of an entry.
         let renamed = self.parent.rename(&self.whole, &self.parent, &self.part);
         renamed.at("rename", path)?;
+        self.clear()
+    }
+
+    /// As [`Stages::move_in`], of a copy that was just made: what has its name by now is not asked, and the
+    /// attributes are those of `from`, what it was made of.
+    fn move_held(&self, whole: &Dir, from: &Dir, to: &Dir, destination: &Path) -> Result<()> {
+        move_entries(whole, to, destination)?;
         self.clear()?;
-        if self.inside {
-            let times = to.set_own_times(found.accessed, found.modified);
-            times.at("set times of", destination)?;
-        }
-        Ok(())
+        let found = from.own_metadata().at("read", destination)?;
+        take_attributes(from, found, to).at("set attributes of", destination)
     }
 }
 
-struct Copy {
-    from: Dir,
-    to: Dir,
+fn move_entries(whole: &Dir, to: &Dir, destination: &Path) -> Result<()> {
+    for name in whole.names().at("read a copy for", destination)? {
+        if to.metadata(&name).at("look at", destination)?.is_none() {
+            whole.rename(&name, to, &name).at("move to", destination)?;
+        }
+    }
+    Ok(())
+}
+
+struct Copy<'a> {
+    from: &'a Dir,
+    to: &'a Dir,
     /// Where the first name of a file with several was put.
     links: HashMap<(u64, u64), PathBuf>,
 }
 
-impl Copy {
+impl Copy<'_> {
     /// Directory after directory, each opened by its path without following links. Their times
     /// come last, for everything made inside changes them.
     fn all(&mut self) -> Result<()> {

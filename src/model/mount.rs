@@ -43,6 +43,22 @@ impl Mount {
     }
 }
 
+/// An absolute path without `.`, `..`, doubled or trailing slashes (Go's `path.Clean`): what two places in
+/// a container are compared by.
+pub fn clean_path(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
 /// The kinds of mounts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountSource {
@@ -97,7 +113,9 @@ pub enum ReadOnlyReach {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VolumeOptions {
-    /// Only what is there in the volume is shown: a relative path without links and `..`.
+    /// Only what is there in the volume is shown: a relative path that does not lead out of it, as written
+    /// (`a/../b` is taken). Links on the way are followed when the container starts, and none leads out
+    /// then.
     pub subpath: Option<String>,
     /// It is another container's, from `VolumesFrom`: it is not made where it is missing.
     pub borrowed: bool,
@@ -181,6 +199,13 @@ impl Propagation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_compared_as_go_cleans_them() {
+        let cleaned = ["/a//b/", "/a/./b", "/a/c/../b", "/../a/b", "a/b"].map(clean_path);
+        assert_eq!(cleaned, ["/a/b"; 5]);
+        assert_eq!(["//", "", "/..", "/a/.."].map(clean_path), ["/"; 4]);
+    }
 
     #[test]
     fn what_earlier_versions_wrote_is_read() {

@@ -38,4 +38,4 @@ pub use processes::{check_ps_args, select_processes};
 pub use recovery::{Recovery, plan_recovery};
 pub use refusal::{Asked, check};
 pub use restart::{RunEnd, after_exit, delay_of, next_delay, starts_again, starts_with_daemon};
-pub use volumes::{borrow_mounts, clean_path, place_volumes, tell_of_unmounts, with_borrowed};
+pub use volumes::{Borrowed, place_volumes, tell_of_unmounts};

@@ -1,10 +1,11 @@
 //! Which mounts a container has: its own, those it takes from others, and the volumes that nobody
 //! named.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use model::mount::Propagation;
-use model::{AnonymousVolume, Error, Mount, MountSource, Result, VolumeName};
+use model::mount::{Propagation, clean_path};
+use model::{AnonymousVolume, Error, Mount, MountSource, Result, VolumeName, limits};
 
 /// Adds an anonymous volume for every place that asks for one, and for every declared path that no mount
 /// covers; these are to have the driver `driver`.
@@ -15,16 +16,15 @@ pub fn place_volumes<'a>(
     driver: &str,
     random: impl Fn() -> [u8; 32],
 ) {
-    for volume in asked {
-        let place = clean_path(&volume.destination);
-        // What the client asks for is in the place of what comes from another container.
-        mounts.retain(|mount| clean_path(&mount.destination) != place);
-        mounts.push(anonymous(volume, random()));
-    }
+    let asked: Vec<AnonymousVolume> = asked.into_iter().collect();
+    let places: HashSet<String> = asked.iter().map(|v| clean_path(&v.destination)).collect();
+    // What the client asks for is in the place of what comes from another container.
+    mounts.retain(|mount| !places.contains(&clean_path(&mount.destination)));
+    mounts.extend(asked.into_iter().map(|volume| anonymous(volume, random())));
+    let mut places = places_of(mounts);
     for destination in declared {
         let destination = clean_path(destination);
-        let covers = |mount: &Mount| clean_path(&mount.destination) == destination;
-        if mounts.iter().any(covers) {
+        if !places.insert(destination.clone()) {
             continue;
         }
         let mut volume = AnonymousVolume {
@@ -34,6 +34,10 @@ pub fn place_volumes<'a>(
         driver.clone_into(&mut volume.options.driver);
         mounts.push(anonymous(volume, random()));
     }
+}
+
+fn places_of(mounts: &[Mount]) -> HashSet<String> {
+    mounts.iter().map(|m| clean_path(&m.destination)).collect()
 }
 
 fn anonymous(volume: AnonymousVolume, random: [u8; 32]) -> Mount {
@@ -51,36 +55,61 @@ fn anonymous(volume: AnonymousVolume, random: [u8; 32]) -> Mount {
     }
 }
 
-/// Puts the mounts of another container below those that are there: at one place the later ones are in
-/// force, and a container's own always (moby `registerMountPoints`). What a container has in memory is
-/// its alone.
-pub fn borrow_mounts(borrowed: &mut Vec<Mount>, theirs: &[Mount], read_only: bool) {
-    for mount in theirs {
-        let mut mount = mount.clone();
-        match &mut mount.source {
-            MountSource::Volume {
-                no_copy, options, ..
-            } => {
-                *no_copy = true;
-                options.borrowed = true;
-            }
-            // Only who spells it out says that it must be there.
-            MountSource::Bind { create_missing, .. } => *create_missing = true,
-            MountSource::Tmpfs { .. } => continue,
-        }
-        mount.read_only |= read_only;
-        mount.mode.clear();
-        let place = clean_path(&mount.destination);
-        borrowed.retain(|known| clean_path(&known.destination) != place);
-        borrowed.push(mount);
-    }
+/// The mounts that a container takes from others: at one place the later ones are in force, and its own
+/// always (moby `registerMountPoints`).
+#[derive(Debug, Default)]
+pub struct Borrowed {
+    /// By place, with the number each came as.
+    by_place: HashMap<String, (usize, Mount)>,
+    /// How many were looked at.
+    seen: usize,
 }
 
-/// A container's mounts: what it takes from others, but where its own are.
-pub fn with_borrowed(own: Vec<Mount>, borrowed: Vec<Mount>) -> Vec<Mount> {
-    let places: Vec<String> = own.iter().map(|m| clean_path(&m.destination)).collect();
-    let is_free = |mount: &Mount| !places.contains(&clean_path(&mount.destination));
-    borrowed.into_iter().filter(is_free).chain(own).collect()
+impl Borrowed {
+    /// Takes the mounts of one more. What a container has in memory is its alone.
+    ///
+    /// # Errors
+    /// There are more in all than a container may have.
+    pub fn take(&mut self, theirs: &[Mount], read_only: bool) -> Result<()> {
+        // Each is work, also where it is in the place of another.
+        if self.seen + theirs.len() > limits::SPEC_LIST_MAX {
+            return Err(Error::invalid(format!(
+                "the containers of VolumesFrom have {} mounts or more: at most {} are taken",
+                self.seen + theirs.len(),
+                limits::SPEC_LIST_MAX
+            )));
+        }
+        for mount in theirs {
+            self.seen += 1;
+            let mut mount = mount.clone();
+            match &mut mount.source {
+                MountSource::Volume {
+                    no_copy, options, ..
+                } => {
+                    *no_copy = true;
+                    options.borrowed = true;
+                }
+                // Only who spells it out says that it must be there.
+                MountSource::Bind { create_missing, .. } => *create_missing = true,
+                MountSource::Tmpfs { .. } => continue,
+            }
+            mount.read_only |= read_only;
+            mount.mode.clear();
+            let place = clean_path(&mount.destination);
+            self.by_place.insert(place, (self.seen, mount));
+        }
+        Ok(())
+    }
+
+    /// A container's mounts: what it takes from others, but where its own are.
+    pub fn below(mut self, own: Vec<Mount>) -> Vec<Mount> {
+        for place in places_of(&own) {
+            self.by_place.remove(&place);
+        }
+        let mut all: Vec<(usize, Mount)> = self.by_place.into_values().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, mount)| mount).chain(own).collect()
+    }
 }
 
 /// Lets no container keep the daemon's mounts: a bind that has the daemon's root in it, or lies there, is
@@ -111,15 +140,6 @@ pub fn tell_of_unmounts(mounts: &mut [Mount], root: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// `/a//b/` is `/a/b`; the root stays `/`.
-pub fn clean_path(path: &str) -> String {
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|p| !p.is_empty() && *p != ".")
-        .collect();
-    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -165,16 +185,15 @@ mod tests {
         assert_eq!(places(&mounts), ["/asked", "/data", "/a/b"]);
         let declared: Vec<bool> = mounts.iter().map(Mount::is_declared).collect();
         assert_eq!(declared, [false, true, true]);
-        assert_eq!(clean_path("//"), "/");
     }
 
     #[test]
     fn the_last_container_wins_over_others_and_its_own_mounts_over_all() {
-        let mut borrowed = Vec::new();
+        let mut borrowed = Borrowed::default();
         let first = [named("one", "/a"), named("one-b", "/b"), named("cc", "/c")];
-        borrow_mounts(&mut borrowed, &first, true);
-        borrow_mounts(&mut borrowed, &[named("two", "/b/")], false);
-        let mut mounts = with_borrowed(vec![named("own", "/a")], borrowed);
+        borrowed.take(&first, true).unwrap();
+        borrowed.take(&[named("two", "/b/")], false).unwrap();
+        let mut mounts = borrowed.below(vec![named("own", "/a")]);
         let asked = AnonymousVolume {
             destination: "/c".to_owned(),
             ..AnonymousVolume::default()
@@ -231,11 +250,40 @@ mod tests {
 
     #[test]
     fn who_takes_them_read_only_cannot_write() {
-        let mut borrowed = Vec::new();
-        borrow_mounts(&mut borrowed, &[named("aa", "/a")], true);
+        let take = |mounts: &[Mount], read_only| {
+            let mut borrowed = Borrowed::default();
+            borrowed.take(mounts, read_only).unwrap();
+            borrowed.below(Vec::new())
+        };
+        let borrowed = take(&[named("aa", "/a")], true);
         assert!(borrowed[0].read_only);
-        let mut again = Vec::new();
-        borrow_mounts(&mut again, &borrowed, false);
+        let again = take(&borrowed, false);
         assert!(again[0].read_only, "not even through a third");
+    }
+
+    #[test]
+    fn places_are_compared_when_they_are_clean() {
+        let mut mounts = vec![named("users", "/bin")];
+        let declared = ["/data/../bin".to_owned(), "/data/../new".to_owned()];
+        place_volumes(&mut mounts, [], declared.iter(), "", || [7; 32]);
+        assert_eq!(places(&mounts), ["/bin", "/new"]);
+        let mut borrowed = Borrowed::default();
+        borrowed.take(&[named("one", "/x/../a")], false).unwrap();
+        let all = borrowed.below(vec![named("own", "/a")]);
+        assert_eq!(all.iter().map(name).collect::<Vec<_>>(), ["own"]);
+    }
+
+    #[test]
+    fn no_more_are_taken_than_a_container_may_have() {
+        let many = limits::SPEC_LIST_MAX / 2;
+        let theirs: Vec<Mount> = (0..many).map(|n| named("vv", &format!("/{n}"))).collect();
+        let mut borrowed = Borrowed::default();
+        borrowed.take(&theirs, false).unwrap();
+        borrowed.take(&theirs, true).unwrap();
+        let e = borrowed.take(&theirs[..1], false).unwrap_err();
+        assert!(e.message().contains("at most 16384 are taken"), "{e}");
+        let all = borrowed.below(vec![named("own", "/0")]);
+        assert_eq!(all.len(), many);
+        assert!(all[0].read_only && all[0].destination == "/1");
     }
 }

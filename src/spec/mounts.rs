@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use model::mount::Propagation;
+use model::mount::{Propagation, clean_path};
 use model::{ContainerSpec, Error, IpcMode, Mount, MountSource, ReadOnlyReach, Result};
 
 use super::document::MountEntry;
@@ -292,7 +292,7 @@ pub(super) fn check(mounts: &[Mount]) -> Result<()> {
             ))
         })?;
         tmpfs::options(mount)?;
-        if !seen.insert(clean(&mount.destination)) {
+        if !seen.insert(clean_path(&mount.destination)) {
             return Err(Error::invalid(format!(
                 "Duplicate mount point: {}",
                 mount.destination
@@ -338,7 +338,7 @@ fn check_one(mount: &Mount) -> Result<(), String> {
     if mount.destination.is_empty() {
         return Err("field Target must not be empty".into());
     }
-    if clean(&mount.destination).is_empty() && mount.destination.starts_with('/') {
+    if clean_path(&mount.destination) == "/" && mount.destination.starts_with('/') {
         return Err("invalid specification: destination can't be '/'".into());
     }
     absolute(&mount.destination)?;
@@ -365,21 +365,9 @@ fn type_word(mount: &Mount) -> &'static str {
     }
 }
 
-/// The names of a path with `.`, `..` and doubled slashes resolved, as Go's path.Clean does.
-fn clean(path: &str) -> Vec<&str> {
-    let mut names = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            name => names.push(name),
-        }
-    }
-    names
-}
-
 pub(super) fn depth(path: &str) -> usize {
-    clean(path).len()
+    let clean = clean_path(path);
+    clean.split('/').filter(|name| !name.is_empty()).count()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use rules::Patterns;
 use sys::task::{blocking, to_the_end};
 use tokio::sync::{MutexGuard, OwnedRwLockWriteGuard, RwLock};
 
-use crate::{Doomed, Volumes, anonymous_label, driver};
+use crate::{Volumes, anonymous_label, driver, remove_doomed, settle};
 
 /// The filters a list of volumes takes.
 const LIST_KEYS: &[&str] = &["dangling", "driver", "label", "name"];
@@ -156,6 +156,7 @@ impl VolumeCatalog {
         if let Some(known) = self.volumes().get(name.as_str()) {
             return Ok(known);
         }
+        self.volumes().refuse_damaged(&name)?;
         driver::check(name.as_str(), &new.options)?;
         let record = VolumeRecord {
             name,
@@ -164,16 +165,31 @@ impl VolumeCatalog {
             labels,
             options: new.options,
         };
-        let event = self.event(&record.name, &Action::Create);
-        let (volumes, made) = (self.volumes().clone(), record.clone());
-        let ledger = tools.ledger.telling(vec![event]);
-        let ledger = ledger.applying(move || volumes.remember(vec![made.clone()]));
-        ledger.put_volume(&record).await?;
-        failpoint::reach(Point::VolumeWritten).await?;
+        // First, so that a volume that is known has it.
         let (volumes, name) = (self.volumes().clone(), record.name.clone());
         blocking(move || volumes.ensure_data(&name)).await?;
-        drop(failpoint::reach(Point::VolumeMade).await);
+        if let Err(e) = self.write(&record).await {
+            let (volumes, name) = (self.volumes().clone(), record.name);
+            drop(
+                blocking(move || {
+                    volumes.remove_empty(&name);
+                    Ok(())
+                })
+                .await,
+            );
+            return Err(e);
+        }
+        drop(failpoint::reach(Point::VolumeWritten).await);
         Ok(record)
+    }
+
+    async fn write(&self, record: &VolumeRecord) -> Result<()> {
+        failpoint::reach(Point::VolumeMade).await?;
+        let event = self.event(&record.name, &Action::Create);
+        let (volumes, made) = (self.volumes().clone(), record.clone());
+        let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || volumes.remember(vec![made.clone()]));
+        ledger.put_volume(record).await
     }
 
     /// The volumes that `filters` select, by name.
@@ -253,15 +269,7 @@ impl VolumeCatalog {
     /// Creates hold the gate while they write their row, so no container can come to name the volume
     /// between the question and the removal.
     async fn unmake(&self, name: &VolumeName, gate: OwnedRwLockWriteGuard<()>) -> Result<()> {
-        if (self.inner.tools.users)()
-            .iter()
-            .any(|user| user.is_damaged)
-        {
-            return Err(Error::conflict(format!(
-                "remove {name}: a container's row is damaged, and it may be the one that uses \
-                 this volume: remove that container first"
-            )));
-        }
+        self.refuse_unknown_users(&format!("remove {name}"))?;
         let users: Vec<String> = self
             .uses()
             .of(name)
@@ -276,25 +284,42 @@ impl VolumeCatalog {
         }
         // The row last: killed in between, the volume is still there to be removed again.
         let (volumes, going) = (self.volumes().clone(), name.clone());
-        let doomed = blocking(move || volumes.doom_data(&going)).await?;
+        let aside = blocking(move || volumes.set_aside(&[going])).await?;
+        let doomed = settle(aside, self.forget(name).await).await?;
+        drop(failpoint::reach(Point::VolumeForgotten).await);
+        drop(gate);
+        remove_doomed(doomed).await;
+        drop(failpoint::reach(Point::VolumeDone).await);
+        Ok(())
+    }
+
+    /// # Errors
+    /// 409: nobody knows what volumes a container has. It may be any.
+    fn refuse_unknown_users(&self, wanted: &str) -> Result<()> {
+        let mut users = (self.inner.tools.users)().into_iter();
+        match users.any(|user| user.is_damaged) {
+            true => Err(Error::conflict(format!(
+                "{wanted}: a container's row is damaged, and it may be the one that uses this volume: \
+                 remove that container first"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    async fn forget(&self, name: &VolumeName) -> Result<()> {
         failpoint::reach(Point::VolumeDoomed).await?;
         let event = self.event(name, &Action::Destroy);
         let (volumes, gone) = (self.volumes().clone(), name.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         let ledger = ledger.applying(move || volumes.forget(std::slice::from_ref(&gone)));
-        ledger.delete_volume(name).await?;
-        drop(failpoint::reach(Point::VolumeForgotten).await);
-        drop(gate);
-        remove_doomed(doomed.into_iter().collect()).await;
-        drop(failpoint::reach(Point::VolumeDone).await);
-        Ok(())
+        ledger.delete_volume(name).await
     }
 
     /// Removes the anonymous volumes that no container uses, or with `all` all such, as far as `filters`
     /// select them. One with options takes no space here, and stays (moby `VolumesService.Prune`).
     ///
     /// # Errors
-    /// Bad filters; 409 when another is at it.
+    /// Bad filters; 409 when another is at it, or a container's row is damaged.
     pub async fn prune(&self, filters: Filters) -> Result<PrunedVolumes> {
         let catalog = self.clone();
         to_the_end(async move { catalog.prune_all(&filters).await }).await
@@ -305,6 +330,7 @@ impl VolumeCatalog {
         let _only = self.inner.pruning.try_lock().map_err(running)?;
         let all = takes_named(filters)?;
         filters.check_keys(PRUNE_KEYS)?;
+        self.refuse_unknown_users("prune")?;
         let (anonymous, uses) = (anonymous_label(), self.uses());
         let is_selected = |record: &VolumeRecord| {
             let is_anonymous = || anonymous.keys().all(|key| record.labels.contains_key(key));
@@ -362,17 +388,67 @@ fn takes_named(filters: &Filters) -> Result<bool> {
     }
 }
 
-/// Removes the files of volumes that are gone. What cannot go now is swept when the daemon starts.
-pub async fn remove_doomed(doomed: Vec<Doomed>) {
-    let remove_all = || doomed.into_iter().try_for_each(Doomed::remove);
-    if let Err(e) = blocking(remove_all).await {
-        tracing::warn!(error = %e, "files of a removed volume are left");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One that is used by what `is_damaged` tells.
+    fn catalog(root: &std::path::Path, is_damaged: bool) -> VolumeCatalog {
+        let (ledger, contents) = state::Ledger::open(&root.join("ledger.db"), "boot").unwrap();
+        let volumes = Volumes::new(contents.volumes, root.join("volumes"), root.join("parts"));
+        VolumeCatalog::new(Tools {
+            ledger,
+            volumes: Arc::new(volumes),
+            users: Arc::new(move || {
+                vec![VolumeUser {
+                    container: ContainerId::from_bytes([1; 32]),
+                    volumes: Vec::new(),
+                    is_damaged,
+                }]
+            }),
+            gate: Arc::default(),
+            now: Arc::new(|| Timestamp::UNIX_EPOCH),
+            random: Arc::new(|| [1; 32]),
+        })
+    }
+
+    fn named(name: &str) -> NewVolume {
+        NewVolume {
+            name: Some(name.to_owned()),
+            ..NewVolume::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_has_no_directory_is_not_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let known = catalog(temp.path(), false);
+        std::fs::create_dir(temp.path().join("volumes")).unwrap();
+        let in_the_way = temp.path().join("volumes/vol");
+        std::fs::write(&in_the_way, "").unwrap();
+        known.create(named("vol")).await.unwrap_err();
+        assert_eq!(known.list(&Filters::default()).unwrap(), []);
+        drop(known);
+        std::fs::remove_file(in_the_way).unwrap();
+        let known = catalog(temp.path(), false);
+        assert_eq!(known.list(&Filters::default()).unwrap(), []);
+        let made = known.create(named("vol")).await.unwrap();
+        assert!(known.path(&made.name).is_dir());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_pruned_where_nobody_knows_who_uses_what() {
+        let temp = tempfile::tempdir().unwrap();
+        let known = catalog(temp.path(), true);
+        known.create(NewVolume::default()).await.unwrap();
+        let e = known.prune(Filters::default()).await.unwrap_err();
+        assert_eq!(e.kind(), Kind::Conflict);
+        let why = "prune: a container's row is damaged";
+        assert!(e.message().starts_with(why), "{e}");
+        let all = known.list(&Filters::default()).unwrap();
+        let e = known.remove(all[0].name.as_str(), true).await.unwrap_err();
+        assert!(e.message().contains("row is damaged"), "{e}");
+    }
 
     #[test]
     fn a_prune_takes_named_volumes_only_when_it_is_told_to() {

@@ -3,6 +3,7 @@
 //! | file | |
 //! |---|---|
 //! | `catalog` | which there are: create, list, remove, prune |
+//! | `aside` | files on their way out: back where the row stays |
 //! | `driver` | options: what may be asked, what is to be mounted for them |
 //! | `mounts` | mounted when the first needs it, unmounted when the last has gone; parts of volumes |
 //! | `coming` | files that come with a container from another daemon |
@@ -10,6 +11,7 @@
 //!
 //! ```text
 //! <root>/<name>/_data    a volume's files, or where its file system is mounted
+//! <root>/.aside-<n>/<name>  a volume's whose row is about to go: back where it stays
 //! <root>/.doomed-<n>     a removed volume's, until they are gone
 //! <root>/.coming-<id>/<name>  files of volumes that come with the container of that id
 //! <parts>/<id>.<n>       a part of a volume, for a start
@@ -20,22 +22,21 @@
 //! ([`Tools::users`]). Nobody removes what a container names: removals hold [`Tools::gate`], which
 //! whoever writes a container's row holds for reading.
 
+mod aside;
 mod catalog;
 mod coming;
 mod driver;
 mod mounts;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use catalog::{
-    NewVolume, PrunedVolumes, Tools, VolumeCatalog, VolumeUser, VolumeUses, remove_doomed,
-};
+pub use aside::{Aside, Doomed, remove_doomed, settle};
+pub use catalog::{NewVolume, PrunedVolumes, Tools, VolumeCatalog, VolumeUser, VolumeUses};
 use model::{Context, Error, Mount, MountSource, Result, Timestamp, VolumeName, VolumeRecord};
 pub use mounts::{Bound, Look, unbind};
-use sys::beneath::remove_all;
 
 /// Docker marks the volumes it made up a name for.
 pub fn anonymous_label() -> BTreeMap<String, String> {
@@ -46,6 +47,8 @@ pub fn anonymous_label() -> BTreeMap<String, String> {
 #[derive(Debug)]
 pub struct Volumes {
     records: RwLock<BTreeMap<VolumeName, VolumeRecord>>,
+    /// Those whose rows cannot be read.
+    damaged: BTreeSet<String>,
     root: PathBuf,
     /// Lower numbers are what an earlier daemon left.
     first_doomed: u64,
@@ -57,44 +60,26 @@ pub struct Volumes {
     filling: Mutex<HashMap<VolumeName, Arc<Mutex<()>>>>,
 }
 
-/// What the directories of removed volumes are called until they are gone; no volume's name
-/// begins so.
-const DOOMED_PREFIX: &str = ".doomed-";
-
-/// The numbers of what is doomed in `dir`; nothing where it cannot be read.
-fn doomed_in(dir: &std::path::Path) -> Vec<u64> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let number = |entry: std::fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_str()?.strip_prefix(DOOMED_PREFIX)?.parse().ok()
-    };
-    entries.filter_map(number).collect()
-}
-
-/// The files of a removed volume.
-#[derive(Debug)]
-#[must_use = "they stay until the next start"]
-pub struct Doomed(PathBuf);
-
-impl Doomed {
-    /// Takes them away; as long as it takes.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn remove(self) -> Result<()> {
-        remove_all(&self.0)
-    }
-}
-
 impl Volumes {
     /// The volumes of these records, whose files are under `root`; below `parts`, which need not be
     /// there, parts of them are bound.
     pub fn new(records: Vec<VolumeRecord>, root: PathBuf, parts: PathBuf) -> Self {
+        Self::with_damaged(records, BTreeSet::new(), root, parts)
+    }
+
+    /// As [`Volumes::new`], where of the volumes `damaged` nothing is known but that they are there: nobody
+    /// is given another in their place.
+    pub fn with_damaged(
+        records: Vec<VolumeRecord>,
+        damaged: BTreeSet<String>,
+        root: PathBuf,
+        parts: PathBuf,
+    ) -> Self {
         let records = records.into_iter().map(|r| (r.name.clone(), r)).collect();
-        let left = doomed_in(&root).into_iter().max();
-        let first_doomed = left.map_or(0, |n| n + 1);
+        let first_doomed = aside::first_free(&root);
         Self {
             records: RwLock::new(records),
+            damaged,
             root,
             first_doomed,
             next_doomed: AtomicU64::new(first_doomed),
@@ -113,6 +98,36 @@ impl Volumes {
     /// One record.
     pub fn get(&self, name: &str) -> Option<VolumeRecord> {
         self.read().get(name).cloned()
+    }
+
+    /// One record that a container counts on.
+    ///
+    /// # Errors
+    /// There is none: 404, or System where the ledger's row of it is damaged.
+    pub(crate) fn expect_record(&self, name: &VolumeName) -> Result<VolumeRecord> {
+        self.get(name.as_str())
+            .ok_or_else(|| match self.is_damaged(name.as_str()) {
+                true => Error::system(format!(
+                    "nobody knows what volume {name} is: its row in the ledger is damaged"
+                )),
+                false => Error::not_found(format!("get {name}: no such volume")),
+            })
+    }
+
+    /// Whether the ledger's row of it cannot be read.
+    fn is_damaged(&self, name: &str) -> bool {
+        self.damaged.contains(name)
+    }
+
+    /// # Errors
+    /// Conflict where a damaged row has the name: what is written over it is not kept.
+    pub(crate) fn refuse_damaged(&self, name: &VolumeName) -> Result<()> {
+        match self.is_damaged(name.as_str()) {
+            true => Err(Error::conflict(format!(
+                "create {name}: there is a volume of this name, and its row in the ledger is damaged"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// All records, by name.
@@ -152,6 +167,7 @@ impl Volumes {
     /// gone.
     pub fn new_in(&self, mounts: &[Mount], now: Timestamp) -> Result<Vec<VolumeRecord>> {
         let mut new: Vec<VolumeRecord> = Vec::new();
+        let mut seen = HashSet::new();
         for mount in mounts {
             let MountSource::Volume {
                 name,
@@ -163,9 +179,10 @@ impl Volumes {
                 continue;
             };
             driver::check_driver(name.as_str(), &options.driver)?;
-            if self.has(name) || new.iter().any(|known| known.name == *name) {
+            if self.has(name) || seen.contains(name) {
                 continue;
             }
+            self.refuse_damaged(name)?;
             if options.borrowed {
                 return Err(Error::not_found(format!("get {name}: no such volume")));
             }
@@ -174,6 +191,7 @@ impl Volumes {
             if *anonymous {
                 labels.extend(anonymous_label());
             }
+            seen.insert(name);
             new.push(VolumeRecord {
                 name: name.clone(),
                 anonymous: *anonymous,
@@ -211,37 +229,11 @@ impl Volumes {
         Ok(data)
     }
 
-    /// Moves a volume's files out of the way, to be removed by [`Volumes::sweep_doomed`] or
-    /// [`Doomed::remove`]: quick, however much there is. What was mounted for it is not its own, and
-    /// stays whole.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn doom_data(&self, name: &VolumeName) -> Result<Option<Doomed>> {
-        self.unmount_for_removal(name)?;
-        let from = self.root.join(name.as_str());
-        let number = self.next_doomed.fetch_add(1, Ordering::Relaxed);
-        let to = self.root.join(format!("{DOOMED_PREFIX}{number}"));
-        match std::fs::rename(&from, &to) {
-            Ok(()) => Ok(Some(Doomed(to))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).context(format_args!("remove volume {}", from.display())),
-        }
-    }
-
-    /// Removes what a daemon before this one moved out of the way. What was doomed by now is
-    /// being removed by those who did it.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn sweep_doomed(&self) -> Result<()> {
-        for number in doomed_in(&self.root) {
-            if number < self.first_doomed {
-                let path = self.root.join(format!("{DOOMED_PREFIX}{number}"));
-                Doomed(path).remove()?;
-            }
-        }
-        Ok(())
+    /// Takes away the directory of a volume that is not to be, unless something is in it.
+    pub(crate) fn remove_empty(&self, name: &VolumeName) {
+        let data = self.data(name);
+        let _ = std::fs::remove_dir(&data);
+        let _ = std::fs::remove_dir(self.root.join(name.as_str()));
     }
 
     /// Fills a new volume with what the image has at its place, unless something is in it. One

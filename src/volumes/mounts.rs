@@ -5,16 +5,16 @@
 //! ([`Volumes::resume`]): so it does not matter when one was killed. What is mounted then and needed
 //! by nobody is left over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use failpoint::Point;
-use model::{ContainerId, Context, Error, Result, VolumeName};
+use model::{ContainerId, Context, Error, ProcessRef, Result, VolumeName};
 use sys::beneath::{Dir, Kind, file_metadata};
-use sys::mount::{attach, detached_clone_of, is_mount_point, unmount};
+use sys::mount::{attach, detached_clone_of, find, unmount};
 
 use crate::Volumes;
 use crate::driver::Device;
@@ -39,8 +39,19 @@ pub(crate) struct Mounts {
 #[derive(Debug)]
 struct Slot {
     place: PathBuf,
-    /// Locked while something is mounted or unmounted there.
-    holders: Mutex<HashSet<Holder>>,
+    /// Not locked while something is being mounted: that lasts as long as a server takes to answer.
+    state: Mutex<State>,
+    /// A mount has come to its end.
+    mounted: Condvar,
+}
+
+/// Who needs what is mounted.
+#[derive(Debug, Default)]
+struct State {
+    /// With the first process of a container that an earlier daemon has started.
+    holders: HashMap<Holder, Option<ProcessRef>>,
+    /// Somebody mounts it just now, who will hold it.
+    mounting: bool,
 }
 
 /// Keeps a volume's file system mounted.
@@ -60,38 +71,93 @@ impl Slot {
     fn at(place: PathBuf) -> Self {
         Self {
             place,
-            holders: Mutex::default(),
+            state: Mutex::default(),
+            mounted: Condvar::new(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Holder>> {
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Mounts what is to be there, unless it is, and keeps it.
+    /// Whether something is there. Asks the kernel's list alone: a server that is gone answers nobody who
+    /// looks at the place.
+    fn is_mounted(&self) -> Result<bool> {
+        let (Some(dir), Some(name)) = (self.place.parent(), self.place.file_name()) else {
+            return Ok(false);
+        };
+        let found = match dir.canonicalize() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            dir => dir.and_then(|dir| find(&dir.join(name))),
+        };
+        let found = found.context(format_args!("look at {}", self.place.display()))?;
+        Ok(found.is_some())
+    }
+
+    /// Mounts what is to be there, unless it is, and keeps it. Who comes meanwhile for the same waits.
     fn take(&self, device: &Device, holder: Holder) -> Result<()> {
-        let mut holders = self.lock();
-        let mounted = is_mount_point(&self.place)
-            .context(format_args!("look at {}", self.place.display()))?;
-        if !mounted {
-            failpoint::hit(Point::VolumeMounting)?;
-            device.mount(&self.place).context(format_args!(
-                "error while mounting volume '{}'",
-                self.place.display()
-            ))?;
+        let mut state = self.lock();
+        while state.mounting {
+            state = self
+                .mounted
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        if !mounted && let Err(e) = failpoint::hit(Point::VolumeMounted) {
-            // Whoever is told of a failure lets go of nothing.
-            self.unmount_logged();
-            return Err(e.into());
+        if !self.is_mounted()? {
+            self.refuse_second(&state, &holder)?;
+            state.mounting = true;
+            drop(state);
+            let done = self.mount(device);
+            state = self.lock();
+            state.mounting = false;
+            self.mounted.notify_all();
+            done?;
         }
-        holders.insert(holder);
+        state.holders.insert(holder, None);
         Ok(())
     }
 
+    fn mount(&self, device: &Device) -> Result<()> {
+        failpoint::hit(Point::VolumeMounting)?;
+        device.mount(&self.place).context(format_args!(
+            "error while mounting volume '{}'",
+            self.place.display()
+        ))?;
+        // Whoever is told of a failure lets go of nothing.
+        failpoint::hit(Point::VolumeMounted).map_err(|e| {
+            self.unmount_logged();
+            e.into()
+        })
+    }
+
+    /// A container may have it mounted where this daemon does not see that: mounted once more, what is in
+    /// memory would be another.
+    fn refuse_second(&self, state: &State, holder: &Holder) -> Result<()> {
+        let lives = |process: &ProcessRef| {
+            sys::proc::stat(process.pid).is_ok_and(|found| {
+                found.is_some_and(|found| found.start_ticks == process.start_ticks)
+            })
+        };
+        let mut others = state.holders.iter().filter(|(other, _)| *other != holder);
+        let running = others.find_map(|(other, process)| match other {
+            Holder::Run(id) if process.as_ref().is_some_and(lives) => Some(id),
+            _ => None,
+        });
+        match running {
+            Some(id) => Err(Error::conflict(format!(
+                "error while mounting volume '{}': container {id} runs with it, and it is not mounted \
+                 where this daemon sees it (was an earlier one in another mount namespace?): restart that \
+                 container first",
+                self.place.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn let_go(&self, holder: &Holder) {
-        let mut holders = self.lock();
-        if holders.remove(holder) && holders.is_empty() {
+        let mut state = self.lock();
+        let held = state.holders.remove(holder).is_some();
+        if held && state.holders.is_empty() && !state.mounting {
             self.unmount_logged();
         }
     }
@@ -105,7 +171,7 @@ impl Slot {
 
     /// As moby from the daemon's tree only, at once: whoever still has it open keeps it.
     fn unmount(&self) -> Result<()> {
-        if is_mount_point(&self.place).unwrap_or(true) {
+        if self.is_mounted().unwrap_or(true) {
             failpoint::hit(Point::VolumeUnmounting)?;
             unmount(&self.place, true).context(format_args!("unmount {}", self.place.display()))?;
             failpoint::hit(Point::VolumeUnmounted)?;
@@ -163,6 +229,7 @@ impl Volumes {
     /// # Errors
     /// What the host says, in moby's words where it is about a mount.
     pub fn use_in_run(&self, name: &VolumeName, container: &ContainerId) -> Result<PathBuf> {
+        self.expect_record(name)?;
         let data = self.ensure_data(name)?;
         if let Some((slot, device)) = self.slot(name) {
             slot.take(&device, Holder::Run(container.clone()))?;
@@ -176,6 +243,7 @@ impl Volumes {
     /// # Errors
     /// As [`Volumes::use_in_run`].
     pub fn look(&self, name: &VolumeName) -> Result<(PathBuf, Option<Look>)> {
+        self.expect_record(name)?;
         let data = self.ensure_data(name)?;
         let Some((slot, device)) = self.slot(name) else {
             return Ok((data, None));
@@ -191,8 +259,8 @@ impl Volumes {
         self.slot(name).is_some()
     }
 
-    /// A container's run is over, if there was one; it has these volumes. Blocking: where one of them is
-    /// being mounted, as long as that takes.
+    /// A container's run is over, if there was one; it has these volumes. Blocking, but not for what is being
+    /// mounted.
     pub fn release<'a>(
         &self,
         container: &ContainerId,
@@ -207,15 +275,18 @@ impl Volumes {
         }
     }
 
-    /// When a daemon starts: the container may run, and has these volumes.
+    /// When a daemon starts: the container may run, and has these volumes; `process` is its first, when it
+    /// did run.
     pub fn resume<'a>(
         &self,
         container: &ContainerId,
+        process: Option<ProcessRef>,
         volumes: impl IntoIterator<Item = &'a VolumeName>,
     ) {
         for name in volumes {
             if let Some((slot, _)) = self.slot(name) {
-                slot.lock().insert(Holder::Run(container.clone()));
+                let holder = Holder::Run(container.clone());
+                slot.lock().holders.insert(holder, process);
             }
         }
     }
@@ -225,7 +296,7 @@ impl Volumes {
     pub fn unmount_unneeded(&self) {
         for record in self.all() {
             if let Some((slot, _)) = self.slot(&record.name)
-                && slot.lock().is_empty()
+                && slot.lock().holders.is_empty()
             {
                 slot.unmount_logged();
             }
@@ -248,19 +319,25 @@ impl Volumes {
     /// # Errors
     /// What the host says.
     pub(crate) fn unmount_for_removal(&self, name: &VolumeName) -> Result<()> {
-        let slot = self.mounts.lock().remove(name);
+        let slot = self.mounts.lock().get(name).cloned();
         let slot = slot.unwrap_or_else(|| Arc::new(Slot::at(self.data(name))));
+        let mut state = slot.lock();
+        if state.mounting {
+            return Err(Error::conflict(format!(
+                "remove {name}: volume is in use - it is being mounted"
+            )));
+        }
         // Somebody who looks has a mount of his own.
-        let mut holders = slot.lock();
-        holders.clear();
+        state.holders.clear();
         slot.unmount()?;
-        match is_mount_point(&slot.place) {
-            Ok(false) => Ok(()),
-            _ => Err(Error::system(format!(
+        if slot.is_mounted()? {
+            return Err(Error::system(format!(
                 "remove {name}: something is mounted at {}",
                 slot.place.display()
-            ))),
+            )));
         }
+        self.mounts.lock().remove(name);
+        Ok(())
     }
 
     fn slot(&self, name: &VolumeName) -> Option<(Arc<Slot>, Device)> {
@@ -329,140 +406,4 @@ impl Mounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::fs;
-
-    use model::{Timestamp, VolumeRecord};
-
-    use super::*;
-
-    fn record(name: &str, options: &[(&str, &str)]) -> VolumeRecord {
-        let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
-        VolumeRecord {
-            name: name.parse().unwrap(),
-            anonymous: false,
-            created_at: Timestamp::UNIX_EPOCH,
-            labels: BTreeMap::new(),
-            options: options.iter().map(own).collect(),
-        }
-    }
-
-    fn memory() -> [VolumeRecord; 1] {
-        [record("mem", &[("type", "tmpfs"), ("device", "tmpfs")])]
-    }
-
-    fn volumes(root: &Path, records: impl Into<Vec<VolumeRecord>>) -> Volumes {
-        Volumes::new(records.into(), root.join("volumes"), root.join("parts"))
-    }
-
-    fn containers() -> [ContainerId; 2] {
-        [[1; 32], [2; 32]].map(ContainerId::from_bytes)
-    }
-
-    #[test]
-    fn it_is_mounted_for_the_first_and_until_the_last() {
-        let temp = tempfile::tempdir().unwrap();
-        let known = volumes(temp.path(), memory());
-        let name = "mem".parse().unwrap();
-        let [one, two] = containers();
-        let data = known.use_in_run(&name, &one).unwrap();
-        fs::write(data.join("file"), "kept").unwrap();
-        known.use_in_run(&name, &two).unwrap();
-        // A start that is made again needs it once.
-        known.use_in_run(&name, &two).unwrap();
-        let (_, look) = known.look(&name).unwrap();
-        known.release(&one, [&name]);
-        known.release(&two, [&name]);
-        known.release(&two, [&name]);
-        assert_eq!(fs::read(data.join("file")).unwrap(), b"kept");
-        drop(look);
-        assert!(!is_mount_point(&data).unwrap());
-        assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_later_daemon_keeps_what_is_needed_and_takes_away_the_rest() {
-        let temp = tempfile::tempdir().unwrap();
-        let other = record("other", &[("type", "tmpfs"), ("device", "tmpfs")]);
-        let records = [memory()[0].clone(), other];
-        let names = ["mem", "other"].map(|name| name.parse().unwrap());
-        let [one, two] = containers();
-        let first = volumes(temp.path(), records.clone());
-        let data = names.each_ref().map(|name| {
-            let data = first.use_in_run(name, &one).unwrap();
-            fs::create_dir(data.join("sub")).unwrap();
-            std::mem::forget(first.bind_part(&data, "sub", &one).unwrap());
-            data
-        });
-        let later = volumes(temp.path(), records);
-        later.resume(&two, [&names[0]]);
-        later.unmount_unneeded();
-        let mounted = data.each_ref().map(|data| is_mount_point(data).unwrap());
-        assert_eq!(mounted, [true, false]);
-        assert_eq!(fs::read_dir(temp.path().join("parts")).unwrap().count(), 0);
-        later.release(&two, &names);
-        assert!(!is_mount_point(&data[0]).unwrap());
-    }
-
-    #[test]
-    fn what_is_mounted_for_a_volume_is_not_removed_with_it() {
-        let temp = tempfile::tempdir().unwrap();
-        let host = temp.path().join("host");
-        fs::create_dir(&host).unwrap();
-        fs::write(host.join("precious"), "").unwrap();
-        let device = host.to_str().unwrap();
-        let options = [("type", "none"), ("device", device), ("o", "bind")];
-        let known = volumes(temp.path(), [record("here", &options)]);
-        let name = "here".parse().unwrap();
-        let (data, look) = known.look(&name).unwrap();
-        assert!(data.join("precious").exists());
-        let doomed = known.doom_data(&name).unwrap();
-        doomed.expect("it had a directory").remove().unwrap();
-        assert!(host.join("precious").exists());
-        drop(look);
-        assert_eq!(
-            fs::read_dir(temp.path().join("volumes")).unwrap().count(),
-            0
-        );
-    }
-
-    #[test]
-    fn a_part_is_a_mount_of_its_own_until_it_goes() {
-        let temp = tempfile::tempdir().unwrap();
-        let known = volumes(temp.path(), []);
-        let data = temp.path().join("data");
-        fs::create_dir_all(data.join("in")).unwrap();
-        fs::write(data.join("in/file"), "part").unwrap();
-        let [one, _] = containers();
-        let dir = known.bind_part(&data, "in/../in", &one).unwrap();
-        let file = known.bind_part(&data, "in/file", &one).unwrap();
-        fs::rename(data.join("in"), data.join("out")).unwrap();
-        assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"part");
-        assert_eq!(fs::read(file.path()).unwrap(), b"part");
-        let places = [dir.path().to_owned(), file.path().to_owned()];
-        drop((dir, file));
-        assert!(places.iter().all(|place| !place.exists()));
-    }
-
-    #[test]
-    fn nothing_of_a_failed_mount_is_kept() {
-        let temp = tempfile::tempdir().unwrap();
-        let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "bogus=1")];
-        let known = volumes(temp.path(), [record("bad", &options)]);
-        let name = "bad".parse().unwrap();
-        let [one, _] = containers();
-        let at = temp.path().join("volumes/bad/_data");
-        let e = known.use_in_run(&name, &one).unwrap_err();
-        let at = at.display();
-        assert_eq!(
-            e.message(),
-            format!(
-                "error while mounting volume '{at}': failed to mount local volume: mount \
-                 tmpfs:{at}, data: bogus=1: invalid argument"
-            )
-        );
-        let (slot, _) = known.slot(&name).unwrap();
-        assert!(slot.lock().is_empty());
-    }
-}
+mod tests;

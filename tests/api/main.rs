@@ -15,6 +15,7 @@ mod info;
 mod ping;
 mod registries;
 mod routing;
+mod volume_failures;
 mod volume_options;
 mod volumes;
 

@@ -188,7 +188,7 @@ impl Engine {
 
     /// A container's own mounts with what it takes from others, as they are now.
     fn with_borrowed(&self, own: Vec<Mount>, from: &[VolumesFrom]) -> Result<Vec<Mount>> {
-        let mut borrowed = Vec::new();
+        let mut borrowed = rules::Borrowed::default();
         for from in from {
             // In moby's status (`registerMountPoints`).
             let other = self.container(&from.container);
@@ -199,9 +199,9 @@ impl Engine {
                     from.container
                 )));
             }
-            rules::borrow_mounts(&mut borrowed, &other.spec.mounts, from.read_only);
+            borrowed.take(&other.spec.mounts, from.read_only)?;
         }
-        let mut all = rules::with_borrowed(own, borrowed);
+        let mut all = borrowed.below(own);
         rules::tell_of_unmounts(&mut all, self.shared.layout.data_root())?;
         Ok(all)
     }

@@ -11,8 +11,8 @@ use checkpoints::{
     CheckpointView, Checkpoints, Exported, ExportedVolume, Files, Head, Incoming, Origin, Places,
 };
 use model::{
-    CheckpointName, ContainerId, ContainerState, Context, Error, Exited, Kind, Mount, Result,
-    Timestamp, UserNamespace, VolumeName,
+    CheckpointName, ContainerId, ContainerState, Context, Error, Exited, Kind, Mount, MountSource,
+    Result, Timestamp, UserNamespace, VolumeName,
 };
 use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
@@ -69,17 +69,21 @@ impl Engine {
     /// is another such container.
     ///
     /// # Errors
-    /// 404 for either; 409 when the container has run since, unless its files stay out; System when
-    /// the checkpoint is damaged.
+    /// 404 for either; 409 when the container has run since, unless its files stay out; 501 for what cannot
+    /// be taken in there; System when the checkpoint is damaged.
     pub async fn export_checkpoint(
         &self,
         reference: &str,
         name: CheckpointName,
         without: Without,
-        request: impl Fn(&ContainerView) -> Vec<u8> + Send + 'static,
+        request: impl Fn(&ContainerView) -> Result<Vec<u8>> + Send + 'static,
     ) -> Result<Download> {
         let handle = self.shared.registry.find(reference)?;
         let view = handle.view();
+        let request = request(&view)?;
+        if !without.volumes {
+            refuse_parts(&view)?;
+        }
         let checkpoints = self.shared.checkpoints_of(&view);
         let (of, cp) = (checkpoints.clone(), name.clone());
         let ended_run = crate::blocking(move || of.ended_run(&cp)).await?;
@@ -100,7 +104,7 @@ impl Engine {
             .downloads
             .begin(move |out| {
                 let named = (view.name.clone(), view.image_name.clone());
-                let outgoing = checkpoints.outgoing(&name, named, &request(&view), files)?;
+                let outgoing = checkpoints.outgoing(&name, named, &request, files)?;
                 outgoing.write(out, || match bare {
                     true => Ok(()),
                     false => look.block_on(at_rest(&handle, ended_run, &name)).map(drop),
@@ -365,6 +369,19 @@ impl Engine {
         self.shared.images.store().remove_writable(id.as_str())?;
         self.shared.layout.remove_container_dirs(id)?;
         self.shared.volumes.remove_coming(id)
+    }
+}
+
+/// An archive has whole volumes, and a container that has a part of one is not to take the rest along.
+fn refuse_parts(view: &ContainerView) -> Result<()> {
+    let is_part = |mount: &&Mount| matches!(&mount.source, MountSource::Volume { options, .. } if options.subpath.is_some());
+    match view.spec.mounts.iter().find(is_part) {
+        Some(mount) => Err(Error::not_implemented(format!(
+            "the export of a container with VolumeOptions.Subpath (at {}) is not implemented by moored \
+             yet: export with ignoreVolumes=1",
+            mount.destination
+        ))),
+        None => Ok(()),
     }
 }
 

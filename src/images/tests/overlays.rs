@@ -342,6 +342,20 @@ fn a_volume_that_is_mounted_is_filled_in_its_place() {
     symlink(&precious, data.join(".moored-copy.whole")).unwrap();
     assert!(!copy(), "it is not empty");
     std::fs::remove_file(data.join(".moored-copy.whole")).unwrap();
+    // A container can make what looks like a copy that was cut short: it is not taken for one.
+    let planted = data.join(".moored-copy.whole");
+    std::fs::create_dir(&planted).unwrap();
+    std::os::unix::fs::chown(&planted, Some(1000), Some(1000)).unwrap();
+    assert!(!copy(), "it is not empty");
+    let own = std::fs::metadata(&data).unwrap();
+    assert_eq!((own.mode() & 0o7777, own.uid()), (0o700, 0));
+    std::fs::rename(&planted, data.join(".moored-copy.part")).unwrap();
+    assert!(copy());
+    assert_eq!(names(&data), ["a", "b"]);
+    assert_eq!(std::fs::metadata(&data).unwrap().uid(), 0);
+    for name in ["a", "b"] {
+        std::fs::remove_file(data.join(name)).unwrap();
+    }
     symlink(&precious, data.join(".moored-copy.part")).unwrap();
     assert!(copy());
     assert_eq!(names(&data), ["a", "b"]);

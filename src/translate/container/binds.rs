@@ -4,7 +4,7 @@
 use model::mount::Propagation;
 use model::{AnonymousVolume, Error, Mount, MountSource, ReadOnlyReach, Result, VolumeOptions};
 
-use super::clean_absolute;
+use super::clean_path;
 use super::mounts::check_destination;
 
 /// One parsed bind.
@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str, driver: &str) -> Result<Bind> {
         .map_err(|e| invalid(text, Some(e.message())))?;
     let source = if kind == "bind" {
         MountSource::Bind {
-            path: clean_absolute(source),
+            path: clean_path(source),
             create_missing: true,
             non_recursive: false,
             reach: ReadOnlyReach::default(),
@@ -263,7 +263,7 @@ mod tests {
                     Bind::Anonymous(volume) => volume.destination,
                 };
                 prop_assert!(destination.starts_with('/') && destination.len() > 1);
-                prop_assert_eq!(clean_absolute(&destination), destination);
+                prop_assert_eq!(clean_path(&destination), destination);
             }
         }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{ContainerSpec, Error, HealthCheck, Result, Signal};
 
-use super::{bounded, clean_absolute};
+use super::{bounded, clean_path};
 use wire::container::{ContainerConfig, Empty, HealthConfig, StrSlice};
 
 /// Copies the portable half into the spec; returns the stop signal when the client set one.
@@ -82,7 +82,7 @@ fn working_dir(path: &str) -> Result<String> {
             "the working directory '{path}' is invalid, it needs to be an absolute path"
         )));
     }
-    Ok(clean_absolute(path))
+    Ok(clean_path(path))
 }
 
 fn exposed_ports(ports: Option<&BTreeMap<String, Empty>>) -> Result<Vec<String>> {

@@ -3,7 +3,7 @@
 use model::resources::DeviceRuleKind;
 use model::{Device, DeviceRequest, DeviceRule, Error, Result};
 
-use super::{bounded, clean_absolute};
+use super::{bounded, clean_path};
 use wire::container::HostConfig;
 
 /// The devices. A container path left out is the host's, permissions left out are all.
@@ -33,8 +33,8 @@ pub(super) fn devices(host: &HostConfig) -> Result<Vec<Device>> {
                 return Err(Error::invalid(format!("bad mode specified: {permissions}")));
             }
             Ok(Device {
-                path_on_host: clean_absolute(&device.path_on_host),
-                path_in_container: clean_absolute(inside),
+                path_on_host: clean_path(&device.path_on_host),
+                path_in_container: clean_path(inside),
                 permissions: permissions.to_owned(),
             })
         })

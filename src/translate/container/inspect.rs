@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::{Changed, ContainerView, MountView, Sizes};
-use model::{ContainerId, ContainerState, ExecId, NamespaceMode, Restarting, Signal};
+use model::{ContainerId, ContainerState, ExecId, NamespaceMode, Restarting, Result, Signal};
 
 use super::phrase::{ZERO_TIME, time};
 use wire::container::{
@@ -202,10 +202,27 @@ fn show_updatable(view: &ContainerView, host: &mut HostConfig) {
 }
 
 /// A create request that would make the container as it is now, for another daemon.
-pub fn request_in_force(view: &ContainerView) -> Vec<u8> {
+///
+/// # Errors
+/// 501 for one that has something of other containers, which are not there.
+pub fn request_in_force(view: &ContainerView) -> Result<Vec<u8>> {
     let mut request = echo(view);
-    show_updatable(view, request.host_config.get_or_insert_default());
-    serde_json::to_vec(&request).expect("wire types have string keys")
+    let host = request.host_config.get_or_insert_default();
+    let of_others = [
+        (
+            "VolumesFrom",
+            host.volumes_from.iter().flatten().next().is_some(),
+        ),
+        ("PidMode", host.pid_mode.starts_with("container:")),
+        ("IpcMode", host.ipc_mode.starts_with("container:")),
+    ];
+    if let Some((field, _)) = of_others.iter().find(|(_, is_set)| *is_set) {
+        return Err(super::not_built(&format!(
+            "the export of a container with HostConfig.{field} of another"
+        )));
+    }
+    show_updatable(view, host);
+    Ok(serde_json::to_vec(&request).expect("wire types have string keys"))
 }
 
 fn graph_driver(view: &ContainerView) -> GraphDriver {
@@ -243,10 +260,7 @@ fn echo_tmpfs(view: &ContainerView) -> Vec<String> {
     }
     let host = echo(view).host_config.unwrap_or_default();
     let entries = host.tmpfs.unwrap_or_default();
-    entries
-        .keys()
-        .map(|path| super::clean_absolute(path))
-        .collect()
+    entries.keys().map(|path| super::clean_path(path)).collect()
 }
 
 fn mount_point(mount: &MountView) -> MountPoint {

@@ -36,6 +36,7 @@ pub use log_config::log_default;
 pub use stats::stats;
 pub use update::update;
 
+use model::mount::clean_path;
 use model::{Error, Result, limits};
 
 use crate::NotBuilt;
@@ -54,19 +55,4 @@ fn bounded(name: &str, len: usize) -> Result<()> {
 /// 501 naming the field.
 fn not_built(field: &str) -> Error {
     NotBuilt::error(field)
-}
-
-/// An absolute path without `.`, `..`, doubled or trailing slashes (Go's `path.Clean`).
-fn clean_absolute(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }

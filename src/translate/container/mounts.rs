@@ -8,7 +8,7 @@ use model::{
 };
 
 use super::binds::{self, Bind};
-use super::{bounded, clean_absolute, tmpfs};
+use super::{bounded, clean_path, tmpfs};
 use wire::container::{BindOptions, ContainerConfig, HostConfig, MountSpec};
 
 /// What is to be mounted.
@@ -78,6 +78,7 @@ pub(super) fn mounts(
             }
         }
     }
+    let mut declared = BTreeSet::new();
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
         // Not taken: a mount there wins, and a bind may name the same path.
         // As an image's, and as moby's, a relative one counts from the root.
@@ -85,7 +86,7 @@ pub(super) fn mounts(
             true => check_destination("volume", path)?,
             false => check_destination("volume", &format!("/{path}"))?,
         };
-        if !all.declared.contains(&path) {
+        if declared.insert(path.clone()) {
             all.declared.push(path);
         }
     }
@@ -183,7 +184,7 @@ fn bind(spec: &MountSpec) -> Result<(MountSource, Propagation)> {
         return Err(invalid("bind", &not_absolute(&spec.source)));
     }
     let source = MountSource::Bind {
-        path: clean_absolute(&spec.source),
+        path: clean_path(&spec.source),
         create_missing: options.create_mountpoint,
         non_recursive: options.non_recursive,
         reach: reach(spec.read_only, options)?,
@@ -279,7 +280,7 @@ pub(super) fn check_destination(kind: &str, path: &str) -> Result<String> {
 
 /// The same, in the words for `HostConfig.Tmpfs`.
 pub(super) fn check_tmpfs_destination(path: &str) -> Result<String> {
-    let clean = clean_absolute(path);
+    let clean = clean_path(path);
     if clean == "/" && path.starts_with('/') {
         return Err(Error::invalid(
             "invalid specification: destination can't be '/'",
