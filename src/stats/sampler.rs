@@ -69,7 +69,10 @@ impl Sampler {
         let mut state = self.state();
         if let Some(watched) = state.watched.get(id) {
             let mut newest = watched.newest.subscribe();
-            newest.mark_changed();
+            // A failure may be over by now: who is new waits for the next look.
+            if !matches!(*newest.borrow(), Look::Failed(_)) {
+                newest.mark_changed();
+            }
             return (newest, None);
         }
         let (sender, newest) = watch::channel(Look::Pending);

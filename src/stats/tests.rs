@@ -243,8 +243,11 @@ async fn a_look_that_fails_is_told_and_the_next_may_find_more() {
     };
     let watched = watched.unwrap();
     watched.tell(Look::Failed(Error::system("no descriptors are left")));
+    let mut newcomer = bed.watch();
     let failed = watcher.next().await.unwrap();
     assert_eq!(failed.unwrap_err().message(), "no descriptors are left");
     let next = watcher.next().await.unwrap().unwrap();
     assert!(next.now.is_some() && next.before.is_none());
+    let first = newcomer.next().await.unwrap();
+    assert!(first.unwrap().now.is_some(), "not a failure of before");
 }
