@@ -126,8 +126,10 @@ impl Maker<'_> {
     }
 
     /// Whether a volume can show other ids: our directories can, the file system of one with options as
-    /// it may be. One of the network that cannot shows what is on its disk, as a bind does.
+    /// it may be. One of the network that cannot shows what is on its disk, as a bind does; and so does one
+    /// that is a bind (`o=bind`), or the container's root would be the host's in there.
     pub(super) fn can_show(&self, name: &VolumeName, source: &Path, ids: &UserNamespace) -> bool {
-        !self.volumes.is_mounted_on_use(name) || mapped_clone(source, ids).is_ok()
+        let can = || !self.volumes.is_bind(name) && mapped_clone(source, ids).is_ok();
+        !self.volumes.is_mounted_on_use(name) || can()
     }
 }

@@ -13,6 +13,17 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 /// `MS_REMOUNT`, mount(2).
 const REMOUNT: MountFlags = MountFlags::from_bits_retain(0x20);
 
+/// What a bind can have other than what it shows.
+const OF_A_BIND: MountFlags = MountFlags::RDONLY
+    .union(MountFlags::NOSUID)
+    .union(MountFlags::NODEV)
+    .union(MountFlags::NOEXEC);
+
+/// Whether such words ask for a bind: of a directory that the host has already.
+pub fn binds(options: &str) -> bool {
+    Words::parse(options).flags.contains(MountFlags::BIND)
+}
+
 /// What a word does to the flags.
 #[derive(Debug, Clone, Copy)]
 enum Word {
@@ -149,12 +160,15 @@ pub fn mount(device: &str, target: &Path, fs_type: &str, options: &str) -> Resul
             rustix::mount::mount_change(target, words.propagation)
                 .map_err(|e| failed("remount", "", bits, "", e.into()))?;
         }
-        // While it binds, mount(2) does not look at the other flags.
-        let read_only_bind = MountFlags::BIND | MountFlags::RDONLY;
-        if words.flags.contains(read_only_bind) {
+        // While it binds, mount(2) does not look at the other flags. moby sees to `ro` alone.
+        if words.flags.contains(MountFlags::BIND) && words.flags.intersects(OF_A_BIND) {
             let bits = (words.flags | REMOUNT).bits();
+            let op = match words.flags.contains(MountFlags::RDONLY) {
+                true => "remount-ro",
+                false => "remount",
+            };
             rustix::mount::mount_remount(target, words.flags, c"")
-                .map_err(|e| failed("remount-ro", "", bits, "", e.into()))?;
+                .map_err(|e| failed(op, "", bits, "", e.into()))?;
         }
         Ok(())
     };
@@ -218,6 +232,17 @@ mod tests {
         mount(source.to_str().unwrap(), &target, "none", "bind,ro").unwrap();
         let e = std::fs::write(target.join("f"), "").unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::ReadOnlyFilesystem);
+        assert!(crate::mount::unmount(&target, true).unwrap());
+        mount(
+            source.to_str().unwrap(),
+            &target,
+            "none",
+            "rbind,nosuid,noexec",
+        )
+        .unwrap();
+        let flags = rustix::fs::statvfs(&target).unwrap().f_flag;
+        let wanted = rustix::fs::StatVfsMountFlags::NOSUID | rustix::fs::StatVfsMountFlags::NOEXEC;
+        assert!(flags.contains(wanted), "{flags:?}");
         assert!(crate::mount::unmount(&target, true).unwrap());
         mount("tmpfs", &target, "tmpfs", "mode=711,size=1m").unwrap();
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&target).unwrap());

@@ -125,6 +125,11 @@ impl Device {
         (!device.fs_type.is_empty() || !device.device.is_empty()).then_some(device)
     }
 
+    /// Whether it shows a directory that the host has already.
+    pub(crate) fn binds(&self) -> bool {
+        sys::fstab::binds(&self.words)
+    }
+
     /// Mounts it at `place`. Blocking, as long as the server of a network file system lets it.
     ///
     /// # Errors

@@ -259,6 +259,12 @@ impl Volumes {
         self.slot(name).is_some()
     }
 
+    /// Whether a volume is a directory that the host has already: what is made in it must belong to the
+    /// host's ids, as in any other bind.
+    pub fn is_bind(&self, name: &VolumeName) -> bool {
+        self.slot(name).is_some_and(|(_, device)| device.binds())
+    }
+
     /// A container's run is over, if there was one; it has these volumes. Blocking, but not for what is being
     /// mounted.
     pub fn release<'a>(

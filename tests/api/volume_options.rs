@@ -199,6 +199,35 @@ fn a_bind_is_the_hosts_and_outlives_its_volume() {
     d.finish();
 }
 
+/// The root of a container with ids of its own is nobody there, as in a bind without a volume; and what
+/// the words forbid is forbidden.
+#[test]
+fn a_bind_gives_nobody_the_hosts_ids() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let d = daemon();
+    let host = d.root().join("host");
+    fs::create_dir(&host).expect("ours");
+    fs::set_permissions(&host, fs::Permissions::from_mode(0o777)).expect("ours");
+    let device = host.display().to_string();
+    make(
+        &d,
+        "here",
+        &json!({"type": "none", "device": device, "o": "bind,noexec"}),
+    );
+    let script = "touch /h/made; cp /bin/busybox /h/true; chmod 4755 /h/true; /h/true";
+    let body = json!({"Cmd": ["sh", "-c", script],
+        "HostConfig": {"Binds": ["here:/h"], "UsernsMode": "0:300000:65536"}});
+    let done = d.run("it", body);
+    assert_eq!(done.code, 126, "{:?}", done.output);
+    for file in ["made", "true"] {
+        let found = fs::metadata(host.join(file)).expect("it is there");
+        assert_eq!((found.uid(), found.gid()), (300_000, 300_000), "{file}");
+    }
+    d.http.delete("/containers/it").expect(204);
+    d.http.delete("/volumes/here").expect(204);
+    d.finish();
+}
+
 #[test]
 fn copies_and_images_find_it_mounted() {
     let d = daemon();
