@@ -174,7 +174,7 @@ impl Running {
             "Image": image, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"},
         });
         let made = self
-            .http
+            .http()
             .post_json("/containers/create", &body)
             .expect(201)
             .json();

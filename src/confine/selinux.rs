@@ -77,13 +77,15 @@ impl SeLinux {
     }
 
     /// The labels of a container, none of whose `used` levels others have; `None` where it is off
-    /// (moby `generateSecurityOpt`, go-selinux `InitLabels`). `random` draws.
+    /// (moby `generateSecurityOpt`, go-selinux `InitLabels`). `random` draws. Who joins the namespaces of
+    /// `donors` has the labels of their processes, if each has any: it would be kept from them else.
     ///
     /// # Errors
-    /// System: all levels are taken.
+    /// System: all levels are taken. Invalid: the donors' labels are not the same.
     pub fn choose<'u>(
         &self,
         spec: &ContainerSpec,
+        donors: &[&SelinuxLabels],
         used: impl Iterator<Item = &'u SelinuxLabels>,
         random: impl Fn() -> [u8; 32],
     ) -> Result<Option<SelinuxLabels>> {
@@ -102,6 +104,11 @@ impl SeLinux {
                 mount: file.to_string(),
             }));
         }
+        let inherited = match asks {
+            true => None,
+            false => of_donors(donors)?,
+        };
+        let wish = inherited.as_ref().unwrap_or(wish);
         let level = match &wish.level {
             Some(level) => Some(level.clone()),
             None if policy.process.level.is_none() => None,
@@ -109,6 +116,28 @@ impl SeLinux {
         };
         Ok(Some(policy.labels(wish, level)))
     }
+}
+
+/// What the labels of `donors` come to for one that joins them (moby `generateSecurityOpt`, go-selinux
+/// `DupSecOpt`); `None` where one of them has none.
+fn of_donors(donors: &[&SelinuxLabels]) -> Result<Option<SelinuxWish>> {
+    let labels = donors.iter().map(|d| SelinuxLabel::parse(&d.process));
+    let Some(mut labels) = labels.collect::<Option<Vec<_>>>() else {
+        return Ok(None);
+    };
+    labels.dedup();
+    if labels.len() > 1 {
+        return Err(Error::invalid(
+            "--ipc and --pid containers SELinux labels aren't the same",
+        ));
+    }
+    Ok(labels.pop().map(|label| SelinuxWish {
+        user: Some(label.user),
+        role: Some(label.role),
+        kind: Some(label.kind),
+        level: label.level,
+        ..SelinuxWish::default()
+    }))
 }
 
 impl Policy {
@@ -182,6 +211,8 @@ fn value_of(text: &str, key: &str) -> Option<String> {
 mod tests {
     use std::sync::atomic::{AtomicU8, Ordering};
 
+    use model::Kind;
+
     use super::*;
 
     const CONTEXTS: &str = "# a policy\nprocess = \"system_u:system_r:container_t:s0\"\n\
@@ -203,7 +234,7 @@ mod tests {
     }
 
     fn labels(spec: &ContainerSpec) -> SelinuxLabels {
-        let chosen = selinux().choose(spec, [].iter(), counting());
+        let chosen = selinux().choose(spec, &[], [].iter(), counting());
         chosen.unwrap().unwrap()
     }
 
@@ -216,7 +247,7 @@ mod tests {
             ..SelinuxLabels::default()
         };
         let choose = || {
-            let chosen = selinux.choose(&spec, [&used].into_iter(), &random);
+            let chosen = selinux.choose(&spec, &[], [&used].into_iter(), &random);
             chosen.unwrap().unwrap()
         };
         let first = choose();
@@ -225,7 +256,7 @@ mod tests {
         // Not c1,c1, which is one category, nor what another container has.
         assert!(choose().mount.ends_with(":s0:c1,c3"));
         let same = || [5; 32];
-        let stuck = selinux.choose(&spec, [].iter(), same);
+        let stuck = selinux.choose(&spec, &[], [].iter(), same);
         assert!(
             stuck
                 .unwrap_err()
@@ -260,8 +291,53 @@ mod tests {
             assert_eq!(chosen.mount, files);
         }
         let off = SeLinux::new(false).unwrap();
-        let none = off.choose(&ContainerSpec::default(), [].iter(), counting());
+        let none = off.choose(&ContainerSpec::default(), &[], [].iter(), counting());
         assert_eq!(none.unwrap(), None);
+    }
+
+    #[test]
+    fn who_joins_others_has_their_labels() {
+        let donor = |process: &str| SelinuxLabels {
+            process: process.to_owned(),
+            ..SelinuxLabels::default()
+        };
+        let one = donor("u:r:one_t:s0:c7,c8");
+        let (other, free) = (donor("u:r:one_t:s0:c7,c9"), donor(""));
+        let choose = |spec: &ContainerSpec, donors: &[&SelinuxLabels]| {
+            let chosen = selinux().choose(spec, donors, [].iter(), counting());
+            chosen.map(Option::unwrap)
+        };
+        let spec = ContainerSpec::default();
+        for donors in [&[&one][..], &[&one, &one]] {
+            let chosen = choose(&spec, donors).unwrap();
+            assert_eq!(chosen.process, one.process);
+            assert_eq!(chosen.mount, "u:object_r:container_file_t:s0:c7,c8");
+        }
+        for donors in [&[&free][..], &[&one, &free]] {
+            let own = choose(&spec, donors).unwrap();
+            assert_eq!(own.process, "system_u:system_r:container_t:s0:c0,c1");
+        }
+        let refused = choose(&spec, &[&one, &other]).unwrap_err();
+        let said = "--ipc and --pid containers SELinux labels aren't the same";
+        assert_eq!(
+            (refused.kind(), refused.message()),
+            (Kind::InvalidParameter, said)
+        );
+        // Who asks for a label gets it, and who is not confined none.
+        let asks = ContainerSpec {
+            selinux_wish: SelinuxWish {
+                level: Some("s0:c5".to_owned()),
+                ..SelinuxWish::default()
+            },
+            ..ContainerSpec::default()
+        };
+        let chosen = choose(&asks, &[&one, &other]).unwrap();
+        assert_eq!(chosen.process, "system_u:system_r:container_t:s0:c5");
+        let privileged = ContainerSpec {
+            privileged: true,
+            ..ContainerSpec::default()
+        };
+        assert_eq!(choose(&privileged, &[&one, &other]).unwrap().process, "");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) enum Done {
         reply: Reply<()>,
     },
     /// The runtime was told of other limits.
-    Update(Box<Updated>),
+    Update(Updated),
     /// Dumped.
     Checkpoint {
         result: Result<()>,
@@ -126,7 +126,7 @@ pub(crate) struct Actor {
     /// is in the ledger.
     pub(crate) cleanup_due: Option<bool>,
     pub(crate) stopping: Option<Stopping>,
-    /// It is to be thawed when the job under way, a freeze perhaps, is done.
+    /// It is to be thawed when the job under way, a freeze or an update perhaps, is done.
     pub(crate) thaw_due: bool,
     pub(crate) after_exit: Vec<AfterExit>,
     /// What the ledger did not take, to be written again.
@@ -382,6 +382,7 @@ impl Actor {
 
     /// Takes a finished job in. True when the container is gone.
     async fn conclude(&mut self, done: Done) -> bool {
+        let was_thaw = matches!(done, Done::Freeze { paused: false, .. });
         match done {
             Done::Start(started, replies) => {
                 let starting = self.starting.take();
@@ -400,7 +401,7 @@ impl Actor {
                 let result = self.conclude_freeze(paused, result).await;
                 answer(reply, result);
             }
-            Done::Update(updated) => self.conclude_update(*updated).await,
+            Done::Update(updated) => self.conclude_update(updated).await,
             Done::Checkpoint { result, reply } => self.conclude_checkpoint(result, reply).await,
             Done::Opened(restore, reply) => self.conclude_open(restore, reply).await,
             Done::Remove {
@@ -409,6 +410,7 @@ impl Actor {
                 replies,
             } => return self.conclude_remove(&result, intent, replies).await,
         }
+        self.thaw_when_due(was_thaw).await;
         false
     }
 
@@ -416,6 +418,7 @@ impl Actor {
     /// a container that runs runs on.
     async fn lose_job(&mut self, reason: &str) {
         tracing::error!(reason, "a job of this container ended early");
+        self.lose_update(reason).await;
         let intent = match self.starting.take() {
             Some(starting) => Some(starting.cause.intent()),
             None if self.is_being_removed() => Some(Intent::Removing { volumes: false }),

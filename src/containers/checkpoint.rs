@@ -212,6 +212,7 @@ impl Actor {
         }
         if let Ok(Some(frozen)) = self.engine.runtimes.is_paused(init) {
             drop(self.conclude_freeze(frozen, Ok(())).await);
+            self.thaw_when_due(false).await;
         }
     }
 

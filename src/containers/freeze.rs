@@ -14,6 +14,10 @@ impl Actor {
     pub(crate) async fn begin_freeze(&mut self, paused: bool, reply: Reply<()>) {
         self.notice_freeze().await;
         self.freeze(paused, reply);
+        if !self.is_busy() {
+            // It is frozen, which nobody knew, and to be ended.
+            self.thaw_when_due(false).await;
+        }
     }
 
     fn freeze(&mut self, paused: bool, reply: Reply<()>) {
@@ -103,10 +107,19 @@ impl Actor {
             }
             written?;
         }
-        let thaw_due = std::mem::take(&mut self.thaw_due);
-        if paused && now && (self.stopping.is_some() || thaw_due) {
+        result
+    }
+
+    /// Whoever wanted it ended while a job was under way has signalled what is frozen, perhaps. Only
+    /// what may have frozen it, or kept it so, is followed by a thaw: one that failed is not.
+    pub(crate) async fn thaw_when_due(&mut self, was_thaw: bool) {
+        let is_due = std::mem::take(&mut self.thaw_due) || self.stopping.is_some();
+        if was_thaw || !is_due || self.task.is_none() {
+            return;
+        }
+        self.notice_freeze().await;
+        if !self.is_busy() && self.view().state.running().is_some_and(|r| r.paused) {
             self.begin_thaw();
         }
-        result
     }
 }

@@ -167,8 +167,13 @@ impl Shared {
         }
     }
 
-    /// The anonymous volumes that only this container has.
+    /// The anonymous volumes that only this container has; none while nobody knows what some container
+    /// has, as its row is damaged. They can be pruned when that one is gone.
     fn anonymous_volumes(&self, view: &ContainerView) -> Vec<VolumeName> {
+        let all = self.registry.all();
+        if all.iter().any(|other| other.view().is_damaged()) {
+            return Vec::new();
+        }
         let own = view.spec.mounts.iter().filter_map(|m| match &m.source {
             MountSource::Volume {
                 name,
@@ -178,7 +183,7 @@ impl Shared {
             _ => None,
         });
         own.filter(|name| {
-            !self.registry.all().iter().any(|other| {
+            !all.iter().any(|other| {
                 let other = other.view();
                 other.id != view.id && other.uses(name)
             })

@@ -449,10 +449,10 @@ impl Shared {
     pub(crate) async fn unmount(&self, view: &ContainerView) {
         let (store, id) = (self.images.store().clone(), view.id.clone());
         let (volumes, spec) = (self.volumes.clone(), view.spec.clone());
-        let joins = view.spec.ipc_mode.donor().is_some();
-        let bundle = joins.then(|| self.layout.bundle(&id));
+        let bundle = self.layout.bundle(&id);
         let unmount = move || {
-            let released = bundle.map_or(Ok(()), |bundle| bundles::release_joined(&bundle));
+            // Whatever the spec says: that of a damaged row says nothing.
+            let released = bundles::release_joined(&bundle);
             let unmounted = store.unmount(id.as_str());
             volumes.release(&id, spec.mounts.iter().filter_map(Mount::volume));
             unmounted.and(released)

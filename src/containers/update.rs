@@ -33,18 +33,23 @@ pub(crate) struct Plan {
     forward: Vec<u8>,
     /// What undoes that.
     back: Option<Vec<u8>>,
+    /// Whether that undoes all of it.
+    goes_back: bool,
     /// An earlier one came to no end: the kernel may have any of its limits.
     in_doubt: bool,
 }
 
 /// How that came out.
 #[derive(Debug)]
-pub(crate) struct Updated {
-    plan: Plan,
-    /// Why it was not made.
-    failure: Option<Error>,
-    /// Where it was not: whether the kernel has again what it had.
-    is_undone: bool,
+pub(crate) enum Updated {
+    /// The kernel has the new limits, or there is nothing left that could have any.
+    Made,
+    /// It was not made.
+    Failed {
+        error: Error,
+        /// Whether the kernel has again what it had.
+        is_undone: bool,
+    },
 }
 
 impl Actor {
@@ -114,6 +119,7 @@ impl Actor {
         };
         from.push(&to.resources);
         let back = document(&from, &before.resources);
+        let goes_back = spec::can_go_back(&from, &before.resources);
         let in_doubt = pending.is_some();
         let plan = Plan {
             to,
@@ -121,44 +127,41 @@ impl Actor {
             runtime,
             forward,
             back,
+            goes_back,
             in_doubt,
         };
         Ok(Some((plan, task.init().pid)))
     }
 
     fn call(&mut self, plan: Plan, init: Pid) {
-        let ended = CancellationToken::new();
+        let (ended, plan) = (CancellationToken::new(), Arc::new(plan));
         self.updating.ended = ended.clone();
+        self.updating.plan = Some(plan.clone());
         let (engine, view) = (self.engine.clone(), self.view());
         self.begin(async move {
-            let (failure, is_undone) = tokio::select! {
+            Done::Update(tokio::select! {
                 called = plan.call(&engine, &view, init) => called,
                 // There is nothing left that the runtime could change.
-                () = ended.cancelled() => (None, false),
-            };
-            Done::Update(Box::new(Updated {
-                plan,
-                failure,
-                is_undone,
-            }))
+                () = ended.cancelled() => Updated::Made,
+            })
         });
     }
 
     /// Takes in what the runtime made of it.
     pub(crate) async fn conclude_update(&mut self, updated: Updated) {
+        let Some(plan) = self.updating.plan.take() else {
+            return;
+        };
         drop(failpoint::reach(Point::UpdateDone).await);
-        let Updated {
-            plan,
-            failure,
-            is_undone,
-        } = updated;
-        let result = match failure {
-            Some(failure) if self.task.is_some() => {
-                self.keep_what_was(plan, is_undone).await;
-                Err(failure)
-            }
+        let result = match updated {
             // One that has ended meanwhile gets the new limits at its next start.
-            _ => self.take_in(plan).await,
+            Updated::Made => self.take_in(&plan).await,
+            Updated::Failed { error, is_undone } => {
+                // Without a process the kernel has none.
+                let is_undone = is_undone || self.task.is_none();
+                self.keep_what_was(&plan, is_undone).await;
+                Err(error)
+            }
         };
         let result = result.map_err(|e| self.cannot_update(&e));
         match self.updating.reply.take() {
@@ -167,10 +170,20 @@ impl Actor {
         }
     }
 
+    /// The update under way, if there is one, was lost: nobody knows how far it had come.
+    pub(crate) async fn lose_update(&mut self, reason: &str) {
+        let error = Error::system(format!("an operation of the daemon failed: {reason}"));
+        let lost = Updated::Failed {
+            error,
+            is_undone: false,
+        };
+        self.conclude_update(lost).await;
+    }
+
     /// Writes what holds. The picture follows the kernel also where the ledger cannot be written; it has
     /// both sides then, and the next daemon finds out which holds.
-    async fn take_in(&mut self, plan: Plan) -> Result<()> {
-        let Plan { to, before, .. } = plan;
+    async fn take_in(&mut self, plan: &Plan) -> Result<()> {
+        let (to, before) = (plan.to.clone(), plan.before.clone());
         let written = self.write_spec(to.clone(), before.is_news).await;
         if written.is_err() {
             let spec = ContainerSpec {
@@ -183,8 +196,8 @@ impl Actor {
     }
 
     /// Writes that nothing has changed. Not written is no great harm: the next daemon tries it again.
-    async fn keep_what_was(&mut self, plan: Plan, is_undone: bool) {
-        let Plan { to, before, .. } = plan;
+    async fn keep_what_was(&mut self, plan: &Plan, is_undone: bool) {
+        let (to, before) = (plan.to.clone(), plan.before.clone());
         let not_made = PendingUpdate {
             resources: to.resources,
             restart_policy: to.restart_policy,
@@ -254,18 +267,15 @@ impl Actor {
 pub(crate) struct Updating {
     /// The container has ended.
     pub(crate) ended: CancellationToken,
+    /// What it is; nothing between updates.
+    plan: Option<Arc<Plan>>,
     /// Who asked for it; nobody when it is taken up from another daemon.
     reply: Option<Reply<()>>,
 }
 
 impl Plan {
-    /// Calls the runtime. Why it was not done, and then whether all is as before.
-    async fn call(
-        &self,
-        engine: &Shared,
-        view: &ContainerView,
-        init: Pid,
-    ) -> (Option<Error>, bool) {
+    /// Calls the runtime, and once more to undo what it would not do.
+    async fn call(&self, engine: &Shared, view: &ContainerView, init: Pid) -> Updated {
         let update = async |document: &[u8]| {
             let runtimes = &engine.runtimes;
             runtimes.update(&view.id, &self.runtime, document).await
@@ -277,8 +287,8 @@ impl Plan {
             failpoint::reach(Point::UpdatePromised).await?;
             update(&self.forward).await
         };
-        let Err(failure) = forward.await else {
-            return (None, false);
+        let Err(error) = forward.await else {
+            return Updated::Made;
         };
         let undone = match &self.back {
             Some(back) if !is_untouched => update(back).await,
@@ -287,7 +297,8 @@ impl Plan {
         if let Err(e) = &undone {
             tracing::error!(id = view.id.short(), error = %e, "the limits cannot be set back");
         }
-        (Some(failure), undone.is_ok())
+        let is_undone = is_untouched || undone.is_ok() && self.goes_back;
+        Updated::Failed { error, is_undone }
     }
 
     /// Whether the kernel would kill to make room.
@@ -297,8 +308,14 @@ impl Plan {
         if memory(to) == memory(&self.before.resources) {
             return Ok(());
         }
+        // Nobody knows what the kernel has: any limit may be a lower one.
+        let unlimited = Resources::default();
+        let before = match self.in_doubt {
+            true => &unlimited,
+            false => &self.before.resources,
+        };
         match engine.runtimes.memory_at_stake(&view.id, init)? {
-            Some(used_bytes) => rules::update::has_room(to, used_bytes),
+            Some(used_bytes) => rules::update::has_room(before, to, used_bytes),
             None => Ok(()),
         }
     }

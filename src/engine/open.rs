@@ -116,8 +116,7 @@ impl Engine {
         // Before anybody can make a session: later those of this daemon would be among them.
         let left = self.shared.execs.files_left().await;
         self.resume_volumes(&containers, damaged).await;
-        self.recover_all(containers, same_boot).await;
-        damaged.iter().for_each(|d| self.shared.show_damaged(d));
+        self.recover_all(containers, damaged, same_boot).await;
         let lives = |container: &ContainerId| self.shared.registry.has_id(container.as_str());
         self.shared
             .execs
@@ -182,8 +181,9 @@ impl Engine {
         });
     }
 
-    /// Removals come last: they ask all other containers which volumes are still in use.
-    async fn recover_all(&self, rows: Vec<ContainerRow>, same_boot: bool) {
+    /// Removals come last: they ask all other containers which volumes are still in use, also those that
+    /// are too `damaged` to say so.
+    async fn recover_all(&self, rows: Vec<ContainerRow>, damaged: &[Damaged], same_boot: bool) {
         let runtimes = self.shared.runtimes.clone();
         let ended = tokio::task::spawn_blocking(move || runtimes.end_stray_calls());
         // Only a container whose start or removal was cut short can meet a stray call of it.
@@ -191,6 +191,7 @@ impl Engine {
             drop(ended.await);
         }
         self.shared.reserve_names(&rows);
+        damaged.iter().for_each(|d| self.shared.show_damaged(d));
         let (doomed, rows) = rows
             .into_iter()
             .partition(|r| matches!(r.intent, Some(Intent::Removing { .. })));

@@ -15,6 +15,7 @@ enum Action {
     Kill,
     Error,
     Full,
+    Panic,
     Delay(Duration),
 }
 
@@ -51,6 +52,7 @@ impl Plan {
                 None if action == "kill" => Action::Kill,
                 None if action == "error" => Action::Error,
                 None if action == "full" => Action::Full,
+                None if action == "panic" => Action::Panic,
                 _ => panic!("no action {action}"),
             };
             (name.to_owned(), Rule { action, time })
@@ -82,6 +84,7 @@ fn next(point: Point) -> io::Result<Option<Duration>> {
         Action::Delay(pause) => Ok(Some(pause)),
         Action::Error => Err(io::Error::other(format!("failpoint {}", point.name()))),
         Action::Full => Err(rustix::io::Errno::NOSPC.into()),
+        Action::Panic => panic!("failpoint {}", point.name()),
         Action::Kill => {
             let own = rustix::process::getpid();
             rustix::process::kill_process(own, rustix::process::Signal::KILL)?;

@@ -150,7 +150,14 @@ impl FromStr for VolumeName {
                  alphanumeric characters"
             )));
         }
-        if !is_restricted_name(text) || text.len() > limits::NAME_BYTES_MAX {
+        if text.len() > limits::NAME_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "create {}: volume name is too long, names should be at most {} characters",
+                clip(text),
+                limits::NAME_BYTES_MAX
+            )));
+        }
+        if !is_restricted_name(text) {
             return Err(Error::invalid(format!(
                 "create {0}: \"{0}\" includes invalid characters for a local volume name, only \
                  \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host \

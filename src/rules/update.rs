@@ -88,19 +88,27 @@ pub fn restart_policy(auto_remove: bool, asked: &RestartPolicy) -> Result<()> {
     Ok(())
 }
 
-/// Whether what a container uses of its memory has room in its limits. On cgroup v2 the kernel would
-/// kill until it has; on v1 it refuses by itself, and knows better what can be reclaimed.
+/// Whether what a container uses of its memory has room in limits that are lower than `before`; those
+/// that are not cost it nothing. On cgroup v2 the kernel would kill until it has; on v1 it refuses by
+/// itself, and knows better what can be reclaimed.
 ///
 /// # Errors
 /// Conflict, in the words of runc's `memory.checkBeforeUpdate`.
-pub fn has_room(limits: &Resources, in_use_bytes: u64) -> Result<()> {
-    let is_below = |limit: i64| u64::try_from(limit).is_ok_and(|n| n > 0 && n <= in_use_bytes);
-    if let Some(swap) = limits.memory_swap_bytes.filter(|n| is_below(*n)) {
+pub fn has_room(before: &Resources, limits: &Resources, in_use_bytes: u64) -> Result<()> {
+    let bytes = |limit: Option<i64>| limit.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+    let is_too_low = |limit: Option<i64>, before: Option<i64>| {
+        let is_lower = |n| bytes(before).is_none_or(|before| n < before);
+        bytes(limit).is_some_and(|n| n <= in_use_bytes && is_lower(n))
+    };
+    if let Some(swap) =
+        (limits.memory_swap_bytes).filter(|n| is_too_low(Some(*n), before.memory_swap_bytes))
+    {
         return Err(Error::conflict(format!(
             "rejecting memory+swap limit {swap} <= usage {in_use_bytes}"
         )));
     }
-    if let Some(limit) = limits.memory_bytes.filter(|n| is_below(*n)) {
+    if let Some(limit) = (limits.memory_bytes).filter(|n| is_too_low(Some(*n), before.memory_bytes))
+    {
         return Err(Error::conflict(format!(
             "rejecting memory limit {limit} <= usage {in_use_bytes}"
         )));
@@ -210,9 +218,13 @@ mod tests {
         let limits =
             |memory, swap| with(|r| (r.memory_bytes, r.memory_swap_bytes) = (memory, swap));
         let used = 64 << 20;
-        assert!(has_room(&limits(Some(65 * MB), Some(-1)), used).is_ok());
-        assert!(has_room(&limits(None, None), used).is_ok());
-        let why = |limits| has_room(&limits, used).unwrap_err().message().to_owned();
+        let none = Resources::default();
+        assert!(has_room(&none, &limits(Some(65 * MB), Some(-1)), used).is_ok());
+        assert!(has_room(&none, &limits(None, None), used).is_ok());
+        let why = |limits| {
+            let refused = has_room(&none, &limits, used).unwrap_err();
+            refused.message().to_owned()
+        };
         assert_eq!(
             why(limits(Some(64 * MB), Some(-1))),
             "rejecting memory limit 67108864 <= usage 67108864"
@@ -221,6 +233,12 @@ mod tests {
             why(limits(Some(32 * MB), Some(33 * MB))),
             "rejecting memory+swap limit 34603008 <= usage 67108864"
         );
+        // Its first processes may be over it already; what does not go down kills nobody.
+        let now = limits(Some(32 * MB), Some(48 * MB));
+        assert!(has_room(&now, &limits(Some(32 * MB), Some(56 * MB)), used).is_ok());
+        assert!(has_room(&now, &limits(Some(40 * MB), Some(-1)), used).is_ok());
+        assert!(has_room(&now, &limits(Some(31 * MB), Some(48 * MB)), used).is_err());
+        assert!(has_room(&now, &limits(Some(32 * MB), Some(47 * MB)), used).is_err());
     }
 
     proptest! {

@@ -216,14 +216,14 @@ impl Runtimes {
         frozen.context("cannot read the freezer of the container")
     }
 
-    /// Bytes of memory a container uses now, where the kernel would kill to bring that below a new limit:
-    /// on cgroup v2. `None` elsewhere, and when it is gone.
+    /// Bytes of memory a container uses now, without what the kernel can take back, where it would kill to
+    /// bring that below a new limit: on cgroup v2. `None` elsewhere, and when it is gone.
     ///
     /// # Errors
     /// System, when the cgroup cannot be read.
     pub fn memory_at_stake(&self, id: &ContainerId, init: Pid) -> Result<Option<u64>> {
         let hierarchies = &self.inner.placement.hierarchies;
-        let used = hierarchies.memory_current(init, id.as_str());
+        let used = hierarchies.memory_held(init, id.as_str());
         used.context("cannot read the memory of the container")
     }
 

@@ -288,6 +288,9 @@ pub(super) struct Update<'a> {
     pub(super) pids: Option<Pids>,
     #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
     pub(super) block_io: Option<BlockIo>,
+    /// Files of v2 and what is written to them, after all else.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) unified: BTreeMap<&'static str, &'static str>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]

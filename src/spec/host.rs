@@ -110,6 +110,8 @@ pub struct BlockIoFacts {
     pub weight: bool,
     /// Weight of a cgroup on one device.
     pub weight_device: bool,
+    /// On v2, the weight is that of the scheduler BFQ, which the runtimes prefer.
+    pub weight_is_bfq: bool,
     /// Bytes read each second.
     pub read_bps: bool,
     /// Bytes written each second.
@@ -126,6 +128,7 @@ impl BlockIoFacts {
         Self {
             weight: there,
             weight_device: there,
+            weight_is_bfq: false,
             read_bps: there,
             write_bps: there,
             read_iops: there,
@@ -250,7 +253,10 @@ fn probe_cgroup(cpus_allowed: &str, mems_allowed: &str) -> CgroupFacts {
             cpu_shares: has("cpu"),
             cpu_cfs: has("cpu"),
             cpu_realtime: false,
-            block_io: BlockIoFacts::all(has("io")),
+            block_io: BlockIoFacts {
+                weight_is_bfq: any_group_has(root, "io.bfq.weight"),
+                ..BlockIoFacts::all(has("io"))
+            },
             cpuset: has("cpuset"),
             pids: has("pids"),
             cpuset_cpus: list(root.join("cpuset.cpus.effective"), cpus_allowed),
@@ -275,6 +281,7 @@ fn probe_cgroup(cpus_allowed: &str, mems_allowed: &str) -> CgroupFacts {
         block_io: BlockIoFacts {
             weight: has("blkio", "blkio.weight"),
             weight_device: has("blkio", "blkio.weight_device"),
+            weight_is_bfq: false,
             read_bps: has("blkio", "blkio.throttle.read_bps_device"),
             write_bps: has("blkio", "blkio.throttle.write_bps_device"),
             read_iops: has("blkio", "blkio.throttle.read_iops_device"),

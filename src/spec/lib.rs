@@ -51,7 +51,8 @@ pub use host::{Arch, BlockIoFacts, CgroupFacts, CgroupVersion, DefaultSysctl, Ho
 pub use mounts::{ResolvedMount, check_bind_sources};
 pub use propagation::check_sources as check_propagation;
 pub use resources::{
-    BlockDevices, Limits, limits, resolve_block_devices, update_document, update_limits,
+    BlockDevices, Limits, can_go_back, limits, resolve_block_devices, update_document,
+    update_limits,
 };
 
 use document::{Capabilities, Document, Linux, Namespace, Process, Resources, Root, User};

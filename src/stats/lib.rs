@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use model::stats::{Sample, Samples};
-use model::{ContainerId, Context, ProcessRef, Result, Timestamp, limits};
+use model::{ContainerId, Context, Error, ProcessRef, Result, Timestamp, limits};
 use sys::cgroup::Hierarchies;
 use sys::task::blocking;
 use tokio::sync::{Semaphore, watch};
@@ -111,6 +111,8 @@ pub(crate) enum Look {
     Stopped,
     /// It did.
     Found(Arc<Sample>),
+    /// The host could not be asked.
+    Failed(Error),
 }
 
 /// One who watches a container.
@@ -122,17 +124,24 @@ pub struct Watcher {
 
 impl Watcher {
     /// The newest sample and the one that was given before it, when there is a newer one than that;
-    /// `None` when the container was removed.
-    pub async fn next(&mut self) -> Option<Samples> {
+    /// `None` when the container was removed. After a failure the next sample has none before it.
+    ///
+    /// # Errors
+    /// System when the host could not be asked in the newest look; the next one may be better.
+    pub async fn next(&mut self) -> Option<Result<Samples>> {
         loop {
             self.newest.changed().await.ok()?;
             let now = match &*self.newest.borrow_and_update() {
                 Look::Pending => continue,
                 Look::Stopped => None,
                 Look::Found(sample) => Some(sample.clone()),
+                Look::Failed(error) => {
+                    self.before = None;
+                    return Some(Err(error.clone()));
+                }
             };
             let before = std::mem::replace(&mut self.before, now.clone());
-            return Some(Samples { now, before });
+            return Some(Ok(Samples { now, before }));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::stats::{HostCpu, Sample};
-use model::{ContainerId, ProcessRef, limits};
+use model::{ContainerId, Context as _, ProcessRef, limits};
 use sys::cgroup::{Accounts, Hierarchies};
 use sys::counters;
 use tokio::sync::watch;
@@ -149,11 +149,15 @@ impl Sampler {
             }
             Life::Runs(run) => run,
         };
-        match self.reader.read(watched, &run, host) {
+        let read = self.reader.read(watched, &run, host);
+        match read.context("cannot read what the container uses") {
             Ok(Some(sample)) => watched.tell(Look::Found(Arc::new(sample))),
             Ok(None) => watched.tell(Look::Stopped),
             // The next look may find more.
-            Err(error) => tracing::debug!(%error, id = watched.id.short(), "not looked at"),
+            Err(error) => {
+                tracing::debug!(%error, id = watched.id.short(), "not looked at");
+                watched.tell(Look::Failed(error));
+            }
         }
         true
     }
@@ -171,7 +175,7 @@ impl Watched {
         last.is_none_or(|at| at.elapsed() >= limits::STATS_INTERVAL / 2)
     }
 
-    fn tell(&self, look: Look) {
+    pub(crate) fn tell(&self, look: Look) {
         self.last().at = Some(Instant::now());
         self.newest.send_replace(look);
     }
@@ -207,7 +211,7 @@ impl Reader {
 
     /// A container that nobody watches.
     pub(crate) fn read_once(&self, id: &ContainerId, run: &Run) -> io::Result<Option<Sample>> {
-        let Some(accounts) = self.hierarchies.accounts(run.init.pid, id.as_str())? else {
+        let Some(accounts) = self.hierarchies.accounts(&run.init, id.as_str())? else {
             return Ok(None);
         };
         self.sample(&accounts, run, counters::host_cpu()?)
@@ -220,7 +224,7 @@ impl Reader {
         let accounts = match known {
             Some((_, accounts)) => accounts,
             None => {
-                let found = (self.hierarchies).accounts(run.init.pid, watched.id.as_str())?;
+                let found = (self.hierarchies).accounts(&run.init, watched.id.as_str())?;
                 let Some(found) = found.map(Arc::new) else {
                     return Ok(None);
                 };

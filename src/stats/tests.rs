@@ -121,12 +121,12 @@ async fn a_watcher_gets_one_sample_at_once_and_then_one_a_second() {
     let bed = Bed::new(2);
     let mut watcher = bed.watch();
     let begun = tokio::time::Instant::now();
-    let first = watcher.next().await.unwrap();
+    let first = watcher.next().await.unwrap().unwrap();
     assert_eq!(begun.elapsed(), std::time::Duration::ZERO);
     assert_eq!(first.before, None);
     let mut last = first.now.unwrap();
     for second in 1..=3 {
-        let next = watcher.next().await.unwrap();
+        let next = watcher.next().await.unwrap().unwrap();
         assert_eq!(begun.elapsed(), limits::STATS_INTERVAL * second);
         assert!(Arc::ptr_eq(next.before.as_ref().unwrap(), &last));
         last = next.now.unwrap();
@@ -142,7 +142,7 @@ async fn many_watchers_of_one_container_share_each_look() {
     for looks in 1..=3 {
         let mut seen = Vec::new();
         for watcher in &mut watchers {
-            seen.push(watcher.next().await.unwrap().now.unwrap());
+            seen.push(watcher.next().await.unwrap().unwrap().now.unwrap());
         }
         assert!(seen.iter().all(|sample| Arc::ptr_eq(sample, &seen[0])));
         assert_eq!(bed.asked.load(Ordering::SeqCst), looks);
@@ -150,7 +150,7 @@ async fn many_watchers_of_one_container_share_each_look() {
     // One who comes later begins with the last look, and without one before it.
     let mut late = bed.watch();
     let begun = tokio::time::Instant::now();
-    let first = late.next().await.unwrap();
+    let first = late.next().await.unwrap().unwrap();
     assert_eq!(begun.elapsed(), std::time::Duration::ZERO);
     assert!(first.now.is_some() && first.before.is_none());
     assert_eq!(bed.asked.load(Ordering::SeqCst), 3);
@@ -160,17 +160,17 @@ async fn many_watchers_of_one_container_share_each_look() {
 async fn a_second_container_joins_the_round_of_the_first() {
     let (one, other) = (Bed::new(4), Bed::new(5));
     let mut first = one.watch();
-    first.next().await.unwrap();
+    first.next().await.unwrap().unwrap();
     tokio::time::sleep(limits::STATS_INTERVAL * 9 / 10).await;
     let (life, id) = (other.life.clone(), other.id.clone());
     let ask = Arc::new(move || *life.lock().unwrap());
     let mut second = one.stats.watch(&id, ask);
-    second.next().await.unwrap();
+    second.next().await.unwrap().unwrap();
     let begun = tokio::time::Instant::now();
-    first.next().await.unwrap();
+    first.next().await.unwrap().unwrap();
     assert_eq!(begun.elapsed(), limits::STATS_INTERVAL / 10);
     // Not a tenth of a second after its first: the round after that is its.
-    let next = second.next().await.unwrap();
+    let next = second.next().await.unwrap().unwrap();
     assert_eq!(begun.elapsed(), limits::STATS_INTERVAL * 11 / 10);
     assert!(next.before.is_some());
 }
@@ -179,12 +179,12 @@ async fn a_second_container_joins_the_round_of_the_first() {
 async fn a_slow_watcher_gets_the_newest() {
     let bed = Bed::new(6);
     let (mut slow, mut quick) = (bed.watch(), bed.watch());
-    let first = slow.next().await.unwrap().now.unwrap();
-    let mut newest = quick.next().await.unwrap().now.unwrap();
+    let first = slow.next().await.unwrap().unwrap().now.unwrap();
+    let mut newest = quick.next().await.unwrap().unwrap().now.unwrap();
     for _ in 0..5 {
-        newest = quick.next().await.unwrap().now.unwrap();
+        newest = quick.next().await.unwrap().unwrap().now.unwrap();
     }
-    let next = slow.next().await.unwrap();
+    let next = slow.next().await.unwrap().unwrap();
     assert!(Arc::ptr_eq(next.now.as_ref().unwrap(), &newest));
     assert!(Arc::ptr_eq(next.before.as_ref().unwrap(), &first));
 }
@@ -193,17 +193,17 @@ async fn a_slow_watcher_gets_the_newest() {
 async fn watching_goes_on_over_a_stop_and_the_next_run_until_the_removal() {
     let mut bed = Bed::new(7);
     let mut watcher = bed.watch();
-    let first = watcher.next().await.unwrap().now.unwrap();
+    let first = watcher.next().await.unwrap().unwrap().now.unwrap();
     // The cgroup is gone before anybody has said that the container has ended.
     bed.end();
-    let ended = watcher.next().await.unwrap();
+    let ended = watcher.next().await.unwrap().unwrap();
     assert!(ended.now.is_none());
     assert!(Arc::ptr_eq(&ended.before.unwrap(), &first));
     bed.is(Life::Stopped);
-    let stopped = watcher.next().await.unwrap();
+    let stopped = watcher.next().await.unwrap().unwrap();
     assert_eq!(stopped, Samples::default());
     bed.start();
-    let again = watcher.next().await.unwrap();
+    let again = watcher.next().await.unwrap().unwrap();
     assert!(again.before.is_none() && again.now.is_some());
     bed.is(Life::Removed);
     assert_eq!(watcher.next().await, None);
@@ -217,7 +217,7 @@ async fn watching_goes_on_over_a_stop_and_the_next_run_until_the_removal() {
 async fn nobody_is_looked_at_for_nobody() {
     let bed = Bed::new(8);
     let mut watcher = bed.watch();
-    watcher.next().await.unwrap();
+    watcher.next().await.unwrap().unwrap();
     drop(watcher);
     let stats = bed.stats.clone();
     until("it is watched no more", || stats.watched() == 0).await;
@@ -227,6 +227,24 @@ async fn nobody_is_looked_at_for_nobody() {
     // And it begins anew.
     let mut watcher = bed.watch();
     for _ in 0..2 {
-        assert!(watcher.next().await.unwrap().now.is_some());
+        assert!(watcher.next().await.unwrap().unwrap().now.is_some());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_is_told_and_the_next_may_find_more() {
+    let bed = Bed::new(9);
+    let life = bed.life.clone();
+    let ask = Arc::new(move || *life.lock().unwrap());
+    let (newest, watched) = bed.stats.sampler.clone().watch(&bed.id, ask);
+    let mut watcher = Watcher {
+        newest,
+        before: None,
+    };
+    let watched = watched.unwrap();
+    watched.tell(Look::Failed(Error::system("no descriptors are left")));
+    let failed = watcher.next().await.unwrap();
+    assert_eq!(failed.unwrap_err().message(), "no descriptors are left");
+    let next = watcher.next().await.unwrap().unwrap();
+    assert!(next.now.is_some() && next.before.is_none());
 }

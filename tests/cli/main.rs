@@ -13,6 +13,7 @@ mod run;
 mod session;
 mod stats;
 mod terminal;
+mod update;
 mod volumes;
 
 use testkit::{Daemon, Options};

@@ -230,6 +230,25 @@ fn descriptors_run_out_at_each_call() {
     d.finish();
 }
 
+/// A client is told so, and not left to wait for better times.
+#[test]
+fn stats_without_descriptors_are_refused() {
+    let d = daemon();
+    d.run_detached("well", json!({"Cmd": SLEEP}));
+    let mut line = d.http.keep();
+    expect_others_answered(&mut line).expect("it is well");
+    limit(&d, Resource::Nofile, Some(first_free(&d)));
+    let path = "/containers/well/stats?stream=false";
+    let refused = line.attempt("GET", path, &Value::Null).expect("it lives");
+    assert_eq!(refused.status, 500, "{}", refused.text);
+    let why = "cannot read what the container uses";
+    assert!(refused.text.contains(why), "{}", refused.text);
+    limit(&d, Resource::Nofile, None);
+    let told = line.attempt("GET", path, &Value::Null).expect("it lives");
+    assert_eq!(told.status, 200, "{}", told.text);
+    d.finish();
+}
+
 #[test]
 fn processes_run_out_at_each_call() {
     let mut d = daemon();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use testkit::{Daemon, Image, TarBuilder};
+use testkit::{Daemon, Image, TarBuilder, until};
 
 use crate::daemon;
 
@@ -68,6 +68,68 @@ fn a_damaged_row_hides_nothing_else_and_can_be_removed() {
     assert_eq!(count(), before);
     d.http.delete("/containers/bad?force=1").expect(204);
     d.create("bad", json!({"Cmd": ["true"]}));
+    d.finish();
+}
+
+/// Nobody knows whose volumes it has: none goes with another container, neither one whose removal is
+/// asked for nor one whose removal the daemon finishes.
+#[test]
+fn a_damaged_row_keeps_the_volumes_it_may_have() {
+    for is_cut_short in [false, true] {
+        let mut d = daemon();
+        d.run_detached(
+            "owner",
+            json!({"Cmd": ["sleep", "1000"], "Volumes": {"/v": {}}}),
+        );
+        let from = json!({"Cmd": ["sleep", "1000"], "HostConfig": {"VolumesFrom": ["owner"]}});
+        let bad = d.run_detached("bad", from);
+        let remove = "/containers/owner?force=1&v=1";
+        d.stop();
+        if is_cut_short {
+            d.set_failpoints("remove-promised=kill");
+            d.spawn();
+            d.wait_ready();
+            assert!(d.http.attempt("DELETE", remove, "", b"").is_none());
+            d.kill9();
+            d.set_failpoints("");
+        }
+        tamper(
+            &d,
+            &format!("UPDATE containers SET spec = '{{\"cut' WHERE id = '{bad}';"),
+        );
+        d.restart();
+        if !is_cut_short {
+            d.http.delete(remove).expect(204);
+        }
+        until("it is gone", || {
+            d.http.get("/containers/owner/json").status == 404
+        });
+        let volumes = || d.http.get("/volumes").expect(200).json()["Volumes"].clone();
+        let kept = volumes();
+        let path = kept[0]["Mountpoint"].as_str().expect("it is kept");
+        assert!(d.inside(path).exists(), "{path}");
+        d.http.delete("/containers/bad?force=1").expect(204);
+        let name = kept[0]["Name"].as_str().expect("a name");
+        d.http.delete(&format!("/volumes/{name}")).expect(204);
+        d.finish();
+    }
+}
+
+/// What it has of another's memory is let go of, though nobody knows that it has any.
+#[test]
+fn a_damaged_row_that_shares_memory_can_be_removed() {
+    let mut d = daemon();
+    let shares = json!({"Cmd": ["sleep", "1000"], "HostConfig": {"IpcMode": "shareable"}});
+    d.run_detached("donor", shares);
+    let joins = json!({"Cmd": ["sleep", "1000"], "HostConfig": {"IpcMode": "container:donor"}});
+    let bad = d.run_detached("bad", joins);
+    d.stop();
+    tamper(
+        &d,
+        &format!("UPDATE containers SET spec = '{{\"cut' WHERE id = '{bad}';"),
+    );
+    d.restart();
+    d.http.delete("/containers/bad?force=1").expect(204);
     d.finish();
 }
 

@@ -31,6 +31,15 @@ fn has_new(d: &Daemon, what: &str) -> bool {
         kernel.pids.unwrap_or(0),
     );
     assert_eq!(has, told, "{what}");
+    // What the runtimes make of a number of shares on v2 changes with their versions.
+    let is_v1 = !std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let shares = limits("CpuShares");
+    match (is_v1, shares) {
+        (true, 0) => assert_eq!(kernel.cpu_weight, 1024, "{what}"),
+        (true, shares) => assert_eq!(kernel.cpu_weight, shares, "{what}"),
+        (false, 0) => assert_eq!(kernel.cpu_weight, 100, "{what}"),
+        (false, _) => assert!(kernel.cpu_weight < 100, "{what}"),
+    }
     let policy = &shown["RestartPolicy"]["Name"];
     let old = (64 * MB, 128 * MB, 50);
     if told == old {
@@ -48,7 +57,11 @@ fn has_new(d: &Daemon, what: &str) -> bool {
 
 /// How often clients are told of an update.
 fn told(d: &Daemon) -> usize {
-    let filters = json!({"event": ["update"]}).to_string();
+    told_of(d, "update")
+}
+
+fn told_of(d: &Daemon, event: &str) -> usize {
+    let filters = json!({"event": [event]}).to_string();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("it is later");
     let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
@@ -217,6 +230,87 @@ fn one_that_ends_meanwhile_has_them_at_its_next_start() {
     });
     d.start_container("it");
     assert!(has_new(&d, "the next run"));
+    assert_eq!(told(&d), 1);
+    d.finish();
+}
+
+/// A frozen process takes no signal, so it is thawed as soon as the update is done.
+#[test]
+fn a_paused_container_can_be_ended_during_an_update() {
+    let fakes = Fakes::new();
+    let d = Daemon::start(options().fakes(&fakes));
+    let script = "trap 'exit 3' TERM; sleep 1000 & wait";
+    for (held, end, code) in [(1, "kill", 137), (2, "stop?t=-1", 3)] {
+        fakes.behave("");
+        d.run_detached("it", json!({"Cmd": ["sh", "-c", script]}));
+        until("its trap is set", || {
+            d.http
+                .get("/containers/it/top")
+                .expect(200)
+                .text()
+                .contains("1000")
+        });
+        d.http.post("/containers/it/pause").expect(204);
+        fakes.behave("runc update hold");
+        let kills = told_of(&d, "kill");
+        std::thread::scope(|scope| {
+            let http = &d.http;
+            let pids = json!({"PidsLimit": 9});
+            let update = scope.spawn(move || http.post_json("/containers/it/update", &pids));
+            fakes.wait_held(held);
+            let end = scope.spawn(move || http.post(&format!("/containers/it/{end}")));
+            until("it is signalled", || told_of(&d, "kill") > kills);
+            fakes.let_go();
+            end.join().expect("it answers").expect(204);
+            update.join().expect("it answers").expect(200);
+        });
+        assert_eq!(d.inspect("it")["State"]["ExitCode"], code);
+        d.http.delete("/containers/it").expect(204);
+    }
+    d.finish();
+}
+
+/// The runtime fails, and before that is taken in the container ends: it is no less a failure.
+#[test]
+fn an_update_that_fails_at_the_end_of_the_container_has_failed() {
+    let fakes = Fakes::new();
+    let mut d = Daemon::start(options().fakes(&fakes));
+    d.run_detached("it", body());
+    d.stop();
+    d.set_failpoints("update-promised=delay:3000,exit-seen=delay:8000");
+    d.spawn();
+    d.wait_ready();
+    fakes.behave("runc update fail no such luck");
+    std::thread::scope(|scope| {
+        let http = &d.http;
+        let update = scope.spawn(move || http.post_json("/containers/it/update", &asked()));
+        until("it is begun", || d.log().contains("update-promised"));
+        d.http.post("/containers/it/kill").expect(204);
+        let said = update.join().expect("it answers").error(500);
+        assert!(said.ends_with("no such luck"), "{said}");
+    });
+    fakes.behave("");
+    d.start_container("it");
+    assert!(!has_new(&d, "the next run"));
+    assert_eq!(told(&d), 0);
+    d.finish();
+}
+
+/// A defect of the daemon's own is told, and leaves nothing that the next update would not set right.
+#[test]
+fn an_update_that_is_lost_is_answered() {
+    let mut d = daemon();
+    d.run_detached("it", body());
+    d.stop();
+    d.set_failpoints("update-promised=panic@1");
+    d.spawn();
+    d.wait_ready();
+    let ask = || d.http.post_json("/containers/it/update", &asked());
+    let said = ask().error(500);
+    assert!(said.contains("an operation of the daemon failed"), "{said}");
+    assert!(!has_new(&d, "lost"));
+    ask().expect(200);
+    assert!(has_new(&d, "the next one"));
     assert_eq!(told(&d), 1);
     d.finish();
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # A second session of the docker CLI (see session.sh): volumes, limits, devices, what a container has and
 # what it takes. What was asked for is compared with what the kernel says inside the container.
-volumes="data other twice only"
+data=data-$$ other=other-$$ twice=twice-$$ only=only-$$
+volumes="$data $other $twice $only"
 . "$(dirname "$0")/steps.sh"
 
 # inside NAME FILE_V1 FILE_V2: what the container's own cgroup says, its lines in one.
@@ -26,34 +27,34 @@ gone() { ok rm -f "$1"; }
 mib=1048576
 
 step "volume: create, inspect, ls, rm"
-says data volume create --label of=session data
-says "data local of=session" volume inspect -f '{{.Name}} {{.Driver}} {{range $k, $v := .Labels}}{{$k}}={{$v}}{{end}}' data
-says data volume create data
-says data volume ls -q --filter label=of=session
-says data volume ls -q --filter name=data --filter dangling=true
-says other volume create other
+says $data volume create --label $mark --label of=session $data
+says "$data local session" volume inspect -f '{{.Name}} {{.Driver}} {{index .Labels "of"}}' $data
+says $data volume create $data
+says $data volume ls -q --filter label=$mark
+says $data volume ls -q --filter name=$data --filter dangling=true
+says $other volume create $other
 complains 1 "no such volume" volume inspect nosuch
 complains 1 "no such volume" volume rm nosuch
 complains 1 "includes invalid characters" volume create "a/b"
 
 step "volume: data outlive their container, and are refused to be removed while one has them"
-ok run --rm $mine -v data:/data "$image" sh -c 'echo kept >/data/file'
-ok run -d $mine --name holder -v data:/data:ro "$image" sleep 1000
+ok run --rm $mine -v $data:/data "$image" sh -c 'echo kept >/data/file'
+ok run -d $mine --name holder -v $data:/data:ro "$image" sleep 1000
 says kept exec holder cat /data/file
 ends 1 exec holder sh -c 'echo no >/data/file'
-complains 1 "volume is in use" volume rm data
-says "" volume ls -q --filter name=data --filter dangling=true
-says "volume data /data false" inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}{{end}}' holder
+complains 1 "volume is in use" volume rm $data
+says "" volume ls -q --filter name=$data --filter dangling=true
+says "volume $data /data false" inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}{{end}}' holder
 
 step "volumes-from, --mount in all forms, sub-path, tmpfs, bind"
 says kept run --rm $mine --volumes-from holder "$image" cat /data/file
 ends 1 run --rm $mine --volumes-from holder "$image" sh -c 'echo no >/data/file'
 complains 125 "nosuch" run --rm $mine --volumes-from nosuch "$image" true
 gone holder
-ok run --rm $mine --mount type=volume,source=data,target=/data "$image" sh -c 'mkdir /data/sub; echo below >/data/sub/file'
-says below run --rm $mine --mount type=volume,source=data,target=/x,volume-subpath=sub "$image" cat /x/file
-complains 127 "no such file or directory" run --rm $mine --mount type=volume,source=data,target=/x,volume-subpath=none "$image" true
-complains 125 "subpath" run --rm $mine --mount type=volume,source=data,target=/x,volume-subpath=../.. "$image" true
+ok run --rm $mine --mount type=volume,source=$data,target=/data "$image" sh -c 'mkdir /data/sub; echo below >/data/sub/file'
+says below run --rm $mine --mount type=volume,source=$data,target=/x,volume-subpath=sub "$image" cat /x/file
+complains 127 "no such file or directory" run --rm $mine --mount type=volume,source=$data,target=/x,volume-subpath=none "$image" true
+complains 125 "subpath" run --rm $mine --mount type=volume,source=$data,target=/x,volume-subpath=../.. "$image" true
 ok run --rm $mine --mount type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700 --tmpfs /u:size=2m "$image" \
     sh -c 'stat -c %a /t; df -k /t /u | awk "NR > 1 { print \$2 }"'
 same "the two tmpfs" "700 1024 2048" "$(echo $out)"
@@ -65,28 +66,28 @@ ok run --rm $mine -v "$dir/made:/b" "$image" true
 [ -d "$dir/made" ] || fail "-v makes what is missing"
 
 step "volume: copy-up from the image, once, and not with nocopy"
-ok run --rm $mine -v twice:/bin "$image" sh -c 'rm /bin/true; ls /bin/sh'
-ends 127 run --rm $mine -v twice:/bin "$image" true
-ok run --rm $mine --mount type=volume,source=only,target=/usr,volume-nocopy "$image" ls -A /usr
+ok run --rm $mine -v $twice:/bin "$image" sh -c 'rm /bin/true; ls /bin/sh'
+ends 127 run --rm $mine -v $twice:/bin "$image" true
+ok run --rm $mine --mount type=volume,source=$only,target=/usr,volume-nocopy "$image" ls -A /usr
 same "a volume that copies nothing" "" "$out"
 
 step "volume: options of the local driver"
-ok volume rm other
-says other volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=3m,uid=7 other
-ok run --rm $mine -v other:/o "$image" sh -c 'df -k /o | awk "NR > 1 { print \$2 }"; stat -c %u /o'
+ok volume rm $other
+says $other volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=3m,uid=7 $other
+ok run --rm $mine -v $other:/o "$image" sh -c 'df -k /o | awk "NR > 1 { print \$2 }"; stat -c %u /o'
 same "its size and owner" "3072 7" "$(echo $out)"
-grep -q "/other/_data " /proc/self/mountinfo && fail "it is mounted though nobody uses it"
+grep -q "/$other/_data " /proc/self/mountinfo && fail "it is mounted though nobody uses it"
 complains 1 "invalid option" volume create --opt nosuch=x
 
 step "volume: prune takes the anonymous ones, and with -a all that nobody has"
-ok create $mine --name anonymous -v /anonymous "$image" true
+ok create $mine --name anonymous --mount "type=volume,target=/anonymous,volume-label=$mark" "$image" true
 ok rm anonymous
-ok volume prune -f
+ok volume prune -f --filter "label=$mark"
 has "what was pruned" "Total reclaimed space" "$out"
-ok volume ls -q --filter name=data
-same "a named one stays" data "$out"
-ok volume prune -f -a --filter label=of=session
-says "" volume ls -q --filter label=of=session
+ok volume ls -q --filter name=$data
+same "a named one stays" $data "$out"
+ok volume prune -f -a --filter "label=$mark"
+says "" volume ls -q --filter "label=$mark"
 
 step "memory, processes, processors"
 bounded --memory 64m --memory-swap 128m --memory-reservation 32m --pids-limit 50 --cpus 1.5 --cpu-shares 512 \
@@ -171,8 +172,8 @@ done
 ends 1 run --rm $mine --ipc none "$image" ls /dev/shm
 
 step "volume: what nobody has any more goes"
-says "other
-twice
-only" volume rm other twice only
+says "$other
+$twice
+$only" volume rm $other $twice $only
 
 all_is_gone

@@ -216,14 +216,16 @@ fn list(dir: &Path) -> Vec<PathBuf> {
     entries.flatten().map(|e| e.path()).collect()
 }
 
-/// The first panic in a daemon's log, and what follows it. One is not the daemon's: the standard
-/// library's, in a new thread that it has no memory for, where no code of ours has run yet.
+/// The first panic in a daemon's log, and what follows it. Two are not the daemon's: the standard
+/// library's, in a new thread that it has no memory for, where no code of ours has run yet, and that
+/// which a test has asked for.
 pub fn panic_in(log: &str) -> Option<String> {
     let lines: Vec<_> = log.lines().collect();
     let of_ours = |at: &usize| {
         let next = lines.get(at + 1).copied().unwrap_or_default();
         lines[*at].contains("panicked at")
             && !next.starts_with("failed to allocate an alternative stack")
+            && !next.starts_with("failpoint ")
     };
     let at = (0..lines.len()).find(of_ours)?;
     let around: Vec<_> = lines[at..].iter().take(8).copied().collect();

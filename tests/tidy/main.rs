@@ -350,6 +350,15 @@ fn doors_are_where_the_drawing_has_them() {
 }
 
 #[test]
+fn the_log_knows_every_room() {
+    let text = read("src/daemon/log.rs");
+    for (room, _) in DOORS {
+        let has_it = text.contains(&format!("    \"{room}\",\n"));
+        assert!(has_it, "`--log-level {room}=debug` would be refused");
+    }
+}
+
+#[test]
 fn versions_and_lints_are_the_workspaces() {
     for path in files_below("src").into_iter().chain(files_below("tests")) {
         if !path.ends_with("Cargo.toml") {

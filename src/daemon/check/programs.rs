@@ -119,7 +119,11 @@ fn checkpoints((name, support): (String, model::Result<()>)) -> Finding {
 
 fn told(program: &Component) -> String {
     let version: Vec<&str> = program.version.lines().collect();
-    format!("{}: {}", program.path, version.join(", "))
+    let package = match program.package.as_str() {
+        "" => String::new(),
+        package => format!(" ({package})"),
+    };
+    format!("{}{package}: {}", program.path, version.join(", "))
 }
 
 pub(super) fn init() -> Finding {
@@ -166,12 +170,15 @@ mod tests {
 
     #[test]
     fn a_version_of_many_lines_is_told_on_one() {
-        let runc = Component {
+        let mut runc = Component {
             path: "/usr/bin/runc".to_owned(),
             version: "runc version 1\nspec: 1".to_owned(),
             package: String::new(),
         };
-        let finding = runtime("runc", true, Ok(runc));
-        assert_eq!(finding.found, "/usr/bin/runc: runc version 1, spec: 1");
+        let found = |runc: &Component| runtime("runc", true, Ok(runc.clone())).found;
+        assert_eq!(found(&runc), "/usr/bin/runc: runc version 1, spec: 1");
+        runc.package = "runc_1.1.5".to_owned();
+        let told = "/usr/bin/runc (runc_1.1.5): runc version 1, spec: 1";
+        assert_eq!(found(&runc), told);
     }
 }

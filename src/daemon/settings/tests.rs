@@ -30,6 +30,7 @@ const FULL: &str = r#"
     cdi-spec-dirs = ["/c"]
     selinux-enabled = true
     experimental = true
+    labels = ["place=here"]
     log-level = "debug"
     log-format = "json"
     [log-opts]
@@ -92,6 +93,7 @@ fn an_empty_file_gives_the_defaults_and_a_full_one_none_of_them() {
     assert_eq!(format!("{e:#}"), "cdi-spec-dirs must be absolute: c");
     assert_ne!(full.selinux_enabled, default.selinux_enabled);
     assert_ne!(full.experimental, default.experimental);
+    assert_ne!(full.labels, default.labels);
     assert_ne!(full.log_level, default.log_level);
     assert_ne!(full.log_format, default.log_format);
     assert_ne!(full.conmon_log_level, default.conmon_log_level);

@@ -231,7 +231,9 @@ impl Engine {
     /// Finds the containers whose namespaces it is to have. Whether they run counts at its start.
     fn join(&self, joins: &Joins, spec: &mut ContainerSpec) -> Result<()> {
         let find = |name: &String| -> Result<Arc<ContainerView>> {
-            Ok(self.shared.registry.find(name)?.view())
+            // Not 404, which tells clients to pull the image (moby `getPIDContainer`).
+            let found = self.shared.registry.find(name);
+            Ok(found.map_err(|e| Error::invalid(e.message()))?.view())
         };
         let pid = joins.pid.as_ref().map(find).transpose()?;
         let ipc = joins.ipc.as_ref().map(find).transpose()?;
@@ -262,8 +264,21 @@ impl Engine {
             .map(|h| h.view())
             .collect();
         let used = views.iter().filter_map(|view| view.spec.selinux.as_ref());
+        let joined = [spec.pid_mode.donor(), spec.ipc_mode.donor()].map(Option::<&_>::cloned);
+        let is_joined = |id: &ContainerId| joined.iter().flatten().any(|joined| joined == id);
+        let donors = views.iter().filter(|view| is_joined(&view.id));
+        let donors: Vec<_> = donors
+            .filter_map(|view| view.spec.selinux.as_ref())
+            .collect();
         let (apparmor, selinux) = (&self.shared.apparmor, &self.shared.selinux);
-        confine::choose(apparmor, selinux, spec, used, &*self.shared.host.random)
+        confine::choose(
+            apparmor,
+            selinux,
+            spec,
+            &donors,
+            used,
+            &*self.shared.host.random,
+        )
     }
 
     /// Docker's default: the host's on cgroup v1, a private one on v2. Fixed at create, so that a

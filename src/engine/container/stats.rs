@@ -58,22 +58,26 @@ impl std::fmt::Debug for StatsStream {
 }
 
 impl StatsStream {
-    /// The next record, at most a second after the one before; of a container that does not run one
-    /// without samples. `None` when the container was removed.
+    /// The next record, at most a second after the one before; one without samples of a container that
+    /// does not run, or while the host cannot be asked (moby `stats.Collector`). `None` when the
+    /// container was removed.
     pub async fn next(&mut self) -> Option<StatsRecord> {
+        let samples = self.next_samples().await?.unwrap_or_default();
+        Some(record(&self.container.view(), samples))
+    }
+
+    async fn next_samples(&mut self) -> Option<Result<Samples>> {
         loop {
-            let samples = tokio::select! {
-                samples = self.watcher.next() => samples?,
+            tokio::select! {
+                samples = self.watcher.next() => return samples,
                 () = &mut self.removed => {
                     if !is_here(&self.registry, &self.container) {
                         return None;
                     }
                     // Its removal has failed.
                     self.removed = Box::pin(std::future::pending());
-                    continue;
                 }
-            };
-            return Some(record(&self.container.view(), samples));
+            }
         }
     }
 }
@@ -116,11 +120,11 @@ impl Engine {
 
     /// A record with the one of a second before.
     async fn second_stats(&self, container: Arc<Handle>) -> Result<StatsRecord> {
-        let id = container.id().clone();
-        let gone = || Error::not_found(format!("No such container: {id}"));
-        let mut stream = self.watch_stats(container);
-        stream.next().await.ok_or_else(gone)?;
-        stream.next().await.ok_or_else(gone)
+        let gone = || Error::not_found(format!("No such container: {}", container.id()));
+        let mut stream = self.watch_stats(container.clone());
+        stream.next_samples().await.ok_or_else(gone)??;
+        let samples = stream.next_samples().await.ok_or_else(gone)??;
+        Ok(record(&container.view(), samples))
     }
 
     fn watch_stats(&self, container: Arc<Handle>) -> StatsStream {

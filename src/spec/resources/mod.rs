@@ -17,7 +17,7 @@ use super::cpu_list::CpuList;
 use super::host::{CgroupFacts, HostFacts};
 
 pub use block_io::{BlockDevices, resolve as resolve_block_devices};
-pub use update::{update_document, update_limits};
+pub use update::{can_go_back, update_document, update_limits};
 pub(super) use written::{block_io, cpu, memory, pids};
 
 /// Docker's least memory: room enough for the runtime itself to start.
@@ -207,6 +207,13 @@ impl Check<'_> {
         let limit = self.now.kernel_memory_bytes;
         if limit.is_some_and(|n| n > 0 && n < MEMORY_BYTES_MIN) {
             return refuse("Minimum kernel memory limit allowed is 6MB");
+        }
+        if is_limit(limit) {
+            // moby 20.10; the kernels and runtimes of today pass it over.
+            self.warn(
+                "Specifying a kernel memory limit is deprecated and will be removed in a future \
+                 release.",
+            );
         }
         // moby hands it to the runtime, which passes it over.
         if is_limit(self.now.kernel_memory_tcp_bytes) && !self.have.kernel_memory_tcp {

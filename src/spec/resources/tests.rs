@@ -199,7 +199,9 @@ fn all_of_them_are_written_in_the_specifications_words() {
         }];
     });
     let limits = limits(&resources, &fixture::host()).unwrap();
-    assert_eq!(limits.warnings, [""; 0]);
+    let deprecated = "Specifying a kernel memory limit is deprecated and will be removed in a future \
+                      release.";
+    assert_eq!(limits.warnings, [deprecated]);
     let devices = resolve_block_devices(&resources.block_io).unwrap();
     let in_force = &limits.in_force;
     let written = json!({

@@ -1,6 +1,7 @@
 //! Limits of a container that is there: what of a change is refused, and what the runtime is told.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use model::{Resources, Result};
 
@@ -9,12 +10,20 @@ use crate::cpu_list::CpuList;
 use crate::document::{BlockIo, Cpu, Memory, Pids, Update};
 use crate::host::{CgroupVersion, HostFacts};
 
-/// The kernel's shares of a new cgroup.
+/// The kernel's shares of a new cgroup of v1.
 const CPU_SHARES_DEFAULT: u64 = 1024;
+/// The same of v2. No number of shares means it: what the runtimes make of one changes with their versions.
+const CPU_WEIGHT_DEFAULT: (&str, &str) = ("cpu.weight", "100");
 /// The kernel's period of a new cgroup, in microseconds.
 const CPU_PERIOD_DEFAULT_US: u64 = 100_000;
-/// The block I/O weight of a new cgroup.
+/// The period of real-time scheduling of a new cgroup, in microseconds.
+const CPU_REALTIME_PERIOD_DEFAULT_US: i64 = 1_000_000;
+/// The block I/O weight of a new cgroup of v1.
 const BLKIO_WEIGHT_DEFAULT: u16 = 500;
+/// That of the scheduler BFQ on v2.
+const BFQ_WEIGHT_DEFAULT: u16 = 100;
+/// That of v2 itself, in which the runtimes do not count.
+const IO_WEIGHT_DEFAULT: (&str, &str) = ("io.weight", "default 100");
 /// What is no soft limit: v1 has a word for it, v2 rounds this down to none at all.
 const NO_RESERVATION: (i64, i64) = (-1, 1);
 
@@ -57,18 +66,28 @@ pub fn update_document(
     host: &HostFacts,
     no_pids_limit: i64,
 ) -> Option<Vec<u8>> {
+    let mut unified = BTreeMap::new();
+    let (cpu, block_io) = (
+        cpu(from, to, host, &mut unified),
+        block_io(from, to, host, &mut unified),
+    );
     let update = Update {
         memory: memory(from, to, host),
-        cpu: cpu(from, to, host),
+        cpu,
         pids: pids(from, to, no_pids_limit),
-        block_io: differs(from, to, |r| r.block_io.weight).then(|| BlockIo {
-            weight: Some(to.block_io.weight.unwrap_or(BLKIO_WEIGHT_DEFAULT)),
-            ..BlockIo::default()
-        }),
+        block_io,
+        unified,
     };
     let document =
         serde_json::to_vec(&update).expect("numbers and text have no failing serializer");
     (update != Update::default()).then_some(document)
+}
+
+/// Whether a document for `to` says all that is to be undone in a cgroup with the limits of any of `from`.
+/// The runtimes take no real-time runtime for one that is not to change.
+pub fn can_go_back(from: &[&Resources], to: &Resources) -> bool {
+    let has_runtime = |r: &Resources| r.cpu_realtime_runtime_us.is_some_and(|n| n != 0);
+    has_runtime(to) || !from.iter().any(|from| has_runtime(from))
 }
 
 fn differs<'a, T: PartialEq>(
@@ -100,20 +119,55 @@ fn memory(from: &[&Resources], to: &Resources, host: &HostFacts) -> Option<Memor
     (memory != Memory::default()).then_some(memory)
 }
 
-fn cpu<'a>(from: &[&'a Resources], to: &'a Resources, host: &HostFacts) -> Option<Cpu<'a>> {
+/// What is to be written to files of v2.
+type Unified = BTreeMap<&'static str, &'static str>;
+
+fn block_io(
+    from: &[&Resources],
+    to: &Resources,
+    host: &HostFacts,
+    unified: &mut Unified,
+) -> Option<BlockIo> {
+    if !differs(from, to, |r| r.block_io.weight) {
+        return None;
+    }
+    let none = match host.cgroup.version {
+        CgroupVersion::V1 => BLKIO_WEIGHT_DEFAULT,
+        CgroupVersion::V2 => BFQ_WEIGHT_DEFAULT,
+    };
+    let is_counted = host.cgroup.version == CgroupVersion::V1 || host.cgroup.block_io.weight_is_bfq;
+    let weight = to.block_io.weight.or_else(|| is_counted.then_some(none));
+    if weight.is_none() {
+        unified.extend([IO_WEIGHT_DEFAULT]);
+    }
+    weight.map(|weight| BlockIo {
+        weight: Some(weight),
+        ..BlockIo::default()
+    })
+}
+
+fn cpu<'a>(
+    from: &[&'a Resources],
+    to: &'a Resources,
+    host: &HostFacts,
+    unified: &mut Unified,
+) -> Option<Cpu<'a>> {
     let mut cpu = Cpu::default();
     if differs(from, to, |r| r.cpu_shares) {
-        cpu.shares = Some(to.cpu_shares.unwrap_or(CPU_SHARES_DEFAULT));
+        match (to.cpu_shares, host.cgroup.version) {
+            (None, CgroupVersion::V2) => unified.extend([CPU_WEIGHT_DEFAULT]),
+            (shares, _) => cpu.shares = Some(shares.unwrap_or(CPU_SHARES_DEFAULT)),
+        }
     }
     if differs(from, to, written::cpu_time) {
         let (period, quota) = written::cpu_time(to);
         cpu.period = Some(period.unwrap_or(CPU_PERIOD_DEFAULT_US));
         cpu.quota = Some(quota.unwrap_or(-1));
     }
-    if differs(from, to, |r| {
-        (r.cpu_realtime_period_us, r.cpu_realtime_runtime_us)
-    }) {
-        cpu.realtime_period = to.cpu_realtime_period_us;
+    let new_period = differs(from, to, |r| r.cpu_realtime_period_us);
+    if new_period || differs(from, to, |r| r.cpu_realtime_runtime_us) {
+        let none = new_period.then_some(CPU_REALTIME_PERIOD_DEFAULT_US);
+        cpu.realtime_period = to.cpu_realtime_period_us.or(none);
         cpu.realtime_runtime = to.cpu_realtime_runtime_us;
     }
     let or_all = |list: &'a Option<String>, have: &CpuList| match list {
@@ -152,7 +206,11 @@ mod tests {
     }
 
     fn told(from: &[&Resources], to: &Resources) -> Option<Value> {
-        let document = update_document(from, to, &fixture::host(), -1)?;
+        told_on(&fixture::host(), from, to)
+    }
+
+    fn told_on(host: &HostFacts, from: &[&Resources], to: &Resources) -> Option<Value> {
+        let document = update_document(from, to, host, -1)?;
         Some(serde_json::from_slice(&document).unwrap())
     }
 
@@ -239,6 +297,44 @@ mod tests {
                 "blockIO": {"weight": 500},
             }))
         );
+    }
+
+    #[test]
+    fn on_v2_the_kernels_own_numbers_are_told() {
+        let mut host = fixture::host();
+        host.cgroup.version = CgroupVersion::V2;
+        let some = with(|r| {
+            r.cpu_shares = Some(512);
+            r.block_io.weight = Some(10);
+        });
+        let none = Resources::default();
+        assert_eq!(
+            told_on(&host, &[&some], &none),
+            Some(json!({"unified": {"cpu.weight": "100", "io.weight": "default 100"}}))
+        );
+        assert_eq!(
+            told_on(&host, &[&none], &some),
+            Some(json!({"cpu": {"shares": 512}, "blockIO": {"weight": 10}}))
+        );
+        host.cgroup.block_io.weight_is_bfq = true;
+        assert_eq!(
+            told_on(&host, &[&some], &none),
+            Some(json!({"unified": {"cpu.weight": "100"}, "blockIO": {"weight": 100}}))
+        );
+    }
+
+    #[test]
+    fn a_real_time_runtime_cannot_be_taken_away_and_a_period_can() {
+        let period = with(|r| r.cpu_realtime_period_us = Some(500_000));
+        let runtime = with(|r| r.cpu_realtime_runtime_us = Some(1000));
+        let none = Resources::default();
+        assert_eq!(
+            told(&[&period], &none),
+            Some(json!({"cpu": {"realtimePeriod": 1_000_000}}))
+        );
+        assert!(can_go_back(&[&period, &none], &none));
+        assert!(!can_go_back(&[&none, &runtime], &none));
+        assert!(can_go_back(&[&runtime], &runtime));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use model::Pid;
+use model::ProcessRef;
 use model::stats::{Block, CgroupVersion, Cpu, Memory, Pids, Usage};
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -47,9 +47,12 @@ impl Hierarchies {
     ///
     /// # Errors
     /// What reading /proc says.
-    pub fn accounts(&self, init: Pid, id: &str) -> io::Result<Option<Accounts>> {
-        let memberships = proc::cgroups(init)?;
-        Ok(memberships.and_then(|all| self.accounts_at(&of_container(all, id))))
+    pub fn accounts(&self, init: &ProcessRef, id: &str) -> io::Result<Option<Accounts>> {
+        let memberships = proc::cgroups(init.pid)?;
+        let found = memberships.and_then(|all| self.accounts_at(&of_container(all, id)));
+        // Another process may have got its pid meanwhile.
+        let is_same = found.is_none() || proc::process_ref(init.pid)?.as_ref() == Some(init);
+        Ok(found.filter(|_| is_same))
     }
 
     /// One that has ended and is not collected yet is in the root of each hierarchy of version 1: then

@@ -81,7 +81,11 @@ pub(super) fn mounts(
     let mut declared = BTreeSet::new();
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
         // Not taken: a mount there wins, and a bind may name the same path.
-        let path = check_destination("volume", path)?;
+        // As an image's, and as moby's, a relative one counts from the root.
+        let path = match path.starts_with('/') || path.is_empty() {
+            true => check_destination("volume", path)?,
+            false => check_destination("volume", &format!("/{path}"))?,
+        };
         if declared.insert(path.clone()) {
             all.declared.push(path);
         }

@@ -113,7 +113,7 @@ fn who_cannot_be_joined_is_told_in_dockers_words() {
     let said = |mode: &str| {
         let body =
             json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {mode: "container:none"}});
-        d.http.post_json("/containers/create", &body).error(404)
+        d.http.post_json("/containers/create", &body).error(400)
     };
     for mode in ["PidMode", "IpcMode"] {
         assert_eq!(said(mode), "No such container: none");

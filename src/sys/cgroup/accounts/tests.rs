@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use model::Pid;
 use model::stats::BlockCount;
 
 use super::*;
@@ -325,7 +326,14 @@ fn a_real_process_is_counted_with_those_below() {
     let pid = Pid::new(i64::from(child.id())).unwrap();
     host.place(&path, pid).unwrap();
     host.place(&below, pid).unwrap();
-    let accounts = host.accounts(pid, &name).unwrap().unwrap();
+    let init = proc::process_ref(pid).unwrap().unwrap();
+    // A process that had the pid before is not this one.
+    let earlier = ProcessRef {
+        start_ticks: init.start_ticks - 1,
+        ..init
+    };
+    assert_eq!(host.accounts(&earlier, &name).unwrap(), None);
+    let accounts = host.accounts(&init, &name).unwrap().unwrap();
     let used = || accounts.read().unwrap().unwrap();
     while used().cpu.unwrap().total_ns < 20_000_000 {
         std::thread::yield_now();
@@ -338,5 +346,5 @@ fn a_real_process_is_counted_with_those_below() {
     child.wait().unwrap();
     host.remove_if_empty(&below).unwrap();
     assert_eq!(accounts.read().unwrap(), None);
-    assert_eq!(host.accounts(pid, &name).unwrap(), None);
+    assert_eq!(host.accounts(&init, &name).unwrap(), None);
 }
