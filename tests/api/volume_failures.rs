@@ -42,7 +42,7 @@ fn a_removal_that_fails_leaves_the_files_where_they_are() {
 /// As a disk leaves it that forgets.
 fn damage_volume(d: &Daemon, name: &str) {
     let ledger = d.inside(d.root().join("data/ledger.db"));
-    let sql = format!("UPDATE volumes SET record = '{{' WHERE name = '{name}'");
+    let sql = format!("UPDATE volumes SET record = '{{}}' WHERE name = '{name}'");
     let done = std::process::Command::new("sqlite3")
         .arg(ledger)
         .arg(sql)
