@@ -58,6 +58,11 @@ fn a_volume_with_a_damaged_row_is_not_taken_for_a_plain_one() {
     d.http.post_json("/volumes/create", &memory).expect(201);
     let body = json!({"Cmd": ["touch", "/m/file"], "HostConfig": {"Binds": ["mem:/m"]}});
     d.run("it", body.clone());
+    let files = |d: &Daemon| {
+        let data = d.inside(d.root().join("data/volumes/mem/_data"));
+        std::fs::read_dir(data).expect("it is there").count()
+    };
+    until("it is unmounted", || files(&d) == 0);
     d.stop();
     damage_volume(&d, "mem");
     d.restart();
@@ -69,8 +74,7 @@ fn a_volume_with_a_damaged_row_is_not_taken_for_a_plain_one() {
     d.http
         .post_json("/containers/create?name=other", &other)
         .error(409);
-    let data = d.inside(d.root().join("data/volumes/mem/_data"));
-    assert_eq!(std::fs::read_dir(data).expect("it is there").count(), 0);
+    assert_eq!(files(&d), 0);
     d.finish();
 }
 
