@@ -246,6 +246,7 @@ fn stats_without_descriptors_are_refused() {
     limit(&d, Resource::Nofile, None);
     let told = line.attempt("GET", path, &Value::Null).expect("it lives");
     assert_eq!(told.status, 200, "{}", told.text);
+    drop(line);
     d.finish();
 }
 
