@@ -29,7 +29,7 @@ fn row(n: u32) -> ContainerRow {
         image_id: Digest::from_sha256([9; 32]),
         image_name: "busybox".to_owned(),
         runtime: "runc".to_owned(),
-        spec: model::ContainerSpec::default(),
+        spec: ContainerSpec::default(),
         echo: b"{\"Image\":\"busybox\"}".to_vec(),
         state: ContainerState::Created { failure: None },
         intent: Some(Intent::Starting),
@@ -140,7 +140,7 @@ async fn everything_written_is_read_at_the_next_open() {
         .rename_container(&id(1), &"other".parse().unwrap())
         .await
         .unwrap();
-    let limited = model::ContainerSpec {
+    let limited = ContainerSpec {
         resources: model::Resources {
             memory_bytes: Some(1 << 30),
             ..model::Resources::default()
