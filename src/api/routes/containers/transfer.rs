@@ -76,6 +76,8 @@ struct ExportQuery {
         (status = 409, description = "The container has run since, so its files are not those of the \
             checkpoint", body = ErrorResponse),
         (status = 500, description = "The checkpoint is damaged", body = ErrorResponse),
+        (status = 501, description = "It has what no import takes: a part of a volume, or something of \
+            another container", body = ErrorResponse),
     ))]
 async fn export(
     State(engine): State<Engine>,
