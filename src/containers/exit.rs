@@ -1,7 +1,7 @@
 //! The end of a container's process: record it, tell everybody, then clean up.
 
 use failpoint::Point;
-use model::{Action, ContainerState, ExitStatus, Exited, Intent, Readiness, Running, WaitOutcome};
+use model::{Action, ContainerState, Exited, Intent, Readiness, Running, WaitOutcome};
 use runtime::{ExitReport, TaskEvent};
 
 use crate::actor::{Actor, AfterExit, Done, answer};
@@ -62,10 +62,7 @@ impl Actor {
     async fn exit(&mut self, report: ExitReport) {
         drop(failpoint::reach(Point::ExitSeen).await);
         let view = self.view();
-        let mut exited = self
-            .engine
-            .ended(&report, &view, self.ends_by_request)
-            .await;
+        let mut exited = Shared::ended(&report, &view);
         exited.by_checkpoint = self.ends_by_checkpoint();
         exited.by_request = self.ends_by_request || exited.by_checkpoint;
         if !self.is_busy() {
@@ -211,17 +208,9 @@ pub(crate) fn auto_removal() -> AfterExit {
     AfterExit::Remove(request, tokio::sync::oneshot::channel().0)
 }
 
-/// What the kernel's out-of-memory killer makes of a first process: 128 and SIGKILL.
-const KILLED: ExitStatus = ExitStatus::Known(137);
-
 impl Shared {
-    /// How a run ended, which a client may have asked for.
-    pub(crate) async fn ended(
-        &self,
-        report: &ExitReport,
-        view: &ContainerView,
-        by_request: bool,
-    ) -> Exited {
+    /// How a run ended.
+    pub(crate) fn ended(report: &ExitReport, view: &ContainerView) -> Exited {
         let running = view.state.running();
         let lost_monitor = running.is_some_and(|r| r.monitor.is_none());
         let error = match report.status.reason() {
@@ -231,18 +220,12 @@ impl Shared {
             }
             None => String::new(),
         };
-        let oom_killed = match report.oom_killed {
-            false if report.status == KILLED && !by_request => {
-                self.runtimes.ran_out_of_memory(&view.id).await
-            }
-            seen => seen,
-        };
         Exited {
             status: report.status.clone(),
             started_at: running.map_or(report.finished_at, |r| r.started_at),
             finished_at: report.finished_at,
             // conmon looks at the cgroup of the process, which may be the daemon's.
-            oom_killed: oom_killed && !view.spec.no_cgroups,
+            oom_killed: report.oom_killed && !view.spec.no_cgroups,
             error,
             by_request: false,
             by_checkpoint: false,

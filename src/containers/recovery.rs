@@ -299,7 +299,7 @@ impl Shared {
                 })
             }
             Adopted::Exited(report) => {
-                let exited = self.ended(&report, view, false).await;
+                let exited = Self::ended(&report, view);
                 Ok(at_rest(ContainerState::Exited(exited)))
             }
         }

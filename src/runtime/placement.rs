@@ -104,18 +104,6 @@ impl Placement {
         }
     }
 
-    /// Whether systemd saw a container's scope run out of memory; `None` where systemd has none.
-    pub(crate) async fn ran_out_of_memory(&self, container: &str) -> Option<bool> {
-        let Home::Slice { units, .. } = &self.home else {
-            return None;
-        };
-        let scope = format!("{PREFIX}-{container}.scope");
-        let asked = units.ran_out_of_memory(&scope).await;
-        asked
-            .inspect_err(|e| tracing::warn!(container, error = %e, "whether it ran out of memory is not known"))
-            .ok()
-    }
-
     /// Removes what we made for the conmons, when the last of them is gone. Scopes go by themselves.
     pub(crate) fn tidy(&self) -> Result<()> {
         match &self.home {

@@ -240,13 +240,6 @@ impl Runtimes {
         found.context("cannot read the processes of the container")
     }
 
-    /// Whether a container whose first process was killed ran out of memory, as systemd saw it. conmon
-    /// comes too late where systemd takes the cgroup away at once.
-    pub async fn ran_out_of_memory(&self, id: &ContainerId) -> bool {
-        let asked = self.inner.placement.ran_out_of_memory(id.as_str()).await;
-        asked.unwrap_or_default()
-    }
-
     /// Where containers' cgroups are.
     pub fn hierarchies(&self) -> &sys::cgroup::Hierarchies {
         &self.inner.placement.hierarchies

@@ -1,4 +1,4 @@
-//! The bus, and the few calls of systemd that are made (org.freedesktop.systemd1(5)).
+//! The bus, and the two calls of systemd's manager that are made (org.freedesktop.systemd1(5)).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use model::{Error, Kind, Pid, Result};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
+use zbus::Variant;
 use zbus::connection::{Builder, Connection};
-use zbus::{Message, OwnedObjectPath, Variant};
 
 use crate::Scope;
 
@@ -16,15 +16,8 @@ const PRIVATE: &str = "/run/systemd/private";
 /// D-Bus specification, "Well-known Message Bus Instances".
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const SERVICE: &str = "org.freedesktop.systemd1";
-/// The object of systemd itself, and what it is asked as.
-const MANAGED: (&str, &str) = (
-    "/org/freedesktop/systemd1",
-    "org.freedesktop.systemd1.Manager",
-);
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
-const SCOPE: &str = "org.freedesktop.systemd1.Scope";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
 /// How often a scope is asked for that ends before its process can join it.
@@ -97,52 +90,21 @@ impl Bus {
         let make = (scope.name, "replace", properties, others);
         let join = (scope.name, "", vec![number]);
         for _ in 0..ATTEMPTS {
-            match self.call(MANAGED, "StartTransientUnit", &make).await {
+            match self.call("StartTransientUnit", &make).await {
                 Err(Refusal::Named(name, _)) if name == UNIT_EXISTS => {}
-                made => return made.map(drop).map_err(|e| e.told(scope.name)),
+                made => return made.map_err(|e| e.told(scope.name)),
             }
-            match self.call(MANAGED, "AttachProcessesToUnit", &join).await {
+            match self.call("AttachProcessesToUnit", &join).await {
                 // It has ended since, with its last process.
                 Err(Refusal::Named(..)) => {}
-                joined => return joined.map(drop).map_err(|e| e.told(scope.name)),
+                joined => return joined.map_err(|e| e.told(scope.name)),
             }
         }
         let told = "it comes and goes".to_owned();
         Err(Refusal::Named(UNIT_EXISTS.to_owned(), told).told(scope.name))
     }
 
-    /// What became of a scope; `None` when systemd does not know it, or no more.
-    pub(crate) async fn scope(&self, name: &str) -> Result<Option<ScopeState>> {
-        match self.scope_state(name).await {
-            Ok(state) => Ok(Some(state)),
-            Err(Refusal::Named(error, _)) if error == NO_SUCH_UNIT => Ok(None),
-            Err(e) => Err(e.told(name)),
-        }
-    }
-
-    async fn scope_state(&self, name: &str) -> Result<ScopeState, Refusal> {
-        // By its path alone one that is gone would be loaded, and be there again.
-        let found = self.call(MANAGED, "GetUnit", &(name,)).await?;
-        let path: OwnedObjectPath = found.body().deserialize().map_err(odd)?;
-        Ok(ScopeState {
-            active: self.property(&path, UNIT, "ActiveState").await?,
-            result: self.property(&path, SCOPE, "Result").await?,
-        })
-    }
-
-    async fn property(&self, path: &str, of: &str, name: &str) -> Result<String, Refusal> {
-        let said = self.call((path, PROPERTIES), "Get", &(of, name)).await?;
-        let body = said.body();
-        let value: Variant<'_> = body.deserialize().map_err(odd)?;
-        String::try_from(value).map_err(odd)
-    }
-
-    async fn call<B>(
-        &self,
-        (path, interface): (&str, &str),
-        method: &str,
-        body: &B,
-    ) -> Result<Message, Refusal>
+    async fn call<B>(&self, method: &str, body: &B) -> Result<(), Refusal>
     where
         B: serde::Serialize + zbus::zvariant::DynamicType + Sync,
     {
@@ -151,10 +113,10 @@ impl Bus {
             let link = self.link().await?;
             let called = link
                 .connection
-                .call_method(link.service, path, Some(interface), method, body)
+                .call_method(link.service, PATH, Some(MANAGER), method, body)
                 .await;
             match called {
-                Ok(answer) => return Ok(answer),
+                Ok(_) => return Ok(()),
                 Err(zbus::Error::MethodError(name, said, _)) => {
                     return Err(Refusal::Named(name.to_string(), said.unwrap_or_default()));
                 }
@@ -210,19 +172,6 @@ async fn connect(address: &Address) -> Result<Link, String> {
         connection,
         service,
     })
-}
-
-/// What systemd says of a scope, in its words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ScopeState {
-    /// `active`, `failed`, ...
-    pub(crate) active: String,
-    /// `success`, `oom-kill`, ...
-    pub(crate) result: String,
-}
-
-fn odd(e: impl std::fmt::Display) -> Refusal {
-    Refusal::Unreachable(format!("an answer that is not understood: {e}"))
 }
 
 /// Why it was not done.

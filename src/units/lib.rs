@@ -23,8 +23,6 @@ use bus::Bus;
 
 /// How long systemd may take to put a process where it is to be. It takes some milliseconds.
 const PLACED_WITHIN: Duration = Duration::from_secs(3);
-/// How long it may take to see that a scope has ended.
-const ENDED_WITHIN: Duration = Duration::from_secs(1);
 /// How often is looked whether it is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -83,30 +81,6 @@ impl Units {
         tokio::time::timeout_at(deadline.into(), placed)
             .await
             .unwrap_or_else(|_| Err(late(scope.name)))
-    }
-
-    /// Whether a scope whose processes are ending ran out of memory. systemd looks before it takes the
-    /// cgroup away; who reads the cgroup's own files may come too late. Of a scope that is gone nothing
-    /// is known.
-    ///
-    /// # Errors
-    /// Unavailable when systemd does not answer in time.
-    pub async fn ran_out_of_memory(&self, scope: &str) -> Result<bool> {
-        let asked = async {
-            loop {
-                match self.bus.scope(scope).await? {
-                    Some(state) if state.result == "oom-kill" => return Ok(true),
-                    // It has not seen the end yet.
-                    Some(state) if state.active == "active" || state.active == "deactivating" => {}
-                    _ => return Ok(false),
-                }
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        };
-        let late = |_| Ok(false);
-        tokio::time::timeout(ENDED_WITHIN, asked)
-            .await
-            .unwrap_or_else(late)
     }
 }
 
