@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use model::{ContainerId, ContainerName, Error, Result, limits};
 
+use crate::ContainerView;
 use crate::handle::Handle;
 
 /// The containers of this daemon.
@@ -129,6 +130,11 @@ impl Registry {
     /// All containers, by id.
     pub fn all(&self) -> Vec<Arc<Handle>> {
         self.read().by_id.values().cloned().collect()
+    }
+
+    /// What all of them are now, by id.
+    pub fn views(&self) -> Vec<Arc<ContainerView>> {
+        self.all().iter().map(|handle| handle.view()).collect()
     }
 
     /// The container that `text` means: a full id, a name with or without its slash, or the only

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -107,11 +108,12 @@ impl Slot {
             self.refuse_second(&state, &holder)?;
             state.mounting = true;
             drop(state);
-            let done = self.mount(device);
+            // Whoever waits must not wait for ever, whatever becomes of this.
+            let done = catch_unwind(AssertUnwindSafe(|| self.mount(device)));
             state = self.lock();
             state.mounting = false;
             self.mounted.notify_all();
-            done?;
+            done.unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         state.holders.insert(holder, None);
         Ok(())

@@ -217,13 +217,7 @@ impl Engine {
     }
 
     fn id_maps(&self, wish: &UserNamespace) -> Result<Option<IdMaps>> {
-        let views: Vec<_> = self
-            .shared
-            .registry
-            .all()
-            .iter()
-            .map(|h| h.view())
-            .collect();
+        let views = self.shared.registry.views();
         let used = views.iter().filter_map(|view| view.spec.id_maps.as_ref());
         self.inner.ids.choose(wish, &used.collect::<Vec<_>>())
     }
@@ -256,13 +250,7 @@ impl Engine {
 
     /// Profile and labels.
     fn choose_policies(&self, spec: &mut ContainerSpec) -> Result<Vec<String>> {
-        let views: Vec<_> = self
-            .shared
-            .registry
-            .all()
-            .iter()
-            .map(|h| h.view())
-            .collect();
+        let views = self.shared.registry.views();
         let used = views.iter().filter_map(|view| view.spec.selinux.as_ref());
         let joined = [spec.pid_mode.donor(), spec.ipc_mode.donor()].map(Option::<&_>::cloned);
         let is_joined = |id: &ContainerId| joined.iter().flatten().any(|joined| joined == id);
