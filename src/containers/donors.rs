@@ -38,9 +38,11 @@ impl Shared {
             None => None,
         };
         let pid = spec.pid_mode.donor().map(init_of).transpose()?;
+        let network = spec.network.donor().map(init_of).transpose()?;
         Ok(Donors {
             pid: pid.map(|(init, _)| init),
             ipc,
+            network: network.map(|(init, _)| init),
         })
     }
 }

@@ -433,6 +433,7 @@ impl Shared {
             state: ContainerState::Lost { reason },
             intent: None,
             restart_count: 0,
+            attachment: None,
             health: None,
         };
         let actor = self.revive(&row, &[], None);

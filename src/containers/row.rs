@@ -33,6 +33,7 @@ pub(crate) fn view(engine: &Shared, row: &ContainerRow, layers: &[Layer]) -> Con
         restart_count: row.restart_count,
         health: row.health.as_ref().map(|health| shown(row, health)),
         runtime: row.runtime.clone(),
+        attachment: row.attachment.clone().map(Arc::new),
         paths: ContainerPaths {
             etc: EtcFiles {
                 resolv_conf: dir.join("resolv.conf"),

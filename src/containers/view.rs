@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bundles::EtcFiles;
 use model::{
-    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, Health, MountSource,
-    Timestamp, VolumeName,
+    Attachment, ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, Health,
+    MountSource, Timestamp, VolumeName,
 };
 
 /// An immutable picture of one container, as its task last published it.
@@ -34,6 +34,8 @@ pub struct ContainerView {
     pub health: Option<Arc<Health>>,
     /// The OCI runtime's configured name.
     pub runtime: String,
+    /// What its run has of networks; `None` between two runs.
+    pub attachment: Option<Arc<Attachment>>,
     /// The files behind it.
     pub paths: ContainerPaths,
     /// Its mounts, resolved.

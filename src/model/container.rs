@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::health::HealthCheck;
+use crate::id::ContainerId;
 use crate::id_map::IdMaps;
 use crate::log::LogConfig;
 use crate::mount::Mount;
 use crate::namespace::{IpcMode, PidMode};
+use crate::network::{EndpointSpec, PortBinding};
 use crate::resources::{Device, DeviceRequest, DeviceRule, Resources, Ulimit};
 use crate::selinux::{SelinuxLabels, SelinuxWish};
 use crate::signal::Signal;
@@ -54,8 +56,20 @@ pub struct ContainerSpec {
 
     /// The configured runtime asked for by name; `None` is the daemon's default.
     pub runtime: Option<String>,
-    /// The network.
+    /// Whose network namespace.
     pub network: NetworkMode,
+    /// The networks it is on, by name. Changes when it is connected and disconnected.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointSpec>,
+    /// The ports that are published.
+    #[serde(default)]
+    pub port_bindings: Vec<PortBinding>,
+    /// All ports that it exposes are published, too.
+    #[serde(default)]
+    pub publish_all: bool,
+    /// `container:alias` of the default network (`HostConfig.Links`).
+    #[serde(default)]
+    pub links: Vec<String>,
     /// The pid namespace.
     pub pid_mode: PidMode,
     /// The ipc namespace.
@@ -198,26 +212,46 @@ pub enum NamespaceMode {
     Host,
 }
 
-/// The network a container is on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Whose network namespace a container has. The networks it is on are its
+/// [`ContainerSpec::endpoints`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
-    /// `default` or `bridge`: until networks are built, a private namespace with loopback.
+    /// `default` or `bridge`: one of its own, on the default network.
     #[default]
     Default,
-    /// A private namespace with loopback only.
+    /// One of its own with loopback only.
     None,
     /// The host's.
     Host,
+    /// That of another container, which must run when it is started.
+    Container(ContainerId),
+    /// One of its own, on the network that the client named so: a name, an id, or the beginning of one.
+    User(String),
 }
 
 impl NetworkMode {
-    /// Docker's word for it in `HostConfig.NetworkMode` and as a key of `Networks`.
-    pub fn as_str(self) -> &'static str {
+    /// Docker's word for it in `HostConfig.NetworkMode`.
+    pub fn to_docker(&self) -> String {
         match self {
-            Self::Default => "bridge",
-            Self::None => "none",
-            Self::Host => "host",
+            Self::Default => "bridge".to_owned(),
+            Self::None => "none".to_owned(),
+            Self::Host => "host".to_owned(),
+            Self::Container(id) => format!("container:{id}"),
+            Self::User(name) => name.clone(),
         }
+    }
+
+    /// The container whose namespace it is.
+    pub fn donor(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Container(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether it is on networks, or may be.
+    pub fn has_endpoints(&self) -> bool {
+        matches!(self, Self::Default | Self::User(_))
     }
 }
 

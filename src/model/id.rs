@@ -102,6 +102,20 @@ pub struct ExecId(Arc<str>);
 
 hex_id!(ExecId, "exec");
 
+/// A network's id: 64 lower-case hex digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NetworkId(Arc<str>);
+
+hex_id!(NetworkId, "network");
+
+/// The id of a container's place on a network: 64 lower-case hex digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EndpointId(Arc<str>);
+
+hex_id!(EndpointId, "endpoint");
+
 /// A container's name without the leading slash: `[a-zA-Z0-9][a-zA-Z0-9_.-]+` (moby
 /// `daemon/names`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,6 +137,28 @@ impl FromStr for ContainerName {
             )));
         }
         Ok(Self(bare.into()))
+    }
+}
+
+/// A network's name: anything that is not blank (moby `NewNetwork`), in one line.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NetworkName(Arc<str>);
+
+string_newtype!(NetworkName);
+
+impl FromStr for NetworkName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.trim().is_empty() {
+            return Err(Error::invalid("invalid name: name is empty"));
+        }
+        if text.len() > limits::NAME_BYTES_MAX || text.contains(char::is_control) {
+            let shown = clip(text);
+            return Err(Error::invalid(format!("invalid network name: {shown:?}")));
+        }
+        Ok(Self(text.into()))
     }
 }
 

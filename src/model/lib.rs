@@ -25,6 +25,7 @@ pub mod masks;
 pub mod moment;
 pub mod mount;
 pub mod namespace;
+pub mod network;
 pub mod platform;
 pub mod process;
 pub mod readiness;
@@ -46,13 +47,20 @@ pub use exec::{ExecEnded, ExecRunning, ExecSpec, ExecState};
 pub use exit::{ExitReason, ExitStatus, WaitOutcome};
 pub use filter::Filters;
 pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
-pub use id::{CheckpointName, ContainerId, ContainerName, ExecId, VolumeName};
+pub use id::{
+    CheckpointName, ContainerId, ContainerName, EndpointId, ExecId, NetworkId, NetworkName,
+    VolumeName,
+};
 pub use id_map::{IdMaps, UserNamespace};
 pub use image::{Blob, ImageConfig, ImageRecord, Layer};
 pub use jiff::Timestamp;
 pub use log::{LogConfig, LogDriver, LogFaults, LogLimits};
 pub use mount::{AnonymousVolume, Mount, MountSource, ReadOnlyReach, VolumeOptions, VolumesFrom};
 pub use namespace::{Donors, IpcMode, Joins, PidMode};
+pub use network::{
+    Attachment, Endpoint, EndpointConfig, EndpointSpec, EndpointWish, MacAddress, NetworkDriver,
+    NetworkRecord, Port, PortBinding, Protocol, PublishedPort, Subnet,
+};
 pub use platform::Platform;
 pub use process::{Pid, ProcessRef};
 pub use readiness::Readiness;

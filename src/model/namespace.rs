@@ -74,6 +74,8 @@ pub struct Joins {
     pub pid: Option<String>,
     /// Whose ipc namespace.
     pub ipc: Option<String>,
+    /// Whose network namespace.
+    pub network: Option<String>,
 }
 
 /// The first processes of the containers whose namespaces one that is being started has.
@@ -83,12 +85,14 @@ pub struct Donors {
     pub pid: Option<ProcessRef>,
     /// Whose ipc namespace.
     pub ipc: Option<ProcessRef>,
+    /// Whose network namespace.
+    pub network: Option<ProcessRef>,
 }
 
 impl Donors {
     /// Any of them: with ids of its own the container has the user namespace of that one, too.
     pub fn any(&self) -> Option<ProcessRef> {
-        self.pid.or(self.ipc)
+        self.pid.or(self.ipc).or(self.network)
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnonymousVolume, CheckpointName, ContainerId, ContainerSpec, Filters, Joins, Platform,
-    Resources, RestartPolicy, Signal, UserNamespace, VolumesFrom,
+    AnonymousVolume, CheckpointName, ContainerId, ContainerSpec, EndpointWish, Filters, Joins,
+    Platform, Resources, RestartPolicy, Signal, UserNamespace, VolumesFrom,
 };
 
 /// A request for a new container, after `api` checked and translated it.
@@ -23,6 +23,9 @@ pub struct CreateContainer {
     pub spec: ContainerSpec,
     /// The containers whose namespaces it is to have; the modes in `spec` are private until these are found.
     pub joins: Joins,
+    /// What it asks for on the networks it is to be on, as the client named these. Where its namespace is
+    /// its own, the one that the mode names comes first.
+    pub endpoints: Vec<EndpointWish>,
     /// The user namespace it is to have.
     pub user_namespace: UserNamespace,
     /// Whether the client set a stop signal; otherwise the image's counts.

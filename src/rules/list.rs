@@ -55,8 +55,8 @@ pub struct Candidate<'a> {
     pub created_at: Timestamp,
     /// Id of its image.
     pub image_id: &'a str,
-    /// Its network's name.
-    pub network: &'a str,
+    /// The names and ids of its networks.
+    pub networks: &'a [&'a str],
     /// Of its mounts, the volumes' names, the binds' sources and all destinations.
     pub mounts: &'a [&'a str],
     /// `80/tcp` and the like, declared.
@@ -125,7 +125,7 @@ impl Selection {
             && f.match_labels(c.labels)
             && f.any("status", |s| s == c.state.status())
             && f.any("health", |h| h == c.health)
-            && f.any("network", |n| n == c.network)
+            && f.any("network", |n| c.networks.contains(&n))
             && f.any("volume", |v| c.mounts.contains(&v))
             && f.any("publish", |_| false)
             && f.any("expose", |p| exposes(c.exposed_ports, p))
@@ -205,7 +205,7 @@ mod tests {
             state: &ContainerState::Created { failure: None },
             created_at: Timestamp::UNIX_EPOCH,
             image_id: "sha256:1",
-            network: "bridge",
+            networks: &["bridge"],
             mounts: &["data", "/data", "/srv/x", "/x"],
             exposed_ports: &["80/tcp".to_owned()],
             health: "healthy",

@@ -13,9 +13,11 @@
 //!      +--< container_states(id, state, intent, restart_count)
 //!                                         small, rewritten at each change; gone with its container
 //!      +--< health(id, record)           rewritten at each health check
+//!      +--< attachments(id, record)      addresses and ports of a run; gone when it has ended
 //!  images(id, record)
 //!      +--< tags(reference, image_id)     gone with their image
 //!  volumes(name, record)
+//!  networks(id, name UNIQUE, record)
 //!  execs(id, container_id, created_at, spec, state)
 //!                                         started sessions; gone with their container
 //!  events(number, at_ns, kind, action, actor, attributes, bytes_end)
@@ -43,8 +45,9 @@ mod writer;
 use std::path::Path;
 
 use model::{
-    ContainerId, ContainerName, ContainerSpec, ContainerState, Context, Digest, Error, Event,
-    ExecId, ExecState, Health, ImageRecord, Intent, Reference, Result, VolumeName, VolumeRecord,
+    Attachment, ContainerId, ContainerName, ContainerSpec, ContainerState, Context, Digest, Error,
+    Event, ExecId, ExecState, Health, ImageRecord, Intent, NetworkId, NetworkRecord, Reference,
+    Result, VolumeName, VolumeRecord,
 };
 use rusqlite::{Connection, params};
 
@@ -218,6 +221,62 @@ impl Ledger {
         });
         put.await
             .context(format_args!("keeping the health of container {id}"))
+    }
+
+    /// Keeps what a container's run holds of networks, in place of what it held. It survives the daemon,
+    /// not the host: no run does.
+    ///
+    /// # Errors
+    /// A container that is not there: `NotFound`.
+    pub async fn put_attachment(&self, id: &ContainerId, attachment: &Attachment) -> Result<()> {
+        let (key, record) = (id.to_string(), row::to_json(attachment)?);
+        let put = self.writer.write_until_reboot(move |db| {
+            db.prepare_cached(
+                "INSERT INTO attachments (id, record) VALUES (?1, ?2)
+                 ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+            )?
+            .execute([&key, &record])?;
+            Ok(())
+        });
+        put.await
+            .context(format_args!("keeping the addresses of container {id}"))
+    }
+
+    /// Forgets what a container's run held. That it held nothing is no error.
+    pub async fn delete_attachment(&self, id: &ContainerId) -> Result<()> {
+        let key = id.to_string();
+        let forget = self.writer.write_until_reboot(move |db| {
+            delete(db, "DELETE FROM attachments WHERE id = ?1", &key)
+        });
+        forget
+            .await
+            .context(format_args!("forgetting the addresses of container {id}"))
+    }
+
+    /// Keeps a new network.
+    ///
+    /// # Errors
+    /// A name that is taken: `Conflict`.
+    pub async fn insert_network(&self, record: &NetworkRecord) -> Result<()> {
+        let (id, name) = (record.id.to_string(), record.name.to_string());
+        let json = row::to_json(record)?;
+        self.writer
+            .write(move |db| {
+                db.prepare_cached("INSERT INTO networks (id, name, record) VALUES (?1, ?2, ?3)")?
+                    .execute([&id, &name, &json])?;
+                Ok(())
+            })
+            .await
+            .context(format_args!("keeping network {}", record.name))
+    }
+
+    /// Forgets a network. One that is not there is no error.
+    pub async fn delete_network(&self, id: &NetworkId) -> Result<()> {
+        let key = id.to_string();
+        self.writer
+            .write_freeing(move |db| delete(db, "DELETE FROM networks WHERE id = ?1", &key))
+            .await
+            .context(format_args!("forgetting network {id}"))
     }
 
     /// Gives a container another name.

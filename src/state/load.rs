@@ -2,7 +2,7 @@
 //! file itself is an error.
 
 use model::{ContainerId, ContainerName, Digest, Error, ImageRecord, Reference, Result};
-use model::{Timestamp, VolumeRecord};
+use model::{NetworkRecord, Timestamp, VolumeRecord};
 use rusqlite::{Connection, Row};
 
 use crate::row::{ContainerRow, Contents, Damaged, ExecRow, Reason, Table, from_json};
@@ -29,9 +29,10 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
         },
     )?;
     let sql = "SELECT c.id AS key, c.name, created_at, image_id, image_name, runtime, spec, echo,
-                      state, intent, restart_count, h.record AS health
+                      state, intent, restart_count, h.record AS health, a.record AS attachment
                FROM containers c LEFT JOIN container_states s ON s.id = c.id
                LEFT JOIN health h ON h.id = c.id
+               LEFT JOIN attachments a ON a.id = c.id
                ORDER BY created_at, c.id";
     each(&db, Table::Containers, sql, damaged, |row| {
         all.containers.push(container(row)?);
@@ -60,6 +61,13 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
             spec: from_json("spec", &text(row, "spec")?)?,
             state: from_json("state", &text(row, "state")?)?,
         });
+        Ok(())
+    })?;
+    let sql = "SELECT id AS key, record FROM networks ORDER BY rowid";
+    each(&db, Table::Networks, sql, damaged, |row| {
+        let record: NetworkRecord = from_json("record", &text(row, "record")?)?;
+        same(record.id.as_str(), &text(row, "key")?)?;
+        all.networks.push(record);
         Ok(())
     })?;
     let sql = "SELECT name AS key, record FROM volumes";
@@ -121,6 +129,9 @@ fn container(row: &Row<'_>) -> Result<ContainerRow, Reason> {
             .ok()
             .flatten()
             .and_then(|json| from_json("health", &json).ok()),
+        attachment: optional("attachment")?
+            .map(|json| from_json("attachment", &json))
+            .transpose()?,
     })
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use model::{
-    ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, ExecId, ExecSpec, ExecState,
-    Health, ImageRecord, Intent, Reference, Result, Timestamp, VolumeRecord,
+    Attachment, ContainerId, ContainerName, ContainerSpec, ContainerState, Digest, ExecId,
+    ExecSpec, ExecState, Health, ImageRecord, Intent, NetworkRecord, Reference, Result, Timestamp,
+    VolumeRecord,
 };
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub struct Contents {
     pub tags: Vec<(Reference, Digest)>,
     /// The volumes.
     pub volumes: Vec<VolumeRecord>,
+    /// The networks, oldest first.
+    pub networks: Vec<NetworkRecord>,
     /// The exec sessions that were started, oldest first.
     pub execs: Vec<ExecRow>,
     /// Rows that could not be read. They are still in the file.
@@ -60,6 +63,8 @@ pub struct ContainerRow {
     /// What its health checks have found. Not kept with the row but by
     /// [`crate::Ledger::put_health`].
     pub health: Option<Health>,
+    /// What its run holds of networks. Not kept with the row but by [`crate::Ledger::put_attachment`].
+    pub attachment: Option<Attachment>,
 }
 
 /// One exec session that was started.
@@ -82,7 +87,7 @@ pub struct ExecRow {
 pub struct Damaged {
     /// Where it is.
     pub table: Table,
-    /// Its key: a container's or image's id, a tag's reference, a volume's name.
+    /// Its key: a container's, image's or network's id, a tag's reference, a volume's name.
     pub key: String,
     /// A container's name, when that much could be read. It stays taken.
     pub name: Option<ContainerName>,
@@ -99,6 +104,7 @@ pub enum Table {
     Images,
     Tags,
     Volumes,
+    Networks,
     Execs,
 }
 

@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i64 = 0x6d6f_6f72;
 
 /// From version n to n+1, for n = 0, 1, ...
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 /// STRICT and the checks keep a defect of ours from being stored; they cannot stop a damaged disk,
 /// so the reader trusts none of them.
@@ -91,6 +91,21 @@ CREATE TABLE events (
 /// What health checks have found. As the journal's its rows need not survive power loss.
 const V4: &str = "
 CREATE TABLE health (
+    id     TEXT NOT NULL PRIMARY KEY REFERENCES containers (id) ON DELETE CASCADE,
+    record TEXT NOT NULL CHECK (json_valid(record))
+) STRICT, WITHOUT ROWID;
+";
+
+/// Networks, and what runs of containers hold of them. The latter end with the boot, so their rows need
+/// not survive power loss.
+const V5: &str = "
+CREATE TABLE networks (
+    id     TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 64),
+    name   TEXT NOT NULL UNIQUE,
+    record TEXT NOT NULL CHECK (json_valid(record))
+) STRICT;
+
+CREATE TABLE attachments (
     id     TEXT NOT NULL PRIMARY KEY REFERENCES containers (id) ON DELETE CASCADE,
     record TEXT NOT NULL CHECK (json_valid(record))
 ) STRICT, WITHOUT ROWID;
@@ -252,7 +267,7 @@ mod tests {
     fn migration_1_makes_strict_tables_in_an_empty_file() {
         let dir = tempfile::tempdir().unwrap();
         let db = open(&dir.path().join("ledger.db")).unwrap();
-        assert_eq!(version_of(&db), 4);
+        assert_eq!(version_of(&db), 5);
         let loose: i64 = db
             .query_row(
                 "SELECT count(*) FROM pragma_table_list
@@ -279,7 +294,7 @@ mod tests {
             .unwrap();
         drop(db);
         let db = open(&path).unwrap();
-        assert_eq!(version_of(&db), 4);
+        assert_eq!(version_of(&db), 5);
         let kept: String = db
             .query_row("SELECT value FROM meta", [], |r| r.get(0))
             .unwrap();
@@ -288,6 +303,41 @@ mod tests {
         let id = "a".repeat(64);
         let alone = db.execute("INSERT INTO execs VALUES (?1, ?1, '', '{}', '{}')", [&id]);
         assert!(alone.unwrap_err().to_string().contains("FOREIGN KEY"));
+    }
+
+    #[test]
+    fn migration_5_keeps_containers_and_makes_room_for_networks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let db = Connection::open(&path).unwrap();
+        for sql in [V1, V2, V3, V4] {
+            db.execute_batch(sql).unwrap();
+        }
+        db.pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        db.pragma_update(None, "user_version", 4).unwrap();
+        let id = "a".repeat(64);
+        db.execute(
+            "INSERT INTO containers VALUES (?1, 'kept', '', '', '', '', '{}', x'')",
+            [&id],
+        )
+        .unwrap();
+        drop(db);
+        let db = open(&path).unwrap();
+        assert_eq!(version_of(&db), 5);
+        // A lease goes with its container.
+        db.execute("INSERT INTO attachments VALUES (?1, '{}')", [&id])
+            .unwrap();
+        db.execute("DELETE FROM containers", []).unwrap();
+        let left: i64 = db
+            .query_row("SELECT count(*) FROM attachments", [], |r| r.get(0))
+            .unwrap();
+        assert_eq!(left, 0);
+        db.execute("INSERT INTO networks VALUES (?1, 'n', '{}')", [&id])
+            .unwrap();
+        let other = "b".repeat(64);
+        let taken = db.execute("INSERT INTO networks VALUES (?1, 'n', '{}')", [&other]);
+        assert!(taken.unwrap_err().to_string().contains("UNIQUE"));
     }
 
     #[test]
@@ -325,7 +375,7 @@ mod tests {
         drop(db);
         let e = open(&path).unwrap_err();
         assert!(e.message().contains("schema 7"), "{e}");
-        assert!(e.message().contains("up to 4"), "{e}");
+        assert!(e.message().contains("up to 5"), "{e}");
         assert!(e.message().contains(path.to_str().unwrap()), "{e}");
     }
 

@@ -21,6 +21,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("streams", &["failpoint", "model", "sys"]),
     ("stdio", &["model", "runtime", "streams", "sys"]),
     ("network", &["model"]),
+    ("networks", &["model", "state"]),
     ("stats", &["model", "sys"]),
     ("volumes", &["failpoint", "model", "rules", "state", "sys"]),
     ("confine", &["model", "rules", "sys"]),

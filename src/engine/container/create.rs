@@ -113,6 +113,7 @@ impl Engine {
             intent: None,
             restart_count: 0,
             health: None,
+            attachment: None,
         };
         Ok(Planned {
             row,

@@ -88,6 +88,14 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
             MountSource::Tmpfs { .. } => {}
         }
     }
+    let mode = view.spec.network.to_docker();
+    let mut networks = Vec::with_capacity(view.spec.endpoints.len() * 2);
+    for endpoint in &view.spec.endpoints {
+        networks.extend([endpoint.name.as_str(), endpoint.network.as_str()]);
+    }
+    if networks.is_empty() {
+        networks.push(mode.as_str());
+    }
     selection.selects(&Candidate {
         id: view.id.as_str(),
         name: view.name.as_str(),
@@ -95,7 +103,7 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
         state: &view.state,
         created_at: view.created_at,
         image_id: view.image_id.as_str(),
-        network: view.spec.network.as_str(),
+        networks: &networks,
         mounts: &mounts,
         exposed_ports: &view.spec.exposed_ports,
         health: view.health.as_ref().map_or("none", |h| h.status.as_str()),

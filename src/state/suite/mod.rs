@@ -35,6 +35,7 @@ fn row(n: u32) -> ContainerRow {
         intent: Some(Intent::Starting),
         restart_count: 0,
         health: None,
+        attachment: None,
     }
 }
 

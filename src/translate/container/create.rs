@@ -70,6 +70,7 @@ pub fn create(
             platform,
             spec,
             joins,
+            endpoints: Vec::new(),
             user_namespace,
             stop_signal,
             anonymous_volumes: volumes.anonymous,

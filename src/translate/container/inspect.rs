@@ -283,7 +283,7 @@ fn mount_point(mount: &MountView) -> MountPoint {
 
 /// The one network there is, by its name. Addresses come with the network issue.
 pub(super) fn networks(view: &ContainerView) -> BTreeMap<String, EndpointSettings> {
-    let name = view.spec.network.as_str().to_owned();
+    let name = view.spec.network.to_docker();
     BTreeMap::from([(name, EndpointSettings::default())])
 }
 

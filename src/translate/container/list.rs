@@ -35,7 +35,7 @@ pub fn summary(
         state: view.state.status().to_owned(),
         status: status(&view.state, view.health.as_deref(), now),
         host_config: SummaryHostConfig {
-            network_mode: view.spec.network.as_str().to_owned(),
+            network_mode: view.spec.network.to_docker(),
             annotations,
         },
         network_settings: SummaryNetworkSettings {

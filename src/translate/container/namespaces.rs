@@ -59,6 +59,7 @@ pub(super) fn apply(
 pub(super) fn joins(host: &HostConfig) -> Joins {
     let named = |mode: &str| donor(mode).map(str::to_owned);
     Joins {
+        network: None,
         pid: named(&host.pid_mode),
         ipc: named(&host.ipc_mode),
     }

@@ -22,14 +22,14 @@ pub(super) fn apply(
     spec.network = network_mode(&host.network_mode)?;
     let endpoints = networking.map(|networking| &networking.endpoints_config);
     for (name, endpoint) in endpoints.into_iter().flatten() {
-        if network_mode(name).ok() != Some(spec.network) {
+        if network_mode(name).ok() != Some(spec.network.clone()) {
             return Err(not_built(&format!(
                 "NetworkingConfig.EndpointsConfig {name:?}"
             )));
         }
         check_endpoint(endpoint)?;
     }
-    ports(host, spec.network, warnings)?;
+    ports(host, &spec.network, warnings)?;
     spec.extra_hosts = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?;
     spec.dns = host.dns.clone().unwrap_or_default();
     spec.dns_search = host.dns_search.clone().unwrap_or_default();
@@ -89,7 +89,7 @@ fn check_endpoint(endpoint: &EndpointSettings) -> Result<()> {
 
 /// Ports cannot be published yet. On the host's network and on none Docker publishes nothing
 /// either, whatever was asked for.
-fn ports(host: &HostConfig, network: NetworkMode, warnings: &mut Vec<String>) -> Result<()> {
+fn ports(host: &HostConfig, network: &NetworkMode, warnings: &mut Vec<String>) -> Result<()> {
     let bindings = host.port_bindings.iter().flatten();
     for (port, addresses) in bindings {
         check_port(port)?;

@@ -47,6 +47,7 @@ fn cap1() -> ContainerView {
     spec.cgroupns_mode = Some(NamespaceMode::Host);
     let home = PathBuf::from("/mnt/d/containers").join(ID);
     ContainerView {
+        attachment: None,
         id: ID.parse().unwrap(),
         name: create.name.unwrap().parse().unwrap(),
         created_at: time("2026-11-23T12:07:18.086384547Z"),
