@@ -306,6 +306,7 @@ impl Run<'_> {
             stdin: self.streams.stdin(),
             restore: self.how.restore.clone(),
             descriptors: self.how.descriptors.clone(),
+            held: Default::default(),
             notifies: spec.notifies,
             no_cgroups: spec.no_cgroups,
             output_owner: mapped.as_ref().map(|mapped| mapped.output_owner),

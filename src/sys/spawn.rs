@@ -97,12 +97,12 @@ impl Program {
         self
     }
 
-    /// Gives the program copies of `fds`, as its descriptors from 3 up.
+    /// Gives the program copies of `fds`, as its descriptors from `first` up, which is 3 or above.
     ///
     /// # Errors
     /// When this process may open no more.
-    pub fn fds(mut self, fds: &Descriptors) -> io::Result<Self> {
-        for (number, fd) in (3..).zip(fds.iter()) {
+    pub fn fds(mut self, first: i32, fds: &Descriptors) -> io::Result<Self> {
+        for (number, fd) in (first..).zip(fds.iter()) {
             self = self.fd(number, fd.try_clone()?);
         }
         Ok(self)

@@ -136,7 +136,7 @@ impl Runtimes {
             .env(self.inner.environment.iter().cloned())
             .env(variables)
             .dir(&files.dir)
-            .fds(&request.descriptors)
+            .fds(3, &request.descriptors)
             .context("cannot pass descriptors on")?
             .fd(number(0), sync_end)
             .fd(number(1), start_end)

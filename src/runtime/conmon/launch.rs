@@ -229,7 +229,9 @@ impl Runtimes {
             .env(self.inner.environment.iter().cloned())
             .env(pipes.map(|(name, nth)| (name, number(nth).to_string())))
             .dir(&request.bundle)
-            .fds(&request.descriptors)
+            .fds(3, &request.descriptors)
+            // Above all that the runtime is told of: it closes them for the container.
+            .and_then(|conmon| conmon.fds(number(pipes.len()), &request.held))
             .context("cannot pass descriptors on")?;
         Ok(conmon.fd(number(0), sync).fd(number(1), start))
     }

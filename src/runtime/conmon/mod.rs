@@ -47,6 +47,10 @@ pub struct CreateTask {
     pub output_owner: Option<(u32, u32)>,
     /// What its first process has open besides its streams, from 3 up.
     pub descriptors: Descriptors,
+    /// Sockets that its conmon is to keep open, and nobody is to see: conmon closes them after the
+    /// container's end, before its exit file is there. A host port stays taken so without the daemon,
+    /// and a listening socket stays alive.
+    pub held: Descriptors,
     /// What it and its conmon have mounted that the daemon has not; `None` where they live among the
     /// daemon's own mounts.
     pub mounts: Option<OwnMounts>,

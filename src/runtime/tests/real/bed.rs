@@ -103,6 +103,7 @@ impl Bed {
             notifies: false,
             no_cgroups: false,
             descriptors: Default::default(),
+            held: Default::default(),
             output_owner: None,
             mounts: None,
             id,

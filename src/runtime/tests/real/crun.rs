@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::bed::{Bed, exit_code, script, soon};
 
-fn bed() -> Bed {
+pub(crate) fn bed() -> Bed {
     Bed::with(|config, dir| {
         let hidden = "umount /sys/fs/cgroup/unified 2>/dev/null; exec crun \"$@\"";
         let crun = format!("exec unshare --mount sh -c '{hidden}' crun \"$@\"");
@@ -17,7 +17,7 @@ fn bed() -> Bed {
     })
 }
 
-fn with_crun(bed: &Bed, mut request: CreateTask) -> CreateTask {
+pub(crate) fn with_crun(bed: &Bed, mut request: CreateTask) -> CreateTask {
     let found = std::process::Command::new("crun").arg("--version").output();
     assert!(
         found.is_ok(),

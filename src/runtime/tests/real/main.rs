@@ -11,6 +11,7 @@ mod bed;
 mod crun;
 mod defaults;
 mod failures;
+mod held;
 mod lifecycle;
 mod support;
 mod witnesses;
