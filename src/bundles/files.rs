@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use model::{ContainerSpec, Context, Result};
+use network::Naming;
 
 use crate::EtcFiles;
 use crate::sources::relabel;
@@ -12,23 +13,53 @@ const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOST_HOSTS: &str = "/etc/hosts";
 
 /// Writes what is mounted into the container's `/etc`.
-pub(super) fn write_etc(files: &EtcFiles, spec: &ContainerSpec) -> Result<()> {
-    let hostname = spec.hostname.as_str();
-    // A host without these files is a host without names: not an error.
-    let resolv_conf = std::fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
-    let hosts = std::fs::read_to_string(HOST_HOSTS).unwrap_or_default();
-    let texts = [
-        (&files.resolv_conf, network::resolv_conf(&resolv_conf, spec)),
-        (&files.hosts, network::hosts(&hosts, spec, hostname)?),
-        (&files.hostname, format!("{hostname}\n")),
-    ];
-    for (path, text) in texts {
+pub(super) fn write_etc(files: &EtcFiles, spec: &ContainerSpec, naming: &Naming) -> Result<()> {
+    for (path, text) in texts(files, spec, naming)? {
         std::fs::write(path, text).context(format_args!("write {}", path.display()))?;
         if let Some(labels) = &spec.selinux {
             relabel(path, &labels.mount, "Z")?;
         }
     }
     Ok(())
+}
+
+/// Writes those of a running container's files anew that are as they were made from `before`.
+///
+/// # Errors
+/// What the host says.
+pub fn rewrite_etc(
+    files: &EtcFiles,
+    spec: &ContainerSpec,
+    before: &Naming,
+    after: &Naming,
+) -> Result<()> {
+    let old = texts(files, spec, before)?;
+    for ((path, new), (_, old)) in texts(files, spec, after)?.into_iter().zip(old) {
+        let now = std::fs::read(path).context(format_args!("read {}", path.display()))?;
+        if now == old.as_bytes() && new != old {
+            // In place: what the container has mounted is this very file.
+            std::fs::write(path, new).context(format_args!("write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn texts<'a>(
+    files: &'a EtcFiles,
+    spec: &ContainerSpec,
+    naming: &Naming,
+) -> Result<[(&'a Path, String); 3]> {
+    let hostname = spec.hostname.as_str();
+    // A host without these files is a host without names: not an error.
+    let resolv_conf = std::fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
+    let hosts = std::fs::read_to_string(HOST_HOSTS).unwrap_or_default();
+    let resolv_conf = network::resolv_conf(&resolv_conf, spec, naming);
+    let hosts = network::hosts(&hosts, spec, hostname, naming)?;
+    Ok([
+        (&files.resolv_conf, resolv_conf),
+        (&files.hosts, hosts),
+        (&files.hostname, format!("{hostname}\n")),
+    ])
 }
 
 /// A directory that only root looks into; conmon and the runtime are root.

@@ -38,6 +38,7 @@ pub(super) fn join(
     let joined = Joined {
         pid: take(donors.pid, Kind::Pid)?,
         ipc: take(donors.ipc, Kind::Ipc)?,
+        network: take(donors.network, Kind::Net)?,
         user: take(donors.any().filter(|_| has_own_ids), Kind::User)?,
         shm: donors.ipc.map(|of| memory(of, bundle)).transpose()?,
     };

@@ -13,6 +13,7 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
+pub use files::rewrite_etc;
 pub use joined::release as release_joined;
 pub use look::find_user;
 pub use mapped::{check_maps, make_place};
@@ -79,6 +80,10 @@ pub struct Order<'a> {
     pub runtime: &'a str,
     /// Whose namespaces it is to have.
     pub donors: Donors,
+    /// Its network namespace, where one was made for it already.
+    pub network_namespace: Option<&'a Path>,
+    /// What its resolv.conf and hosts are made from; `None` where they are another container's.
+    pub naming: Option<&'a network::Naming>,
 }
 
 /// The files that are mounted into a container's `/etc`.
@@ -134,7 +139,9 @@ impl Maker<'_> {
         for dir in [order.dir, order.bundle] {
             files::make_dir(dir)?;
         }
-        files::write_etc(order.tree.etc, spec)?;
+        if let Some(naming) = order.naming {
+            files::write_etc(order.tree.etc, spec, naming)?;
+        }
         let ids = spec.id_maps.as_ref().map(mapped::namespace).transpose()?;
         let (rootfs, sources) = self.tree(&order.tree, ids.as_deref())?;
         let (mut mounts, parts) = (sources.mounts, sources.parts);
@@ -143,7 +150,9 @@ impl Maker<'_> {
         let mut edits = self.edits(spec)?;
         spec::check_propagation(&mut mounts)?;
         let notify = notify_dir(order)?;
-        let (joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
+        let (mut joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
+        let made = order.network_namespace.map(Path::to_owned);
+        joined.network = joined.network.or(made);
         let mut paths = Paths {
             joined,
             notify,

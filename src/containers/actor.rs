@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
 use crate::checkpoint::Checkpointing;
+use crate::connect::Connected;
 use crate::handle::{Handle, Message, Reply};
 use crate::health::Checks;
 use crate::policy::{StartCause, StartDue, due};
@@ -56,6 +57,8 @@ pub(crate) enum Done {
     },
     /// The runtime was told of other limits.
     Update(Updated),
+    /// On other networks.
+    Connected(Connected),
     /// Dumped.
     Checkpoint {
         result: Result<()>,
@@ -319,6 +322,10 @@ impl Actor {
                     answer(reply, result);
                 }
                 Message::Update(request, reply) => self.begin_update(*request, reply).await,
+                Message::Connect(request, reply) => self.begin_connect(*request, reply).await,
+                Message::Disconnect(network, force, reply) => {
+                    self.begin_disconnect(network, force, reply).await;
+                }
                 Message::Restart(_, reply) if self.task.is_none() => {
                     self.begin_start(vec![reply], StartCause::Restart).await;
                 }
@@ -403,6 +410,7 @@ impl Actor {
             }
             Done::Update(updated) => self.conclude_update(updated).await,
             Done::Checkpoint { result, reply } => self.conclude_checkpoint(result, reply).await,
+            Done::Connected(connected) => self.conclude_connect(connected).await,
             Done::Opened(restore, reply) => self.conclude_open(restore, reply).await,
             Done::Remove {
                 result,

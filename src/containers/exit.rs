@@ -81,6 +81,8 @@ impl Actor {
             (false, true) => Some(Intent::Removing { volumes: true }),
             (false, false) => None,
         };
+        // Nobody is to find it any more.
+        self.engine.networks.leave(&view.id);
         self.stopping = None;
         self.thaw_due = false;
         self.task = None;

@@ -5,12 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use checkpoints::DumpEnd;
 use model::{
-    CheckpointName, ContainerId, ContainerName, ContainerState, Error, Event, Kind, Result, Signal,
+    CheckpointName, ContainerId, ContainerName, ContainerState, EndpointConfig, Error, Event, Kind,
+    Result, Signal,
 };
 use runtime::Task;
 use sys::spawn::Descriptors;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::connect::Connect;
 use crate::wait::{Lifecycle, Waiter};
 use crate::{
     Change, CheckpointContainer, ContainerView, RemoveContainer, StopContainer, UpdateContainer,
@@ -53,6 +55,9 @@ pub(crate) enum Message {
     Look(Reply<Arc<ContainerView>>),
     Rename(ContainerName, Reply<()>),
     Update(Box<UpdateContainer>, Reply<()>),
+    Connect(Box<Connect>, Reply<()>),
+    /// The network as the client named it, and whether one that is gone will do.
+    Disconnect(String, bool, Reply<()>),
     Remove(RemoveContainer, Reply<()>),
     /// Recovery's: what became of a lost container.
     Found(Box<Found>),
@@ -83,6 +88,8 @@ impl Message {
             | Self::Resize(_, _, reply)
             | Self::Rename(_, reply)
             | Self::Update(_, reply)
+            | Self::Connect(_, reply)
+            | Self::Disconnect(_, _, reply)
             | Self::Remove(_, reply) => drop(reply.send(Err(error))),
             Self::Look(reply) => drop(reply.send(Err(error))),
             Self::Found(_) | Self::TakeBack | Self::TakeUpUpdate | Self::DumpEnded(_) => {}
@@ -301,6 +308,26 @@ impl Handle {
     /// Then nothing has changed.
     pub async fn update(&self, request: UpdateContainer) -> Result<()> {
         self.ask(|reply| Message::Update(Box::new(request), reply))
+            .await
+    }
+
+    /// Connects it to a network.
+    ///
+    /// # Errors
+    /// As [`Handle::start`]; in moby's words, what cannot be asked for there.
+    pub async fn connect(&self, network: &str, config: EndpointConfig) -> Result<()> {
+        let network = network.to_owned();
+        let request = Box::new(Connect { network, config });
+        self.ask(|reply| Message::Connect(request, reply)).await
+    }
+
+    /// Takes it off a network; with `force` also off one that is gone.
+    ///
+    /// # Errors
+    /// As [`Handle::start`]; it is not on that network.
+    pub async fn disconnect(&self, network: &str, force: bool) -> Result<()> {
+        let network = network.to_owned();
+        self.ask(|reply| Message::Disconnect(network, force, reply))
             .await
     }
 

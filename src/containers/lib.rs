@@ -15,7 +15,9 @@
 //! | `registry`, `handle` | finding a container, asking its task |
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `resize`, `update`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
+//! | `cleanup` | what a run has on the host is taken away |
 //! | `donors` | whose namespaces one has that is started |
+//! | `networks`, `connect` | what a start has of networks; networks that come and go while it runs |
 //! | `health` | health checks |
 //! | `policy` | starts that come by themselves |
 //! | `record`, `events` | what the task writes and tells |
@@ -27,6 +29,8 @@
 
 mod actor;
 mod checkpoint;
+mod cleanup;
+mod connect;
 mod donors;
 mod events;
 mod exit;
@@ -36,6 +40,7 @@ mod health;
 mod housekeeping;
 mod layout;
 mod log_faults;
+mod networks;
 mod policy;
 mod record;
 mod recovery;

@@ -109,7 +109,12 @@ impl Actor {
 
     /// The picture with another state.
     pub(crate) fn view_in(&self, state: ContainerState) -> ContainerView {
+        let attachment = match state.running() {
+            Some(_) => self.engine.networks.attachment(self.handle.id()),
+            None => None,
+        };
         ContainerView {
+            attachment,
             state,
             restart_count: self.restart_count,
             ..(*self.view()).clone()

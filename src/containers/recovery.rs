@@ -49,6 +49,7 @@ impl Shared {
     /// asked, never for a clean-up.
     pub async fn recover(self: Arc<Self>, mut row: ContainerRow, same_boot: bool) {
         let layers = self.images.layers(&row.image_id).unwrap_or_default();
+        self.resume_networks(&mut row, same_boot).await;
         let view = row::view(&self, &row, &layers);
         let plan = plan_recovery(&row.state, row.intent, same_boot);
         if plan != Recovery::Keep {
@@ -59,7 +60,8 @@ impl Shared {
                 // A daemon that was killed between the record of an exit and the end of its
                 // clean-up has left the rest to us.
                 let ended = !matches!(row.state, ContainerState::Dead { .. });
-                let left = ended && self.runtimes.has_run_files(&row.id);
+                let left = self.runtimes.has_run_files(&row.id) || row.attachment.is_some();
+                let left = ended && left;
                 // One that was killed while somebody looked at its files has left it mounted.
                 self.unmount(&view).await;
                 let mut actor = self.revive(&row, &layers, None);

@@ -65,6 +65,7 @@ impl Actor {
         match result {
             Ok(()) => {
                 self.engine.registry.remove(&self.handle);
+                self.engine.networks.abandon(self.handle.id());
                 self.handle.advance(|l| l.removed = true);
                 self.engine.tidy_soon();
                 tracing::info!("removed");

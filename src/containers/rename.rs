@@ -42,6 +42,7 @@ impl Actor {
             return Err(e);
         }
         drop(failpoint::reach(Point::RenameWritten).await);
+        self.engine.networks.rename(&view.id, &name).await;
         Ok(())
     }
 }

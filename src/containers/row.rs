@@ -33,7 +33,10 @@ pub(crate) fn view(engine: &Shared, row: &ContainerRow, layers: &[Layer]) -> Con
         restart_count: row.restart_count,
         health: row.health.as_ref().map(|health| shown(row, health)),
         runtime: row.runtime.clone(),
-        attachment: row.attachment.clone().map(Arc::new),
+        attachment: match row.state.running() {
+            Some(_) => row.attachment.clone().map(Arc::new),
+            None => None,
+        },
         paths: ContainerPaths {
             etc: EtcFiles {
                 resolv_conf: dir.join("resolv.conf"),

@@ -8,6 +8,7 @@ use catalog::Catalog;
 use confine::{AppArmor, SeLinux};
 use execs::Execs;
 use model::{Layer, Result, Timestamp};
+use networks::Networks;
 use runtime::Runtimes;
 use spec::HostFacts;
 use state::{ContainerRow, Ledger};
@@ -60,6 +61,8 @@ pub struct Shared {
     pub images: Catalog,
     /// The volumes.
     pub volumes: Arc<Volumes>,
+    /// The networks.
+    pub networks: Networks,
     /// conmon and the OCI runtimes.
     pub runtimes: Runtimes,
     /// The containers.

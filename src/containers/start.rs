@@ -8,13 +8,14 @@
 //! The intent is in the ledger before the first effect, so a daemon that dies in between finds
 //! the leftovers by the container's id.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bundles::{Made, Mapped};
 use failpoint::Point;
 use model::{
-    Action, ContainerState, Error, Intent, Mount, Readiness, Result, Running, StartFailure,
-    WaitOutcome,
+    Action, Attachment, ContainerState, Error, Intent, Mount, Readiness, Result, Running,
+    StartFailure, WaitOutcome,
 };
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
@@ -25,6 +26,7 @@ use crate::Shared;
 use crate::actor::{Actor, Done, Starting, answer};
 use crate::exit::auto_removal;
 use crate::handle::Reply;
+use crate::networks::Networking;
 use crate::policy::StartCause;
 use crate::{Change, ContainerView, check};
 
@@ -32,7 +34,7 @@ use crate::{Change, ContainerView, check};
 #[derive(Debug)]
 pub(crate) struct Started {
     /// The running task, or why there is none.
-    pub(crate) result: Result<(Task, Running), StartError>,
+    pub(crate) result: Result<Ran, StartError>,
 }
 
 /// What is not the same in every start.
@@ -139,7 +141,11 @@ impl Actor {
         cause: Option<StartCause>,
     ) {
         let result = match started.result {
-            Ok((task, running)) => {
+            Ok(Ran {
+                task,
+                running,
+                attachment,
+            }) => {
                 let started_at = running.started_at;
                 let watcher = self.engine.runtimes.watcher();
                 self.handle.streams.keep_log(&task, watcher);
@@ -153,6 +159,7 @@ impl Actor {
                 }
                 let view = ContainerView {
                     health: self.beginning_health(started_at),
+                    attachment,
                     ..self.view_in(ContainerState::Running(running))
                 };
                 drop(self.set_view(view, None, events).await);
@@ -220,6 +227,23 @@ impl Actor {
     }
 }
 
+/// What a bundle is made with besides what the container was asked to be.
+struct Given {
+    cgroups_path: String,
+    apparmor: Option<String>,
+    knows_rro: bool,
+    /// The network namespace that was made for it.
+    namespace: Option<PathBuf>,
+}
+
+/// It runs.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) task: Task,
+    pub(crate) running: Running,
+    pub(crate) attachment: Option<Arc<Attachment>>,
+}
+
 /// What a start works with.
 struct Run<'a> {
     engine: &'a Arc<Shared>,
@@ -232,11 +256,25 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn start(&self) -> Result<(Task, Running), StartError> {
+    async fn start(&self) -> Result<Ran, StartError> {
+        pass(Point::StartPromised).await?;
+        let begun = Networking::begin(self.engine, self.view).await;
+        let mut networking = begun.map_err(daemon_fault)?;
+        let ran = self.start_on(&mut networking).await;
+        networking.settle().await;
+        let (task, running) = ran?;
+        Ok(Ran {
+            task,
+            running,
+            attachment: networking.attachment,
+        })
+    }
+
+    async fn start_on(&self, networking: &mut Networking) -> Result<(Task, Running), StartError> {
         let Self { engine, view, .. } = self;
         let runtime = engine.runtime_of(view).map_err(daemon_fault)?;
-        pass(Point::StartPromised).await?;
-        let made = self.prepare(&runtime).await.map_err(daemon_fault)?;
+        let made = self.prepare(&runtime, networking).await;
+        let made = made.map_err(daemon_fault)?;
         pass(Point::StartPrepared).await?;
         if self.view.state.exited().is_some() {
             self.streams.begin_log_run().await;
@@ -246,7 +284,7 @@ impl Run<'_> {
             joined,
             parts,
         } = made;
-        let creation = self.request(&runtime, mapped);
+        let creation = self.request(&runtime, mapped, std::mem::take(&mut networking.held));
         let given_up = self.cancel.cancelled();
         let created = engine.runtimes.create_unless(creation, given_up).await;
         // It is in them, and has them, or will not.
@@ -254,6 +292,8 @@ impl Run<'_> {
         ::volumes::unbind(parts).await;
         let task = created?;
         pass(Point::StartCreated).await?;
+        let networked = networking.finish(engine, &view.id, task.init()).await;
+        networked.map_err(daemon_fault)?;
         // Before the process runs: what it writes first would be lost to those already attached.
         self.streams
             .connect(&task.attach_socket())
@@ -283,18 +323,30 @@ impl Run<'_> {
     }
 
     /// The tree, the files and the spec: all blocking, in one piece.
-    async fn prepare(&self, runtime: &RuntimeName) -> Result<Made> {
+    async fn prepare(&self, runtime: &RuntimeName, networking: &Networking) -> Result<Made> {
         let (engine, view) = (self.engine.clone(), self.view.clone());
+        let namespace = networking.namespace().map(Path::to_owned);
         let knows_rro = engine.runtimes.knows_rro(runtime).await;
         let parent = view.spec.cgroup_parent.as_deref();
         let cgroups_path = engine.runtimes.cgroups_path(&view.id, parent)?;
         let (asked, privileged) = (view.spec.apparmor.as_deref(), view.spec.privileged);
         let apparmor = engine.apparmor.ready(asked, privileged).await?;
-        let make = move || engine.make_bundle(&view, &cgroups_path, apparmor.as_deref(), knows_rro);
-        crate::blocking(make).await
+        let given = Given {
+            cgroups_path,
+            apparmor,
+            knows_rro,
+            namespace,
+        };
+        crate::blocking(move || engine.make_bundle(&view, &given)).await
     }
 
-    fn request(&self, runtime: &RuntimeName, mapped: Option<Mapped>) -> CreateTask {
+    /// conmon keeps what is in `held`.
+    fn request(
+        &self,
+        runtime: &RuntimeName,
+        mapped: Option<Mapped>,
+        held: Descriptors,
+    ) -> CreateTask {
         let spec = &self.view.spec;
         CreateTask {
             id: self.view.id.clone(),
@@ -306,7 +358,7 @@ impl Run<'_> {
             stdin: self.streams.stdin(),
             restore: self.how.restore.clone(),
             descriptors: self.how.descriptors.clone(),
-            held: Default::default(),
+            held,
             notifies: spec.notifies,
             no_cgroups: spec.no_cgroups,
             output_owner: mapped.as_ref().map(|mapped| mapped.output_owner),
@@ -326,25 +378,22 @@ impl Run<'_> {
 }
 
 impl Shared {
-    fn make_bundle(
-        &self,
-        view: &ContainerView,
-        cgroups_path: &str,
-        apparmor: Option<&str>,
-        knows_rro: bool,
-    ) -> Result<Made> {
+    fn make_bundle(&self, view: &ContainerView, given: &Given) -> Result<Made> {
         let donors = self.donors(&view.spec)?;
+        let naming = self.naming(view)?;
         self.with_tree(view, |maker, tree| {
             maker.make(&bundles::Order {
                 tree: *tree,
                 dir: &self.layout.container(&view.id),
                 bundle: &self.layout.bundle(&view.id),
                 place: &self.layout.own_mounts(),
-                cgroups_path,
-                apparmor,
-                knows_rro,
+                cgroups_path: &given.cgroups_path,
+                apparmor: given.apparmor.as_deref(),
+                knows_rro: given.knows_rro,
                 runtime: &view.runtime,
                 donors,
+                network_namespace: given.namespace.as_deref(),
+                naming: naming.as_ref(),
             })
         })
     }
@@ -382,86 +431,6 @@ impl Shared {
     /// When it is configured no more.
     pub(crate) fn runtime_of(&self, view: &ContainerView) -> Result<RuntimeName> {
         self.runtimes.named(&view.runtime)
-    }
-
-    /// Takes away what a run leaves on the host: the runtime's state, the mount, conmon's files.
-    /// With `forget` the exit file goes too; without it recovery can still read it. conmon's
-    /// files go last, and only when all else did: recovery knows by them that something is left.
-    ///
-    /// # Errors
-    /// When the runtime does not let go of the container; it was logged.
-    pub(crate) async fn clean_up_run(&self, view: &ContainerView, forget: bool) -> Result<()> {
-        let mut deleted = Ok(());
-        for runtime in self.runtimes_of(view) {
-            deleted = deleted.and(self.delete_run(view, &runtime).await);
-        }
-        failpoint::reach(Point::CleanupDeleted).await?;
-        self.unmount(view).await;
-        failpoint::reach(Point::CleanupUnmounted).await?;
-        if forget && deleted.is_ok() {
-            self.runtimes
-                .forget(&view.id, &self.layout.bundle(&view.id))
-                .await;
-            drop(failpoint::reach(Point::CleanupDone).await);
-        }
-        deleted
-    }
-
-    /// Makes the runtime forget a container that has ended; by force when it does not want to.
-    async fn delete_run(&self, view: &ContainerView, runtime: &RuntimeName) -> Result<()> {
-        let id = view.id.short();
-        let bundle = self.layout.bundle(&view.id);
-        self.runtimes.clear_lost(&view.id, runtime, &bundle).await;
-        let Err(e) = self.runtimes.delete(&view.id, runtime, false).await else {
-            return Ok(());
-        };
-        tracing::warn!(id, error = %e, "a plain delete did not do");
-        let forced = self.runtimes.delete(&view.id, runtime, true).await;
-        forced
-            .inspect_err(|e| tracing::warn!(id, error = %e, "the runtime's state was not removed"))
-    }
-
-    /// The container's runtime. One that is configured no more, or whose name a damaged row has
-    /// lost, may be any.
-    fn runtimes_of(&self, view: &ContainerView) -> Vec<RuntimeName> {
-        self.runtime_of(view)
-            .map_or_else(|_| self.runtimes.names(), |runtime| vec![runtime])
-    }
-
-    /// Undoes a start that did not come to its end, whatever stage it was in. That it is undone is
-    /// in the ledger first: the next daemon must not take the end of what is taken back for the
-    /// end of a run.
-    pub(crate) async fn undo_start(&self, view: &ContainerView, again: bool) {
-        let intent = Some(Intent::UndoingStart { again });
-        let write =
-            self.ledger
-                .update_container_state(&view.id, &view.state, intent, view.restart_count);
-        if let Err(e) = write.await {
-            tracing::warn!(id = view.id.short(), error = %e, "that a start is undone was not written");
-        }
-        for runtime in self.runtimes_of(view) {
-            let bundle = self.layout.bundle(&view.id);
-            self.runtimes.discard(&view.id, &runtime, &bundle).await;
-        }
-        self.unmount(view).await;
-    }
-
-    /// Unmounts a container's tree, and what was mounted for it alone.
-    pub(crate) async fn unmount(&self, view: &ContainerView) {
-        let (store, id) = (self.images.store().clone(), view.id.clone());
-        let (volumes, spec) = (self.volumes.clone(), view.spec.clone());
-        let bundle = self.layout.bundle(&id);
-        let unmount = move || {
-            // Whatever the spec says: that of a damaged row says nothing.
-            let released = bundles::release_joined(&bundle);
-            let unmounted = store.unmount(id.as_str());
-            volumes.release(&id, spec.mounts.iter().filter_map(Mount::volume));
-            unmounted.and(released)
-        };
-        let unmounted = crate::blocking(unmount).await;
-        if let Err(e) = unmounted {
-            tracing::warn!(id = view.id.short(), error = %e, "the tree was not unmounted");
-        }
     }
 }
 

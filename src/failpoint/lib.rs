@@ -209,6 +209,25 @@ points! {
     /// Its files are gone.
     VolumeDone = "volume-done",
 
+    /// What a run is to have of networks is in the ledger.
+    NetworkPromised = "network-promised",
+    /// Its namespace is pinned.
+    NetworkPinned = "network-pinned",
+    /// netavark has set it up.
+    NetworkSetUp = "network-set-up",
+    /// Others find it by name.
+    NetworkTold = "network-told",
+    /// Others find it no more.
+    NetworkLeft = "network-left",
+    /// netavark has taken it away.
+    NetworkTornDown = "network-torn-down",
+    /// The ledger has forgotten it.
+    NetworkReleased = "network-released",
+    /// A network that a running container is to be connected to is in the ledger as its own.
+    NetworkJoining = "network-joining",
+    /// One that it is to be disconnected from is taken away, and still in the ledger.
+    NetworkParted = "network-parted",
+
     /// A log was renamed, conmon still writes to it.
     LogRenamed = "log-renamed",
     /// conmon writes to a new one.

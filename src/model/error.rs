@@ -68,6 +68,11 @@ impl Error {
         Self::new(Kind::Conflict, message)
     }
 
+    /// [`Kind::Forbidden`].
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(Kind::Forbidden, message)
+    }
+
     /// [`Kind::NotImplemented`].
     pub fn not_implemented(message: impl Into<String>) -> Self {
         Self::new(Kind::NotImplemented, message)

@@ -27,6 +27,14 @@ pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Containers the daemon keeps.
 pub const CONTAINERS_MAX: usize = 100_000;
+/// Networks the daemon keeps.
+pub const NETWORKS_MAX: usize = 10_000;
+/// Networks a container may be on at once.
+pub const ENDPOINTS_MAX: usize = 256;
+/// Ports a container may publish.
+pub const PORTS_MAX: usize = 4096;
+/// How long the removal of a network waits for those who have ended and are leaving it.
+pub const NETWORK_LEAVE_PATIENCE: Duration = Duration::from_secs(30);
 /// Operations that may wait for one container's task.
 pub const CONTAINER_QUEUE_MAX: usize = 64;
 /// Environment variables, labels, mounts, arguments: entries of one list of a create request, of an image's

@@ -128,8 +128,9 @@ pub struct EndpointConfig {
 /// What a container asks for on one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSpec {
-    /// The network.
-    pub network: NetworkId,
+    /// The network; `None` where there was none of that name when the container was made: it is looked for
+    /// again at each start.
+    pub network: Option<NetworkId>,
     /// Its name, for clients.
     pub name: NetworkName,
     /// What is asked for.

@@ -5,7 +5,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use model::{Error, Filters, NetworkId, NetworkName, NetworkRecord, Result};
+use model::{
+    Action, Error, Event, EventKind, Filters, Kind, NetworkDriver, NetworkId, NetworkName,
+    NetworkRecord, Result, limits,
+};
+use rules::Patterns;
+use sys::task::to_the_end;
+
+use crate::held::Stage;
+use crate::{Member, Networks};
+
+/// The filters a list of networks takes.
+const LIST_KEYS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
+
+/// The filters a prune takes.
+const PRUNE_KEYS: &[&str] = &["label", "label!", "until"];
+
+/// The longest name of an interface (`IFNAMSIZ`, less its zero).
+const INTERFACE_BYTES_MAX: usize = 15;
 
 /// A range of addresses of a network to be made.
 #[derive(Debug, Clone, Default)]
@@ -45,57 +62,298 @@ pub struct NewNetwork {
     pub labels: BTreeMap<String, String>,
 }
 
-/// The networks of the daemon: a cheap handle, cloned freely.
-#[derive(Debug, Clone)]
-pub struct NetworkCatalog {}
-
-impl NetworkCatalog {
+impl Networks {
     /// Makes a network. No interface is made before the first container starts on it.
     ///
     /// # Errors
     /// In moby's words: a bad name, driver, option or range (400), a predefined name (403), a name in use (409),
-    /// ranges that overlap with another network's (403) or are used up (500).
+    /// ranges that overlap with another network's (403) or are used up (400).
     pub async fn create(&self, new: NewNetwork) -> Result<Arc<NetworkRecord>> {
-        Err(Error::not_implemented(new.name))
+        let networks = self.clone();
+        to_the_end(async move { networks.make(&new).await }).await
     }
 
-    /// The networks that `filters` select, the newest first.
+    async fn make(&self, new: &NewNetwork) -> Result<Arc<NetworkRecord>> {
+        if model::network::PREDEFINED_NETWORKS.contains(&new.name.as_str()) {
+            return Err(Error::forbidden(format!(
+                "operation is not permitted on predefined {} network ",
+                new.name
+            )));
+        }
+        let name: NetworkName = new.name.parse()?;
+        let driver = driver(&new.driver)?;
+        let _choosing = self.inner.choosing.lock().await;
+        if self.read().by_name(name.as_str()).is_some() {
+            return Err(Error::conflict(format!(
+                "network with name {name} already exists"
+            )));
+        }
+        if self.read().by_id.len() >= limits::NETWORKS_MAX {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!(
+                    "there are {} networks already: remove some",
+                    limits::NETWORKS_MAX
+                ),
+            ));
+        }
+        let id = NetworkId::from_bytes(self.random_id());
+        let interface = self.interface(driver, &id, &new.options)?;
+        let record = Arc::new(NetworkRecord {
+            id,
+            name,
+            created_at: (self.inner.tools.now)(),
+            driver,
+            interface,
+            // A macvlan without a parent leads nowhere (moby `macvlan` createNetwork).
+            internal: new.internal,
+            attachable: new.attachable,
+            enable_ipv4: new.enable_ipv4,
+            enable_ipv6: new.enable_ipv6,
+            subnets: self.choose_subnets(new)?,
+            ipam_options: new.ipam_options.clone(),
+            options: new.options.clone(),
+            labels: new.labels.clone(),
+        });
+        let event = self.event(&record, &Action::Create);
+        let (networks, made) = (self.clone(), record.clone());
+        let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || networks.insert(made.clone()));
+        ledger.insert_network(&record).await?;
+        Ok(record)
+    }
+
+    /// The bridge's name, or the parent.
+    fn interface(
+        &self,
+        driver: NetworkDriver,
+        id: &NetworkId,
+        options: &BTreeMap<String, String>,
+    ) -> Result<String> {
+        let key = match driver {
+            NetworkDriver::Bridge => "com.docker.network.bridge.name",
+            _ => "parent",
+        };
+        let given = options.get(key).filter(|name| !name.is_empty());
+        if let Some(name) = given {
+            check_interface(name)?;
+        }
+        if driver != NetworkDriver::Bridge {
+            return Ok(given.cloned().unwrap_or_default());
+        }
+        let name = given.cloned();
+        let name = name.unwrap_or_else(|| format!("br-{}", id.short()));
+        let records = self.read();
+        let mut bridges = records.by_id.values();
+        match bridges.find(|r| r.driver == driver && r.interface == name) {
+            Some(other) => Err(Error::forbidden(format!(
+                "cannot create network {id} ({name}): conflicts with network {} ({name}): networks \
+                 have same bridge name",
+                other.id
+            ))),
+            None => Ok(name),
+        }
+    }
+
+    /// The networks that `filters` select, oldest first.
     ///
     /// # Errors
     /// Bad filters.
     pub fn list(&self, filters: &Filters) -> Result<Vec<Arc<NetworkRecord>>> {
-        filters.check_keys(&[])?;
-        Ok(Vec::new())
+        filters.check_keys(LIST_KEYS)?;
+        let dangling = dangling(filters)?;
+        for kind in filters.values("type") {
+            if !matches!(kind, "builtin" | "custom") {
+                return Err(Error::invalid(format!("invalid filter: 'type'='{kind}'")));
+            }
+        }
+        let (names, ids) = (Patterns::new(filters, "name"), Patterns::new(filters, "id"));
+        let selects = |r: &Arc<NetworkRecord>| {
+            let kind = match r.is_predefined() {
+                true => "builtin",
+                false => "custom",
+            };
+            names.matches(r.name.as_str())
+                && ids.matches(r.id.as_str())
+                && filters.any("driver", |d| d == r.driver.as_str())
+                && filters.any("scope", |s| s == "local")
+                && filters.any("type", |t| t == kind)
+                && filters.match_labels(&r.labels)
+                && dangling.is_none_or(|wanted| wanted == self.is_dangling(r))
+        };
+        let mut found: Vec<_> = self.all().into_iter().filter(selects).collect();
+        found.sort_by_key(|r| r.created_at);
+        Ok(found)
     }
 
-    /// A network by its id, its name, or the beginning of its id, in this order.
-    ///
-    /// # Errors
-    /// `network x not found`; 400 where more than one begins so.
-    pub fn get(&self, name: &str) -> Result<Arc<NetworkRecord>> {
-        Err(Error::not_found(format!("network {name} not found")))
+    fn all(&self) -> Vec<Arc<NetworkRecord>> {
+        self.read().by_id.values().cloned().collect()
     }
 
-    /// A network by its id.
-    pub fn by_id(&self, id: &NetworkId) -> Option<Arc<NetworkRecord>> {
-        let _ = id;
-        None
+    fn is_dangling(&self, record: &NetworkRecord) -> bool {
+        !record.is_predefined() && self.members(&record.id).is_empty()
+    }
+
+    /// The running containers on a network, by name.
+    pub fn members(&self, network: &NetworkId) -> Vec<Member> {
+        let stages = [Stage::Coming, Stage::Up];
+        self.inner.held.members(network, &stages)
     }
 
     /// Removes a network.
     ///
     /// # Errors
     /// 404; 403 where it is predefined or a running container is on it.
-    pub async fn remove(&self, name: &str) -> Result<()> {
-        self.get(name).map(drop)
+    pub async fn remove(&self, term: &str) -> Result<()> {
+        let (networks, term) = (self.clone(), term.to_owned());
+        to_the_end(async move {
+            let record = networks.get(&term)?;
+            if record.is_predefined() {
+                return Err(Error::forbidden(format!(
+                    "{} is a pre-defined network and cannot be removed",
+                    record.name
+                )));
+            }
+            networks.unmake(&record).await
+        })
+        .await
     }
 
-    /// Removes all that no container is on and `filters` select; their names.
+    /// Waits for those who are leaving: a client that stopped a container removes its network next.
+    async fn unmake(&self, record: &Arc<NetworkRecord>) -> Result<()> {
+        let mut ends = self.inner.held.ends();
+        let deadline = tokio::time::Instant::now() + limits::NETWORK_LEAVE_PATIENCE;
+        loop {
+            let choosing = self.inner.choosing.lock().await;
+            let members = self.members(&record.id);
+            if !members.is_empty() {
+                return Err(in_use(record, &members));
+            }
+            let going = self.inner.held.members(&record.id, &[Stage::Going]);
+            if going.is_empty() {
+                // Somebody else may have removed it meanwhile.
+                if self.by_id(&record.id).is_none() {
+                    return Err(crate::not_found(record.name.as_str()));
+                }
+                return self.forget(record).await;
+            }
+            drop(choosing);
+            let ended = tokio::time::timeout_at(deadline, ends.changed()).await;
+            if ended.is_err() {
+                return Err(in_use(record, &going));
+            }
+        }
+    }
+
+    async fn forget(&self, record: &Arc<NetworkRecord>) -> Result<()> {
+        let event = self.event(record, &Action::Destroy);
+        let (networks, gone) = (self.clone(), record.id.clone());
+        let ledger = self.inner.tools.ledger.telling(vec![event]);
+        let ledger = ledger.applying(move || networks.take_out(&gone));
+        ledger.delete_network(&record.id).await
+    }
+
+    /// Removes all that no running container is on and `filters` select; their names.
     ///
     /// # Errors
     /// Bad filters; 409 when another is at it.
     pub async fn prune(&self, filters: Filters) -> Result<Vec<NetworkName>> {
-        filters.check_keys(&[])?;
-        Ok(Vec::new())
+        let networks = self.clone();
+        to_the_end(async move { networks.prune_all(&filters).await }).await
+    }
+
+    async fn prune_all(&self, filters: &Filters) -> Result<Vec<NetworkName>> {
+        let running = |_| Error::conflict("a prune operation is already running");
+        let _only = self.inner.pruning.try_lock().map_err(running)?;
+        filters.check_keys(PRUNE_KEYS)?;
+        let now = (self.inner.tools.now)();
+        let until = filters.until(now, sys::host::local_offset(now))?;
+        let is_selected = |r: &Arc<NetworkRecord>| {
+            self.is_dangling(r)
+                && filters.match_labels(&r.labels)
+                && until.is_none_or(|until| r.created_at <= until)
+        };
+        let mut pruned = Vec::new();
+        for record in self.all().into_iter().filter(is_selected) {
+            match self.unmake(&record).await {
+                Ok(()) => pruned.push(record.name.clone()),
+                // One that cannot go does not keep the others.
+                Err(e) if matches!(e.kind(), Kind::Forbidden | Kind::NotFound) => {}
+                Err(e) => tracing::warn!(network = %record.name, error = %e, "not pruned"),
+            }
+        }
+        let event = Event::new(now, EventKind::Network, &Action::Prune, "");
+        let event = event.with("reclaimed", "0");
+        self.inner.tools.ledger.tell_soon(vec![event]).await?;
+        Ok(pruned)
+    }
+
+    /// An event of a network (moby `LogNetworkEvent`).
+    pub(crate) fn event(&self, record: &NetworkRecord, action: &Action) -> Event {
+        let now = (self.inner.tools.now)();
+        Event::new(now, EventKind::Network, action, record.id.as_str())
+            .with("name", record.name.as_str())
+            .with("type", record.driver.as_str())
+    }
+}
+
+/// moby `ActiveEndpointsError`.
+fn in_use(record: &NetworkRecord, members: &[Member]) -> Error {
+    let who: Vec<String> = members
+        .iter()
+        .map(|m| format!("name:{:?} id:{:?}", m.name.as_str(), m.endpoint.id.short()))
+        .collect();
+    Error::forbidden(format!(
+        "error while removing network: network {} has active endpoints ({})",
+        record.name,
+        who.join(", ")
+    ))
+}
+
+/// The drivers there are, and in moby's words why another is none.
+fn driver(name: &str) -> Result<NetworkDriver> {
+    match name {
+        "" | "default" | "bridge" => Ok(NetworkDriver::Bridge),
+        "macvlan" => Ok(NetworkDriver::Macvlan),
+        "ipvlan" => Ok(NetworkDriver::Ipvlan),
+        "host" | "null" => Err(Error::forbidden(format!(
+            "only one instance of {name:?} network is allowed"
+        ))),
+        "overlay" => Err(Error::forbidden(
+            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \
+             connect this node to swarm and try again.",
+        )),
+        other => Err(Error::not_found(format!(
+            "could not find plugin {} in v1 plugin registry: plugin not found",
+            crate::clip(other)
+        ))),
+    }
+}
+
+fn check_interface(name: &str) -> Result<()> {
+    let is_bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || !c.is_ascii_graphic();
+    match name.len() > INTERFACE_BYTES_MAX || name.contains(is_bad) || matches!(name, "." | "..") {
+        true => Err(Error::invalid(format!(
+            "invalid interface name {:?}: at most {INTERFACE_BYTES_MAX} characters, without \"/\", \
+             \":\" and spaces",
+            crate::clip(name)
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// moby's filter of that name takes fewer words than others.
+fn dangling(filters: &Filters) -> Result<Option<bool>> {
+    let values: Vec<&str> = filters.values("dangling").collect();
+    match values.as_slice() {
+        [] => Ok(None),
+        ["0" | "false"] => Ok(Some(false)),
+        ["1" | "true"] => Ok(Some(true)),
+        [_] => Err(Error::invalid(
+            "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
+        )),
+        _ => Err(Error::invalid(
+            "got more than one value for filter key \"dangling\"",
+        )),
     }
 }

@@ -3,12 +3,255 @@
 //! | file | |
 //! |---|---|
 //! | `catalog` | the use cases: create, list, inspect, remove, prune |
+//! | `subnets` | the ranges of a new network: what a client may ask for, what it gets |
+//! | `lease` | what a run is to have: addresses, hardware addresses, ports of the host |
+//! | `runs` | around a run: attached, set up, connected, left, released; taken back after a restart |
+//! | `naming` | who is called what on which network; resolv.conf and hosts |
+//! | `settings` | what the operator says of it all |
 //!
-//! What a network does to the host is the room `network`'s. This one writes the ledger: a network's record
+//! What a network does to the host is the room `network`'s. This one decides and writes: a network's record
 //! when it is made, and an [`model::Attachment`], the addresses and ports that a run holds, before the first
-//! effect on the host and until all of it is taken away. It holds no list of leases besides: which
-//! addresses are taken is what the attachments of containers say.
+//! effect on the host and until all of it is taken away.
+//!
+//! ```text
+//!   attach: chosen, in the ledger --> set up (netavark) --> told (names) --> the process starts
+//!     |                                    |                    |
+//!     +------------------------------------+--------------------+--> release: names, netavark, pin,
+//!                                                                    then the ledger
+//! ```
+//!
+//! [`Held`] is the ledger's table of attachments in memory, and the one answer to which addresses are
+//! taken. Choosing and holding are one step under one lock, so that no two runs get the same address and no
+//! network is removed between the look and the hold.
 
 mod catalog;
+mod held;
+mod lease;
+mod naming;
+mod runs;
+mod settings;
+mod subnets;
 
-pub use catalog::{NetworkCatalog, NewNetwork, NewSubnet};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use catalog::{NewNetwork, NewSubnet};
+use held::Held;
+pub use held::Member;
+pub use lease::check_config;
+use model::{Error, NetworkDriver, NetworkId, NetworkName, NetworkRecord, Result, Timestamp};
+pub use runs::{Attached, Joining};
+pub use settings::Settings;
+
+/// What the room works with.
+pub struct Tools {
+    /// Where records and attachments are.
+    pub ledger: state::Ledger,
+    /// netavark.
+    pub netavark: network::Netavark,
+    /// aardvark-dns.
+    pub names: network::Names,
+    /// The host's ports.
+    pub ports: network::Ports,
+    /// Where namespaces are pinned.
+    pub pins: PathBuf,
+    /// What the operator says.
+    pub settings: Settings,
+    /// Wall clock.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// For ids.
+    pub random: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+}
+
+impl std::fmt::Debug for Tools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tools").finish_non_exhaustive()
+    }
+}
+
+/// The networks of the daemon: a cheap handle, cloned freely.
+#[derive(Debug, Clone)]
+pub struct Networks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tools: Tools,
+    records: RwLock<Records>,
+    held: Held,
+    /// Held from the choice of what is free to the moment it is taken, and by who removes a network.
+    choosing: tokio::sync::Mutex<()>,
+    /// Held by the one prune there may be.
+    pruning: tokio::sync::Mutex<()>,
+    /// Held while what is true is written for the name server.
+    telling: tokio::sync::Mutex<()>,
+}
+
+/// The networks by id; names are unique.
+#[derive(Debug, Default)]
+struct Records {
+    by_id: BTreeMap<NetworkId, Arc<NetworkRecord>>,
+}
+
+impl Records {
+    fn by_name(&self, name: &str) -> Option<&Arc<NetworkRecord>> {
+        self.by_id.values().find(|r| r.name.as_str() == name)
+    }
+}
+
+impl Networks {
+    /// The networks of these records. Those that are always there are made where they are missing.
+    ///
+    /// # Errors
+    /// No range is free for the default network; what the ledger says.
+    pub async fn open(records: Vec<NetworkRecord>, tools: Tools) -> Result<Self> {
+        let records = records.into_iter().map(|r| (r.id.clone(), Arc::new(r)));
+        let networks = Self {
+            inner: Arc::new(Inner {
+                tools,
+                records: RwLock::new(Records {
+                    by_id: records.collect(),
+                }),
+                held: Held::default(),
+                choosing: tokio::sync::Mutex::default(),
+                pruning: tokio::sync::Mutex::default(),
+                telling: tokio::sync::Mutex::default(),
+            }),
+        };
+        networks.make_predefined().await?;
+        Ok(networks)
+    }
+
+    /// A network by its id.
+    pub fn by_id(&self, id: &NetworkId) -> Option<Arc<NetworkRecord>> {
+        self.read().by_id.get(id).cloned()
+    }
+
+    /// A network by its name, its id, or the beginning of its id (moby `FindNetwork`).
+    ///
+    /// # Errors
+    /// `network x not found`; 400 where more than one begins so.
+    pub fn get(&self, term: &str) -> Result<Arc<NetworkRecord>> {
+        let records = self.read();
+        let mut ids = records.by_id.values();
+        let exact = ids.find(|r| r.id.as_str() == term);
+        if let Some(found) = exact.or_else(|| records.by_name(term)) {
+            return Ok(found.clone());
+        }
+        let begin = |r: &&Arc<NetworkRecord>| !term.is_empty() && r.id.as_str().starts_with(term);
+        let mut begun = records.by_id.values().filter(begin);
+        match (begun.next(), begun.next()) {
+            (Some(found), None) => Ok(found.clone()),
+            (None, _) => Err(not_found(term)),
+            (Some(_), Some(_)) => Err(Error::invalid(format!(
+                "network {} is ambiguous ({} matches found based on ID prefix)",
+                clip(term),
+                begun.count() + 2
+            ))),
+        }
+    }
+
+    /// The default network, unless the operator wants none.
+    pub fn default_network(&self) -> Option<Arc<NetworkRecord>> {
+        let found = self.read().by_name("bridge").cloned();
+        found.filter(|_| self.inner.tools.settings.bridge.is_some())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Records> {
+        let records = self.inner.records.read();
+        records.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, record: Arc<NetworkRecord>) {
+        let records = self.inner.records.write();
+        let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        records.by_id.insert(record.id.clone(), record);
+    }
+
+    fn take_out(&self, id: &NetworkId) {
+        let records = self.inner.records.write();
+        let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        records.by_id.remove(id);
+    }
+
+    fn random_id(&self) -> [u8; 32] {
+        (self.inner.tools.random)()
+    }
+
+    /// `bridge`, `host` and `none`: as records like all others, so that their ids stay.
+    async fn make_predefined(&self) -> Result<()> {
+        let kinds = [
+            ("none", NetworkDriver::Null),
+            ("host", NetworkDriver::Host),
+            ("bridge", NetworkDriver::Bridge),
+        ];
+        for (name, driver) in kinds {
+            if self.read().by_name(name).is_some() {
+                continue;
+            }
+            if driver == NetworkDriver::Bridge && self.inner.tools.settings.bridge.is_none() {
+                continue;
+            }
+            let record = Arc::new(self.predefined(name.parse()?, driver)?);
+            self.inner.tools.ledger.insert_network(&record).await?;
+            self.insert(record);
+        }
+        Ok(())
+    }
+
+    fn predefined(&self, name: NetworkName, driver: NetworkDriver) -> Result<NetworkRecord> {
+        let settings = &self.inner.tools.settings;
+        let is_bridge = driver == NetworkDriver::Bridge;
+        let interface = settings.bridge.clone().filter(|_| is_bridge);
+        let interface = interface.unwrap_or_default();
+        let subnets = match is_bridge {
+            true => vec![self.default_subnet()?],
+            false => Vec::new(),
+        };
+        let options = match is_bridge {
+            true => bridge_options(&interface),
+            false => BTreeMap::new(),
+        };
+        Ok(NetworkRecord {
+            id: NetworkId::from_bytes(self.random_id()),
+            name,
+            created_at: (self.inner.tools.now)(),
+            driver,
+            interface,
+            internal: false,
+            attachable: false,
+            enable_ipv4: true,
+            enable_ipv6: false,
+            subnets,
+            ipam_options: None,
+            options,
+            labels: BTreeMap::new(),
+        })
+    }
+}
+
+/// What Docker shows of its default bridge.
+fn bridge_options(interface: &str) -> BTreeMap<String, String> {
+    [
+        ("com.docker.network.bridge.default_bridge", "true"),
+        ("com.docker.network.bridge.enable_icc", "true"),
+        ("com.docker.network.bridge.enable_ip_masquerade", "true"),
+        ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0"),
+        ("com.docker.network.bridge.name", interface),
+        ("com.docker.network.driver.mtu", "1500"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// Docker's words.
+fn not_found(term: &str) -> Error {
+    Error::not_found(format!("network {} not found", clip(term)))
+}
+
+/// Enough of what a client wrote to know it again.
+fn clip(text: &str) -> String {
+    text.chars().take(256).collect()
+}

@@ -113,7 +113,9 @@ pub struct Joined {
     pub pid: Option<PathBuf>,
     /// The ipc namespace.
     pub ipc: Option<PathBuf>,
-    /// The user namespace of the two.
+    /// The network namespace: another's, or one that was made for it.
+    pub network: Option<PathBuf>,
+    /// The user namespace of those that are another's.
     pub user: Option<PathBuf>,
     /// The shared memory that goes with the ipc namespace, to be bound at `/dev/shm`.
     pub shm: Option<PathBuf>,
@@ -124,6 +126,7 @@ impl Joined {
     pub const NOTHING: &'static Self = &Self {
         pid: None,
         ipc: None,
+        network: None,
         user: None,
         shm: None,
     };
@@ -258,7 +261,11 @@ fn namespaces<'a>(input: &SpecInput<'a>) -> Result<Vec<Namespace<'a>>> {
     });
     let all = [
         ("mount", true, None),
-        ("network", spec.network != NetworkMode::Host, None),
+        (
+            "network",
+            spec.network != NetworkMode::Host,
+            joined.network.as_deref(),
+        ),
         ("uts", spec.uts_mode == private, None),
         ("pid", spec.pid_mode != PidMode::Host, joined.pid.as_deref()),
         ("ipc", spec.ipc_mode != IpcMode::Host, joined.ipc.as_deref()),

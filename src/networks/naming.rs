@@ -1,0 +1,136 @@
+//! Who is called what, and by whom: the name server's zones, and what a container's resolv.conf and hosts
+//! are made from.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use model::{ContainerId, Endpoint, EndpointSpec, NetworkDriver, NetworkId, NetworkRecord, Result};
+use network::{Naming, Zone, ZoneMember};
+
+use crate::Networks;
+use crate::held::{Lease, Stage};
+
+impl Networks {
+    /// Writes for the name server what is true now. Who waits for this finds all that was so when it was
+    /// called.
+    ///
+    /// # Errors
+    /// The name server could not be told.
+    pub(crate) async fn tell(&self) -> Result<()> {
+        let _alone = self.inner.telling.lock().await;
+        self.inner.tools.names.write(self.zones()).await
+    }
+
+    /// A failure costs names, and no container.
+    pub(crate) async fn tell_or_warn(&self) {
+        if let Err(e) = self.tell().await {
+            tracing::error!(error = %e, "containers may not find each other by name");
+        }
+    }
+
+    fn zones(&self) -> Vec<Zone> {
+        let leases = self.inner.held.all();
+        let with_names = self.all_records().into_iter().filter(|r| r.has_dns());
+        let zones = with_names.filter_map(|record| {
+            let members: Vec<ZoneMember> = leases
+                .iter()
+                .filter(|(_, lease)| lease.stage == Stage::Up)
+                .filter_map(|(id, lease)| member(id, lease, &record.id))
+                .collect();
+            (!members.is_empty()).then(|| Zone {
+                network: record.id.clone(),
+                internal: record.internal,
+                listen: gateways(&record).collect(),
+                members,
+            })
+        });
+        zones.collect()
+    }
+
+    fn all_records(&self) -> Vec<Arc<NetworkRecord>> {
+        self.read().by_id.values().cloned().collect()
+    }
+
+    /// What a container's resolv.conf and hosts are made from, but for those it is linked to.
+    pub fn naming(&self, id: &ContainerId) -> Naming {
+        let lease = self.inner.held.get(id);
+        let endpoints = lease.iter().flat_map(|l| &l.attachment.endpoints);
+        let (mut own, mut name_servers) = (Vec::new(), Vec::new());
+        for endpoint in endpoints {
+            own.extend(addresses(endpoint));
+            let record = self.by_id(&endpoint.network).filter(|r| r.has_dns());
+            name_servers.extend(record.iter().flat_map(|r| gateways(r)));
+        }
+        let settings = &self.inner.tools.settings;
+        let host_gateway = match settings.host_gateways.as_slice() {
+            [] => self
+                .default_network()
+                .iter()
+                .flat_map(|r| gateways(r))
+                .collect(),
+            given => given.to_vec(),
+        };
+        Naming {
+            name_servers,
+            own,
+            host_gateway,
+            linked: Vec::new(),
+        }
+    }
+
+    /// A running container's addresses on a network that `other` is on, too.
+    pub fn addresses_for(&self, other: &ContainerId, network: &NetworkId) -> Vec<IpAddr> {
+        let lease = self.inner.held.get(other);
+        let lease = lease.filter(|lease| lease.stage != Stage::Going);
+        let endpoint = lease.as_ref().and_then(|l| l.attachment.endpoint(network));
+        endpoint.map(addresses).unwrap_or_default()
+    }
+}
+
+/// The host's ends of a network.
+fn gateways(record: &NetworkRecord) -> impl Iterator<Item = IpAddr> + '_ {
+    let is_bridge = record.driver == NetworkDriver::Bridge;
+    let gateways = record.subnets.iter().filter_map(|s| s.gateway);
+    gateways.filter(move |_| is_bridge)
+}
+
+fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
+    let v4 = endpoint.ipv4.map(|net| IpAddr::V4(net.addr()));
+    let v6 = endpoint.ipv6.map(|net| IpAddr::V6(net.addr()));
+    v4.into_iter().chain(v6).collect()
+}
+
+fn member(id: &ContainerId, lease: &Lease, network: &NetworkId) -> Option<ZoneMember> {
+    let endpoint = lease.attachment.endpoint(network)?;
+    let mut endpoints = lease.spec.endpoints.iter();
+    let wish = endpoints.find(|e| is_of(e, network));
+    let servers = lease.spec.dns.iter().filter_map(|s| s.parse().ok());
+    Some(ZoneMember {
+        container: id.clone(),
+        addresses: addresses(endpoint),
+        names: names(id, lease, wish),
+        servers: servers.collect(),
+    })
+}
+
+fn is_of(endpoint: &EndpointSpec, network: &NetworkId) -> bool {
+    endpoint.network.as_ref() == Some(network)
+}
+
+/// moby `buildEndpointDNSNames`: the name, the aliases, the short id, the hostname.
+fn names(id: &ContainerId, lease: &Lease, wish: Option<&EndpointSpec>) -> Vec<String> {
+    let aliases = wish
+        .iter()
+        .flat_map(|w| &w.config.aliases)
+        .map(String::as_str);
+    let all = std::iter::once(lease.name.as_str())
+        .chain(aliases)
+        .chain([id.short(), lease.spec.hostname.as_str()]);
+    let mut names: Vec<String> = Vec::new();
+    for name in all.filter(|name| !name.is_empty()) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}

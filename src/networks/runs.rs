@@ -1,0 +1,426 @@
+//! Around a run of a container: what it is to have is chosen and written, set up, and taken away again.
+//!
+//! One job of the container's task at a time calls these for it. Each can be done again: a release that
+//! was cut short begins anew, in the same daemon or the next.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use failpoint::Point;
+use model::{
+    Action, Attachment, ContainerId, ContainerName, ContainerSpec, Context, Endpoint, EndpointSpec,
+    Error, Event, NetworkId, NetworkRecord, ProcessRef, PublishedPort, Result, limits,
+};
+use network::Order;
+use sys::task::blocking;
+
+use crate::Networks;
+use crate::held::{Lease, Stage};
+use crate::lease;
+
+/// A container that is about to run.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// What it was asked to be.
+    pub spec: Arc<ContainerSpec>,
+}
+
+/// What a run is to have is chosen, and written.
+#[derive(Debug)]
+pub struct Attached {
+    /// What it is.
+    pub attachment: Arc<Attachment>,
+    /// Bound to the host's ports: they are the run's as long as one of these is open.
+    pub sockets: Vec<OwnedFd>,
+}
+
+impl Networks {
+    /// Chooses what a run is to have, and writes it down; `None` where it has no networks. What an
+    /// earlier run left is taken away first.
+    ///
+    /// # Errors
+    /// In moby's words: a network that is gone, no address left, a port that is taken.
+    pub async fn attach(&self, joining: &Joining) -> Result<Option<Attached>> {
+        self.release(&joining.id).await?;
+        let networks = self.networks_of(&joining.spec)?;
+        if networks.is_empty() {
+            return Ok(None);
+        }
+        let _choosing = self.inner.choosing.lock().await;
+        // None can be removed any more: who removes one holds it, too.
+        let networks = self.still_there(networks)?;
+        let endpoints = self.choose_endpoints(&networks, &[])?;
+        let reserved = self.reserve_ports(joining, &networks, &endpoints)?;
+        let attachment = Arc::new(Attachment {
+            endpoints,
+            ports: reserved.ports,
+        });
+        self.inner
+            .tools
+            .ledger
+            .put_attachment(&joining.id, &attachment)
+            .await?;
+        let lease = Lease {
+            name: joining.name.clone(),
+            spec: joining.spec.clone(),
+            attachment: attachment.clone(),
+            stage: Stage::Coming,
+        };
+        self.inner.held.put(&joining.id, lease);
+        drop(failpoint::reach(Point::NetworkPromised).await);
+        Ok(Some(Attached {
+            attachment,
+            sockets: reserved.sockets,
+        }))
+    }
+
+    fn still_there(
+        &self,
+        networks: Vec<(Arc<NetworkRecord>, EndpointSpec)>,
+    ) -> Result<Vec<(Arc<NetworkRecord>, EndpointSpec)>> {
+        let gone = networks.iter().find(|(r, _)| self.by_id(&r.id).is_none());
+        match gone {
+            Some((record, _)) => Err(crate::not_found(record.name.as_str())),
+            None => Ok(networks),
+        }
+    }
+
+    /// Binds the host's ports that are to lead to it.
+    fn reserve_ports(
+        &self,
+        joining: &Joining,
+        networks: &[(Arc<NetworkRecord>, EndpointSpec)],
+        endpoints: &[Endpoint],
+    ) -> Result<network::Reserved> {
+        if !lease::publishes(networks) {
+            return Ok(network::Reserved::default());
+        }
+        let mut options = networks.iter().map(|(record, _)| &record.options);
+        let of_network = options.find_map(lease::binding_address);
+        let settings = &self.inner.tools.settings;
+        let (v4, v6) = lease::families(endpoints);
+        let request = network::PortRequest {
+            bindings: &joining.spec.port_bindings,
+            exposed: &joining.spec.exposed_ports,
+            publish_all: joining.spec.publish_all,
+            default_address: of_network.or(settings.publish_address),
+            ipv4: v4,
+            ipv6: v6,
+            held: &self.inner.held.ports(),
+        };
+        self.inner.tools.ports.reserve(&request).map_err(|e| {
+            let endpoint = endpoints.first().map(|e| e.id.to_string());
+            Error::new(
+                e.kind(),
+                format!(
+                    "failed to set up container networking: driver failed programming external \
+                     connectivity on endpoint {} ({}): {}",
+                    joining.name,
+                    endpoint.unwrap_or_default(),
+                    e.message()
+                ),
+            )
+        })
+    }
+
+    /// Where a container's network namespace is pinned.
+    pub fn pin(&self, id: &ContainerId) -> PathBuf {
+        self.inner.tools.pins.join(id.as_str())
+    }
+
+    /// Makes a network namespace for a run.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub async fn make_namespace(&self, id: &ContainerId) -> Result<PathBuf> {
+        let pin = self.pin(id);
+        let made = pin.clone();
+        blocking(move || {
+            let shown = made.display();
+            sys::netns::make(&made).context(format_args!("make the network namespace {shown}"))
+        })
+        .await?;
+        drop(failpoint::reach(Point::NetworkPinned).await);
+        Ok(pin)
+    }
+
+    /// Pins the network namespace that the runtime has made for `process`.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub async fn pin_namespace(&self, id: &ContainerId, process: ProcessRef) -> Result<PathBuf> {
+        let pin = self.pin(id);
+        let made = pin.clone();
+        blocking(move || {
+            let shown = made.display();
+            sys::netns::pin(process, &made)
+                .context(format_args!("keep the network namespace {shown}"))
+        })
+        .await?;
+        Ok(pin)
+    }
+
+    /// Makes interfaces and rules, and lets others find it.
+    ///
+    /// # Errors
+    /// What netavark says; [`Networks::release`] takes away what it made by then.
+    pub async fn set_up(&self, id: &ContainerId) -> Result<()> {
+        let Some(held) = self.inner.held.get(id) else {
+            return Ok(());
+        };
+        let order = self.order(id, &held, &held.attachment.endpoints);
+        let set_up = self.inner.tools.netavark.set_up(&self.pin(id), &order);
+        set_up.await.map_err(|e| networking(&e))?;
+        drop(failpoint::reach(Point::NetworkSetUp).await);
+        self.inner.held.change(id, |lease| lease.stage = Stage::Up);
+        self.tell_or_warn().await;
+        drop(failpoint::reach(Point::NetworkTold).await);
+        let events = self.events(id, &held.attachment.endpoints, &Action::Connect);
+        self.inner.tools.ledger.tell_soon(events).await
+    }
+
+    /// A run has ended: nobody is to find it any more. What it has on the host is still to be released.
+    pub fn leave(&self, id: &ContainerId) {
+        self.inner
+            .held
+            .change(id, |lease| lease.stage = Stage::Going);
+    }
+
+    /// Takes away what a run has on the host, then lets others have its addresses and ports.
+    ///
+    /// # Errors
+    /// netavark could not take it away. It stays held then, and this can be called again.
+    pub async fn release(&self, id: &ContainerId) -> Result<()> {
+        let pin = self.pin(id);
+        let Some(held) = self.inner.held.get(id) else {
+            return self.unpin(&pin).await;
+        };
+        self.leave(id);
+        self.tell_or_warn().await;
+        drop(failpoint::reach(Point::NetworkLeft).await);
+        let order = self.order(id, &held, &held.attachment.endpoints);
+        let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
+        torn.inspect_err(|e| {
+            tracing::error!(id = id.short(), error = %e, "networks were not taken away");
+        })?;
+        drop(failpoint::reach(Point::NetworkTornDown).await);
+        self.unpin(&pin).await?;
+        self.inner.tools.ledger.delete_attachment(id).await?;
+        self.inner.held.take(id);
+        drop(failpoint::reach(Point::NetworkReleased).await);
+        if held.stage != Stage::Coming {
+            let events = self.events(id, &held.attachment.endpoints, &Action::Disconnect);
+            self.inner.tools.ledger.tell_soon(events).await?;
+        }
+        Ok(())
+    }
+
+    async fn unpin(&self, pin: &Path) -> Result<()> {
+        let pin = pin.to_owned();
+        blocking(move || {
+            let shown = pin.display();
+            sys::netns::remove(&pin).context(format_args!("remove the network namespace {shown}"))
+        })
+        .await
+    }
+
+    /// Forgets what a container held that is removed, whatever is left of it on the host.
+    pub fn abandon(&self, id: &ContainerId) {
+        if let Some(lease) = self.inner.held.get(id) {
+            tracing::error!(id = id.short(), attachment = ?lease.attachment,
+                "the container is removed, and what it had of networks may be left on the host");
+            self.inner.held.take(id);
+        }
+    }
+
+    /// The container is called otherwise.
+    pub async fn rename(&self, id: &ContainerId, name: &ContainerName) {
+        self.inner
+            .held
+            .change(id, |lease| lease.name = name.clone());
+        self.tell_or_warn().await;
+    }
+
+    /// Connects a container that runs to one more network; what it has of networks then.
+    ///
+    /// # Errors
+    /// As [`Networks::attach`] and [`Networks::set_up`]; then nothing has changed.
+    pub async fn connect(
+        &self,
+        id: &ContainerId,
+        spec: &Arc<ContainerSpec>,
+        wish: &EndpointSpec,
+    ) -> Result<Arc<Attachment>> {
+        let choosing = self.inner.choosing.lock().await;
+        let record = self.network_of(wish)?;
+        let before = self.lease(id)?;
+        if before.attachment.endpoints.len() >= limits::ENDPOINTS_MAX {
+            return Err(Error::invalid(format!(
+                "a container can be on {} networks at most",
+                limits::ENDPOINTS_MAX
+            )));
+        }
+        let networks = [(record, wish.clone())];
+        let chosen = self.choose_endpoints(&networks, &before.attachment.endpoints)?;
+        let mut attachment = (*before.attachment).clone();
+        attachment.endpoints.extend(chosen.iter().cloned());
+        let attachment = Arc::new(attachment);
+        self.hold(id, &attachment, spec).await?;
+        drop(choosing);
+        drop(failpoint::reach(Point::NetworkJoining).await);
+        let order = self.order(id, &before, &chosen);
+        let pin = self.pin(id);
+        if let Err(e) = self.inner.tools.netavark.set_up(&pin, &order).await {
+            // Only this one of its places.
+            let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
+            if let Err(e) = torn {
+                tracing::error!(id = id.short(), error = %e, "a network was not taken away");
+            }
+            self.hold(id, &before.attachment, &before.spec).await?;
+            return Err(networking(&e));
+        }
+        self.tell_or_warn().await;
+        let events = self.events(id, &chosen, &Action::Connect);
+        self.inner.tools.ledger.tell_soon(events).await?;
+        Ok(attachment)
+    }
+
+    /// Takes a container that runs off a network; what it has of networks then.
+    ///
+    /// # Errors
+    /// What netavark says; it is held until it is done again.
+    pub async fn disconnect(
+        &self,
+        id: &ContainerId,
+        spec: &Arc<ContainerSpec>,
+        network: &NetworkId,
+    ) -> Result<Arc<Attachment>> {
+        let before = self.lease(id)?;
+        let of_network = |e: &&Endpoint| e.network == *network;
+        let endpoints = before.attachment.endpoints.iter();
+        let (going, staying): (Vec<_>, Vec<_>) = endpoints.partition(of_network);
+        let going: Vec<Endpoint> = going.into_iter().cloned().collect();
+        let order = self.order(id, &before, &going);
+        let torn = self.inner.tools.netavark.tear_down(&self.pin(id), &order);
+        torn.await.map_err(|e| networking(&e))?;
+        drop(failpoint::reach(Point::NetworkParted).await);
+        let attachment = Arc::new(Attachment {
+            endpoints: staying.into_iter().cloned().collect(),
+            ports: before.attachment.ports.clone(),
+        });
+        self.hold(id, &attachment, spec).await?;
+        self.tell_or_warn().await;
+        let events = self.events(id, &going, &Action::Disconnect);
+        self.inner.tools.ledger.tell_soon(events).await?;
+        Ok(attachment)
+    }
+
+    /// What a container's run holds.
+    pub fn attachment(&self, id: &ContainerId) -> Option<Arc<Attachment>> {
+        self.inner.held.get(id).map(|lease| lease.attachment)
+    }
+
+    fn lease(&self, id: &ContainerId) -> Result<Lease> {
+        let lease = self.inner.held.get(id);
+        lease.ok_or_else(|| Error::conflict(format!("container {id} has no networks of its own")))
+    }
+
+    /// Writes what a container has from now on.
+    async fn hold(
+        &self,
+        id: &ContainerId,
+        attachment: &Arc<Attachment>,
+        spec: &Arc<ContainerSpec>,
+    ) -> Result<()> {
+        let ledger = &self.inner.tools.ledger;
+        ledger.put_attachment(id, attachment).await?;
+        self.inner.held.change(id, |lease| {
+            lease.attachment = attachment.clone();
+            lease.spec = spec.clone();
+        });
+        Ok(())
+    }
+
+    fn order(&self, id: &ContainerId, held: &Lease, endpoints: &[Endpoint]) -> Order {
+        let place = |endpoint: &Endpoint| {
+            let record = self.by_id(&endpoint.network)?;
+            Some((record, endpoint.clone()))
+        };
+        let ports: &[PublishedPort] = &held.attachment.ports;
+        Order {
+            container: id.clone(),
+            name: held.name.clone(),
+            places: endpoints.iter().filter_map(place).collect(),
+            ports: ports.to_vec(),
+        }
+    }
+
+    fn events(&self, id: &ContainerId, endpoints: &[Endpoint], action: &Action) -> Vec<Event> {
+        let event = |endpoint: &Endpoint| {
+            let record = self.by_id(&endpoint.network)?;
+            let event = self.event(&record, action);
+            Some(event.with("container", id.as_str()))
+        };
+        endpoints.iter().filter_map(event).collect()
+    }
+}
+
+/// After a restart of the daemon.
+impl Networks {
+    /// Takes back what a container's run holds, that another daemon has set up; `is_up` where it may run.
+    pub fn resume(&self, joining: Joining, attachment: Attachment, is_up: bool) {
+        let stage = match is_up {
+            true => Stage::Up,
+            false => Stage::Going,
+        };
+        let lease = Lease {
+            name: joining.name,
+            spec: joining.spec,
+            attachment: Arc::new(attachment),
+            stage,
+        };
+        self.inner.held.put(&joining.id, lease);
+    }
+
+    /// The host was restarted: a run of before holds nothing.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub async fn forget_run(&self, id: &ContainerId) -> Result<()> {
+        self.inner.tools.ledger.delete_attachment(id).await
+    }
+
+    /// When all containers are taken back: removes namespaces that nobody holds, and tells the name server
+    /// what is true.
+    pub async fn settle(&self) {
+        let (pins, networks) = (self.inner.tools.pins.clone(), self.clone());
+        let swept = blocking(move || {
+            for name in sys::netns::list(&pins).context("list the network namespaces")? {
+                let id = name.parse::<ContainerId>();
+                let is_held = id.is_ok_and(|id| networks.inner.held.get(&id).is_some());
+                if !is_held {
+                    tracing::info!(name, "removing a network namespace that no container has");
+                    let removed = sys::netns::remove(&pins.join(&name));
+                    removed.context(format_args!("remove the network namespace {name}"))?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(e) = swept.await {
+            tracing::warn!(error = %e, "not all network namespaces without a container are gone");
+        }
+        self.tell_or_warn().await;
+    }
+}
+
+fn networking(e: &Error) -> Error {
+    Error::new(
+        e.kind(),
+        format!("failed to set up container networking: {}", e.message()),
+    )
+}
