@@ -217,5 +217,12 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Longest /etc/passwd or /etc/group read from a rootfs.
 pub const PASSWD_BYTES_MAX: u64 = 4 << 20;
 
+/// How long one call of netavark may take; it is killed then.
+pub const NETAVARK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a netavark that a daemon before this one started is waited for.
+pub const NETAVARK_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the interfaces of a namespace that is gone are waited for; the kernel takes them away later.
+pub const NETNS_END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long the daemon may take to end after SIGTERM.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);

@@ -27,7 +27,6 @@ mod exec;
 mod exit;
 mod failure;
 mod layout;
-mod locate;
 mod notify;
 mod placement;
 mod probe;

@@ -14,11 +14,11 @@ use tokio::sync::{OnceCell, Semaphore};
 use crate::conmon::Features;
 use crate::conmon::monitor_label;
 use crate::layout::Layout;
-use crate::locate::locate;
 use crate::placement::Placement;
 use crate::probe::Choice;
 use crate::version::VersionCache;
 use crate::{CgroupManager, Config, environment};
+use sys::locate::locate;
 
 /// The configured name of an OCI runtime.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,9 +12,9 @@ use std::time::Duration;
 use model::{Error, Result};
 use sys::spawn;
 
-use crate::locate::locate;
 use crate::version::Stamp;
 use crate::{RuntimeName, Runtimes};
+use sys::locate::locate;
 
 /// How long CRIU may take to look at the kernel. It tries each feature, in an emulated machine slowly.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);

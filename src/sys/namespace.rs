@@ -17,6 +17,7 @@ pub enum Kind {
     Pid,
     Ipc,
     User,
+    Net,
 }
 
 impl Kind {
@@ -25,6 +26,7 @@ impl Kind {
             Self::Pid => "pid",
             Self::Ipc => "ipc",
             Self::User => "user",
+            Self::Net => "net",
         }
     }
 }
@@ -70,7 +72,12 @@ mod tests {
     fn a_namespace_is_held_and_a_strangers_is_not() {
         let pid = Pid::new(std::process::id().into()).unwrap();
         let own = proc::process_ref(pid).unwrap().unwrap();
-        for (kind, file) in [(Kind::Pid, "pid"), (Kind::Ipc, "ipc"), (Kind::User, "user")] {
+        for (kind, file) in [
+            (Kind::Pid, "pid"),
+            (Kind::Ipc, "ipc"),
+            (Kind::User, "user"),
+            (Kind::Net, "net"),
+        ] {
             let held = hold(own, kind).unwrap().unwrap();
             let is = read_link(format!("/proc/self/ns/{file}")).unwrap();
             assert_eq!(read_link(held.path()).unwrap(), is);

@@ -1,4 +1,4 @@
-//! Finding conmon and the OCI runtimes: configured paths in order, then `$PATH`.
+//! Finding programs of the host: configured paths in order, then `$PATH`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,11 +13,7 @@ use model::{Error, Result};
 /// # Errors
 /// System. A configured path that cannot be examined ends the search: what the operator named
 /// first must not be passed over in silence. A program that is nowhere names what to install.
-pub(crate) fn locate(
-    name: &str,
-    configured: &[PathBuf],
-    search_path: Option<&OsStr>,
-) -> Result<PathBuf> {
+pub fn locate(name: &str, configured: &[PathBuf], search_path: Option<&OsStr>) -> Result<PathBuf> {
     for path in configured {
         match is_program(path) {
             Ok(true) => return Ok(path.clone()),
