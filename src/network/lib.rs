@@ -4,6 +4,12 @@
 //! has and the container asked for. Addresses, netavark and published ports move in here with the
 //! network work; the room never sees the ledger, the runtime or a file.
 
+pub mod addresses;
+pub mod host_routes;
+mod netavark;
+
+pub use netavark::{Netavark, Order, Version, check, remove_parent};
+
 use std::fmt::Write as _;
 use std::net::IpAddr;
 

@@ -1,0 +1,86 @@
+//! The subnets that the host already reaches, so that no network is put on one of them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// All of them, but for the default routes. A host without a family has none of that.
+pub fn read() -> Vec<IpNet> {
+    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let mut nets = ipv4(&text("/proc/net/route"));
+    nets.extend(ipv6(&text("/proc/net/ipv6_route")));
+    nets
+}
+
+/// Those of `/proc/net/route`: a line of names, then `Iface Destination Gateway Flags RefCnt Use Metric
+/// Mask`, the addresses as the machine's own words in hexadecimal (net/ipv4/fib_trie.c).
+pub fn ipv4(text: &str) -> Vec<IpNet> {
+    let net = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let destination = word(words.nth(1)?)?;
+        let mask = word(words.nth(5)?)?;
+        IpNet::with_netmask(IpAddr::V4(destination), IpAddr::V4(mask)).ok()
+    };
+    text.lines()
+        .skip(1)
+        .filter_map(net)
+        .filter(is_somewhere)
+        .collect()
+}
+
+/// Those of `/proc/net/ipv6_route`: destination, length of its prefix, both in hexadecimal, and what
+/// does not matter (net/ipv6/route.c). Those that every interface has, and single addresses, do not count.
+pub fn ipv6(text: &str) -> Vec<IpNet> {
+    let net = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let destination = u128::from_str_radix(words.next()?, 16).ok()?;
+        let prefix = u8::from_str_radix(words.next()?, 16).ok()?;
+        let first = Ipv6Addr::from_bits(destination);
+        let of_the_host = !first.is_multicast() && !first.is_unicast_link_local() && prefix < 128;
+        let net = IpNet::new(IpAddr::V6(first), prefix).ok()?;
+        of_the_host.then(|| net.trunc())
+    };
+    text.lines().filter_map(net).filter(is_somewhere).collect()
+}
+
+fn word(text: &str) -> Option<Ipv4Addr> {
+    let word = u32::from_str_radix(text, 16).ok()?;
+    Some(Ipv4Addr::from(word.to_ne_bytes()))
+}
+
+fn is_somewhere(net: &IpNet) -> bool {
+    net.prefix_len() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn routes_are_read_and_the_default_is_none() {
+        let text = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+            eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+            tun0\t0A01000A\t00000000\t0005\t0\t0\t0\tFFFFFFFF\t0\t0\t0\n\
+            bad\tx\n";
+        let nets: Vec<String> = ipv4(text).iter().map(ToString::to_string).collect();
+        assert_eq!(nets, ["172.17.0.0/16", "10.0.1.10/32"]);
+    }
+
+    #[test]
+    fn routes_of_every_interface_are_none() {
+        let text = "20010db8000000010000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n\
+            fe800000000000000000000000000000 40 0 00 0 0 0 0 1 eth0\n\
+            00000000000000000000000000000000 00 0 00 0 0 0 0 1 lo\n\
+            00000000000000000000000000000001 80 0 00 0 0 0 0 1 lo\n\
+            ff000000000000000000000000000000 08 0 00 0 0 0 0 1 eth0\nbad\n";
+        let nets: Vec<String> = ipv6(text).iter().map(ToString::to_string).collect();
+        assert_eq!(nets, ["2001:db8:0:1::/64"]);
+    }
+
+    #[test]
+    fn the_hosts_own_tables_are_read() {
+        assert!(read().iter().all(|net| net.prefix_len() > 0));
+    }
+}

@@ -1,0 +1,331 @@
+//! netavark: the program that makes interfaces, addresses, routes and the firewall's rules.
+//!
+//! | | |
+//! |---|---|
+//! | [`Netavark::set_up`] | a namespace gets its places on networks, and ports are published; what fails is undone |
+//! | [`Netavark::tear_down`] | all of that is taken away, whatever is left of it |
+//!
+//! netavark is not made to be called twice or to be interrupted: it ends its undoing at the first
+//! thing that is missing, and then keeps the bridge and its rules. What it cannot undo as it is, is
+//! therefore *made complete first*, on an empty namespace that stands in for the lost one (all that it
+//! does on the host it does only where it is missing), and then undone in one piece.
+//!
+//! One netavark runs at a time. The lock is a file's, which the program holds itself: a daemon that was
+//! killed may have left one running, and the next daemon waits for it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::{
+    ContainerId, Context, Endpoint, Error, NetworkDriver, NetworkRecord, PublishedPort, Result,
+    limits,
+};
+use sys::lock_file::LockFile;
+use sys::spawn::Program;
+use sys::{links, netns};
+use tokio::sync::Mutex;
+
+pub use document::check;
+
+use document::parent_of;
+pub use version::Version;
+
+mod document;
+mod version;
+
+/// Where distributions put netavark and aardvark-dns, which are in nobody's `$PATH`.
+const DIRECTORIES: [&str; 4] = [
+    "/usr/libexec/podman",
+    "/usr/lib/podman",
+    "/usr/local/libexec/podman",
+    "/usr/local/lib/podman",
+];
+
+/// How often somebody else's lock and interfaces are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// What of a container is to be set up or taken away.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The container.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// Its places, each with its network.
+    pub places: Vec<(Arc<NetworkRecord>, Endpoint)>,
+    /// Its ports on the host.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// The program, and who may call it.
+#[derive(Debug)]
+pub struct Netavark {
+    paths: Vec<PathBuf>,
+    search_path: OsString,
+    dir: PathBuf,
+    alone: Mutex<()>,
+    version: version::Cache,
+}
+
+/// Where `name`, a program of the Podman project, may be: the configured path alone, or the usual ones.
+pub(crate) fn usual_paths(configured: Option<PathBuf>, name: &str) -> Vec<PathBuf> {
+    match configured {
+        Some(path) => vec![path],
+        None => DIRECTORIES
+            .iter()
+            .map(|dir| Path::new(dir).join(name))
+            .collect(),
+    }
+}
+
+impl Netavark {
+    /// The one at `path`, or where it usually is; then `search_path`, where it also finds iptables. Its
+    /// lock is in `dir`, which is made when it is missing and must be on a file system that a reboot empties.
+    pub fn new(path: Option<PathBuf>, search_path: OsString, dir: PathBuf) -> Self {
+        Self {
+            paths: usual_paths(path, "netavark"),
+            search_path,
+            dir,
+            alone: Mutex::new(()),
+            version: version::Cache::default(),
+        }
+    }
+
+    /// Where it is.
+    ///
+    /// # Errors
+    /// System, naming what to install.
+    pub fn program(&self) -> Result<PathBuf> {
+        sys::locate::locate("netavark", &self.paths, Some(&self.search_path))
+    }
+
+    /// What it says of itself, asked again when another is installed.
+    ///
+    /// # Errors
+    /// System: there is none, it does not answer, or it is too old.
+    pub async fn version(&self) -> Result<Version> {
+        let program = self.program()?;
+        self.version.of("netavark", &program).await
+    }
+
+    /// Gives the namespace pinned at `ns` its places on networks, and publishes ports. When it
+    /// fails, nothing of it stays; what might (netavark fails in undoing, too) is logged, and
+    /// [`Netavark::tear_down`] can be called until it works.
+    ///
+    /// # Errors
+    /// System with netavark's words; NotImplemented for what it is too old for.
+    pub async fn set_up(&self, ns: &Path, order: &Order) -> Result<()> {
+        if order.places.is_empty() {
+            return Ok(());
+        }
+        let version = self.version().await?;
+        for (network, _) in &order.places {
+            check(network, version)?;
+        }
+        let alone = self.alone().await?;
+        for (network, _) in &order.places {
+            make_parent(network)?;
+        }
+        let Err(e) = self.call(&alone, "setup", ns, order, version).await else {
+            return Ok(());
+        };
+        let undone = self.take_away(&alone, ns, order, version).await;
+        if let Err(left) = undone {
+            tracing::error!(id = order.id.short(), error = %left, "a network that could not be set up is not undone");
+        }
+        Err(e)
+    }
+
+    /// Takes away all that [`Netavark::set_up`] does, whatever is there of it: the namespace may be gone,
+    /// set up half or not at all. Once it worked, doing it again changes nothing.
+    ///
+    /// # Errors
+    /// System; then something may be left, and it can be tried again.
+    pub async fn tear_down(&self, ns: &Path, order: &Order) -> Result<()> {
+        if order.places.is_empty() {
+            return Ok(());
+        }
+        let version = self.version().await?;
+        let alone = self.alone().await?;
+        self.take_away(&alone, ns, order, version).await
+    }
+
+    async fn take_away(
+        &self,
+        alone: &Alone<'_>,
+        ns: &Path,
+        order: &Order,
+        version: Version,
+    ) -> Result<()> {
+        let pinned = netns::is_pinned(ns).context(format_args!("look at {}", ns.display()))?;
+        if pinned {
+            match self.call(alone, "teardown", ns, order, version).await {
+                Ok(()) => return Ok(()),
+                Err(e) => {
+                    tracing::debug!(id = order.id.short(), error = %e, "undone by a stand-in")
+                }
+            }
+            // The bridge stays while the namespace still has an interface on it.
+            let delete = || {
+                order
+                    .places
+                    .iter()
+                    .try_for_each(|(_, place)| links::delete(&place.interface).map(drop))
+            };
+            netns::inside(ns, delete).context("cannot delete the container's interfaces")?;
+        }
+        let mut order = order.clone();
+        // Nothing of the others is outside the namespace.
+        order
+            .places
+            .retain(|(network, _)| network.driver == NetworkDriver::Bridge);
+        if order.places.is_empty() {
+            return Ok(());
+        }
+        self.by_stand_in(alone, &order, version).await?;
+        if pinned {
+            return Ok(());
+        }
+        // The kernel may still be about to take the old interfaces from their bridges.
+        let deadline = Instant::now() + limits::NETNS_END_TIMEOUT;
+        for (network, place) in &order.places {
+            if waits_for_members(&network.interface, deadline).await? {
+                let one = Order {
+                    places: vec![(network.clone(), place.clone())],
+                    ..order.clone()
+                };
+                self.by_stand_in(alone, &one, version).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes complete what is there, on an empty namespace, and undoes it.
+    async fn by_stand_in(&self, alone: &Alone<'_>, order: &Order, version: Version) -> Result<()> {
+        let stand_in = self.dir.join("stand-in");
+        netns::make(&stand_in).context("cannot make a network namespace")?;
+        let made = self.call(alone, "setup", &stand_in, order, version).await;
+        let undone = self
+            .call(alone, "teardown", &stand_in, order, version)
+            .await;
+        let removed = netns::remove(&stand_in).context("cannot remove a network namespace");
+        // Where it could not be made complete, undoing fails, too, and has less to say.
+        made.and(undone).and(removed)
+    }
+
+    async fn call(
+        &self,
+        alone: &Alone<'_>,
+        verb: &str,
+        ns: &Path,
+        order: &Order,
+        version: Version,
+    ) -> Result<()> {
+        let input = document::document(order, version);
+        let share = || -> std::io::Result<Program> {
+            let program = Program::new(
+                self.program()
+                    .map_err(|e| std::io::Error::other(e.to_string()))?,
+            );
+            program
+                .args(["--config".into(), self.dir.clone().into_os_string()])
+                // It must never start one of its own: names are ours to serve.
+                .args(["--aardvark-binary", "/nonexistent", verb])
+                .args([ns])
+                .env([("PATH", &self.search_path)])
+                .fd(3, alone.file.share()?)
+                .input(input.to_string().as_bytes())
+        };
+        let done = share()
+            .context("cannot run netavark")?
+            .run(limits::NETAVARK_TIMEOUT)
+            .await?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let said = document::error_of(&done.stdout).unwrap_or_else(|| match done.message() {
+            nothing if nothing.is_empty() => {
+                format!("ended with {} and without a word", done.status)
+            }
+            said => said,
+        });
+        Err(Error::system(format!("netavark {verb}: {said}")))
+    }
+
+    /// Waits until no netavark of ours runs, this daemon's or one before it.
+    async fn alone(&self) -> Result<Alone<'_>> {
+        let turn = self.alone.lock().await;
+        let path = self.dir.join("lock");
+        std::fs::create_dir_all(&self.dir)
+            .context(format_args!("create {}", self.dir.display()))?;
+        let deadline = Instant::now() + limits::NETAVARK_LOCK_TIMEOUT;
+        loop {
+            let taken =
+                LockFile::try_take(&path).context(format_args!("lock {}", path.display()))?;
+            if let Some(file) = taken {
+                return Ok(Alone { _turn: turn, file });
+            }
+            if Instant::now() > deadline {
+                return Err(Error::system(format!(
+                    "{} is held by a netavark that does not end",
+                    path.display()
+                )));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Nobody else calls netavark while this lives.
+#[derive(Debug)]
+struct Alone<'a> {
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+    file: LockFile,
+}
+
+/// Waits for the last member of a bridge to go; whether the bridge is left alone.
+async fn waits_for_members(bridge: &str, deadline: Instant) -> Result<bool> {
+    loop {
+        match links::members(bridge).context("cannot list interfaces")? {
+            None => return Ok(false),
+            Some(0) => return Ok(true),
+            // Others live on it.
+            Some(_) if Instant::now() > deadline => return Ok(false),
+            Some(_) => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+/// Makes the parent of a network that names none, as Docker does: an interface that leads nowhere.
+fn make_parent(network: &NetworkRecord) -> Result<()> {
+    let Some(name) = parent_of(network).filter(|_| network.interface.is_empty()) else {
+        return Ok(());
+    };
+    match links::make_dummy(&name) {
+        Err(e) if e.kind() == std::io::ErrorKind::Unsupported => Err(Error::not_implemented(
+            "a network without a parent needs dummy interfaces, which this kernel does not have",
+        )),
+        made => made
+            .map(drop)
+            .context(format_args!("cannot make the interface {name}")),
+    }
+}
+
+/// Takes away the parent that was made for a network that names none; to be called when the network
+/// is removed. Others, and what is not there, are left alone.
+///
+/// # Errors
+/// What the kernel says.
+pub fn remove_parent(network: &NetworkRecord) -> Result<()> {
+    match parent_of(network) {
+        Some(name) if network.interface.is_empty() => links::delete(&name)
+            .map(drop)
+            .context(format_args!("cannot delete the interface {name}")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! With the real netavark, in a network namespace that stands for the host.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use model::{MacAddress, Port, Protocol, Subnet};
+
+use super::*;
+
+/// Names what the tests use, so that one host's namespace never sees another's.
+struct Host {
+    dir: tempfile::TempDir,
+    netavark: Netavark,
+}
+
+/// Runs `test` on a host of its own.
+fn on_a_host(test: impl AsyncFnOnce(&Host) + Send) {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = dir.path().join("host");
+    netns::make(&ns).unwrap();
+    netns::inside(&ns, || {
+        let lo = Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status();
+        assert!(lo.unwrap().success());
+        let path = std::env::var_os("PATH").unwrap();
+        let netavark = Netavark::new(None, path, dir.path().join("netavark"));
+        let host = Host { dir, netavark };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(test(&host));
+        for ns in netns::list(host.dir.path()).unwrap() {
+            let _ = netns::remove(&ns);
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+impl Host {
+    fn ns(&self, name: &str) -> PathBuf {
+        let ns = self.dir.path().join(name);
+        netns::make(&ns).unwrap();
+        ns
+    }
+
+    /// Interfaces but for the loopback, and rules.
+    fn census(&self) -> (Vec<String>, String) {
+        let links = links::list().unwrap().into_iter().map(|link| link.name);
+        let mut rules = String::new();
+        for save in ["iptables-save", "ip6tables-save"] {
+            let saved = Command::new(save).output().unwrap();
+            assert!(saved.status.success());
+            let text = String::from_utf8(saved.stdout).unwrap();
+            let mut kept: Vec<_> = text
+                .lines()
+                .filter(|line| line.starts_with("-A"))
+                .chain(
+                    text.lines()
+                        .filter(|l| l.starts_with(':'))
+                        .map(|l| l.split(' ').next().unwrap()),
+                )
+                .collect();
+            kept.sort_unstable();
+            rules += &kept.join("\n");
+        }
+        (links.filter(|name| name != "lo").collect(), rules)
+    }
+}
+
+fn network(number: u8, subnets: &[(&str, &str)]) -> NetworkRecord {
+    let subnet = |&(subnet, gateway): &(&str, &str)| Subnet {
+        subnet: subnet.parse().unwrap(),
+        gateway: Some(gateway.parse().unwrap()),
+        range: None,
+        reserved: BTreeMap::new(),
+    };
+    NetworkRecord {
+        id: format!("{number:064x}").parse().unwrap(),
+        name: format!("net{number}").parse().unwrap(),
+        created_at: Timestamp::UNIX_EPOCH,
+        driver: NetworkDriver::Bridge,
+        interface: format!("br-test{number}"),
+        internal: false,
+        attachable: false,
+        enable_ipv4: true,
+        enable_ipv6: false,
+        subnets: subnets.iter().map(subnet).collect(),
+        ipam_options: None,
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+fn place(network: &NetworkRecord, interface: &str, addresses: &[&str]) -> Endpoint {
+    let mut place = Endpoint {
+        id: "e".repeat(64).parse().unwrap(),
+        network: network.id.clone(),
+        interface: interface.to_owned(),
+        mac: MacAddress::from_random([7; 6]),
+        ipv4: None,
+        ipv6: None,
+        metric: 100,
+    };
+    for address in addresses {
+        match address.parse().unwrap() {
+            IpNet::V4(v4) => {
+                place.mac = MacAddress::of(v4.addr());
+                place.ipv4 = Some(v4);
+            }
+            IpNet::V6(v6) => place.ipv6 = Some(v6),
+        }
+    }
+    place
+}
+
+fn order(id: char, places: &[(&NetworkRecord, Endpoint)], ports: &[(u16, u16)]) -> Order {
+    let port = |&(host_port, number): &(u16, u16)| PublishedPort {
+        port: Port {
+            number,
+            protocol: Protocol::Tcp,
+        },
+        host_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        host_port,
+    };
+    Order {
+        id: id.to_string().repeat(64).parse().unwrap(),
+        name: format!("box-{id}"),
+        places: places
+            .iter()
+            .map(|(net, place)| (Arc::new((*net).clone()), place.clone()))
+            .collect(),
+        ports: ports.iter().map(port).collect(),
+    }
+}
+
+/// Answers one connection in the namespace at `ns` with `word`, for as long as the process lives.
+fn answer(ns: &Path, port: u16, word: &'static str) {
+    let listener = netns::inside(ns, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.unwrap().write_all(word.as_bytes());
+        }
+    });
+}
+
+/// What answers at `to`, or nothing.
+fn ask(to: &str) -> Option<String> {
+    let to: SocketAddr = to.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_millis(700)).ok()?;
+    let mut word = String::new();
+    stream.read_to_string(&mut word).ok()?;
+    Some(word)
+}
+
+#[test]
+fn published_ports_answer_from_everywhere_and_networks_are_apart() {
+    on_a_host(async |host| {
+        let (one, two) = (
+            network(1, &[("10.91.0.0/24", "10.91.0.1")]),
+            network(2, &[("10.92.0.0/24", "10.92.0.1")]),
+        );
+        let web = order(
+            'a',
+            &[(&one, place(&one, "eth0", &["10.91.0.2/24"]))],
+            &[(8080, 80)],
+        );
+        let near = order('b', &[(&one, place(&one, "eth0", &["10.91.0.3/24"]))], &[]);
+        let far = order('c', &[(&two, place(&two, "eth0", &["10.92.0.2/24"]))], &[]);
+        let [web_ns, near_ns, far_ns] = ["web", "near", "far"].map(|name| host.ns(name));
+        for (ns, order) in [(&web_ns, &web), (&near_ns, &near), (&far_ns, &far)] {
+            host.netavark.set_up(ns, order).await.unwrap();
+        }
+        answer(&web_ns, 80, "web");
+        let word = Some("web".to_owned());
+        for address in [
+            "10.91.0.2:80",
+            "127.0.0.1:8080",
+            "10.91.0.1:8080",
+            "10.92.0.1:8080",
+        ] {
+            assert_eq!(ask(address), word, "{address}");
+        }
+        let from = |ns: &Path, to: &'static str| netns::inside(ns, || Ok(ask(to))).unwrap();
+        assert_eq!(from(&near_ns, "10.91.0.2:80"), word);
+        assert_eq!(from(&near_ns, "10.91.0.1:8080"), word);
+        assert_eq!(
+            from(&far_ns, "10.91.0.2:80"),
+            None,
+            "another network is not reached"
+        );
+        for (ns, order) in [(&web_ns, &web), (&near_ns, &near), (&far_ns, &far)] {
+            host.netavark.tear_down(ns, order).await.unwrap();
+        }
+        assert_eq!(host.census().0, [""; 0]);
+    });
+}
+
+#[test]
+fn whatever_is_left_is_taken_away() {
+    on_a_host(async |host| {
+        let net = network(
+            3,
+            &[("10.93.0.0/24", "10.93.0.1"), ("fd93::/64", "fd93::1")],
+        );
+        let place = |last: u8| {
+            place(
+                &net,
+                "eth0",
+                &[&format!("10.93.0.{last}/24"), &format!("fd93::{last}/64")],
+            )
+        };
+        let whole = order('a', &[(&net, place(2))], &[(8081, 80), (8082, 81)]);
+        let other = order('b', &[(&net, place(3))], &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &whole).await.unwrap();
+        host.netavark.tear_down(&ns, &whole).await.unwrap();
+        let clean = host.census();
+        assert_eq!(clean.0, [""; 0]);
+        assert!(
+            !clean.1.contains("10.93.0") && !clean.1.contains("fd93:"),
+            "{}",
+            clean.1
+        );
+        // Twice, and what was never set up.
+        host.netavark.tear_down(&ns, &whole).await.unwrap();
+        host.netavark
+            .tear_down(Path::new("/nowhere"), &whole)
+            .await
+            .unwrap();
+        assert_eq!(host.census(), clean);
+        // Set up, and the namespace went.
+        host.netavark.set_up(&ns, &whole).await.unwrap();
+        assert_ne!(host.census(), clean);
+        netns::remove(&ns).unwrap();
+        host.netavark.tear_down(&ns, &whole).await.unwrap();
+        assert_eq!(host.census(), clean);
+        // The same with another who stays.
+        let (ns, other_ns) = (host.ns("ns"), host.ns("other"));
+        host.netavark.set_up(&other_ns, &other).await.unwrap();
+        let with_other = host.census();
+        host.netavark.set_up(&ns, &whole).await.unwrap();
+        netns::remove(&ns).unwrap();
+        host.netavark.tear_down(&ns, &whole).await.unwrap();
+        assert_eq!(host.census(), with_other);
+        host.netavark.tear_down(&other_ns, &other).await.unwrap();
+        assert_eq!(host.census(), clean);
+    });
+}
+
+#[test]
+fn a_set_up_that_was_killed_leaves_nothing() {
+    on_a_host(async |host| {
+        let (one, two) = (
+            network(4, &[("10.94.0.0/24", "10.94.0.1")]),
+            network(5, &[("10.95.0.0/24", "10.95.0.1")]),
+        );
+        let places = [
+            (&one, place(&one, "eth0", &["10.94.0.2/24"])),
+            (&two, place(&two, "eth1", &["10.95.0.2/24"])),
+        ];
+        let order = order('a', &places, &[(8083, 80)]);
+        let ns = host.ns("ns");
+        let mut whole = Duration::MAX;
+        // The first one is slower: modules are loaded.
+        for _ in 0..2 {
+            let began = Instant::now();
+            host.netavark.set_up(&ns, &order).await.unwrap();
+            whole = began.elapsed();
+            host.netavark.tear_down(&ns, &order).await.unwrap();
+        }
+        let clean = host.census();
+        assert_eq!(clean.0, [""; 0]);
+        let (tries, mut killed) = (32_u32, 0);
+        for n in 0..tries {
+            let ns = host.ns("ns");
+            let limit = whole * n / tries;
+            // Dropped, the program is killed.
+            if tokio::time::timeout(limit, host.netavark.set_up(&ns, &order))
+                .await
+                .is_err()
+            {
+                killed += 1;
+            }
+            if n % 3 == 0 {
+                netns::remove(&ns).unwrap();
+            }
+            host.netavark.tear_down(&ns, &order).await.unwrap();
+            assert_eq!(host.census(), clean, "after {limit:?} of {whole:?}");
+        }
+        assert!(killed > tries / 2, "{killed}");
+    });
+}
+
+#[test]
+fn failures_tell_netavarks_words_and_are_undone() {
+    on_a_host(async |host| {
+        let mut net = network(6, &[("10.96.0.0/24", "10.96.0.1")]);
+        let ns = host.ns("ns");
+        let good = order('a', &[(&net, place(&net, "eth0", &["10.96.0.2/24"]))], &[]);
+        host.netavark.set_up(&ns, &good).await.unwrap();
+        host.netavark.tear_down(&ns, &good).await.unwrap();
+        let clean = host.census();
+        net.options
+            .insert("com.docker.network.driver.mtu".into(), "many".into());
+        let bad = order('a', &[(&net, place(&net, "eth0", &["10.96.0.2/24"]))], &[]);
+        let e = host.netavark.set_up(&ns, &bad).await.unwrap_err();
+        assert_eq!(e.kind(), model::Kind::System);
+        assert!(e.message().starts_with("netavark setup: "), "{e}");
+        assert_eq!(host.census(), clean);
+        net.options = BTreeMap::from([(
+            "com.docker.network.bridge.enable_icc".to_owned(),
+            "false".to_owned(),
+        )]);
+        let refused = check(&net, Version::OLDEST).unwrap_err();
+        assert_eq!(refused.kind(), model::Kind::NotImplemented);
+    });
+}
+
+#[test]
+fn internal_and_ipv6_networks_and_macvlans_work() {
+    on_a_host(async |host| {
+        let mut inside = network(7, &[("10.97.0.0/24", "10.97.0.1")]);
+        inside.internal = true;
+        let six = network(8, &[("fd98::/64", "fd98::1")]);
+        let ns = host.ns("ns");
+        let places = [
+            (&inside, place(&inside, "eth0", &["10.97.0.2/24"])),
+            (&six, place(&six, "eth1", &["fd98::2/64"])),
+        ];
+        let both = order('a', &places, &[]);
+        host.netavark.set_up(&ns, &both).await.unwrap();
+        let routes = |args: &[&str]| {
+            let run = || {
+                Command::new("ip")
+                    .args(args)
+                    .args(["route", "show", "default"])
+                    .output()
+            };
+            String::from_utf8(netns::inside(&ns, run).unwrap().stdout).unwrap()
+        };
+        assert_eq!(routes(&[]), "");
+        assert!(routes(&["-6"]).contains("via fd98::1 dev eth1"));
+        host.netavark.tear_down(&ns, &both).await.unwrap();
+        let clean = host.census();
+        assert_eq!(clean.0, [""; 0]);
+        let made = Command::new("ip")
+            .args(["link", "add", "up0", "type", "bridge"])
+            .status();
+        assert!(made.unwrap().success());
+        let mut vlan = network(9, &[("10.99.0.0/24", "10.99.0.1")]);
+        vlan.driver = NetworkDriver::Macvlan;
+        vlan.interface = "up0".to_owned();
+        let macvlan = order(
+            'b',
+            &[(&vlan, place(&vlan, "eth0", &["10.99.0.2/24"]))],
+            &[],
+        );
+        host.netavark.set_up(&ns, &macvlan).await.unwrap();
+        assert!(routes(&[]).contains("via 10.99.0.1 dev eth0"));
+        for _ in 0..2 {
+            host.netavark.tear_down(&ns, &macvlan).await.unwrap();
+        }
+        assert_eq!(host.census().0, ["up0"]);
+        assert_eq!(host.census().1, clean.1);
+    });
+}
