@@ -6,6 +6,8 @@
 //!             containers/<id>/     container.log  hosts  hostname  resolv.conf
 //!             volumes/<name>/_data a volume's files
 //! <run-root>/bundles/<id>/         config.json, conmon's sockets and pid files
+//!            netns/<id>            a container's network namespace, pinned (networks)
+//!            networks/             locks, the name server's files (network)
 //!            own-mounts/           empty, but for programs of user namespaces (bundles)
 //!            exits/  persist/  oci/  what runtime keeps (runtime)
 //! ```
@@ -79,6 +81,16 @@ impl Layout {
     /// Parts of volumes that starts need.
     pub fn parts(&self) -> PathBuf {
         self.run_root.join("parts")
+    }
+
+    /// Where network namespaces are pinned.
+    pub fn namespaces(&self) -> PathBuf {
+        self.run_root.join("netns")
+    }
+
+    /// What the programs that make networks keep.
+    pub fn networks(&self) -> PathBuf {
+        self.run_root.join("networks")
     }
 
     /// All volumes.

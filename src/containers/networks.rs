@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bundles::EtcFiles;
 use model::{Attachment, ContainerId, ContainerSpec, Error, NetworkId, ProcessRef, Result};
 use network::Naming;
 use networks::Joining;
@@ -161,6 +162,17 @@ impl Shared {
         }
         let addresses = self.networks.addresses_for(&view.id, network);
         addresses.into_iter().map(|a| (a, names.clone())).collect()
+    }
+
+    /// The files in its `/etc`: those of the container whose network namespace it has (moby
+    /// `initializeNetworkingPaths`).
+    pub(crate) fn etc_of(&self, view: &ContainerView) -> EtcFiles {
+        let donor = view.spec.network.donor();
+        let donor = donor.and_then(|id| self.registry.find(id.as_str()).ok());
+        donor.map_or_else(
+            || view.paths.etc.clone(),
+            |donor| donor.view().paths.etc.clone(),
+        )
     }
 
     /// Takes away what a run has of networks. A failure was logged; the next start tries again.

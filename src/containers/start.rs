@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bundles::{Made, Mapped};
 use failpoint::Point;
 use model::{
-    Action, Attachment, ContainerState, Error, Intent, Mount, Readiness, Result, Running,
-    StartFailure, WaitOutcome,
+    Action, Attachment, ContainerState, Error, Intent, Readiness, Result, Running, StartFailure,
+    WaitOutcome,
 };
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
@@ -415,11 +415,12 @@ impl Shared {
             init_binary: self.init_binary.as_deref(),
             cdi_dirs: &self.cdi_dirs,
         };
+        let etc = self.etc_of(view);
         let tree = bundles::TreeOrder {
             id: &view.id,
             spec: &self.selinux.in_force(&view.spec),
             layers: &layers,
-            etc: &view.paths.etc,
+            etc: &etc,
             first_run: matches!(view.state, ContainerState::Created { .. }),
         };
         work(&maker, &tree)

@@ -119,6 +119,11 @@ pub(crate) struct Options {
     )]
     pub(crate) userns_remap: Option<String>,
 
+    /// Interface of the default network, or `none`: containers that name no network have loopback alone
+    /// then [default: moored0]
+    #[arg(long, value_name = "NAME", env = "MOORED_BRIDGE", global = true)]
+    pub(crate) bridge: Option<String>,
+
     /// Tell Docker's clients that this daemon is experimental: they offer checkpoints then
     #[arg(
         long,

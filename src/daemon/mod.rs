@@ -10,6 +10,7 @@ mod idle;
 mod labels;
 mod launch;
 mod log;
+mod networks;
 mod registries;
 mod reload;
 mod roots;

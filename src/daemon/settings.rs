@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use engine::{IdSource, LogLevel, RegistrySettings, RuntimeTraits};
+use engine::{IdSource, LogLevel, NetworkConfig, RegistrySettings, RuntimeTraits};
 use model::{LogConfig, StorageDriver};
 use serde::Deserialize;
 
 use super::cli::Options;
 use super::launch::{Launch, conmon_log_level};
 use super::log::LogFormat;
+use super::networks;
 use super::registries::Registries;
 use super::runtimes::{self, Program};
 use super::user_namespaces;
@@ -70,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) log_default: LogConfig,
     /// Where the ids of user namespaces come from.
     pub(crate) ids: IdSource,
+    pub(crate) networks: NetworkConfig,
     pub(crate) registries: RegistrySettings,
     /// What the operator calls this daemon, for Docker's `info`.
     pub(crate) labels: Vec<String>,
@@ -106,6 +108,7 @@ impl Default for Settings {
             cgroup_parent: CgroupManager::Cgroupfs.usual_parent().to_owned(),
             log_default: LogConfig::default(),
             ids: IdSource::default(),
+            networks: networks::usual(),
             registries: RegistrySettings::default(),
             labels: Vec::new(),
             storage_driver: None,
@@ -148,6 +151,7 @@ struct File {
     idle_exit_s: Option<u64>,
     conmon: Conmon,
     launch: Launch,
+    networks: networks::Networks,
     registries: Registries,
     runtimes: BTreeMap<String, Program>,
 }
@@ -237,6 +241,7 @@ impl Settings {
                 "selinux-enabled",
                 self.selinux_enabled != other.selinux_enabled,
             ),
+            ("networks", self.networks != other.networks),
             ("registries", self.registries != other.registries),
             ("labels", self.labels != other.labels),
             ("experimental", self.experimental != other.experimental),
@@ -306,6 +311,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
             file.subuid,
             file.subgid,
         )?,
+        networks: file.networks.settings(options)?,
         registries: file.registries.settings()?,
         labels: super::labels::checked(file.labels)?,
         storage_driver: options.storage_driver.or(file.storage_driver),

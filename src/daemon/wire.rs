@@ -54,6 +54,7 @@ fn config(settings: &Settings) -> Config {
         ids: settings.ids.clone(),
         storage_driver: settings.storage_driver,
         cdi_dirs: settings.cdi_spec_dirs.clone(),
+        networks: settings.networks.clone(),
         registries: settings.registries.clone(),
         labels: settings.labels.clone(),
         init_paths: INIT_PATHS.map(Into::into).into(),

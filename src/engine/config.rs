@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use confine::IdSource;
 use model::{LogConfig, StorageDriver};
 
+use crate::NetworkConfig;
+
 /// Where the engine keeps things and which programs it drives.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -26,6 +28,8 @@ pub struct Config {
     pub storage_driver: Option<StorageDriver>,
     /// Where the files of the Container Device Interface are; none where it is off.
     pub cdi_dirs: Vec<PathBuf>,
+    /// What the operator says of networks.
+    pub networks: NetworkConfig,
     /// How registries are reached.
     pub registries: registry::Settings,
     /// What the operator calls this daemon, `KEY=VALUE`, for `info`.

@@ -74,10 +74,15 @@ impl Engine {
             random: host.random.clone(),
         };
         let volumes = volumes_of(contents.volumes, &contents.damaged, &layout);
+        let tools = (&ledger, &layout, &host);
+        let networks =
+            crate::network::open(contents.networks, config.networks, tools, &told.daemon_id);
+        let networks = networks.await?;
         let shared = Shared {
             facts,
             images: Catalog::new(images_tools, contents.images, contents.tags),
             volumes: Arc::new(volumes),
+            networks,
             registry,
             apparmor,
             selinux: confine::SeLinux::new(config.selinux)?,
@@ -117,6 +122,7 @@ impl Engine {
         let left = self.shared.execs.files_left().await;
         self.resume_volumes(&containers, damaged).await;
         self.recover_all(containers, damaged, same_boot).await;
+        self.shared.networks.settle().await;
         let lives = |container: &ContainerId| self.shared.registry.has_id(container.as_str());
         self.shared
             .execs

@@ -83,6 +83,10 @@ pub enum Action {
     HealthStatus(&'static str),
     Mount,
     Unmount,
+    /// A container came on a network.
+    Connect,
+    /// It is no more on it.
+    Disconnect,
     Load,
     Pull,
     Push,
@@ -127,6 +131,8 @@ impl fmt::Display for Action {
             Self::HealthStatus(status) => return write!(f, "health_status: {status}"),
             Self::Mount => "mount",
             Self::Unmount => "unmount",
+            Self::Connect => "connect",
+            Self::Disconnect => "disconnect",
             Self::Load => "load",
             Self::Pull => "pull",
             Self::Push => "push",

@@ -7,6 +7,8 @@
 pub mod addresses;
 pub mod host_routes;
 mod netavark;
+mod tmp;
+pub use tmp::*;
 
 pub use netavark::{Netavark, Order, Version, check, remove_parent};
 
@@ -20,7 +22,7 @@ use model::{ContainerSpec, Error, NetworkMode, Result};
 /// On the host's network it is the host's file; elsewhere name servers on the loopback are left
 /// out, because the container's loopback is not the host's (moby libnetwork `resolvconf`). What
 /// the container asks for replaces the lines of that kind.
-pub fn resolv_conf(host: &str, spec: &ContainerSpec) -> String {
+pub fn resolv_conf(host: &str, spec: &ContainerSpec, _n: &Naming) -> String {
     let asks = !(spec.dns.is_empty() && spec.dns_search.is_empty() && spec.dns_options.is_empty());
     if spec.network == NetworkMode::Host && !asks {
         return host.to_owned();
@@ -59,7 +61,7 @@ pub fn resolv_conf(host: &str, spec: &ContainerSpec) -> String {
 
 /// Text of the container's `/etc/hosts`: the host's on the host's network, otherwise loopback
 /// names, and the container's own name where it has a loopback to answer on.
-pub fn hosts(host: &str, spec: &ContainerSpec, hostname: &str) -> Result<String> {
+pub fn hosts(host: &str, spec: &ContainerSpec, hostname: &str, _n: &Naming) -> Result<String> {
     let mut text = if spec.network == NetworkMode::Host {
         let mut text = host.to_owned();
         if !text.is_empty() && !text.ends_with('\n') {

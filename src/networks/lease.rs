@@ -61,15 +61,15 @@ impl Networks {
             };
             return Ok(network.into_iter().map(endpoint).collect());
         }
+        let settings = &self.inner.tools.settings;
         let found = spec.endpoints.iter().filter_map(|endpoint| {
             let found = self.network_of(endpoint);
-            let is_off = |r: &NetworkRecord| {
-                r.name.as_str() == "bridge" && self.inner.tools.settings.bridge.is_none()
-            };
+            let is_off =
+                |r: &NetworkRecord| r.name.as_str() == "bridge" && settings.bridge.is_none();
             match found {
                 // The operator wants no default network: loopback alone (moby `DisableBridge`).
                 Ok(record) if is_off(&record) => None,
-                Err(_) if endpoint.name.as_str() == "bridge" => None,
+                Err(_) if endpoint.name.as_str() == "bridge" && settings.bridge.is_none() => None,
                 found => Some(found.map(|record| (record, endpoint.clone()))),
             }
         });
@@ -187,7 +187,7 @@ impl Networks {
         for subnet in subnets() {
             let after = last.filter(|last| subnet.subnet.contains(last));
             let is_taken = |address| taken.contains(&address);
-            if let Some(free) = network::next_free(subnet, &is_taken, after) {
+            if let Some(free) = network::addresses::next_free(subnet, &is_taken, after) {
                 self.inner.held.set_last(&record.id, free);
                 return Ok(Some((free, subnet.subnet.prefix_len())));
             }

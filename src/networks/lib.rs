@@ -105,7 +105,7 @@ impl Networks {
     /// The networks of these records. Those that are always there are made where they are missing.
     ///
     /// # Errors
-    /// No range is free for the default network; what the ledger says.
+    /// What the ledger says.
     pub async fn open(records: Vec<NetworkRecord>, tools: Tools) -> Result<Self> {
         let records = records.into_iter().map(|r| (r.id.clone(), Arc::new(r)));
         let networks = Self {
@@ -194,7 +194,14 @@ impl Networks {
             if driver == NetworkDriver::Bridge && self.inner.tools.settings.bridge.is_none() {
                 continue;
             }
-            let record = Arc::new(self.predefined(name.parse()?, driver)?);
+            let record = match self.predefined(name.parse()?, driver) {
+                Ok(record) => Arc::new(record),
+                Err(e) => {
+                    // The daemon has containers to look after all the same.
+                    tracing::error!(error = %e, "there is no default network: containers cannot be on it");
+                    continue;
+                }
+            };
             self.inner.tools.ledger.insert_network(&record).await?;
             self.insert(record);
         }

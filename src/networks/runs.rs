@@ -158,8 +158,13 @@ impl Networks {
         let made = pin.clone();
         blocking(move || {
             let shown = made.display();
-            sys::netns::pin(process, &made)
-                .context(format_args!("keep the network namespace {shown}"))
+            let pinned = sys::netns::pin(process, &made);
+            match pinned.context(format_args!("keep the network namespace {shown}"))? {
+                true => Ok(()),
+                false => Err(Error::system(
+                    "the container has ended before it was started",
+                )),
+            }
         })
         .await?;
         Ok(pin)
@@ -174,8 +179,13 @@ impl Networks {
             return Ok(());
         };
         let order = self.order(id, &held, &held.attachment.endpoints);
-        let set_up = self.inner.tools.netavark.set_up(&self.pin(id), &order);
-        set_up.await.map_err(|e| networking(&e))?;
+        let set_up = self
+            .inner
+            .tools
+            .netavark
+            .set_up(&self.pin(id), &order)
+            .await;
+        set_up.map_err(|e| networking(&e))?;
         drop(failpoint::reach(Point::NetworkSetUp).await);
         self.inner.held.change(id, |lease| lease.stage = Stage::Up);
         self.tell_or_warn().await;
@@ -306,8 +316,13 @@ impl Networks {
         let (going, staying): (Vec<_>, Vec<_>) = endpoints.partition(of_network);
         let going: Vec<Endpoint> = going.into_iter().cloned().collect();
         let order = self.order(id, &before, &going);
-        let torn = self.inner.tools.netavark.tear_down(&self.pin(id), &order);
-        torn.await.map_err(|e| networking(&e))?;
+        let torn = self
+            .inner
+            .tools
+            .netavark
+            .tear_down(&self.pin(id), &order)
+            .await;
+        torn.map_err(|e| networking(&e))?;
         drop(failpoint::reach(Point::NetworkParted).await);
         let attachment = Arc::new(Attachment {
             endpoints: staying.into_iter().cloned().collect(),
@@ -353,8 +368,8 @@ impl Networks {
         };
         let ports: &[PublishedPort] = &held.attachment.ports;
         Order {
-            container: id.clone(),
-            name: held.name.clone(),
+            id: id.clone(),
+            name: held.name.to_string(),
             places: endpoints.iter().filter_map(place).collect(),
             ports: ports.to_vec(),
         }
@@ -400,13 +415,14 @@ impl Networks {
     pub async fn settle(&self) {
         let (pins, networks) = (self.inner.tools.pins.clone(), self.clone());
         let swept = blocking(move || {
-            for name in sys::netns::list(&pins).context("list the network namespaces")? {
+            for pin in sys::netns::list(&pins).context("list the network namespaces")? {
+                let name = pin.file_name().unwrap_or_default().to_string_lossy();
                 let id = name.parse::<ContainerId>();
                 let is_held = id.is_ok_and(|id| networks.inner.held.get(&id).is_some());
                 if !is_held {
-                    tracing::info!(name, "removing a network namespace that no container has");
-                    let removed = sys::netns::remove(&pins.join(&name));
-                    removed.context(format_args!("remove the network namespace {name}"))?;
+                    tracing::info!(%name, "removing a network namespace that no container has");
+                    let removed = sys::netns::remove(&pin);
+                    removed.context(format_args!("remove {}", pin.display()))?;
                 }
             }
             Ok(())

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use network::Pool;
+use network::addresses::Pool;
 
 /// What the operator says of networks.
 #[derive(Debug, Clone)]

@@ -60,7 +60,10 @@ impl Networks {
     fn choose(&self, wish: NewSubnet, v6: bool, taken: &[IpNet]) -> Result<Subnet> {
         let subnet = match wish.subnet {
             Some(given) => {
-                if taken.iter().any(|other| network::overlap(&given, other)) {
+                if taken
+                    .iter()
+                    .any(|other| network::addresses::overlap(&given, other))
+                {
                     return Err(Error::forbidden(
                         "invalid pool request: Pool overlaps with other one on this address space",
                     ));
@@ -70,14 +73,9 @@ impl Networks {
             None => {
                 // What a client names may be the host's own; what is made up may not.
                 let mut avoid = taken.to_vec();
-                avoid.extend(network::host_routes());
+                avoid.extend(network::host_routes::read());
                 let pools = &self.inner.tools.settings.pools;
-                let pools: Vec<_> = pools
-                    .iter()
-                    .filter(|p| is_v6(p.base) == v6)
-                    .copied()
-                    .collect();
-                let free = network::free_subnet(&pools, &avoid);
+                let free = network::addresses::free_subnet(pools, &avoid, v6);
                 free.ok_or_else(|| {
                     Error::invalid("all predefined address pools have been fully subnetted")
                 })?
@@ -90,7 +88,7 @@ impl Networks {
             reserved: wish.reserved,
         };
         let reserved: Vec<IpAddr> = chosen.reserved.values().copied().collect();
-        let first = || network::next_free(&chosen, &|a| reserved.contains(&a), None);
+        let first = || network::addresses::next_free(&chosen, &|a| reserved.contains(&a), None);
         chosen.gateway = wish.gateway.or_else(first);
         if chosen.gateway.is_none() {
             return Err(Error::invalid(format!(
@@ -164,7 +162,7 @@ fn check_range(range: IpNet, subnet: IpNet, wrong: &mut Vec<String>) {
             range.trunc()
         ));
     }
-    if !network::overlap(&range, &subnet) {
+    if !network::addresses::overlap(&range, &subnet) {
         wrong.push(format!(
             "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
         ));

@@ -90,6 +90,7 @@ impl Engine {
         let (engine, wish) = (self.clone(), request.user_namespace.clone());
         spec.id_maps = crate::blocking(move || engine.id_maps(&wish)).await?;
         self.join(&request.joins, &mut spec)?;
+        self.find_networks(&mut spec, request.endpoints)?;
         let mut warnings = self.hold(&mut spec)?;
         warnings.extend(platform_warning);
         let asked = spec.clone();
@@ -232,8 +233,9 @@ impl Engine {
         };
         let pid = joins.pid.as_ref().map(find).transpose()?;
         let ipc = joins.ipc.as_ref().map(find).transpose()?;
+        let network = joins.network.as_ref().map(find).transpose()?;
         // A pid or ipc namespace belongs to a user namespace, and so do those in it.
-        let mut donors = pid.iter().chain(&ipc);
+        let mut donors = pid.iter().chain(&ipc).chain(&network);
         if let Some(other) = donors.find(|donor| donor.spec.id_maps != spec.id_maps) {
             return Err(Error::invalid(format!(
                 "cannot join the namespaces of container {}: the two have other ids behind theirs",
@@ -245,6 +247,12 @@ impl Engine {
         }
         if let Some(donor) = ipc {
             spec.ipc_mode = IpcMode::Container(donor.id.clone());
+        }
+        if let Some(donor) = network {
+            // Its files in /etc are the other's, too.
+            spec.hostname = donor.spec.hostname.clone();
+            spec.domainname = donor.spec.domainname.clone();
+            spec.network = NetworkMode::Container(donor.id.clone());
         }
         Ok(())
     }

@@ -91,7 +91,8 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
     let mode = view.spec.network.to_docker();
     let mut networks = Vec::with_capacity(view.spec.endpoints.len() * 2);
     for endpoint in &view.spec.endpoints {
-        networks.extend([endpoint.name.as_str(), endpoint.network.as_str()]);
+        networks.push(endpoint.name.as_str());
+        networks.extend(endpoint.network.as_ref().map(model::NetworkId::as_str));
     }
     if networks.is_empty() {
         networks.push(mode.as_str());

@@ -61,6 +61,7 @@ async fn engine(roots: &Path) -> Engine {
     // Nothing is to run here, a probe for the best runtime neither.
     runtime.default_runtime = Some("runc".to_owned());
     let config = Config {
+        networks: Default::default(),
         registries: engine::RegistrySettings::default(),
         labels: Vec::new(),
         data_root: roots.join("data"),

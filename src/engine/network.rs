@@ -1,0 +1,211 @@
+//! Networks. What they are and what is done with them is the room `networks`'; which containers are to be
+//! on which is found out here.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use containers::{Host, Layout};
+use ipnet::IpNet;
+use model::{
+    ContainerSpec, EndpointConfig, EndpointSpec, EndpointWish, Error, NetworkDriver, NetworkId,
+    NetworkMode, NetworkName, NetworkRecord, Result, limits,
+};
+use network::addresses::Pool;
+use networks::{Member, Networks, Settings, Tools};
+
+use crate::Engine;
+
+/// What the operator says of networks. By default there is no default one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// The interface of the default network; `None` where there is to be none.
+    pub bridge: Option<String>,
+    /// Its address and range; `None` takes one of the pools.
+    pub bridge_address: Option<IpNet>,
+    /// Where ranges of networks are taken from that name none; none are Docker's.
+    pub pools: Vec<Pool>,
+    /// The host's address that ports are published on where a client names none.
+    pub publish_address: Option<IpAddr>,
+    /// What `host-gateway` stands for; none is the default network's gateway.
+    pub host_gateways: Vec<IpAddr>,
+    /// netavark, where it is not at one of its usual places.
+    pub netavark: Option<PathBuf>,
+    /// aardvark-dns, the same.
+    pub aardvark: Option<PathBuf>,
+}
+
+impl Engine {
+    /// The networks, and what can be done with them.
+    pub fn networks(&self) -> &Networks {
+        &self.shared.networks
+    }
+
+    /// Connects a container to a network.
+    ///
+    /// # Errors
+    /// 404 where either is not there; moby's words for what cannot be.
+    pub async fn connect(
+        &self,
+        network: &str,
+        container: &str,
+        config: EndpointConfig,
+    ) -> Result<()> {
+        let handle = self.shared.registry.find(container)?;
+        let network = network.to_owned();
+        crate::to_the_end(async move { handle.connect(&network, config).await }).await
+    }
+
+    /// Takes a container off a network; with `force` also off one that is gone.
+    ///
+    /// # Errors
+    /// 404 where either is not there; moby's words for what cannot be.
+    pub async fn disconnect(&self, network: &str, container: &str, force: bool) -> Result<()> {
+        let handle = self.shared.registry.find(container)?;
+        let network = network.to_owned();
+        crate::to_the_end(async move { handle.disconnect(&network, force).await }).await
+    }
+
+    /// The running containers on a network, by name.
+    pub fn network_members(&self, id: &NetworkId) -> Vec<Member> {
+        self.networks().members(id)
+    }
+
+    /// Finds the networks that a new container is to be on. One that is not there is looked for again when
+    /// it starts, as in moby, where a create never fails for it.
+    ///
+    /// # Errors
+    /// moby's words for what cannot be asked for there.
+    pub(crate) fn find_networks(
+        &self,
+        spec: &mut ContainerSpec,
+        wishes: Vec<EndpointWish>,
+    ) -> Result<()> {
+        let own = match &spec.network {
+            NetworkMode::Container(_) => return Ok(()),
+            NetworkMode::Default => "bridge".to_owned(),
+            other => other.to_docker(),
+        };
+        let mut endpoints: Vec<EndpointSpec> = Vec::new();
+        if !wishes.iter().any(|w| self.is_same(&w.network, &own)) {
+            let wish = EndpointWish {
+                network: own.clone(),
+                config: EndpointConfig::default(),
+            };
+            endpoints.push(self.endpoint(wish, &spec.network)?);
+        }
+        for wish in wishes {
+            let first = self.is_same(&wish.network, &own);
+            let endpoint = self.endpoint(wish, &spec.network)?;
+            if endpoints.iter().any(|e| e.name == endpoint.name) {
+                return Err(Error::invalid(format!(
+                    "network {} is asked for twice",
+                    endpoint.name
+                )));
+            }
+            match first {
+                true => endpoints.insert(0, endpoint),
+                false => endpoints.push(endpoint),
+            }
+        }
+        if endpoints.len() > limits::ENDPOINTS_MAX {
+            return Err(Error::invalid(format!(
+                "a container can be on {} networks at most",
+                limits::ENDPOINTS_MAX
+            )));
+        }
+        if spec.network.has_endpoints() {
+            spec.endpoints = endpoints;
+        }
+        Ok(())
+    }
+
+    fn is_same(&self, a: &str, b: &str) -> bool {
+        let id = |name| self.networks().get(name).map(|r| r.id.clone());
+        a == b || matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
+    }
+
+    fn endpoint(&self, wish: EndpointWish, mode: &NetworkMode) -> Result<EndpointSpec> {
+        let found = self.networks().get(&wish.network).ok();
+        let name: NetworkName = match &found {
+            Some(record) => record.name.clone(),
+            None => wish.network.parse()?,
+        };
+        if let Some(record) = &found {
+            check_mode(mode, record)?;
+            self.networks().check_addresses(record, &wish.config)?;
+        }
+        networks::check_config(&name, &wish.config)?;
+        Ok(EndpointSpec {
+            network: found.map(|record| record.id.clone()),
+            name,
+            config: wish.config,
+        })
+    }
+}
+
+/// Whether a container of this mode may be on that network (moby `updateNetworkSettings`).
+fn check_mode(mode: &NetworkMode, record: &NetworkRecord) -> Result<()> {
+    let refused = |message| Err(Error::invalid(message));
+    match (mode, record.driver) {
+        (NetworkMode::Host, NetworkDriver::Host) | (NetworkMode::None, NetworkDriver::Null) => {
+            Ok(())
+        }
+        (NetworkMode::Host, _) => refused(
+            "container sharing network namespace with another container or host cannot be connected \
+             to any other network",
+        ),
+        (_, NetworkDriver::Host) => refused(
+            "cannot connect container to host network - container must be created in host network \
+             mode",
+        ),
+        (NetworkMode::None, _) | (_, NetworkDriver::Null) => refused(
+            "container cannot be connected to multiple networks with one of the networks in private \
+             (none) mode",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the networks of these records.
+///
+/// # Errors
+/// What the ledger says.
+pub(crate) async fn open(
+    records: Vec<NetworkRecord>,
+    config: NetworkConfig,
+    (ledger, layout, host): (&state::Ledger, &Layout, &Host),
+    daemon_id: &str,
+) -> Result<Networks> {
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    let dir = layout.networks();
+    let tools = Tools {
+        ledger: ledger.clone(),
+        netavark: network::Netavark::new(config.netavark, search_path.clone(), dir.clone()),
+        names: network::Names::new(config.aardvark, search_path, dir),
+        ports: network::Ports::new(),
+        pins: layout.namespaces(),
+        settings: Settings {
+            bridge: config.bridge,
+            bridge_address: config.bridge_address,
+            pools: match config.pools.is_empty() {
+                true => network::addresses::default_pools(first_bytes(daemon_id)),
+                false => config.pools,
+            },
+            publish_address: config.publish_address,
+            host_gateways: config.host_gateways,
+        },
+        now: host.now.clone(),
+        random: host.random.clone(),
+    };
+    Networks::open(records, tools).await
+}
+
+/// What tells this daemon from others, as a number.
+fn first_bytes(daemon_id: &str) -> [u8; 5] {
+    let mut bytes = [0; 5];
+    for (byte, digits) in bytes.iter_mut().zip(daemon_id.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).unwrap_or_default();
+        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+    }
+    bytes
+}
