@@ -6,6 +6,7 @@
 //! anything and knows no HTTP.
 
 pub mod container;
+pub mod network;
 mod not_built;
 
 pub use not_built::NotBuilt;

@@ -122,6 +122,33 @@ mod tests {
     }
 
     #[test]
+    fn a_network_event_is_dockers_byte_for_byte() {
+        let at = Timestamp::new(1_795_435_640, 55_522_954).unwrap();
+        let text = |action: &Action, attributes: &[(&str, &str)]| {
+            let mut event = Event::new(at, EventKind::Network, action, "bef6");
+            for (key, value) in attributes {
+                event = event.with(key, *value);
+            }
+            let numbered = NumberedEvent { number: 7, event };
+            serde_json::to_string(&EventMessage::from(&numbered)).unwrap()
+        };
+        let who = [("container", "0e48"), ("name", "net"), ("type", "bridge")];
+        for (action, word) in [
+            (Action::Connect, "connect"),
+            (Action::Disconnect, "disconnect"),
+        ] {
+            assert_eq!(
+                text(&action, &who),
+                format!(
+                    r#"{{"Type":"network","Action":"{word}","Actor":{{"ID":"bef6","Attributes":{{"container":"0e48","name":"net","type":"bridge"}}}},"scope":"local","time":1795435640,"timeNano":1795435640055522954}}"#
+                )
+            );
+        }
+        let prune = text(&Action::Prune, &[("reclaimed", "0")]);
+        assert!(prune.contains(r#""Action":"prune""#) && prune.contains(r#""reclaimed":"0""#));
+    }
+
+    #[test]
     fn others_have_no_fields_of_old() {
         let volume = numbered(EventKind::Volume, &Action::Create);
         let text = serde_json::to_string(&NumberedEventMessage::from(&volume)).unwrap();

@@ -10,6 +10,8 @@ pub mod container;
 pub mod event;
 pub mod exec;
 pub mod image;
+pub mod network;
+pub mod plugin;
 pub mod stats;
 pub mod system;
 mod system_version;
@@ -37,8 +39,9 @@ use utoipa::{OpenApi, ToSchema};
         (name = "Exec", description = "Exec sessions: further processes in running containers."),
         (name = "Image", description = "Images: pull, push, load, import, list, tag and remove them."),
         (name = "Distribution", description = "What registries have."),
-        (name = "Network", description = "Networks: none of a container's own yet."),
+        (name = "Network", description = "Networks: who can talk to whom, and by which name."),
         (name = "Volume", description = "Volumes: storage that outlives containers."),
+        (name = "Plugin", description = "Plugins: none."),
         (name = "System", description = "The engine and its host."),
     ),
 )]

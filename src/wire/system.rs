@@ -300,7 +300,7 @@ impl PluginsInfo {
         Self {
             volume: words(&["local"]),
             // Docker's names of the drivers behind `--network host` and `none`.
-            network: words(&["host", "null"]),
+            network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             authorization: None,
             log: words(&drivers.map(LogDriver::as_str)),
         }

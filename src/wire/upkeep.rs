@@ -149,15 +149,6 @@ pub struct BuildPruneResponse {
     pub space_reclaimed: u64,
 }
 
-/// What a prune of the networks removed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct NetworkPruneResponse {
-    /// Nothing: none can be made yet.
-    #[schema(required)]
-    pub networks_deleted: Option<Vec<String>>,
-}
-
 #[cfg(test)]
 mod tests {
     use model::image::HistoryEntry;

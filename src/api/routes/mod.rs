@@ -11,7 +11,9 @@ pub mod distribution;
 pub mod events;
 pub mod execs;
 pub mod images;
+pub mod networks;
 pub mod not_built;
+pub mod plugins;
 pub mod system;
 pub mod usage;
 pub mod volumes;
@@ -30,6 +32,8 @@ pub fn all() -> OpenApiRouter<Engine> {
         .merge(events::router())
         .merge(execs::router())
         .merge(images::router())
+        .merge(networks::router())
+        .merge(plugins::router())
         .merge(distribution::router())
         .merge(usage::router())
         .merge(volumes::router())

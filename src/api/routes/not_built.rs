@@ -14,6 +14,7 @@ use engine::Engine;
 use model::{Error, Kind};
 
 use translate::NotBuilt;
+pub(crate) use translate::network::NO_SWARM;
 use web::error::ApiError;
 
 /// An endpoint: method and Docker's path.
@@ -25,13 +26,6 @@ pub const NOT_BUILT: &[Endpoint] = &[
     (Method::POST, "/build/cancel"),
     (Method::GET, "/images/{name}/attestations"),
     (Method::GET, "/images/search"),
-    (Method::GET, "/networks"),
-    (Method::GET, "/networks/{id}"),
-    (Method::DELETE, "/networks/{id}"),
-    (Method::POST, "/networks/create"),
-    (Method::POST, "/networks/{id}/connect"),
-    (Method::POST, "/networks/{id}/disconnect"),
-    (Method::GET, "/plugins"),
     (Method::GET, "/plugins/privileges"),
     (Method::POST, "/plugins/pull"),
     (Method::POST, "/plugins/create"),
@@ -80,15 +74,11 @@ pub const SWARM: &[Endpoint] = &[
     (Method::POST, "/configs/{id}/update"),
 ];
 
-pub(crate) const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \
-    \"docker swarm join\" to connect this node to swarm and try again.";
-
 /// The routes of both tables.
 pub fn router() -> Router<Engine> {
     let mut router = Router::new();
     for (method, path) in NOT_BUILT {
         router = match *path {
-            NETWORK if method == Method::GET => router.route(path, get(unknown_network)),
             PLUGIN => router.route(path, get(unknown_plugin)),
             _ => router.route(path, refusing(method, || not_built(method, path))),
         };
@@ -99,18 +89,7 @@ pub fn router() -> Router<Engine> {
     router
 }
 
-const NETWORK: &str = "/networks/{id}";
 const PLUGIN: &str = "/plugins/{name}/json";
-
-/// Docker's own networks are to be built; that there are no others is true already, and
-/// `docker inspect NAME` goes on to the next kind of object only after a 404.
-async fn unknown_network(Path(name): Path<String>) -> Response {
-    if ["bridge", "host", "none"].contains(&name.as_str()) {
-        return not_built(&Method::GET, NETWORK);
-    }
-    let shown: String = name.chars().take(256).collect();
-    ApiError(Error::not_found(format!("network {shown} not found"))).into_response()
-}
 
 /// There are no plugins.
 async fn unknown_plugin(Path(name): Path<String>) -> Response {

@@ -1,5 +1,5 @@
-//! `GET /system/df`: what everything takes; and `POST /build/prune` and `/networks/prune`, which
-//! find nothing to remove: `docker system prune` ends at the first that it cannot have.
+//! `GET /system/df`: what everything takes; and `POST /build/prune`, which finds nothing to remove:
+//! `docker system prune` ends at the first that it cannot have.
 
 use axum::extract::{RawQuery, State};
 use engine::{Engine, ListContainers};
@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::ErrorResponse;
 use wire::image::ImageSummary;
-use wire::upkeep::{BuildPruneResponse, DiskUsage, NetworkPruneResponse, UsageData, VolumeUsage};
+use wire::upkeep::{BuildPruneResponse, DiskUsage, UsageData, VolumeUsage};
 use wire::version::ApiVersion;
 use wire::volume::Volume;
 
@@ -25,7 +25,6 @@ pub fn router() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
         .routes(routes!(disk_usage))
         .routes(routes!(prune_builds))
-        .routes(routes!(prune_networks))
 }
 
 /// The kinds of objects, in Docker's words.
@@ -127,19 +126,4 @@ struct PruneQuery {
 async fn prune_builds(Query(query): Query<PruneQuery>) -> ApiResult {
     filters(query.filters.as_deref())?;
     Ok(reply::json(&BuildPruneResponse::default()))
-}
-
-/// Remove networks that no container uses
-///
-/// There are none but the built-in ones, which always stay.
-#[utoipa::path(post, path = "/networks/prune", operation_id = "NetworkPrune", tag = "Network",
-    params(PruneQuery),
-    responses(
-        (status = 200, description = "Nothing was removed", body = NetworkPruneResponse),
-        (status = 400, description = "Bad filter", body = ErrorResponse),
-    ))]
-async fn prune_networks(Query(query): Query<PruneQuery>) -> ApiResult {
-    let filters = filters(query.filters.as_deref())?;
-    filters.check_keys(&["label", "label!", "until"])?;
-    Ok(reply::json(&NetworkPruneResponse::default()))
 }

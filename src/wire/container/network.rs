@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::PortBinding;
-use super::config::is_none_or_empty_list;
+use super::config::{is_none_or_empty_list, is_zero};
 use crate::null_as_default;
 
 /// The networks a new container joins.
@@ -71,6 +71,10 @@ pub struct EndpointSettings {
     pub global_ipv6_prefix_len: i64,
     /// Options of the driver.
     pub driver_opts: Option<BTreeMap<String, String>>,
+    /// The highest of a container's networks gives it the default route. Of API 1.48; shown where it was
+    /// set.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
+    pub gw_priority: i64,
     /// Every name it has on this network.
     #[serde(rename = "DNSNames")]
     pub dns_names: Option<Vec<String>>,

@@ -75,11 +75,10 @@ fn no_endpoint_is_missing_and_none_is_in_both_lists() {
 async fn every_refused_endpoint_answers_its_refusal() {
     for (table, status) in [(NOT_BUILT, 501), (SWARM, 503)] {
         for (method, path) in table {
-            // Of a network that nobody can have made, and of any plugin, it is known that it is not
-            // there.
-            let (path, status) = match *path {
-                "/plugins/{name}/json" => (path.to_string(), 404),
-                path => (path.replace("networks/{id}", "networks/bridge"), status),
+            // Of any plugin it is known that it is not there.
+            let status = match *path {
+                "/plugins/{name}/json" => 404,
+                _ => status,
             };
             let path = path.replace(['{', '}'], "");
             let answer = send(method.as_str(), &path).await;
@@ -91,9 +90,7 @@ async fn every_refused_endpoint_answers_its_refusal() {
 }
 
 #[tokio::test]
-async fn a_network_or_plugin_that_cannot_exist_is_not_found() {
-    let answer = send("GET", "/networks/nosuch").await;
-    answer.assert_error(404, "network nosuch not found");
+async fn a_plugin_is_not_found() {
     let answer = send("GET", "/plugins/nosuch/json").await;
     answer.assert_error(404, "plugin \"nosuch\" not found");
 }

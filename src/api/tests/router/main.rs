@@ -11,6 +11,7 @@ mod containers;
 mod coverage;
 mod errors;
 mod images;
+mod networks;
 mod openapi;
 mod ping;
 mod system;
