@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{ContainerState, Error, Filters, Result, Timestamp};
+use model::{
+    ContainerState, Error, Filters, NetworkId, Port, PortBinding, Protocol, PublishedPort, Result,
+    Timestamp,
+};
 
 use crate::Patterns;
 
@@ -61,6 +64,10 @@ pub struct Candidate<'a> {
     pub mounts: &'a [&'a str],
     /// `80/tcp` and the like, declared.
     pub exposed_ports: &'a [String],
+    /// The ports that are published or are to be.
+    pub port_bindings: &'a [PortBinding],
+    /// Where they are on the host while it runs.
+    pub published: &'a [PublishedPort],
     /// `starting`, `healthy`, `unhealthy`, or `none`.
     pub health: &'a str,
 }
@@ -73,6 +80,9 @@ pub struct Selection {
     /// Asks for the containers of swarm tasks, of which there are none.
     is_task: bool,
     exit_codes: Vec<i64>,
+    /// The ports that `publish` and `expose` name.
+    publish: Vec<PortRange>,
+    expose: Vec<PortRange>,
     /// Image ids that `ancestor` named; the engine fills it in.
     pub ancestors: Option<Vec<String>>,
     /// Only containers made before this.
@@ -99,6 +109,8 @@ impl Selection {
             names: Patterns::new(&filters, "name"),
             is_task,
             exit_codes,
+            publish: ranges(&filters, "publish")?,
+            expose: ranges(&filters, "expose")?,
             ancestors: None,
             before: None,
             since: None,
@@ -125,10 +137,9 @@ impl Selection {
             && f.match_labels(c.labels)
             && f.any("status", |s| s == c.state.status())
             && f.any("health", |h| h == c.health)
-            && f.any("network", |n| c.networks.contains(&n))
+            && f.any("network", |wanted| is_on(c.networks, wanted))
             && f.any("volume", |v| c.mounts.contains(&v))
-            && f.any("publish", |_| false)
-            && f.any("expose", |p| exposes(c.exposed_ports, p))
+            && self.selects_ports(c)
             && self.selects_exit(c.state)
     }
 
@@ -144,6 +155,28 @@ impl Selection {
             && self.since.is_none_or(|t| c.created_at > t)
     }
 
+    /// As in Docker a port of either kind is enough. Unlike there, where only running ones have ports, what is
+    /// declared counts for `expose` whether it runs or not.
+    fn selects_ports(&self, c: &Candidate<'_>) -> bool {
+        if self.publish.is_empty() && self.expose.is_empty() {
+            return true;
+        }
+        let published = c.published.iter().any(|p| {
+            let on_host = Port {
+                number: p.host_port,
+                protocol: p.port.protocol,
+            };
+            names_port(&self.publish, on_host)
+        });
+        let mut bound = c.port_bindings.iter();
+        published
+            || bound.any(|binding| names_port(&self.expose, binding.port))
+            || c.exposed_ports.iter().any(|port| {
+                let declared = port_range(port);
+                declared.is_some_and(|declared| self.expose.iter().any(|r| r.overlaps(declared)))
+            })
+    }
+
     /// `exited` selects stopped containers by code (moby compares the code of running ones too,
     /// which is always 0 and surprises everybody).
     fn selects_exit(&self, state: &ContainerState) -> bool {
@@ -156,20 +189,63 @@ impl Selection {
     }
 }
 
-/// Whether one of `ports` (`80/tcp`) is in the asked-for `80`, `80/tcp` or `80-90/tcp`.
-fn exposes(ports: &[String], wanted: &str) -> bool {
-    let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
-        return false;
+/// A network is named by its name or the beginning of its id.
+fn is_on(networks: &[&str], wanted: &str) -> bool {
+    let is_id = |text: &str| text.parse::<NetworkId>().is_ok();
+    let mut networks = networks.iter();
+    networks.any(|known| *known == wanted || (is_id(known) && known.starts_with(wanted)))
+}
+
+/// Ports of one protocol.
+#[derive(Debug, Clone, Copy)]
+struct PortRange {
+    first: u16,
+    last: u16,
+    protocol: Protocol,
+}
+
+impl PortRange {
+    fn overlaps(self, other: Self) -> bool {
+        self.protocol == other.protocol && self.first <= other.last && other.first <= self.last
+    }
+}
+
+fn names_port(ranges: &[PortRange], port: Port) -> bool {
+    let one = PortRange {
+        first: port.number,
+        last: port.number,
+        protocol: port.protocol,
     };
-    ports.iter().any(|port| {
-        let (number, proto) = port.split_once('/').unwrap_or((port, "tcp"));
-        proto == protocol
-            && number
-                .parse()
-                .is_ok_and(|n: u16| (first..=last).contains(&n))
+    ranges.iter().any(|range| range.overlaps(one))
+}
+
+/// `80`, `80/tcp` or `80-90/tcp`.
+fn port_range(text: &str) -> Option<PortRange> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    Some(PortRange {
+        first: first.parse().ok()?,
+        last: last.parse().ok()?,
+        protocol: all
+            .into_iter()
+            .find(|known| protocol.eq_ignore_ascii_case(known.as_str()))?,
     })
+    .filter(|range| range.first <= range.last)
+}
+
+/// The ports that a filter names (moby `daemon/list.go` `portOp`).
+fn ranges(filters: &Filters, key: &str) -> Result<Vec<PortRange>> {
+    let range = |value: &str| {
+        if value.contains(':') {
+            let shown: String = value.chars().take(128).collect();
+            return Err(Error::invalid(format!(
+                "filter for '{key}' should not contain ':': {shown}"
+            )));
+        }
+        port_range(value).ok_or_else(|| invalid(key, value))
+    };
+    filters.values(key).map(range).collect()
 }
 
 fn check_words(filters: &Filters, key: &str, known: &[&str]) -> Result<()> {
@@ -196,6 +272,13 @@ mod tests {
         f
     }
 
+    fn tcp(number: u16) -> Port {
+        Port {
+            number,
+            protocol: Protocol::Tcp,
+        }
+    }
+
     fn selected(pairs: &[(&str, &str)]) -> bool {
         let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
         let candidate = Candidate {
@@ -205,9 +288,22 @@ mod tests {
             state: &ContainerState::Created { failure: None },
             created_at: Timestamp::UNIX_EPOCH,
             image_id: "sha256:1",
-            networks: &["bridge"],
+            networks: &[
+                "net",
+                "00e6343243c124c8ac99499ff38b30319e835d76ef68794481f0bbbf1ca114ed",
+            ],
             mounts: &["data", "/data", "/srv/x", "/x"],
-            exposed_ports: &["80/tcp".to_owned()],
+            exposed_ports: &["80/tcp".to_owned(), "90-95/udp".to_owned()],
+            port_bindings: &[PortBinding {
+                port: tcp(443),
+                host_ip: None,
+                host_ports: None,
+            }],
+            published: &[PublishedPort {
+                port: tcp(443),
+                host_ip: "0.0.0.0".parse().unwrap(),
+                host_port: 8443,
+            }],
             health: "healthy",
         };
         Selection::new(filters(pairs)).unwrap().selects(&candidate)
@@ -259,6 +355,43 @@ mod tests {
             !selected(&[("exited", "0")]),
             "what never ran has no exit code"
         );
+    }
+
+    #[test]
+    fn networks_are_named_by_name_or_beginning_of_their_id() {
+        assert!(selected(&[("network", "net")]) && selected(&[("network", "00e6")]));
+        for other in ["ne", "bridge", "0e6"] {
+            assert!(!selected(&[("network", other)]), "{other}");
+        }
+    }
+
+    #[test]
+    fn ports_are_those_of_the_host_or_of_the_container() {
+        for value in ["8443", "8443/tcp", "8000-9000/TCP"] {
+            assert!(selected(&[("publish", value)]), "{value}");
+        }
+        for value in ["443", "8443/udp", "80"] {
+            assert!(!selected(&[("publish", value)]), "{value}");
+        }
+        for value in ["80", "443", "92/udp", "95-100/udp"] {
+            assert!(selected(&[("expose", value)]), "{value}");
+        }
+        for value in ["8443", "92", "96/udp"] {
+            assert!(!selected(&[("expose", value)]), "{value}");
+        }
+        assert!(
+            selected(&[("publish", "1"), ("expose", "80")]),
+            "either is enough"
+        );
+        for bad in ["x", "9-8", "80/icmp", "80:80"] {
+            let e = Selection::new(filters(&[("publish", bad)])).unwrap_err();
+            let colon = format!("filter for 'publish' should not contain ':': {bad}");
+            let expected = match bad.contains(':') {
+                true => colon,
+                false => format!("invalid filter 'publish={bad}'"),
+            };
+            assert_eq!(e.message(), expected);
+        }
     }
 
     #[test]

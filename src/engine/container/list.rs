@@ -107,6 +107,8 @@ pub(crate) fn selects(selection: &Selection, view: &ContainerView) -> bool {
         networks: &networks,
         mounts: &mounts,
         exposed_ports: &view.spec.exposed_ports,
+        port_bindings: &view.spec.port_bindings,
+        published: view.attachment.as_deref().map_or(&[], |a| &a.ports),
         health: view.health.as_ref().map_or("none", |h| h.status.as_str()),
     })
 }
