@@ -4,8 +4,8 @@ use engine::CreateContainer;
 use model::{ContainerSpec, Error, LogConfig, Platform, Result, UserNamespace};
 
 use super::{
-    bounded, config, defaults, devices, gates, log_config, mounts, namespaces, networks, refuse,
-    resources, restart_policy, security,
+    bounded, config, defaults, devices, endpoints, gates, log_config, mounts, namespaces, networks,
+    refuse, resources, restart_policy, security,
 };
 use wire::container::{ContainerConfig, CreateRequest};
 use wire::version::{ApiVersion, NEWEST};
@@ -45,18 +45,18 @@ pub fn create(
         .filter(|text| !text.is_empty() && version >= ApiVersion::v1(41))
         .map(Platform::parse)
         .transpose()?;
-    gates::apply(&mut request, version)?;
+    let mut warnings = Vec::new();
+    gates::apply(&mut request, version, &mut warnings)?;
     let host = request.host_config.get_or_insert_default();
     log_config::fill(&mut host.log_config, log_default);
-    let mut warnings = Vec::new();
     if host.cpu_percent > 0 {
         host.cpu_percent = 0;
         warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
     }
     let (mut spec, volumes, stop_signal) = spec(&request, version, &mut warnings)?;
     let user_namespace = user_namespace(&request)?;
-    let joins = request.host_config.as_ref().map(namespaces::joins);
-    let joins = joins.unwrap_or_default();
+    let joins = namespaces::joins(&request);
+    let endpoints = endpoints::wishes(&request)?;
     defaults::fill(&mut request);
     let host = request.host_config.get_or_insert_default();
     spec.resources.memory_swap_bytes = Some(host.memory_swap).filter(|n| *n != 0);
@@ -70,7 +70,7 @@ pub fn create(
             platform,
             spec,
             joins,
-            endpoints: Vec::new(),
+            endpoints,
             user_namespace,
             stop_signal,
             anonymous_volumes: volumes.anonymous,
@@ -107,19 +107,14 @@ fn spec(
 ) -> Result<(ContainerSpec, mounts::Mounts, Option<model::Signal>)> {
     let default = Default::default();
     let host = request.host_config.as_ref().unwrap_or(&default);
-    refuse::refuse(&request.config, host)?;
+    refuse::refuse(host)?;
     let mut spec = ContainerSpec {
         console_size: console_size(host.console_size),
         ..ContainerSpec::default()
     };
     let stop_signal = config::apply(&request.config, &mut spec)?;
     namespaces::apply(&request.config, host, &mut spec)?;
-    networks::apply(
-        host,
-        request.networking_config.as_ref(),
-        &mut spec,
-        warnings,
-    )?;
+    networks::apply(request, host, &mut spec, warnings)?;
     security::apply(host, &mut spec)?;
     let reaches_down = gates::reaches_down(version);
     let mut mounts = mounts::mounts(&request.config, host, reaches_down)?;

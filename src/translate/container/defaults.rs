@@ -10,9 +10,6 @@ const SHM_BYTES: i64 = 64 << 20;
 pub(super) fn fill(request: &mut CreateRequest) {
     request.config.labels.get_or_insert_default();
     let host = request.host_config.get_or_insert_default();
-    if matches!(host.network_mode.as_str(), "" | "default") {
-        host.network_mode = "bridge".to_owned();
-    }
     if host.restart_policy.name.is_empty() {
         host.restart_policy.name = "no".to_owned();
     }

@@ -3,14 +3,20 @@
 
 use model::{Error, Result};
 
+use super::endpoints;
 use wire::container::{CreateRequest, HostConfig};
 use wire::version::ApiVersion;
 
-/// Rewrites the request to what it means in the newest version.
+/// Rewrites the request to what it means in the newest version; adds to `warnings` what it should say
+/// otherwise.
 ///
 /// # Errors
 /// 400 for a combination that this version forbids.
-pub(super) fn apply(request: &mut CreateRequest, version: ApiVersion) -> Result<()> {
+pub(super) fn apply(
+    request: &mut CreateRequest,
+    version: ApiVersion,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
     let before = |minor| version < ApiVersion::v1(minor);
     let host = request.host_config.get_or_insert_default();
     if before(25) {
@@ -39,8 +45,9 @@ pub(super) fn apply(request: &mut CreateRequest, version: ApiVersion) -> Result<
         host.annotations = None;
     }
     if before(44) {
-        before_many_networks(request)?;
+        before_start_intervals(request)?;
     }
+    endpoints::settle(request, version, warnings)?;
     if before(45) {
         let asks_subpath = request
             .host_config
@@ -109,7 +116,7 @@ fn refuse_misplaced_mount_options(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn before_many_networks(request: &mut CreateRequest) -> Result<()> {
+fn before_start_intervals(request: &mut CreateRequest) -> Result<()> {
     if let Some(health) = &mut request.config.healthcheck {
         health.start_interval = 0;
     }
@@ -123,21 +130,6 @@ fn before_many_networks(request: &mut CreateRequest) -> Result<()> {
         return Err(Error::invalid(
             "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer",
         ));
-    }
-    let Some(networking) = &mut request.networking_config else {
-        return Ok(());
-    };
-    let endpoints = &mut networking.endpoints_config;
-    if endpoints.len() > 1 {
-        let names: Vec<&str> = endpoints.keys().map(String::as_str).collect();
-        return Err(Error::invalid(format!(
-            "Container cannot be created with multiple network endpoints: {}",
-            names.join(", ")
-        )));
-    }
-    // Then an address on an endpoint was ignored; it stood in `Config.MacAddress`.
-    for endpoint in endpoints.values_mut() {
-        endpoint.mac_address.clear();
     }
     Ok(())
 }

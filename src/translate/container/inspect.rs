@@ -7,11 +7,12 @@ use engine::{Changed, ContainerView, MountView, Sizes};
 use model::{ContainerId, ContainerState, ExecId, NamespaceMode, Restarting, Result, Signal};
 
 use super::phrase::{ZERO_TIME, time};
+use super::{KnownNetworks, connected};
 use wire::container::{
-    ContainerConfig, ContainerInspect, CreateRequest, Empty, EndpointSettings, GraphDriver,
-    GraphDriverData, Health, HealthConfig, HostConfig, LogFaults, MountPoint, NetworkSettings,
-    Readiness, State, StrSlice,
+    ContainerConfig, ContainerInspect, CreateRequest, Empty, GraphDriver, GraphDriverData, Health,
+    HealthConfig, HostConfig, LogFaults, MountPoint, Readiness, State, StrSlice,
 };
+use wire::version::ApiVersion;
 
 /// The whole document.
 pub fn inspect(
@@ -19,6 +20,8 @@ pub fn inspect(
     sizes: Option<Sizes>,
     execs: &[ExecId],
     log_faults: &model::LogFaults,
+    networks: &dyn KnownNetworks,
+    version: ApiVersion,
 ) -> ContainerInspect {
     let request = echo(view);
     let labels = view.spec.selinux.clone().unwrap_or_default();
@@ -59,7 +62,7 @@ pub fn inspect(
         size_rw: sizes.map(|s| s.rw_bytes),
         size_root_fs: sizes.map(|s| s.root_fs_bytes),
         mounts: mounts(view),
-        network_settings: network_settings(view),
+        network_settings: connected::settings(view, networks, version),
         config: config(view, request.config),
         host_config: host_config(view, request.host_config.unwrap_or_default()),
         log_faults: LogFaults::of(log_faults),
@@ -148,6 +151,7 @@ fn config(view: &ContainerView, sent: ContainerConfig) -> ContainerConfig {
         working_dir: spec.working_dir.clone(),
         labels: Some(spec.labels.clone()),
         stop_signal: stop_signal(view, &sent),
+        mac_address: mac_address(view),
         ..sent
     }
 }
@@ -187,12 +191,33 @@ fn host_config(view: &ContainerView, sent: HostConfig) -> HostConfig {
     let mut shown = HostConfig {
         pid_mode: joined(view.spec.pid_mode.donor(), sent.pid_mode),
         ipc_mode: joined(view.spec.ipc_mode.donor(), sent.ipc_mode),
+        network_mode: joined(view.spec.network.donor(), sent.network_mode),
+        links: links(view),
         cgroupns_mode,
         runtime: view.runtime.clone(),
         ..sent
     };
     show_updatable(view, &mut shown);
     shown
+}
+
+/// As Docker shows them, with the name of the container that has them.
+fn links(view: &ContainerView) -> Option<Vec<String>> {
+    let shown = |link: &String| {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        format!("/{name}:/{}/{alias}", view.name)
+    };
+    let links: Vec<String> = view.spec.links.iter().map(shown).collect();
+    Some(links).filter(|links| !links.is_empty())
+}
+
+/// The hardware address asked for on the network that the mode names, where clients of old look for it.
+fn mac_address(view: &ContainerView) -> String {
+    let mode = view.spec.network.to_docker();
+    let mut endpoints = view.spec.endpoints.iter();
+    let main = endpoints.find(|endpoint| endpoint.name.as_str() == mode);
+    let mac = main.and_then(|endpoint| endpoint.config.mac);
+    mac.map(|mac| mac.to_string()).unwrap_or_default()
 }
 
 /// Lays what an update may have changed over what was sent at create.
@@ -215,6 +240,8 @@ pub fn request_in_force(view: &ContainerView) -> Result<Vec<u8>> {
         ),
         ("PidMode", host.pid_mode.starts_with("container:")),
         ("IpcMode", host.ipc_mode.starts_with("container:")),
+        ("NetworkMode", host.network_mode.starts_with("container:")),
+        ("Links", !view.spec.links.is_empty()),
     ];
     if let Some((field, _)) = of_others.iter().find(|(_, is_set)| *is_set) {
         return Err(super::not_built(&format!(
@@ -278,27 +305,6 @@ fn mount_point(mount: &MountView) -> MountPoint {
         mode: mount.mode.clone(),
         rw: mount.read_write,
         propagation: mount.propagation.to_owned(),
-    }
-}
-
-/// The one network there is, by its name. Addresses come with the network issue.
-pub(super) fn networks(view: &ContainerView) -> BTreeMap<String, EndpointSettings> {
-    let name = view.spec.network.to_docker();
-    BTreeMap::from([(name, EndpointSettings::default())])
-}
-
-fn network_settings(view: &ContainerView) -> NetworkSettings {
-    // Docker has a file of its own for each namespace; the kernel's name for it is as good to
-    // nsenter and lives as long as the container runs.
-    let sandbox_key = view
-        .state
-        .running()
-        .map(|running| format!("/proc/{}/ns/net", running.init.pid.get()))
-        .unwrap_or_default();
-    NetworkSettings {
-        sandbox_key,
-        networks: networks(view),
-        ..NetworkSettings::default()
     }
 }
 

@@ -3,8 +3,9 @@
 use engine::ListedContainer;
 use model::Timestamp;
 
-use super::inspect::{mounts, networks};
+use super::inspect::mounts;
 use super::phrase::{command, status};
+use super::{KnownNetworks, connected, ports};
 use wire::container::{ContainerSummary, SummaryHostConfig, SummaryNetworkSettings};
 use wire::version::ApiVersion;
 
@@ -14,6 +15,7 @@ pub fn summary(
     row: &ListedContainer,
     image: String,
     now: Timestamp,
+    networks: &dyn KnownNetworks,
     version: ApiVersion,
 ) -> ContainerSummary {
     let view = &row.view;
@@ -28,7 +30,7 @@ pub fn summary(
         image_id: view.image_id.to_string(),
         command: command(&view.spec.args()),
         created: view.created_at.as_second(),
-        ports: Vec::new(),
+        ports: ports::rows(view),
         size_rw: row.sizes.and_then(|s| size(s.rw_bytes)),
         size_root_fs: row.sizes.and_then(|s| size(s.root_fs_bytes)),
         labels: view.spec.labels.clone(),
@@ -39,7 +41,7 @@ pub fn summary(
             annotations,
         },
         network_settings: SummaryNetworkSettings {
-            networks: networks(view),
+            networks: connected::listed(view, networks),
         },
         mounts: mounts(view),
     }

@@ -7,9 +7,11 @@
 
 mod binds;
 mod config;
+mod connected;
 mod create;
 mod defaults;
 mod devices;
+mod endpoints;
 mod gates;
 mod inspect;
 mod list;
@@ -18,6 +20,7 @@ mod mounts;
 mod namespaces;
 mod networks;
 mod phrase;
+mod ports;
 mod refuse;
 mod resources;
 mod restart_policy;
@@ -29,6 +32,7 @@ mod update;
 #[cfg(test)]
 mod tests;
 
+pub use connected::KnownNetworks;
 pub use create::{Translated, create, of_echo};
 pub use inspect::{inspect, request_in_force};
 pub use list::summary;

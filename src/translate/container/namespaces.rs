@@ -2,7 +2,7 @@
 
 use model::{ContainerSpec, Error, IpcMode, Joins, NamespaceMode, PidMode, Result};
 
-use wire::container::{ContainerConfig, HostConfig};
+use wire::container::{ContainerConfig, CreateRequest, HostConfig};
 
 /// Copies the namespace modes into the spec. One that is another container's is private there until the
 /// engine has found that ([`joins`]).
@@ -56,17 +56,20 @@ pub(super) fn apply(
 }
 
 /// The containers whose namespaces are asked for.
-pub(super) fn joins(host: &HostConfig) -> Joins {
+pub(super) fn joins(request: &CreateRequest) -> Joins {
     let named = |mode: &str| donor(mode).map(str::to_owned);
+    let Some(host) = &request.host_config else {
+        return Joins::default();
+    };
     Joins {
-        network: None,
+        network: named(&host.network_mode).filter(|_| !request.config.network_disabled),
         pid: named(&host.pid_mode),
         ipc: named(&host.ipc_mode),
     }
 }
 
 /// The container that a mode names.
-fn donor(mode: &str) -> Option<&str> {
+pub(super) fn donor(mode: &str) -> Option<&str> {
     mode.strip_prefix("container:")
         .filter(|name| !name.is_empty())
 }

@@ -1,35 +1,32 @@
-//! The network a container is on, names and addresses for /etc/hosts and the resolver.
+//! Whose network namespace a container has, names and addresses for /etc/hosts and the resolver.
 
 use std::net::IpAddr;
 
 use model::{ContainerSpec, Error, NetworkMode, Result};
 
-use super::config::check_port;
-use super::{bounded, not_built};
-use wire::container::{EndpointSettings, HostConfig, NetworkingConfig};
+use super::namespaces::donor;
+use super::{bounded, ports};
+use crate::network::{is_user_defined, link};
+use wire::container::{ContainerConfig, CreateRequest, HostConfig};
 
 /// Copies the network's half of `HostConfig` into the spec; adds to `warnings` what a mode
 /// makes meaningless.
 ///
 /// # Errors
-/// 400 for what is malformed, 501 for networks of the user's own and published ports.
+/// 400 for what is malformed or contradicts itself.
 pub(super) fn apply(
+    request: &CreateRequest,
     host: &HostConfig,
-    networking: Option<&NetworkingConfig>,
     spec: &mut ContainerSpec,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
     spec.network = network_mode(&host.network_mode)?;
-    let endpoints = networking.map(|networking| &networking.endpoints_config);
-    for (name, endpoint) in endpoints.into_iter().flatten() {
-        if network_mode(name).ok() != Some(spec.network.clone()) {
-            return Err(not_built(&format!(
-                "NetworkingConfig.EndpointsConfig {name:?}"
-            )));
-        }
-        check_endpoint(endpoint)?;
+    check_conflicts(&request.config, host)?;
+    if request.config.network_disabled {
+        spec.network = NetworkMode::None;
     }
-    ports(host, &spec.network, warnings)?;
+    spec.links = links(host, request, warnings)?;
+    ports::apply(host, spec, warnings)?;
     spec.extra_hosts = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?;
     spec.dns = host.dns.clone().unwrap_or_default();
     spec.dns_search = host.dns_search.clone().unwrap_or_default();
@@ -50,6 +47,7 @@ pub(super) fn apply(
     Ok(())
 }
 
+/// What the mode names. One that is another container's is `None` until the engine has found that.
 fn network_mode(text: &str) -> Result<NetworkMode> {
     match text {
         "" | "default" | "bridge" => Ok(NetworkMode::Default),
@@ -58,65 +56,84 @@ fn network_mode(text: &str) -> Result<NetworkMode> {
         "container" | "container:" => Err(Error::invalid(
             "Invalid network mode: invalid container format container:<name|id>",
         )),
-        other => Err(not_built(&format!("HostConfig.NetworkMode {other:?}"))),
+        other if donor(other).is_some() => Ok(NetworkMode::None),
+        other => Ok(NetworkMode::User(other.to_owned())),
     }
 }
 
-/// The wishes among an endpoint's settings; the rest is what the daemon reports.
-fn check_endpoint(endpoint: &EndpointSettings) -> Result<()> {
+/// What another's namespace, or the host's, cannot be asked for (moby `runconfig/hostconfig.go`).
+fn check_conflicts(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
     let some = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
-    let ipam = endpoint.ipam_config.clone().unwrap_or_default();
-    let asks_address = !ipam.ipv4_address.is_empty()
-        || !ipam.ipv6_address.is_empty()
-        || some(ipam.link_local_ips.as_ref());
-    let wishes = [
-        ("IPAMConfig", asks_address),
-        ("Links", some(endpoint.links.as_ref())),
-        ("Aliases", some(endpoint.aliases.as_ref())),
-        ("MacAddress", !endpoint.mac_address.is_empty()),
+    let has_links = some(host.links.as_ref());
+    let publishes = host.port_bindings.as_ref().is_some_and(|p| !p.is_empty());
+    let exposes = config.exposed_ports.as_ref().is_some_and(|p| !p.is_empty());
+    let of_another = [
         (
-            "DriverOpts",
-            endpoint.driver_opts.as_ref().is_some_and(|o| !o.is_empty()),
+            !config.hostname.is_empty(),
+            "conflicting options: hostname and the network mode",
+        ),
+        (
+            has_links,
+            "conflicting options: container type network can't be used with links. This would result \
+             in undefined behavior",
+        ),
+        (
+            some(host.dns.as_ref()),
+            "conflicting options: dns and the network mode",
+        ),
+        (
+            some(host.extra_hosts.as_ref()),
+            "conflicting options: custom host-to-IP mapping and the network mode",
+        ),
+        (
+            publishes || host.publish_all_ports,
+            "conflicting options: port publishing and the container type network mode",
+        ),
+        (
+            exposes,
+            "conflicting options: port exposing and the container type network mode",
         ),
     ];
-    match wishes.iter().find(|(_, is_wished)| *is_wished) {
-        Some((name, _)) => Err(not_built(&format!(
-            "NetworkingConfig.EndpointsConfig {name}"
-        ))),
-        None => Ok(()),
+    if donor(&host.network_mode).is_some()
+        && let Some((_, why)) = of_another.iter().find(|(is_asked, _)| *is_asked)
+    {
+        return Err(Error::invalid(*why));
     }
+    if host.network_mode == "host" && has_links {
+        return Err(Error::invalid(
+            "conflicting options: host type networking can't be used with links. This would result in \
+             undefined behavior",
+        ));
+    }
+    Ok(())
 }
 
-/// Ports cannot be published yet. On the host's network and on none Docker publishes nothing
-/// either, whatever was asked for.
-fn ports(host: &HostConfig, network: &NetworkMode, warnings: &mut Vec<String>) -> Result<()> {
-    let bindings = host.port_bindings.iter().flatten();
-    for (port, addresses) in bindings {
-        check_port(port)?;
-        for address in addresses
-            .iter()
-            .flatten()
-            .filter(|a| !a.host_port.is_empty())
-        {
-            check_port(&address.host_port)?;
-        }
+/// The links of the default network. On one of the user's own they are its endpoint's, as in Docker: the
+/// CLI says them twice.
+fn links(
+    host: &HostConfig,
+    request: &CreateRequest,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>> {
+    let links = host.links.as_deref().unwrap_or_default();
+    bounded("HostConfig.Links", links.len())?;
+    if !is_user_defined(&host.network_mode) {
+        return links.iter().map(|text| link(text)).collect();
     }
-    let is_empty = host
-        .port_bindings
-        .as_ref()
-        .is_none_or(|ports| ports.is_empty());
-    match network {
-        NetworkMode::Default if !is_empty => Err(not_built("HostConfig.PortBindings")),
-        NetworkMode::Default if host.publish_all_ports => {
-            Err(not_built("HostConfig.PublishAllPorts"))
-        }
-        NetworkMode::Host if !is_empty => {
-            warnings.push("Published ports are discarded when using host network mode".to_owned());
-            Ok(())
-        }
-        _ => Ok(()),
+    let networking = request.networking_config.as_ref();
+    let mut endpoints = networking.iter().flat_map(|n| n.endpoints_config.values());
+    let is_said_twice = endpoints.any(|endpoint| endpoint.links.iter().flatten().next().is_some());
+    if !links.is_empty() && !is_said_twice {
+        warnings.push(
+            "HostConfig.Links is of the default network alone: use Links of EndpointsConfig"
+                .to_owned(),
+        );
     }
+    Ok(Vec::new())
 }
+
+/// The address that stands for the host's.
+const HOST_GATEWAY: &str = "host-gateway";
 
 /// `name:address` (docker/cli `opts/hosts.go`).
 fn extra_hosts(list: &[String]) -> Result<Vec<String>> {
@@ -128,13 +145,13 @@ fn extra_hosts(list: &[String]) -> Result<Vec<String>> {
                 "bad format for add-host: {entry:?}"
             )));
         };
-        if address == "host-gateway" {
-            return Err(not_built("HostConfig.ExtraHosts host-gateway"));
-        }
         if name.contains(char::is_whitespace) {
             return Err(Error::invalid(format!(
                 "bad format for add-host: {entry:?}"
             )));
+        }
+        if address == HOST_GATEWAY {
+            continue;
         }
         let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
         if bare.unwrap_or(address).parse::<IpAddr>().is_err() {

@@ -6,29 +6,19 @@
 use model::{Error, Result};
 
 use super::{not_built, restart_policy};
-use wire::container::{ContainerConfig, HostConfig};
+use wire::container::HostConfig;
 
 /// Refuses the first wish that is not built.
 ///
 /// # Errors
 /// 501 naming the field; 400 where Docker on Linux refuses too.
-pub(super) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+pub(super) fn refuse(host: &HostConfig) -> Result<()> {
     restart_policy::check(&host.restart_policy, host.auto_remove)?;
     windows_only(host)?;
-    let wishes = [
-        ("Config.MacAddress", !config.mac_address.is_empty()),
-        ("Config.NetworkDisabled", config.network_disabled),
-        ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        ("HostConfig.Links", some(host.links.as_ref())),
-    ];
-    match wishes.iter().find(|(_, is_wished)| *is_wished) {
-        Some((field, _)) => Err(not_built(field)),
-        None => Ok(()),
+    match host.cgroup.is_empty() {
+        true => Ok(()),
+        false => Err(not_built("HostConfig.Cgroup")),
     }
-}
-
-fn some<T>(list: Option<&Vec<T>>) -> bool {
-    list.is_some_and(|list| !list.is_empty())
 }
 
 /// Docker on Linux refuses these; it ignores `CpuCount` and `CpuPercent`.

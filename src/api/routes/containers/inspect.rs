@@ -13,6 +13,7 @@ use translate::container::inspect as translate;
 use web::error::ApiResult;
 use web::extract::{DockerBool, Name, Query};
 use web::reply;
+use web::version::Asked;
 
 /// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<Engine> {
@@ -41,6 +42,7 @@ struct InspectQuery {
     ))]
 async fn inspect(
     State(engine): State<Engine>,
+    Asked(version): Asked,
     Name(name): Name,
     Query(query): Query<InspectQuery>,
 ) -> ApiResult {
@@ -52,7 +54,9 @@ async fn inspect(
     };
     let execs = engine.open_execs(&view.id);
     let faults = engine.log_faults(&view.id);
-    Ok(reply::json(&translate(&view, sizes, &execs, &faults)))
+    let networks = engine.networks();
+    let shown = translate(&view, sizes, &execs, &faults, networks, version);
+    Ok(reply::json(&shown))
 }
 
 /// The query of a top.

@@ -81,7 +81,10 @@ pub(in crate::routes) fn rows(
     let mut names = ImageNames::default();
     listed
         .iter()
-        .map(|row| summary(row, names.shown(engine, &row.view), now, version))
+        .map(|row| {
+            let image = names.shown(engine, &row.view);
+            summary(row, image, now, engine.networks(), version)
+        })
         .collect()
 }
 

@@ -158,8 +158,8 @@ async fn bad_create_requests() {
         "POST",
         "/containers/create",
         json,
-        r#"{"Image":"x","HostConfig":{"Links":["a:b"]}}"#,
+        r#"{"Image":"x","HostConfig":{"Cgroup":"container:b"}}"#,
     )
     .await;
-    answer.assert_error(501, "HostConfig.Links is not implemented by moored yet");
+    answer.assert_error(501, "HostConfig.Cgroup is not implemented by moored yet");
 }

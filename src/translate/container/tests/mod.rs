@@ -3,6 +3,8 @@
 //! `fixtures` holds bytes of others: requests that the docker CLI and docker-py sent to a
 //! listener of ours, answers that dockerd 20.10.24 and 26.1.5 gave.
 
+mod connected;
+mod networked;
 mod refused;
 mod requests;
 mod shown;

@@ -7,31 +7,13 @@ use super::{refusal, translate, with};
 
 /// Field to set, value, what the message names.
 fn not_built() -> Vec<(&'static str, Value, &'static str)> {
-    let endpoint = |key: &str, value: Value| json!({"default": {key: value}});
-    let endpoints = "NetworkingConfig.EndpointsConfig";
     let log = |key: &str, value: &str| json!({"Type": "json-file", "Config": {key: value}});
     vec![
-        (
-            "Config.MacAddress",
-            json!("02:42:ac:11:00:02"),
-            "Config.MacAddress",
-        ),
-        (
-            "Config.NetworkDisabled",
-            json!(true),
-            "Config.NetworkDisabled",
-        ),
         (
             "HostConfig.Cgroup",
             json!("container:x"),
             "HostConfig.Cgroup",
         ),
-        (
-            "HostConfig.ExtraHosts",
-            json!(["h:host-gateway"]),
-            "HostConfig.ExtraHosts host-gateway",
-        ),
-        ("HostConfig.Links", json!(["a:b"]), "HostConfig.Links"),
         (
             "HostConfig.LogConfig",
             json!({"Type": "syslog"}),
@@ -48,54 +30,9 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.LogConfig.Config mode",
         ),
         (
-            "HostConfig.NetworkMode",
-            json!("my-net"),
-            "HostConfig.NetworkMode \"my-net\"",
-        ),
-        (
-            "HostConfig.NetworkMode",
-            json!("container:x"),
-            "HostConfig.NetworkMode \"container:x\"",
-        ),
-        (
-            "HostConfig.PortBindings",
-            json!({"80/tcp": null}),
-            "HostConfig.PortBindings",
-        ),
-        (
-            "HostConfig.PublishAllPorts",
-            json!(true),
-            "HostConfig.PublishAllPorts",
-        ),
-        (
-            endpoints,
-            endpoint("IPAMConfig", json!({"IPv4Address": "10.0.0.2"})),
-            "NetworkingConfig.EndpointsConfig IPAMConfig",
-        ),
-        (
-            endpoints,
-            endpoint("Links", json!(["a"])),
-            "NetworkingConfig.EndpointsConfig Links",
-        ),
-        (
-            endpoints,
-            endpoint("Aliases", json!(["a"])),
-            "NetworkingConfig.EndpointsConfig Aliases",
-        ),
-        (
-            endpoints,
-            endpoint("MacAddress", json!("02:42:ac:11:00:02")),
-            "NetworkingConfig.EndpointsConfig MacAddress",
-        ),
-        (
-            endpoints,
-            endpoint("DriverOpts", json!({"a": "b"})),
-            "NetworkingConfig.EndpointsConfig DriverOpts",
-        ),
-        (
-            endpoints,
-            json!({"other": {}}),
-            "NetworkingConfig.EndpointsConfig \"other\"",
+            "NetworkingConfig.EndpointsConfig",
+            json!({"net": {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}}}),
+            "IPAMConfig.LinkLocalIPs",
         ),
     ]
 }
@@ -152,6 +89,9 @@ fn what_clients_send_by_default_is_no_wish() {
         ("HostConfig.Isolation", json!("default")),
         ("HostConfig.CpuPercent", json!(50)),
         ("NetworkingConfig.EndpointsConfig", json!({"default": null})),
+        ("HostConfig.NetworkMode", json!("my-net")),
+        ("HostConfig.NetworkMode", json!("container:x")),
+        ("HostConfig.ExtraHosts", json!(["h:host-gateway"])),
     ];
     for (field, value) in nothing {
         let result = translate(&with(field, &value));

@@ -17,7 +17,6 @@ use wire::version::{ApiVersion, NEWEST};
 const RUN_RM: &str = include_str!("../fixtures/docker-cli-28.2.2/run-rm.json");
 const FULL: &str = include_str!("../fixtures/docker-cli-28.2.2/create-full.json");
 const PRIVILEGED: &str = include_str!("../fixtures/docker-cli-28.2.2/create-privileged.json");
-const PUBLISH: &str = include_str!("../fixtures/docker-cli-28.2.2/run-publish.json");
 const RESTART: &str = include_str!("../fixtures/docker-cli-28.2.2/run-restart.json");
 const DOCKER_PY: &str = include_str!("../fixtures/docker-py-7.1.0/create.json");
 
@@ -176,16 +175,6 @@ fn privileged_masks_nothing_and_is_not_labelled() {
 }
 
 #[test]
-fn what_comes_with_later_issues_is_refused_by_name() {
-    let error = translate(PUBLISH).unwrap_err();
-    let field = "HostConfig.PortBindings";
-    assert_eq!(
-        error.message(),
-        format!("{field} is not implemented by moored yet")
-    );
-}
-
-#[test]
 fn restart_policies_of_every_name() {
     let policy = |name: &str, retries: u32| {
         let policy = json!({"Name": name, "MaximumRetryCount": retries});
@@ -297,16 +286,6 @@ fn names_and_platforms() {
 }
 
 #[test]
-fn on_the_hosts_network_published_ports_are_only_warned_of() {
-    let body = r#"{"Image":"x","HostConfig":{"NetworkMode":"host",
-        "PortBindings":{"80/tcp":[{"HostPort":"8080"}]}}}"#;
-    assert_eq!(
-        translate(body).unwrap().warnings,
-        ["Published ports are discarded when using host network mode"]
-    );
-}
-
-#[test]
 fn a_field_means_what_it_meant_in_its_version() {
     let echo = |body: &str, minor| -> Value {
         let create = translate_as(body, ApiVersion::v1(minor)).unwrap().create;
@@ -333,17 +312,6 @@ fn a_field_means_what_it_meant_in_its_version() {
     assert_eq!(
         translate(&misplaced).unwrap_err().message(),
         "VolumeOptions must not be specified on mount type \"tmpfs\""
-    );
-    let two = with(
-        "NetworkingConfig.EndpointsConfig",
-        &json!({"bridge": {}, "default": {}}),
-    );
-    assert!(translate(&two).is_ok());
-    assert_eq!(
-        translate_as(&two, ApiVersion::v1(43))
-            .unwrap_err()
-            .message(),
-        "Container cannot be created with multiple network endpoints: bridge, default"
     );
 }
 

@@ -9,16 +9,17 @@ use model::{
     ContainerState, ExitReason, ExitStatus, Exited, NamespaceMode, Running, StartFailure, Timestamp,
 };
 use serde_json::Value;
+use wire::container::{ContainerInspect, ContainerSummary};
 
 use super::super::{inspect, summary};
+use super::connected::Networks;
 use super::{create, translate};
 use wire::version::{ApiVersion, NEWEST};
 
 const CREATE: &str = include_str!("../fixtures/dockerd-26.1.5/create.json");
 /// As much as was captured of the document.
 const INSPECT_HEAD: &str = include_str!("../fixtures/dockerd-26.1.5/inspect-exited.head");
-/// The whole of it, after moby's types: what is ours in it (layers, the missing ids of networks)
-/// is ours.
+/// The whole of it, after moby's types: what is ours in it (layers) is ours.
 const INSPECT: &str = include_str!("../fixtures/inspect-exited.json");
 const LIST: &str = include_str!("../fixtures/dockerd-26.1.5/list.json");
 
@@ -30,7 +31,7 @@ fn time(text: &str) -> Timestamp {
 }
 
 /// The captured container, as the engine would publish it.
-fn cap1() -> ContainerView {
+pub(super) fn cap1() -> ContainerView {
     let request = serde_json::from_str(CREATE).unwrap();
     let create = create(
         request,
@@ -85,8 +86,18 @@ fn cap1() -> ContainerView {
     }
 }
 
+fn document(view: &ContainerView, sizes: Option<Sizes>) -> ContainerInspect {
+    let networks = Networks::predefined();
+    inspect(view, sizes, &[], &Default::default(), &networks, NEWEST)
+}
+
+fn row(row: &ListedContainer, image: &str, now: Timestamp, minor: u32) -> ContainerSummary {
+    let networks = Networks::predefined();
+    summary(row, image.to_owned(), now, &networks, ApiVersion::v1(minor))
+}
+
 fn shown(view: &ContainerView) -> String {
-    serde_json::to_string(&inspect(view, None, &[], &Default::default())).unwrap()
+    serde_json::to_string(&document(view, None)).unwrap()
 }
 
 #[test]
@@ -102,19 +113,14 @@ fn inspect_is_the_whole_document_in_dockers_order() {
 
 #[test]
 fn a_row_is_the_captured_one() {
-    let row = ListedContainer {
+    let listed = ListedContainer {
         view: Arc::new(cap1()),
         sizes: None,
     };
     let now = time("2026-11-23T12:07:21.5Z");
-    let row = summary(&row, "busybox:bench".to_owned(), now, ApiVersion::v1(45));
-    // Networks get ids when they are built.
-    let captured = LIST.replace(
-        "bef6e34243c124c8ac99499ff38b30319e835d76ef68794481f0bbbf1ca114ed",
-        "",
-    );
+    let row = row(&listed, "busybox:bench", now, 45);
     let shown = serde_json::to_string(&[row]).unwrap();
-    assert_eq!(shown, captured.trim_end());
+    assert_eq!(shown, LIST.trim_end());
 }
 
 #[test]
@@ -279,14 +285,14 @@ fn sizes_are_shown_when_asked_for() {
         rw_bytes: 0,
         root_fs_bytes: 5,
     });
-    let document = serde_json::to_value(inspect(&cap1(), sizes, &[], &Default::default())).unwrap();
+    let document = serde_json::to_value(document(&cap1(), sizes)).unwrap();
     assert_eq!(document["SizeRw"], 0);
     assert_eq!(document["SizeRootFs"], 5);
-    let row = ListedContainer {
+    let listed = ListedContainer {
         view: Arc::new(cap1()),
         sizes,
     };
-    let row = serde_json::to_value(summary(&row, String::new(), Timestamp::now(), NEWEST)).unwrap();
+    let row = serde_json::to_value(row(&listed, "", Timestamp::now(), 47)).unwrap();
     // Go leaves a zero out of a row.
     assert_eq!(row.get("SizeRw"), None);
     assert_eq!(row["SizeRootFs"], 5);
@@ -298,15 +304,13 @@ fn annotations_are_in_rows_from_1_46_on() {
     Arc::make_mut(&mut view.spec)
         .annotations
         .insert("a".to_owned(), "b".to_owned());
-    let row = ListedContainer {
+    let listed = ListedContainer {
         view: Arc::new(view),
         sizes: None,
     };
     let annotations = |minor| {
-        let version = ApiVersion::v1(minor);
-        summary(&row, String::new(), Timestamp::now(), version)
-            .host_config
-            .annotations
+        let row = row(&listed, "", Timestamp::now(), minor);
+        row.host_config.annotations
     };
     assert_eq!(annotations(45), None);
     assert!(annotations(46).is_some());
@@ -316,7 +320,7 @@ fn annotations_are_in_rows_from_1_46_on() {
 fn an_echo_of_another_time_does_not_break_inspect() {
     let mut view = cap1();
     view.echo = b"not json".as_slice().into();
-    let document = inspect(&view, None, &[], &Default::default());
+    let document = document(&view, None);
     assert_eq!(document.path, "sh");
     assert_eq!(document.host_config.runtime, "runc");
 }
