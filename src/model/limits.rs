@@ -221,6 +221,8 @@ pub const PASSWD_BYTES_MAX: u64 = 4 << 20;
 pub const NETAVARK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a netavark that a daemon before this one started is waited for.
 pub const NETAVARK_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many ports that turn out to be in use are tried for one that may be any, or any of a range.
+pub const PORT_TRIES_MAX: usize = 64;
 /// How long the interfaces of a namespace that is gone are waited for; the kernel takes them away later.
 pub const NETNS_END_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -7,6 +7,7 @@
 pub mod addresses;
 pub mod host_routes;
 mod netavark;
+pub mod ports;
 mod tmp;
 pub use tmp::*;
 

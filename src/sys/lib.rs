@@ -26,6 +26,7 @@ pub mod netns;
 pub mod overlay;
 pub mod own;
 pub mod pidfd;
+pub mod port;
 pub mod proc;
 pub mod rootfs;
 pub mod selinux;
