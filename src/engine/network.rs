@@ -182,7 +182,7 @@ pub(crate) async fn open(
         ledger: ledger.clone(),
         netavark: network::Netavark::new(config.netavark, search_path.clone(), dir.clone()),
         names: network::Names::new(config.aardvark, search_path, dir),
-        ports: network::Ports::new(),
+        ports: network::ports::Ports::default(),
         pins: layout.namespaces(),
         settings: Settings {
             bridge: config.bridge,

@@ -166,6 +166,12 @@ impl Protocol {
             Self::Sctp => "sctp",
         }
     }
+
+    /// The one that Docker's word stands for, in any case.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let mut all = [Self::Tcp, Self::Udp, Self::Sctp].into_iter();
+        all.find(|known| word.eq_ignore_ascii_case(known.as_str()))
+    }
 }
 
 /// A port of a container: `80/tcp`.
@@ -180,6 +186,22 @@ pub struct Port {
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.number, self.protocol.as_str())
+    }
+}
+
+impl FromStr for Port {
+    type Err = Error;
+
+    /// A number, and a protocol unless it is TCP: `80`, `53/udp`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::invalid(format!("invalid port specification: {text:?}"));
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol = Protocol::from_word(protocol);
+        let number = number.parse().ok().filter(|number| *number > 0);
+        Ok(Self {
+            number: number.ok_or_else(invalid)?,
+            protocol: protocol.ok_or_else(invalid)?,
+        })
     }
 }
 

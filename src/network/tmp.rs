@@ -37,24 +37,3 @@ impl Names {
         Ok(())
     }
 }
-#[derive(Debug, Default)]
-    pub ports: Vec<PublishedPort>,
-    pub sockets: Vec<OwnedFd>,
-}
-#[derive(Debug)]
-    pub bindings: &'a [PortBinding],
-    pub exposed: &'a [String],
-    pub publish_all: bool,
-    pub default_address: Option<IpAddr>,
-    pub ipv4: bool,
-    pub ipv6: bool,
-    pub held: &'a [PublishedPort],
-}
-#[derive(Debug)]
-pub struct Ports;
-impl Ports {
-    pub fn new() -> Self {
-        Self
-    }
-    }
-}

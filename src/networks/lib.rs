@@ -53,7 +53,7 @@ pub struct Tools {
     /// aardvark-dns.
     pub names: network::Names,
     /// The host's ports.
-    pub ports: network::Ports,
+    pub ports: network::ports::Ports,
     /// Where namespaces are pinned.
     pub pins: PathBuf,
     /// What the operator says.

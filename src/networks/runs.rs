@@ -10,9 +10,10 @@ use std::sync::Arc;
 use failpoint::Point;
 use model::{
     Action, Attachment, ContainerId, ContainerName, ContainerSpec, Context, Endpoint, EndpointSpec,
-    Error, Event, NetworkId, NetworkRecord, ProcessRef, PublishedPort, Result, limits,
+    Error, Event, NetworkId, NetworkRecord, Port, ProcessRef, PublishedPort, Result, limits,
 };
 use network::Order;
+use network::ports::{Request as PortRequest, Reserved};
 use sys::task::blocking;
 
 use crate::Networks;
@@ -96,19 +97,22 @@ impl Networks {
         joining: &Joining,
         networks: &[(Arc<NetworkRecord>, EndpointSpec)],
         endpoints: &[Endpoint],
-    ) -> Result<network::Reserved> {
+    ) -> Result<Reserved> {
         if !lease::publishes(networks) {
-            return Ok(network::Reserved::default());
+            return Ok(Reserved::default());
         }
+        let exposed = joining.spec.exposed_ports.iter();
+        // An image may say what is no port.
+        let exposed: Vec<Port> = exposed.filter_map(|port| port.parse().ok()).collect();
         let mut options = networks.iter().map(|(record, _)| &record.options);
         let of_network = options.find_map(lease::binding_address);
         let settings = &self.inner.tools.settings;
         let (v4, v6) = lease::families(endpoints);
-        let request = network::PortRequest {
+        let request = PortRequest {
             bindings: &joining.spec.port_bindings,
-            exposed: &joining.spec.exposed_ports,
+            exposed: &exposed,
             publish_all: joining.spec.publish_all,
-            default_address: of_network.or(settings.publish_address),
+            default_ip: of_network.or(settings.publish_address),
             ipv4: v4,
             ipv6: v6,
             held: &self.inner.held.ports(),
