@@ -111,6 +111,9 @@ impl Daemon {
         flag("--run-root", path("run"));
         flag("--cgroup-parent", self.mark());
         flag("--log-level", "debug".to_owned());
+        if !self.options.networks {
+            flag("--bridge", "none".to_owned());
+        }
         if let Some(runtime) = &self.options.runtime {
             flag("--runtime", runtime.clone());
         }

@@ -22,6 +22,8 @@ pub struct Options {
     pub(crate) data_root_bytes: Option<u64>,
     /// That file system is on a disk that can lose its power.
     pub(crate) has_disk: bool,
+    /// Containers that name no network are on the default one.
+    pub(crate) networks: bool,
     /// What it is started through: a program that becomes it, and that program's arguments.
     pub(crate) through: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Options {
             path: None,
             data_root_bytes: None,
             has_disk: false,
+            networks: false,
             through: Vec::new(),
         }
     }
@@ -46,6 +49,13 @@ impl Options {
     #[must_use]
     pub fn bare(mut self) -> Self {
         self.image = false;
+        self
+    }
+
+    /// With a default network: without it containers that name none have loopback alone.
+    #[must_use]
+    pub fn networks(mut self) -> Self {
+        self.networks = true;
         self
     }
 
