@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use engine::{ContainerView, Networks};
+use engine::{ContainerView, NetworkCatalog};
 use model::{Endpoint, EndpointSpec, NetworkId, NetworkMode, NetworkRecord};
 
 use super::ports;
@@ -21,7 +21,7 @@ pub trait KnownNetworks {
     fn named(&self, name: &str) -> Option<Arc<NetworkRecord>>;
 }
 
-impl KnownNetworks for Networks {
+impl KnownNetworks for NetworkCatalog {
     fn by_id(&self, id: &NetworkId) -> Option<Arc<NetworkRecord>> {
         Self::by_id(self, id)
     }
@@ -125,21 +125,15 @@ fn endpoint(
         links: list(&config.links),
         aliases: list(&config.aliases),
         mac_address: config.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-        network_id: spec
-            .network
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        network_id: spec.network.to_string(),
         driver_opts: config.driver_options.clone(),
         gw_priority: config.gateway_priority,
         dns_names: is_user_defined(spec.name.as_str()).then(|| dns_names(view, spec)),
         ..EndpointSettings::default()
     };
     let attachment = view.attachment.as_deref();
-    if let Some(network) = &spec.network
-        && let Some(endpoint) = attachment.and_then(|a| a.endpoint(network))
-    {
-        show_addresses(endpoint, known.by_id(network).as_deref(), &mut shown);
+    if let Some(endpoint) = attachment.and_then(|a| a.endpoint(&spec.network)) {
+        show_addresses(endpoint, known.by_id(&spec.network).as_deref(), &mut shown);
     }
     shown
 }

@@ -156,7 +156,9 @@ mod tests {
     use super::*;
 
     fn read(config: Value, enable_ipv6: bool) -> Result<Ranges> {
-        let ipam: Ipam = serde_json::from_value(json!({"Config": config})).unwrap();
+        let mut ipam = json!({});
+        ipam["Config"] = config;
+        let ipam: Ipam = serde_json::from_value(ipam).unwrap();
         ranges(&ipam, enable_ipv6)
     }
 

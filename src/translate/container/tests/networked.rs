@@ -14,8 +14,9 @@ fn read(body: &Value, version: ApiVersion) -> Result<Translated> {
 }
 
 fn on(mode: &str, endpoints: Value) -> Value {
-    json!({"Image": "x", "HostConfig": {"NetworkMode": mode},
-        "NetworkingConfig": {"EndpointsConfig": endpoints}})
+    let mut body = json!({"Image": "x", "HostConfig": {"NetworkMode": mode}});
+    body["NetworkingConfig"]["EndpointsConfig"] = endpoints;
+    body
 }
 
 /// The names of the networks asked for, in order.
