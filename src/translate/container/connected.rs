@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use engine::{ContainerView, NetworkCatalog};
-use model::{Endpoint, EndpointSpec, NetworkId, NetworkMode, NetworkRecord};
+use model::{Endpoint, EndpointConfig, EndpointSpec, NetworkId, NetworkMode, NetworkRecord};
 
 use super::ports;
 use crate::network::is_user_defined;
-use wire::container::{EndpointIpamConfig, EndpointSettings, NetworkSettings};
+use wire::container::{CreateRequest, EndpointIpamConfig, EndpointSettings, NetworkSettings};
 use wire::version::ApiVersion;
 
 /// The networks there are now.
@@ -109,14 +109,34 @@ fn endpoints(
     BTreeMap::from([(alone.to_owned(), settings)])
 }
 
-fn endpoint(
-    view: &ContainerView,
-    spec: &EndpointSpec,
-    known: &dyn KnownNetworks,
-) -> EndpointSettings {
-    let config = &spec.config;
+/// Lays the networks that a container is on now over those it was made with. Another daemon knows them by
+/// their names.
+pub(super) fn lay(view: &ContainerView, request: &mut CreateRequest) {
+    let spec = &view.spec;
+    if spec.endpoints.is_empty() {
+        return;
+    }
+    let host = request.host_config.get_or_insert_default();
+    if let NetworkMode::User(mode) = &spec.network {
+        let mut endpoints = spec.endpoints.iter();
+        let by_id = endpoints.find(|e| e.network.as_str().starts_with(mode.as_str()));
+        if let Some(main) = by_id {
+            host.network_mode = main.name.to_string();
+        }
+    }
+    // It is in the endpoint's.
+    request.config.mac_address.clear();
+    let networking = request.networking_config.get_or_insert_default();
+    let endpoints = spec.endpoints.iter();
+    networking.endpoints_config = endpoints
+        .map(|endpoint| (endpoint.name.to_string(), asked(&endpoint.config)))
+        .collect();
+}
+
+/// What was asked for.
+fn asked(config: &EndpointConfig) -> EndpointSettings {
     let list = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
-    let mut shown = EndpointSettings {
+    EndpointSettings {
         ipam_config: (config.ipv4.is_some() || config.ipv6.is_some()).then(|| EndpointIpamConfig {
             ipv4_address: config.ipv4.map(|a| a.to_string()).unwrap_or_default(),
             ipv6_address: config.ipv6.map(|a| a.to_string()).unwrap_or_default(),
@@ -125,11 +145,21 @@ fn endpoint(
         links: list(&config.links),
         aliases: list(&config.aliases),
         mac_address: config.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-        network_id: spec.network.to_string(),
         driver_opts: config.driver_options.clone(),
         gw_priority: config.gateway_priority,
-        dns_names: is_user_defined(spec.name.as_str()).then(|| dns_names(view, spec)),
         ..EndpointSettings::default()
+    }
+}
+
+fn endpoint(
+    view: &ContainerView,
+    spec: &EndpointSpec,
+    known: &dyn KnownNetworks,
+) -> EndpointSettings {
+    let mut shown = EndpointSettings {
+        network_id: spec.network.to_string(),
+        dns_names: is_user_defined(spec.name.as_str()).then(|| dns_names(view, spec)),
+        ..asked(&spec.config)
     };
     let attachment = view.attachment.as_deref();
     if let Some(endpoint) = attachment.and_then(|a| a.endpoint(&spec.network)) {

@@ -249,6 +249,7 @@ pub fn request_in_force(view: &ContainerView) -> Result<Vec<u8>> {
         )));
     }
     show_updatable(view, host);
+    connected::lay(view, &mut request);
     Ok(serde_json::to_vec(&request).expect("wire types have string keys"))
 }
 

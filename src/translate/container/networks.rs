@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use model::{ContainerSpec, Error, NetworkMode, Result};
 
 use super::namespaces::donor;
-use super::{bounded, ports};
+use super::{bounded, not_built, ports};
 use crate::network::{is_user_defined, link};
 use wire::container::{ContainerConfig, CreateRequest, HostConfig};
 
@@ -25,6 +25,7 @@ pub(super) fn apply(
     if request.config.network_disabled {
         spec.network = NetworkMode::None;
     }
+    check_sysctls(host)?;
     spec.links = links(host, request, warnings)?;
     ports::apply(host, spec, warnings)?;
     spec.extra_hosts = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?;
@@ -106,6 +107,22 @@ fn check_conflicts(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Parameters of an interface: Docker sets them when it makes that (`handleSysctlBC`), the runtime before
+/// there is one.
+fn check_sysctls(host: &HostConfig) -> Result<()> {
+    let of_interface = |name: &&String| {
+        let mut parts = name.splitn(5, '.');
+        let is_net = parts.next() == Some("net");
+        is_net && parts.nth(2).is_some_and(|part| part.starts_with("eth")) && parts.next().is_some()
+    };
+    let names = host.sysctls.iter().flatten().map(|(name, _)| name);
+    let is_private = host.network_mode != "host" && donor(&host.network_mode).is_none();
+    match names.filter(|_| is_private).find(of_interface) {
+        Some(name) => Err(not_built(&format!("HostConfig.Sysctls {name}"))),
+        None => Ok(()),
+    }
 }
 
 /// The links of the default network. On one of the user's own they are its endpoint's, as in Docker: the

@@ -13,6 +13,14 @@ const MTU: &str = "com.docker.network.driver.mtu";
 /// The host's address for ports that name none.
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
+/// Options that name an interface of the host or begin the name of a container's, and the longest that they
+/// may be: the kernel takes 15 bytes, of which an index needs some.
+const INTERFACES: [(&str, usize); 3] = [
+    ("com.docker.network.bridge.name", 15),
+    ("com.docker.network.container_iface_prefix", 12),
+    ("parent", 15),
+];
+
 /// Booleans of the bridge, and the value that asks for nothing.
 const BRIDGE_BOOLEANS: [(&str, bool); 4] = [
     ("com.docker.network.bridge.enable_icc", true),
@@ -37,6 +45,16 @@ const BRIDGE_WORDS: [(&str, &[&str]); 5] = [
 pub(super) fn check(driver: &str, options: &BTreeMap<String, String>) -> Result<()> {
     if let Some(mtu) = options.get(MTU) {
         check_mtu(mtu)?;
+    }
+    for (name, longest) in INTERFACES {
+        match options.get(name) {
+            Some(word) if !is_interface(word, longest) => {
+                return Err(Error::invalid(format!(
+                    "invalid interface name in {name}: {word:?}"
+                )));
+            }
+            _ => {}
+        }
     }
     match driver {
         "" | "bridge" => check_bridge(options),
@@ -78,6 +96,12 @@ fn check_bridge(options: &BTreeMap<String, String>) -> Result<()> {
         Some(word) if word.parse::<Ipv4Addr>().is_err() => Err(not_built(HOST_BINDING, word)),
         _ => Ok(()),
     }
+}
+
+/// What the kernel takes as a name (`dev_valid_name`), or nothing.
+fn is_interface(word: &str, longest: usize) -> bool {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
+    word.len() <= longest && !matches!(word, "." | "..") && !word.contains(is_odd)
 }
 
 fn check_mtu(word: &str) -> Result<()> {
@@ -251,6 +275,25 @@ mod tests {
                  (strconv.Atoi: parsing \"x\": invalid syntax)",
             ),
             ("bridge", MTU, "-1", "invalid MTU number: -1"),
+            (
+                "bridge",
+                "com.docker.network.bridge.name",
+                "a/b",
+                "invalid interface name in com.docker.network.bridge.name: \"a/b\"",
+            ),
+            (
+                "macvlan",
+                "parent",
+                "sixteen-letters-",
+                "invalid interface name in parent: \"sixteen-letters-\"",
+            ),
+            (
+                "bridge",
+                "com.docker.network.container_iface_prefix",
+                "thirteen-byte",
+                "invalid interface name in com.docker.network.container_iface_prefix: \
+                 \"thirteen-byte\"",
+            ),
             (
                 "macvlan",
                 "macvlan_mode",

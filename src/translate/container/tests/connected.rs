@@ -12,7 +12,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use super::super::{KnownNetworks, inspect, request_in_force, summary};
+use super::super::{KnownNetworks, inspect, of_echo, request_in_force, summary};
 use super::shown::cap1;
 use wire::version::{ApiVersion, NEWEST};
 
@@ -313,6 +313,33 @@ fn anothers_namespace_is_shown_by_its_id() {
     assert_eq!(document["NetworkSettings"]["Networks"], json!({}));
     assert_eq!(document["NetworkSettings"]["SandboxID"], "");
     assert_eq!(row(view)["HostConfig"]["NetworkMode"], mode);
+}
+
+#[test]
+fn an_export_has_the_networks_it_is_on_now() {
+    let mut view = connected();
+    let spec = Arc::make_mut(&mut view.spec);
+    spec.network = NetworkMode::User("bbbb".to_owned());
+    spec.endpoints[1].config.mac = Some("02:42:ac:11:00:09".parse().unwrap());
+    let request = request_in_force(&view).unwrap();
+    let text = String::from_utf8(request).unwrap();
+    let again = of_echo(&text, &Default::default()).unwrap();
+    assert_eq!(again.warnings, [""; 0]);
+    let names: Vec<&str> = again
+        .create
+        .endpoints
+        .iter()
+        .map(|e| e.network.as_str())
+        .collect();
+    assert_eq!(names, ["net", "bridge"]);
+    assert_eq!(
+        again.create.endpoints[0].config,
+        view.spec.endpoints[1].config
+    );
+    assert_eq!(
+        again.create.spec.network,
+        NetworkMode::User("net".to_owned())
+    );
 }
 
 #[test]

@@ -30,6 +30,11 @@ fn not_built() -> Vec<(&'static str, Value, &'static str)> {
             "HostConfig.LogConfig.Config mode",
         ),
         (
+            "HostConfig.Sysctls",
+            json!({"net.ipv4.conf.eth0.forwarding": "1"}),
+            "HostConfig.Sysctls net.ipv4.conf.eth0.forwarding",
+        ),
+        (
             "NetworkingConfig.EndpointsConfig",
             json!({"net": {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}}}),
             "IPAMConfig.LinkLocalIPs",
@@ -90,6 +95,10 @@ fn what_clients_send_by_default_is_no_wish() {
         ("HostConfig.CpuPercent", json!(50)),
         ("NetworkingConfig.EndpointsConfig", json!({"default": null})),
         ("HostConfig.NetworkMode", json!("my-net")),
+        (
+            "HostConfig.Sysctls",
+            json!({"net.ipv4.conf.all.forwarding": "1", "net.ipv4.ip_forward": "1"}),
+        ),
         ("HostConfig.NetworkMode", json!("container:x")),
         ("HostConfig.ExtraHosts", json!(["h:host-gateway"])),
     ];
