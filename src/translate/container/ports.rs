@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use engine::ContainerView;
-use model::{ContainerSpec, Error, NetworkMode, Port, PortBinding, Protocol, Result};
+use model::{ContainerSpec, Error, NetworkMode, Port, PortBinding, Protocol, Result, limits};
 
 use super::bounded;
 use wire::container::{HostConfig, Port as PortRow, PortBinding as ShownBinding};
@@ -101,7 +101,7 @@ fn invalid(text: &str) -> Error {
 
 /// The ports that a declaration names: `80/tcp`, `80`, `8000-8010/udp`. What cannot be read names none: it
 /// was refused at create, or is an image's.
-fn declared(text: &str) -> impl Iterator<Item = Port> {
+fn declared_ports(text: &str) -> impl Iterator<Item = Port> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let range = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
@@ -123,11 +123,11 @@ pub(super) fn shown(view: &ContainerView) -> BTreeMap<String, Option<Vec<ShownBi
     let Some(attachment) = attachment.filter(|attachment| !attachment.endpoints.is_empty()) else {
         return shown;
     };
-    let declared = view
-        .spec
-        .exposed_ports
-        .iter()
-        .flat_map(|text| declared(text));
+    let declared = view.spec.exposed_ports.iter();
+    // A declaration may name all ports there are, and there may be many declarations.
+    let declared = declared
+        .flat_map(|text| declared_ports(text))
+        .take(limits::SPEC_LIST_MAX);
     let bound = view.spec.port_bindings.iter().map(|binding| binding.port);
     for port in declared.chain(bound) {
         shown.insert(port.to_string(), None);

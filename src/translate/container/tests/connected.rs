@@ -271,6 +271,16 @@ fn a_row_leaves_out_what_was_asked_for() {
 }
 
 #[test]
+fn declarations_without_end_are_shown_in_part() {
+    let mut view = connected();
+    let many = (1..1000).map(|first| format!("{first}-65535/tcp"));
+    Arc::make_mut(&mut view.spec).exposed_ports = many.collect();
+    let rows = row(view)["Ports"].as_array().unwrap().len();
+    // As many as a list may have, the published one twice.
+    assert_eq!(rows, model::limits::SPEC_LIST_MAX + 1);
+}
+
+#[test]
 fn until_1_44_the_short_id_was_an_alias() {
     let aliases = |minor, name: &str| {
         let document = document(&connected(), ApiVersion::v1(minor));
