@@ -86,7 +86,8 @@ impl Engine {
             other => other.to_docker(),
         };
         let mut endpoints: Vec<EndpointSpec> = Vec::new();
-        if !wishes.iter().any(|w| self.is_same(&w.network, &own)) {
+        // As in moby: who names networks is on those alone.
+        if wishes.is_empty() {
             let wish = EndpointWish {
                 network: own.clone(),
                 config: EndpointConfig::default(),

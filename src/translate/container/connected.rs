@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use engine::{ContainerView, NetworkCatalog};
+use engine::{ContainerView, Networks};
 use model::{Endpoint, EndpointConfig, EndpointSpec, NetworkId, NetworkMode, NetworkRecord};
 
 use super::ports;
@@ -21,7 +21,7 @@ pub trait KnownNetworks {
     fn named(&self, name: &str) -> Option<Arc<NetworkRecord>>;
 }
 
-impl KnownNetworks for NetworkCatalog {
+impl KnownNetworks for Networks {
     fn by_id(&self, id: &NetworkId) -> Option<Arc<NetworkRecord>> {
         Self::by_id(self, id)
     }
@@ -119,7 +119,11 @@ pub(super) fn lay(view: &ContainerView, request: &mut CreateRequest) {
     let host = request.host_config.get_or_insert_default();
     if let NetworkMode::User(mode) = &spec.network {
         let mut endpoints = spec.endpoints.iter();
-        let by_id = endpoints.find(|e| e.network.as_str().starts_with(mode.as_str()));
+        let by_id = endpoints.find(|e| {
+            e.network
+                .as_ref()
+                .is_some_and(|id| id.as_str().starts_with(mode.as_str()))
+        });
         if let Some(main) = by_id {
             host.network_mode = main.name.to_string();
         }
@@ -157,13 +161,19 @@ fn endpoint(
     known: &dyn KnownNetworks,
 ) -> EndpointSettings {
     let mut shown = EndpointSettings {
-        network_id: spec.network.to_string(),
+        network_id: spec
+            .network
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         dns_names: is_user_defined(spec.name.as_str()).then(|| dns_names(view, spec)),
         ..asked(&spec.config)
     };
     let attachment = view.attachment.as_deref();
-    if let Some(endpoint) = attachment.and_then(|a| a.endpoint(&spec.network)) {
-        show_addresses(endpoint, known.by_id(&spec.network).as_deref(), &mut shown);
+    if let Some(network) = &spec.network
+        && let Some(endpoint) = attachment.and_then(|a| a.endpoint(network))
+    {
+        show_addresses(endpoint, known.by_id(network).as_deref(), &mut shown);
     }
     shown
 }

@@ -26,7 +26,7 @@ pub(super) fn apply(
     bounded("HostConfig.PortBindings", count)?;
     let mut bindings = Vec::with_capacity(count);
     for (text, addresses) in asked.into_iter().flatten() {
-        let port = single_port(text)?;
+        let port = str::parse::<Port>(text)?;
         let addresses = addresses.as_deref().unwrap_or_default();
         for address in addresses {
             bindings.push(PortBinding {
@@ -53,22 +53,6 @@ pub(super) fn apply(
     spec.port_bindings = bindings;
     spec.publish_all = host.publish_all_ports;
     Ok(())
-}
-
-/// `80`, `80/tcp`.
-fn single_port(text: &str) -> Result<Port> {
-    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = protocol_of(protocol).ok_or_else(|| invalid(text))?;
-    match number.parse() {
-        Ok(number) if number > 0 => Ok(Port { number, protocol }),
-        _ => Err(invalid(number)),
-    }
-}
-
-fn protocol_of(text: &str) -> Option<Protocol> {
-    let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
-    all.into_iter()
-        .find(|protocol| text.eq_ignore_ascii_case(protocol.as_str()))
 }
 
 fn host_ip(text: &str) -> Result<Option<IpAddr>> {
@@ -106,7 +90,7 @@ fn declared_ports(text: &str) -> impl Iterator<Item = Port> {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let range = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
     let (first, last) = range.filter(|(first, _)| *first > 0).unwrap_or((1, 0));
-    let protocol = protocol_of(protocol);
+    let protocol = Protocol::from_word(protocol);
     (first..=last).filter_map(move |number| {
         Some(Port {
             number,
@@ -147,7 +131,7 @@ pub(super) fn shown(view: &ContainerView) -> BTreeMap<String, Option<Vec<ShownBi
 pub(super) fn rows(view: &ContainerView) -> Vec<PortRow> {
     let mut rows = Vec::new();
     for (port, bindings) in shown(view) {
-        let Ok(port) = single_port(&port) else {
+        let Ok(port) = str::parse::<Port>(&port) else {
             continue;
         };
         let row = |ip: String, public_port| PortRow {

@@ -90,7 +90,7 @@ fn networks() -> Networks {
 
 fn on(digit: char, name: &str, config: EndpointConfig) -> EndpointSpec {
     EndpointSpec {
-        network: id(digit).parse().unwrap(),
+        network: Some(id(digit).parse().unwrap()),
         name: name.parse().unwrap(),
         config,
     }
