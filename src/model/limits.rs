@@ -221,6 +221,14 @@ pub const PASSWD_BYTES_MAX: u64 = 4 << 20;
 pub const NETAVARK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a netavark that a daemon before this one started is waited for.
 pub const NETAVARK_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long aardvark-dns may take until it serves.
+pub const NAME_SERVER_START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long aardvark-dns is waited for after it was told to read its files again.
+pub const NAME_SERVER_READ_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a name server that ended is left alone before it is started again; twice that after each failure.
+pub const NAME_SERVER_RESTART_DELAY: Duration = Duration::from_millis(100);
+/// The longest of those.
+pub const NAME_SERVER_RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
 /// How many ports that turn out to be in use are tried for one that may be any, or any of a range.
 pub const PORT_TRIES_MAX: usize = 64;
 /// How long the interfaces of a namespace that is gone are waited for; the kernel takes them away later.

@@ -56,6 +56,8 @@ const RTMAX: u8 = 64;
 impl Signal {
     /// SIGTERM, the stop signal of a container that names no other.
     pub const TERM: Self = Self(15);
+    /// SIGHUP, by which a server reads its files again.
+    pub const HUP: Self = Self(1);
     /// SIGKILL.
     pub const KILL: Self = Self(9);
 

@@ -19,6 +19,7 @@ pub mod addresses;
 mod fixture;
 pub mod host_routes;
 mod hosts;
+pub mod names;
 mod netavark;
 pub mod ports;
 mod resolv_conf;

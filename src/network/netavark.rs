@@ -30,6 +30,7 @@ use tokio::sync::Mutex;
 pub use document::check;
 
 use document::parent_of;
+pub(crate) use version::Cache;
 pub use version::Version;
 
 mod document;
@@ -66,7 +67,7 @@ pub struct Netavark {
     search_path: OsString,
     dir: PathBuf,
     alone: Mutex<()>,
-    version: version::Cache,
+    version: Cache,
 }
 
 /// Where `name`, a program of the Podman project, may be: the configured path alone, or the usual ones.
@@ -89,7 +90,7 @@ impl Netavark {
             search_path,
             dir,
             alone: Mutex::new(()),
-            version: version::Cache::default(),
+            version: Cache::default(),
         }
     }
 

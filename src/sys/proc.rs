@@ -3,11 +3,13 @@
 //! Everything here is a snapshot: a pid read from a file may belong to someone else a moment
 //! later, so what must stay true is checked again through a pidfd (`pidfd`).
 
+use std::ffi::OsString;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{Pid, ProcessRef};
+use model::{Pid, ProcessRef, Signal};
 use nix::unistd::{SysconfVar, sysconf};
 
 /// Nearly all files read here are shorter.
@@ -59,6 +61,37 @@ pub fn process_ref(pid: Pid) -> io::Result<Option<ProcessRef>> {
         pid,
         start_ticks: s.start_ticks,
     }))
+}
+
+/// The arguments of `pid`, its program's name first; none of a zombie, `None` when there is no such process.
+///
+/// # Errors
+/// As [`stat`].
+pub fn arguments(pid: Pid) -> io::Result<Option<Vec<OsString>>> {
+    let text = match read(Path::new(&format!("/proc/{}/cmdline", pid.get()))) {
+        Err(e) if is_gone(&e) => return Ok(None),
+        text => text?,
+    };
+    let text = text.strip_suffix(b"\0").unwrap_or(&text);
+    let arguments = text.split(|b| *b == 0);
+    Ok(Some(
+        arguments.map(|a| OsString::from_vec(a.to_vec())).collect(),
+    ))
+}
+
+/// Whether `pid` has a handler of its own for `signal` (`SigCgt` of proc_pid_status(5)); not when it is gone.
+///
+/// # Errors
+/// As [`stat`].
+pub fn catches(pid: Pid, signal: Signal) -> io::Result<bool> {
+    let text = match read(Path::new(&format!("/proc/{}/status", pid.get()))) {
+        Err(e) if is_gone(&e) => return Ok(false),
+        text => text?,
+    };
+    let text = String::from_utf8_lossy(&text);
+    let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    Ok(mask.unwrap_or(0) >> (signal.number() - 1) & 1 == 1)
 }
 
 /// How long ago a process with this start time was started, to a clock tick.

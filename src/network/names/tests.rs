@@ -1,0 +1,159 @@
+//! With the real aardvark-dns, in a network namespace that stands for the host.
+
+use std::process::Command;
+
+use sys::netns;
+
+use super::*;
+use crate::fixture::{Host, network, on_a_host, order, place};
+
+/// What busybox's resolver makes of `name`, asked in the namespace at `ns`.
+fn look_up(ns: &Path, server: &str, name: &str) -> Option<String> {
+    let asked = netns::inside(ns, || {
+        let mut busybox = Command::new("timeout");
+        busybox
+            .args(["1", "busybox", "nslookup", "-type=a", name, server])
+            .output()
+    });
+    let text = String::from_utf8(asked.unwrap().stdout).unwrap();
+    let answer = text.split_once("Name:")?.1;
+    Some(
+        answer
+            .split_once("Address: ")?
+            .1
+            .split_whitespace()
+            .next()?
+            .to_owned(),
+    )
+}
+
+/// Waits until looking up says `wanted`; how long that took.
+fn until(ns: &Path, server: &str, name: &str, wanted: Option<&str>) -> Duration {
+    let began = Instant::now();
+    loop {
+        let is = look_up(ns, server, name);
+        if is.as_deref() == wanted {
+            return began.elapsed();
+        }
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(20), "{name} is {is:?}");
+    }
+}
+
+fn names(host: &Host) -> Names {
+    let path = std::env::var_os("PATH").unwrap();
+    Names::new(None, path, host.dir.path().join("dns"))
+}
+
+fn member(id: char, last: u8, names: &[&str]) -> Member {
+    Member {
+        id: id.to_string().repeat(64).parse().unwrap(),
+        ipv4: Some([10, 81, 0, last].into()),
+        ipv6: None,
+        names: names.iter().map(ToString::to_string).collect(),
+        upstream: Vec::new(),
+        outside: false,
+    }
+}
+
+async fn pid(names: &Names) -> Option<Pid> {
+    let mut server = names.0.server.lock().await;
+    names.0.find(&mut server).unwrap();
+    server.as_ref().map(|server| server.process().pid)
+}
+
+#[test]
+fn names_are_served_and_follow_what_is_written() {
+    on_a_host(async |host| {
+        let net = network(21, &[("10.81.0.0/24", "10.81.0.1")]);
+        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let served = names(host);
+        let mut zone = Zone {
+            network: net.id.clone(),
+            servers: vec!["10.81.0.1".parse().unwrap()],
+            members: vec![member('a', 2, &["web", "www"]), member('b', 3, &["db"])],
+        };
+        let ask = |name, wanted| until(&ns, "10.81.0.1", name, wanted);
+        served.write(std::slice::from_ref(&zone)).await.unwrap();
+        ask("web", Some("10.81.0.2"));
+        ask("www", Some("10.81.0.2"));
+        ask("db", Some("10.81.0.3"));
+        let first = pid(&served).await.unwrap();
+        // Renamed, and one is gone. The programs that ask take most of the time.
+        zone.members = vec![member('a', 2, &["front"])];
+        served.write(std::slice::from_ref(&zone)).await.unwrap();
+        let took = ask("front", Some("10.81.0.2"));
+        assert!(took < Duration::from_millis(500), "{took:?}");
+        ask("web", None);
+        ask("db", None);
+        // A daemon that is new finds it, and tells it what is true.
+        let next = names(host);
+        zone.members.push(member('c', 4, &["late"]));
+        next.write(std::slice::from_ref(&zone)).await.unwrap();
+        ask("late", Some("10.81.0.4"));
+        assert_eq!(pid(&next).await, Some(first));
+        next.write(&[]).await.unwrap();
+        let server = PidFd::open(first).unwrap();
+        if let Some(server) = server {
+            let ended = tokio::time::timeout(Duration::from_secs(10), server.exited());
+            ended
+                .await
+                .expect("it ends when no network is left")
+                .unwrap();
+        }
+        assert!(!next.0.has_zones());
+        host.netavark.tear_down(&ns, &box_order).await.unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_was_killed_comes_back() {
+    on_a_host(async |host| {
+        let net = network(22, &[("10.81.0.0/24", "10.81.0.1")]);
+        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let served = names(host);
+        let zone = Zone {
+            network: net.id.clone(),
+            servers: vec!["10.81.0.1".parse().unwrap()],
+            members: vec![member('a', 2, &["web"])],
+        };
+        served.write(std::slice::from_ref(&zone)).await.unwrap();
+        let first = pid(&served).await.unwrap();
+        let killed = PidFd::open(first).unwrap().unwrap();
+        killed.signal(Signal::KILL).unwrap();
+        killed.exited().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Nobody writes: whoever watches starts it.
+        loop {
+            let now = served
+                .0
+                .server
+                .lock()
+                .await
+                .as_ref()
+                .map(|s| s.process().pid);
+            if now.is_some_and(|now| now != first) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "it did not come back");
+            tokio::task::yield_now().await;
+        }
+        until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
+        // A pid that is somebody else's now is left alone.
+        let server = pid(&served).await.unwrap();
+        let file = served.0.zones().join(PID_FILE);
+        std::fs::write(&file, std::process::id().to_string()).unwrap();
+        assert!(served.0.running().unwrap().is_none());
+        std::fs::write(&file, server.get().to_string()).unwrap();
+        served.write(&[]).await.unwrap();
+        if let Some(server) = PidFd::open(server).unwrap() {
+            let ended = tokio::time::timeout(Duration::from_secs(10), server.exited());
+            ended.await.unwrap().unwrap();
+        }
+        host.netavark.tear_down(&ns, &box_order).await.unwrap();
+    });
+}
