@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Netavark::set_up`] | a namespace gets its places on networks, and ports are published; what fails is undone |
 //! | [`Netavark::tear_down`] | all of that is taken away, whatever is left of it |
+//! | [`Netavark::keep_rules`] | what somebody else took from the firewall is put back |
 //!
 //! netavark is not made to be called twice or to be interrupted: it ends its undoing at the first
 //! thing that is missing, and then keeps the bridge and its rules. What it cannot undo as it is, is
@@ -34,6 +35,7 @@ pub(crate) use version::Cache;
 pub use version::Version;
 
 mod document;
+mod guard;
 mod version;
 
 /// Where distributions put netavark and aardvark-dns, which are in nobody's `$PATH`.
@@ -169,13 +171,7 @@ impl Netavark {
                 }
             }
             // The bridge stays while the namespace still has an interface on it.
-            let delete = || {
-                order
-                    .places
-                    .iter()
-                    .try_for_each(|(_, place)| links::delete(&place.interface).map(drop))
-            };
-            netns::inside(ns, delete).context("cannot delete the container's interfaces")?;
+            delete_links(ns, order)?;
         }
         let mut order = order.clone();
         // Nothing of the others is outside the namespace.
@@ -284,6 +280,16 @@ impl Netavark {
 struct Alone<'a> {
     _turn: tokio::sync::MutexGuard<'a, ()>,
     file: LockFile,
+}
+
+/// Takes the interfaces of an order from a namespace.
+fn delete_links(ns: &Path, order: &Order) -> Result<()> {
+    let names = order.places.iter().map(|(_, place)| &place.interface);
+    let delete = || {
+        let mut names = names;
+        names.try_for_each(|name| links::delete(name).map(drop))
+    };
+    netns::inside(ns, delete).context("cannot delete the container's interfaces")
 }
 
 /// Waits for the last member of a bridge to go; whether the bridge is left alone.

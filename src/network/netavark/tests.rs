@@ -239,3 +239,60 @@ fn internal_and_ipv6_networks_and_macvlans_work() {
         assert_eq!(host.census().1, clean.1);
     });
 }
+
+#[test]
+fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
+    on_a_host(async |host| {
+        let nets = [1, 2, 3].map(|n| {
+            network(
+                10 + n,
+                &[(&format!("10.10{n}.0.0/24"), &format!("10.10{n}.0.1"))],
+            )
+        });
+        let order_on = |n: usize, id, ports: &[(u16, u16)]| {
+            let place = place(&nets[n], "eth0", &[&format!("10.10{}.0.2/24", n + 1)]);
+            order(id, &[(&nets[n], place)], ports)
+        };
+        let orders = [
+            order_on(0, 'a', &[(8084, 80)]),
+            order_on(1, 'b', &[]),
+            order_on(2, 'c', &[]),
+        ];
+        let namespaces = ["a", "b", "c"].map(|name| host.ns(name));
+        assert_eq!(host.netavark.keep_rules(&[]).await.unwrap(), 0);
+        for (ns, order) in namespaces.iter().zip(&orders) {
+            host.netavark.set_up(ns, order).await.unwrap();
+        }
+        assert_eq!(host.netavark.keep_rules(&orders).await.unwrap(), 0);
+        answer(&namespaces[0], 80, "web");
+        let from_other = || netns::inside(&namespaces[1], || Ok(ask("10.101.0.2:80"))).unwrap();
+        assert_eq!(from_other(), None);
+        // The third network goes, and netavark's jump with it.
+        host.netavark
+            .tear_down(&namespaces[2], &orders[2])
+            .await
+            .unwrap();
+        assert_eq!(from_other(), None);
+        let whole = host.census();
+        let run = |args: &[&str]| {
+            let done = Command::new("iptables").args(args).status();
+            assert!(done.unwrap().success(), "{args:?}");
+        };
+        run(&["-A", "DOCKER-USER", "-s", "192.0.2.1", "-j", "DROP"]);
+        for table in ["filter", "nat"] {
+            run(&["-t", table, "-F"]);
+            run(&["-t", table, "-X"]);
+        }
+        assert_eq!(ask("127.0.0.1:8084"), None);
+        assert_eq!(host.netavark.keep_rules(&orders[..2]).await.unwrap(), 2);
+        assert_eq!(host.netavark.keep_rules(&orders[..2]).await.unwrap(), 0);
+        assert_eq!(ask("127.0.0.1:8084").as_deref(), Some("web"));
+        assert_eq!(from_other(), None);
+        assert_eq!(host.census().0, whole.0, "no interface is left of it");
+        for (ns, order) in namespaces.iter().zip(&orders[..2]) {
+            host.netavark.tear_down(ns, order).await.unwrap();
+        }
+        assert_eq!(host.census().0, [""; 0]);
+        assert!(!host.census().1.contains("10.101."), "{}", host.census().1);
+    });
+}
