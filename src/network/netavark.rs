@@ -131,7 +131,8 @@ impl Netavark {
         for (network, _) in &order.places {
             make_parent(network)?;
         }
-        let Err(e) = self.call(&alone, "setup", ns, order, version).await else {
+        let made = self.call(&alone, "setup", ns, order, version).await;
+        let Err(e) = made.and_then(|()| reach_themselves(ns, order)) else {
             return Ok(());
         };
         let undone = self.take_away(&alone, ns, order, version).await;
@@ -280,6 +281,26 @@ impl Netavark {
 struct Alone<'a> {
     _turn: tokio::sync::MutexGuard<'a, ()>,
     file: LockFile,
+}
+
+/// A container with ports reaches itself by them, as others reach it: what goes to the host comes back by the
+/// same way, which a bridge does only when it is told to.
+fn reach_themselves(ns: &Path, order: &Order) -> Result<()> {
+    if order.ports.is_empty() {
+        return Ok(());
+    }
+    let links = netns::inside(ns, links::list).context("cannot list the container's interfaces")?;
+    let bridged = order
+        .places
+        .iter()
+        .filter(|(network, _)| network.driver == NetworkDriver::Bridge);
+    for (_, place) in bridged {
+        let link = links.iter().find(|link| link.name == place.interface);
+        if let Some(peer) = link.and_then(|link| link.peer) {
+            links::hairpin(peer).context("cannot let a container reach its own ports")?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the interfaces of an order from a namespace.

@@ -49,6 +49,24 @@ fn make(name: &str, kind: &str) -> io::Result<bool> {
     }
 }
 
+/// Has a bridge send back to its member `index` what came from there, if it is meant for it.
+///
+/// # Errors
+/// What the kernel answers: it is no member of a bridge.
+pub fn hairpin(index: u32) -> io::Result<()> {
+    /// `IFLA_BRPORT_MODE` of linux/if_link.h.
+    const HAIRPIN: u16 = 4;
+    /// Of netlink(7): the value is attributes itself.
+    const NESTED: u16 = 1 << 15;
+    let mut body = vec![0; LINK_BYTES];
+    body[0] = u8::try_from(libc::AF_BRIDGE).expect("families are small numbers");
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    let mut port = Vec::new();
+    attribute(&mut port, HAIRPIN, &[1]);
+    attribute(&mut body, libc::IFLA_PROTINFO | NESTED, &port);
+    ask(libc::RTM_SETLINK, 0, &body)
+}
+
 /// How many interfaces belong to the bridge `name`; `None` when there is none of that name.
 ///
 /// # Errors
@@ -71,6 +89,8 @@ pub struct Link {
     pub name: String,
     /// The number of the bridge it belongs to.
     pub master: Option<u32>,
+    /// The number of the other end of a veth, in the namespace where that is.
+    pub peer: Option<u32>,
 }
 
 /// All interfaces.
@@ -113,7 +133,7 @@ fn message_of(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 
 fn link(body: &[u8]) -> Option<Link> {
     let index = word(body, 4)?;
-    let (mut name, mut master) = (String::new(), None);
+    let (mut name, mut master, mut peer) = (String::new(), None, None);
     let mut rest = body.get(LINK_BYTES..)?;
     while rest.len() >= 4 {
         let len = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
@@ -124,6 +144,8 @@ fn link(body: &[u8]) -> Option<Link> {
             text.trim_end_matches('\0').clone_into(&mut name);
         } else if kind == libc::IFLA_MASTER {
             master = word(value, 0);
+        } else if kind == libc::IFLA_LINK {
+            peer = word(value, 0);
         }
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -131,6 +153,7 @@ fn link(body: &[u8]) -> Option<Link> {
         index,
         name,
         master,
+        peer,
     })
 }
 

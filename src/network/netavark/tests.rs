@@ -58,6 +58,8 @@ fn published_ports_answer_from_everywhere_and_networks_are_apart() {
         let from = |ns: &Path, to: &'static str| netns::inside(ns, || Ok(ask(to))).unwrap();
         assert_eq!(from(&near_ns, "10.91.0.2:80"), word);
         assert_eq!(from(&near_ns, "10.91.0.1:8080"), word);
+        // Itself, by the host's address.
+        assert_eq!(from(&web_ns, "10.91.0.1:8080"), word);
         assert_eq!(
             from(&far_ns, "10.91.0.2:80"),
             None,
