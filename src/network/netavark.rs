@@ -153,7 +153,18 @@ impl Netavark {
         }
         let version = self.version().await?;
         let alone = self.alone().await?;
-        self.take_away(&alone, ns, order, version).await
+        self.take_away(&alone, ns, order, version).await?;
+        // With a network, netavark takes away a rule that all the others need.
+        let gone = |(network, _): &(Arc<NetworkRecord>, Endpoint)| {
+            network.driver == NetworkDriver::Bridge
+                && links::members(&network.interface).is_ok_and(|members| members.is_none())
+        };
+        if order.places.iter().any(gone)
+            && let Err(e) = self.arrange(&alone, version).await
+        {
+            tracing::warn!(error = %e, "the firewall's rules are not in order");
+        }
+        Ok(())
     }
 
     async fn take_away(

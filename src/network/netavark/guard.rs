@@ -1,8 +1,8 @@
 //! Rules that stay: what netavark takes away too early, and what somebody else takes away.
 //!
 //! A firewall that is reloaded flushes the rules of running containers, and netavark takes the jump to its
-//! chain of isolation away with the first network that goes, whoever is left. [`Netavark::keep_rules`]
-//! puts both right. What netavark made is not remembered: netavark makes it again, on a stand-in, where it is
+//! chain of isolation away with the first network that goes, whoever is left, and puts it before all others
+//! with the next. [`Netavark::keep_rules`] puts all that right. What netavark made is not remembered: netavark makes it again, on a stand-in, where it is
 //! missing. The host's own rules have their place, as with Docker: the chain DOCKER-USER, which comes
 //! before all of ours and is never flushed.
 
@@ -16,6 +16,10 @@ use super::{Alone, Netavark, Order, Version};
 
 /// The host's own rules for containers.
 const FIRST: &str = "-j DOCKER-USER";
+/// Published ports answer containers of other networks, too, both ways: isolation is for the rest.
+const PUBLISHED: &str = r#"-m comment --comment "moored: published ports are for all" -m conntrack --ctstate DNAT -j NETAVARK_FORWARD"#;
+/// netavark's own. Where it is, netavark does not put one before the ones above.
+const ISOLATES: &str = "-j NETAVARK_ISOLATION_1";
 /// As netavark's own rule, but for the comment: so it does not take this one away.
 const APART: &str = r#"-m comment --comment "moored: networks are apart" -j NETAVARK_ISOLATION_1"#;
 /// netavark's own, to the letter: it must not put another one before the one above.
@@ -27,7 +31,7 @@ const KNOWS_NFTABLES: Version = Version(1, 10, 0);
 
 /// What is in the host's firewall.
 #[derive(Debug)]
-struct Rules {
+pub(super) struct Rules {
     /// What `iptables-save` prints, all tables, and for IPv6.
     iptables: [String; 2],
     /// netavark's table, where it uses nftables.
@@ -44,6 +48,16 @@ impl Netavark {
     pub async fn keep_rules(&self, orders: &[Order]) -> Result<usize> {
         let version = self.version().await?;
         let alone = self.alone().await?;
+        let rules = self.arrange(&alone, version).await?;
+        let lost: Vec<_> = orders.iter().filter(|order| !rules.have(order)).collect();
+        for order in &lost {
+            self.put_back(&alone, order, version).await?;
+        }
+        Ok(lost.len())
+    }
+
+    /// Puts the rules that are always there where they must be; what was in the firewall before.
+    pub(super) async fn arrange(&self, _alone: &Alone<'_>, version: Version) -> Result<Rules> {
         let rules = self.rules(version).await?;
         // A later one may use nftables: before it made anything, nobody knows.
         let with_netavarks = version < KNOWS_NFTABLES || rules.iptables[0].contains("NETAVARK_");
@@ -62,11 +76,7 @@ impl Netavark {
                 succeed(restore, program).await?;
             }
         }
-        let lost: Vec<_> = orders.iter().filter(|order| !rules.have(order)).collect();
-        for order in &lost {
-            self.put_back(&alone, order, version).await?;
-        }
-        Ok(lost.len())
+        Ok(rules)
     }
 
     /// Has netavark make all that is missing on the host, for a namespace that then goes alone.
@@ -167,6 +177,8 @@ impl Rules {
 fn in_order(saved: &str, with_netavarks: bool) -> Option<String> {
     let mut wanted = vec![(FIRST, "DOCKER-USER")];
     if with_netavarks {
+        wanted.push((PUBLISHED, "NETAVARK_FORWARD"));
+        wanted.push((ISOLATES, "NETAVARK_ISOLATION_1"));
         wanted.push((APART, "NETAVARK_ISOLATION_1"));
         wanted.push((ACCEPTS, "NETAVARK_FORWARD"));
     }
@@ -184,9 +196,10 @@ fn in_order(saved: &str, with_netavarks: bool) -> Option<String> {
     }
     let mut input = "*filter\n".to_owned();
     for (_, chain) in &wanted {
+        let declared = format!(":{chain} - [0:0]\n");
         // To name a chain that is there would flush it.
-        if !table.contains(&format!("\n:{chain} ")) {
-            writeln!(input, ":{chain} - [0:0]").expect("writing to a string cannot fail");
+        if !table.contains(&format!("\n:{chain} ")) && !input.contains(&declared) {
+            input.push_str(&declared);
         }
     }
     for ((rule, _), place) in wanted.iter().zip(&places) {
@@ -213,25 +226,24 @@ mod tests {
             lines[1..4],
             [
                 ":DOCKER-USER - [0:0]",
-                ":NETAVARK_ISOLATION_1 - [0:0]",
-                ":NETAVARK_FORWARD - [0:0]"
+                ":NETAVARK_FORWARD - [0:0]",
+                ":NETAVARK_ISOLATION_1 - [0:0]"
             ]
         );
         assert_eq!(lines[4], format!("-I FORWARD 1 {FIRST}"));
-        assert_eq!(lines[6], format!("-I FORWARD 3 {ACCEPTS}"));
+        assert_eq!(lines[8], format!("-I FORWARD 5 {ACCEPTS}"));
         let chains = ":FORWARD ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n:NETAVARK_ISOLATION_1 - [0:0]\n:NETAVARK_FORWARD - [0:0]";
         let saved = |rules: &[&str]| {
             let rules: String = rules.iter().map(|r| format!("-A FORWARD {r}\n")).collect();
             format!("*nat\nCOMMIT\n*filter\n{chains}\n{rules}COMMIT\n")
         };
         // Others' rules may stand between.
-        assert_eq!(
-            in_order(
-                &saved(&["-j OTHER", FIRST, APART, "-j OTHER", ACCEPTS]),
-                true
-            ),
-            None
-        );
+        let right = [
+            "-j OTHER", FIRST, PUBLISHED, ISOLATES, APART, "-j OTHER", ACCEPTS,
+        ];
+        assert_eq!(in_order(&saved(&right), true), None);
+        let inserted = [ISOLATES, FIRST, PUBLISHED, APART, ACCEPTS];
+        assert!(in_order(&saved(&inserted), true).is_some());
         let wrong = in_order(&saved(&[ACCEPTS, FIRST]), true).unwrap();
         assert!(!wrong.contains("\n:"), "{wrong}");
         assert!(

@@ -269,12 +269,24 @@ fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
         answer(&namespaces[0], 80, "web");
         let from_other = || netns::inside(&namespaces[1], || Ok(ask("10.101.0.2:80"))).unwrap();
         assert_eq!(from_other(), None);
+        let published = || netns::inside(&namespaces[1], || Ok(ask("10.102.0.1:8084"))).unwrap();
+        assert_eq!(published().as_deref(), Some("web"));
         // The third network goes, and netavark's jump with it.
         host.netavark
             .tear_down(&namespaces[2], &orders[2])
             .await
             .unwrap();
         assert_eq!(from_other(), None);
+        host.netavark
+            .set_up(&namespaces[2], &orders[2])
+            .await
+            .unwrap();
+        assert_eq!(published().as_deref(), Some("web"));
+        assert_eq!(from_other(), None);
+        host.netavark
+            .tear_down(&namespaces[2], &orders[2])
+            .await
+            .unwrap();
         let whole = host.census();
         let run = |args: &[&str]| {
             let done = Command::new("iptables").args(args).status();
