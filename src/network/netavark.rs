@@ -213,8 +213,7 @@ impl Netavark {
 
     /// Makes complete what is there, on an empty namespace, and undoes it.
     async fn by_stand_in(&self, alone: &Alone<'_>, order: &Order, version: Version) -> Result<()> {
-        let stand_in = self.dir.join("stand-in");
-        netns::make(&stand_in).context("cannot make a network namespace")?;
+        let stand_in = self.stand_in()?;
         let made = self.call(alone, "setup", &stand_in, order, version).await;
         let undone = self
             .call(alone, "teardown", &stand_in, order, version)
@@ -222,6 +221,24 @@ impl Netavark {
         let removed = netns::remove(&stand_in).context("cannot remove a network namespace");
         // Where it could not be made complete, undoing fails, too, and has less to say.
         made.and(undone).and(removed)
+    }
+
+    /// A namespace that is empty. One that a daemon before this one left behind goes first, with its
+    /// interfaces, which would keep their bridges.
+    fn stand_in(&self) -> Result<PathBuf> {
+        let path = self.dir.join("stand-in");
+        let make = || -> std::io::Result<()> {
+            if netns::is_pinned(&path)? {
+                netns::inside(&path, || {
+                    let left = links::list()?.into_iter().filter(|link| link.name != "lo");
+                    left.into_iter()
+                        .try_for_each(|link| links::delete(&link.name).map(drop))
+                })?;
+            }
+            netns::make(&path)
+        };
+        make().context("cannot make a network namespace")?;
+        Ok(path)
     }
 
     async fn call(

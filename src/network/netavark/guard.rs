@@ -85,8 +85,7 @@ impl Netavark {
         order
             .places
             .retain(|(network, _)| network.driver == NetworkDriver::Bridge);
-        let stand_in = self.dir.join("stand-in");
-        netns::make(&stand_in).context("cannot make a network namespace")?;
+        let stand_in = self.stand_in()?;
         let made = self.call(alone, "setup", &stand_in, &order, version).await;
         let gone = super::delete_links(&stand_in, &order);
         let removed = netns::remove(&stand_in).context("cannot remove a network namespace");

@@ -111,6 +111,15 @@ fn whatever_is_left_is_taken_away() {
         netns::remove(&ns).unwrap();
         host.netavark.tear_down(&ns, &whole).await.unwrap();
         assert_eq!(host.census(), clean);
+        // A daemon was killed while a namespace stood in.
+        let stand_in = host.dir.path().join("netavark/stand-in");
+        netns::make(&stand_in).unwrap();
+        host.netavark.set_up(&stand_in, &whole).await.unwrap();
+        host.netavark
+            .tear_down(Path::new("/nowhere"), &whole)
+            .await
+            .unwrap();
+        assert_eq!(host.census(), clean);
         // The same with another who stays.
         let (ns, other_ns) = (host.ns("ns"), host.ns("other"));
         host.netavark.set_up(&other_ns, &other).await.unwrap();
