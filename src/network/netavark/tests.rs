@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use super::*;
@@ -10,7 +10,8 @@ use crate::fixture::{network, on_a_host, order, place};
 
 /// Answers one connection in the namespace at `ns` with `word`, for as long as the process lives.
 fn answer(ns: &Path, port: u16, word: &'static str) {
-    let listener = netns::inside(ns, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
+    // Of both families.
+    let listener = netns::inside(ns, || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let _ = stream.unwrap().write_all(word.as_bytes());
@@ -69,6 +70,30 @@ fn published_ports_answer_from_everywhere_and_networks_are_apart() {
             host.netavark.tear_down(ns, order).await.unwrap();
         }
         assert_eq!(host.census().0, [""; 0]);
+    });
+}
+
+#[test]
+fn a_port_of_both_families_answers_in_both() {
+    on_a_host(async |host| {
+        let net = network(
+            10,
+            &[("10.90.0.0/24", "10.90.0.1"), ("fd90::/64", "fd90::1")],
+        );
+        let place = place(&net, "eth0", &["10.90.0.2/24", "fd90::2/64"]);
+        let web = order('a', &[(&net, place)], &[(8085, 80)]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &web).await.unwrap();
+        answer(&ns, 80, "web");
+        for address in [
+            "127.0.0.1:8085",
+            "10.90.0.1:8085",
+            "[fd90::1]:8085",
+            "[fd90::2]:80",
+        ] {
+            assert_eq!(ask(address).as_deref(), Some("web"), "{address}");
+        }
+        host.netavark.tear_down(&ns, &web).await.unwrap();
     });
 }
 
