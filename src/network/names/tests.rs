@@ -81,11 +81,12 @@ fn names_are_served_and_follow_what_is_written() {
         ask("www", Some("10.81.0.2"));
         ask("db", Some("10.81.0.3"));
         let first = pid(&served).await.unwrap();
-        // Renamed, and one is gone. The programs that ask take most of the time.
+        // Renamed, and one is gone. A question that nobody answers takes a second; starting who asks takes
+        // most of this.
         zone.members = vec![member('a', 2, &["front"])];
         served.write(std::slice::from_ref(&zone)).await.unwrap();
         let took = ask("front", Some("10.81.0.2"));
-        assert!(took < Duration::from_millis(500), "{took:?}");
+        assert!(took < Duration::from_millis(900), "{took:?}");
         ask("web", None);
         ask("db", None);
         // A daemon that is new finds it, and tells it what is true.
