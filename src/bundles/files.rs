@@ -51,7 +51,12 @@ fn texts<'a>(
 ) -> Result<[(&'a Path, String); 3]> {
     let hostname = spec.hostname.as_str();
     // A host without these files is a host without names: not an error.
-    let resolv_conf = std::fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
+    let mut resolv_conf = std::fs::read_to_string(HOST_RESOLV_CONF).unwrap_or_default();
+    if network::is_resolved(&resolv_conf)
+        && let Ok(behind) = std::fs::read_to_string(network::RESOLVED)
+    {
+        resolv_conf = behind;
+    }
     let hosts = std::fs::read_to_string(HOST_HOSTS).unwrap_or_default();
     let resolv_conf = network::resolv_conf(&resolv_conf, spec, naming);
     let hosts = network::hosts(&hosts, spec, hostname, naming)?;

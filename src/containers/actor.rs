@@ -58,7 +58,7 @@ pub(crate) enum Done {
     /// The runtime was told of other limits.
     Update(Updated),
     /// On other networks.
-    Connected(Connected),
+    Connected(Box<Connected>),
     /// Dumped.
     Checkpoint {
         result: Result<()>,
@@ -410,7 +410,7 @@ impl Actor {
             }
             Done::Update(updated) => self.conclude_update(updated).await,
             Done::Checkpoint { result, reply } => self.conclude_checkpoint(result, reply).await,
-            Done::Connected(connected) => self.conclude_connect(connected).await,
+            Done::Connected(connected) => self.conclude_connect(*connected).await,
             Done::Opened(restore, reply) => self.conclude_open(restore, reply).await,
             Done::Remove {
                 result,

@@ -57,7 +57,7 @@ impl Actor {
                 }
                 Err(e) => Err(e),
             };
-            Done::Connected(Connected { result, reply })
+            Done::Connected(Box::new(Connected { result, reply }))
         });
     }
 
@@ -90,7 +90,7 @@ impl Actor {
                 }
                 Err(e) => Err(e),
             };
-            Done::Connected(Connected { result, reply })
+            Done::Connected(Box::new(Connected { result, reply }))
         });
     }
 

@@ -82,6 +82,7 @@ const ROOMS: [&str; 34] = [
     "images",
     "model",
     "network",
+    "networks",
     "registry",
     "rules",
     "runtime",

@@ -182,7 +182,7 @@ pub(crate) async fn open(
     let tools = Tools {
         ledger: ledger.clone(),
         netavark: network::Netavark::new(config.netavark, search_path.clone(), dir.clone()),
-        names: network::Names::new(config.aardvark, search_path, dir),
+        names: network::names::Names::new(config.aardvark, search_path, dir),
         ports: network::ports::Ports::default(),
         pins: layout.namespaces(),
         settings: Settings {

@@ -35,6 +35,8 @@ pub const ENDPOINTS_MAX: usize = 256;
 pub const PORTS_MAX: usize = 4096;
 /// How long the removal of a network waits for those who have ended and are leaving it.
 pub const NETWORK_LEAVE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether somebody has taken containers' rules out of the firewall.
+pub const FIREWALL_LOOK_INTERVAL: Duration = Duration::from_secs(15);
 /// Operations that may wait for one container's task.
 pub const CONTAINER_QUEUE_MAX: usize = 64;
 /// Environment variables, labels, mounts, arguments: entries of one list of a create request, of an image's

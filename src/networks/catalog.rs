@@ -115,6 +115,10 @@ impl Networks {
             options: new.options.clone(),
             labels: new.labels.clone(),
         });
+        if driver != NetworkDriver::Bridge || !new.options.is_empty() {
+            // What this netavark cannot make is refused now, and not when the first container starts.
+            network::check(&record, self.inner.tools.netavark.version().await?)?;
+        }
         let event = self.event(&record, &Action::Create);
         let (networks, made) = (self.clone(), record.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
@@ -250,7 +254,11 @@ impl Networks {
         let (networks, gone) = (self.clone(), record.id.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         let ledger = ledger.applying(move || networks.take_out(&gone));
-        ledger.delete_network(&record.id).await
+        ledger.delete_network(&record.id).await?;
+        if let Err(e) = network::remove_parent(record) {
+            tracing::warn!(network = %record.name, error = %e, "its interface stays");
+        }
+        Ok(())
     }
 
     /// Removes all that no running container is on and `filters` select; their names.

@@ -41,6 +41,8 @@ pub(crate) struct Lease {
     /// Its addresses and ports.
     pub(crate) attachment: Arc<Attachment>,
     pub(crate) stage: Stage,
+    /// The network that it is being connected to or disconnected from.
+    pub(crate) changing: Option<NetworkId>,
 }
 
 /// All of them.

@@ -5,7 +5,10 @@
 //! | `catalog` | the use cases: create, list, inspect, remove, prune |
 //! | `subnets` | the ranges of a new network: what a client may ask for, what it gets |
 //! | `lease` | what a run is to have: addresses, hardware addresses, ports of the host |
-//! | `runs` | around a run: attached, set up, connected, left, released; taken back after a restart |
+//! | `held` | the leases in memory |
+//! | `runs` | around a run: attached, set up, left, released |
+//! | `places` | networks that come and go while it runs |
+//! | `keep` | taken back after a restart; rules put back that others took away |
 //! | `naming` | who is called what on which network; resolv.conf and hosts |
 //! | `settings` | what the operator says of it all |
 //!
@@ -26,8 +29,10 @@
 
 mod catalog;
 mod held;
+mod keep;
 mod lease;
 mod naming;
+mod places;
 mod runs;
 mod settings;
 mod subnets;
@@ -51,7 +56,7 @@ pub struct Tools {
     /// netavark.
     pub netavark: network::Netavark,
     /// aardvark-dns.
-    pub names: network::Names,
+    pub names: network::names::Names,
     /// The host's ports.
     pub ports: network::ports::Ports,
     /// Where namespaces are pinned.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{ContainerId, Endpoint, EndpointSpec, NetworkDriver, NetworkId, NetworkRecord, Result};
-use network::{Naming, Zone, ZoneMember};
+use network::Naming;
+use network::names::{Member, Zone};
 
 use crate::Networks;
 use crate::held::{Lease, Stage};
@@ -18,7 +19,7 @@ impl Networks {
     /// The name server could not be told.
     pub(crate) async fn tell(&self) -> Result<()> {
         let _alone = self.inner.telling.lock().await;
-        self.inner.tools.names.write(self.zones()).await
+        self.inner.tools.names.write(&self.zones()).await
     }
 
     /// A failure costs names, and no container.
@@ -32,15 +33,14 @@ impl Networks {
         let leases = self.inner.held.all();
         let with_names = self.all_records().into_iter().filter(|r| r.has_dns());
         let zones = with_names.filter_map(|record| {
-            let members: Vec<ZoneMember> = leases
+            let members: Vec<Member> = leases
                 .iter()
                 .filter(|(_, lease)| lease.stage == Stage::Up)
-                .filter_map(|(id, lease)| member(id, lease, &record.id))
+                .filter_map(|(id, lease)| self.member(id, lease, &record.id))
                 .collect();
             (!members.is_empty()).then(|| Zone {
                 network: record.id.clone(),
-                internal: record.internal,
-                listen: gateways(&record).collect(),
+                servers: gateways(&record).collect(),
                 members,
             })
         });
@@ -49,6 +49,22 @@ impl Networks {
 
     fn all_records(&self) -> Vec<Arc<NetworkRecord>> {
         self.read().by_id.values().cloned().collect()
+    }
+
+    fn member(&self, id: &ContainerId, lease: &Lease, network: &NetworkId) -> Option<Member> {
+        let endpoint = lease.attachment.endpoint(network)?;
+        let mut endpoints = lease.spec.endpoints.iter();
+        let wish = endpoints.find(|e| is_of(e, network));
+        let servers = lease.spec.dns.iter().filter_map(|s| s.parse().ok());
+        let leads_out = |e: &Endpoint| self.by_id(&e.network).is_some_and(|r| !r.internal);
+        Some(Member {
+            id: id.clone(),
+            ipv4: endpoint.ipv4.map(|net| net.addr()),
+            ipv6: endpoint.ipv6.map(|net| net.addr()),
+            names: names(id, lease, wish),
+            upstream: servers.collect(),
+            outside: lease.attachment.endpoints.iter().any(leads_out),
+        })
     }
 
     /// What a container's resolv.conf and hosts are made from, but for those it is linked to.
@@ -98,19 +114,6 @@ fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
     let v4 = endpoint.ipv4.map(|net| IpAddr::V4(net.addr()));
     let v6 = endpoint.ipv6.map(|net| IpAddr::V6(net.addr()));
     v4.into_iter().chain(v6).collect()
-}
-
-fn member(id: &ContainerId, lease: &Lease, network: &NetworkId) -> Option<ZoneMember> {
-    let endpoint = lease.attachment.endpoint(network)?;
-    let mut endpoints = lease.spec.endpoints.iter();
-    let wish = endpoints.find(|e| is_of(e, network));
-    let servers = lease.spec.dns.iter().filter_map(|s| s.parse().ok());
-    Some(ZoneMember {
-        container: id.clone(),
-        addresses: addresses(endpoint),
-        names: names(id, lease, wish),
-        servers: servers.collect(),
-    })
 }
 
 fn is_of(endpoint: &EndpointSpec, network: &NetworkId) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use failpoint::Point;
 use model::{
     Action, Attachment, ContainerId, ContainerName, ContainerSpec, Context, Endpoint, EndpointSpec,
-    Error, Event, NetworkId, NetworkRecord, Port, ProcessRef, PublishedPort, Result, limits,
+    Error, Event, NetworkRecord, Port, ProcessRef, PublishedPort, Result,
 };
 use network::Order;
 use network::ports::{Request as PortRequest, Reserved};
@@ -71,6 +71,7 @@ impl Networks {
             spec: joining.spec.clone(),
             attachment: attachment.clone(),
             stage: Stage::Coming,
+            changing: None,
         };
         self.inner.held.put(&joining.id, lease);
         drop(failpoint::reach(Point::NetworkPromised).await);
@@ -260,112 +261,12 @@ impl Networks {
         self.tell_or_warn().await;
     }
 
-    /// Connects a container that runs to one more network; what it has of networks then.
-    ///
-    /// # Errors
-    /// As [`Networks::attach`] and [`Networks::set_up`]; then nothing has changed.
-    pub async fn connect(
-        &self,
-        id: &ContainerId,
-        spec: &Arc<ContainerSpec>,
-        wish: &EndpointSpec,
-    ) -> Result<Arc<Attachment>> {
-        let choosing = self.inner.choosing.lock().await;
-        let record = self.network_of(wish)?;
-        let before = self.lease(id)?;
-        if before.attachment.endpoints.len() >= limits::ENDPOINTS_MAX {
-            return Err(Error::invalid(format!(
-                "a container can be on {} networks at most",
-                limits::ENDPOINTS_MAX
-            )));
-        }
-        let networks = [(record, wish.clone())];
-        let chosen = self.choose_endpoints(&networks, &before.attachment.endpoints)?;
-        let mut attachment = (*before.attachment).clone();
-        attachment.endpoints.extend(chosen.iter().cloned());
-        let attachment = Arc::new(attachment);
-        self.hold(id, &attachment, spec).await?;
-        drop(choosing);
-        drop(failpoint::reach(Point::NetworkJoining).await);
-        let order = self.order(id, &before, &chosen);
-        let pin = self.pin(id);
-        if let Err(e) = self.inner.tools.netavark.set_up(&pin, &order).await {
-            // Only this one of its places.
-            let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
-            if let Err(e) = torn {
-                tracing::error!(id = id.short(), error = %e, "a network was not taken away");
-            }
-            self.hold(id, &before.attachment, &before.spec).await?;
-            return Err(networking(&e));
-        }
-        self.tell_or_warn().await;
-        let events = self.events(id, &chosen, &Action::Connect);
-        self.inner.tools.ledger.tell_soon(events).await?;
-        Ok(attachment)
-    }
-
-    /// Takes a container that runs off a network; what it has of networks then.
-    ///
-    /// # Errors
-    /// What netavark says; it is held until it is done again.
-    pub async fn disconnect(
-        &self,
-        id: &ContainerId,
-        spec: &Arc<ContainerSpec>,
-        network: &NetworkId,
-    ) -> Result<Arc<Attachment>> {
-        let before = self.lease(id)?;
-        let of_network = |e: &&Endpoint| e.network == *network;
-        let endpoints = before.attachment.endpoints.iter();
-        let (going, staying): (Vec<_>, Vec<_>) = endpoints.partition(of_network);
-        let going: Vec<Endpoint> = going.into_iter().cloned().collect();
-        let order = self.order(id, &before, &going);
-        let torn = self
-            .inner
-            .tools
-            .netavark
-            .tear_down(&self.pin(id), &order)
-            .await;
-        torn.map_err(|e| networking(&e))?;
-        drop(failpoint::reach(Point::NetworkParted).await);
-        let attachment = Arc::new(Attachment {
-            endpoints: staying.into_iter().cloned().collect(),
-            ports: before.attachment.ports.clone(),
-        });
-        self.hold(id, &attachment, spec).await?;
-        self.tell_or_warn().await;
-        let events = self.events(id, &going, &Action::Disconnect);
-        self.inner.tools.ledger.tell_soon(events).await?;
-        Ok(attachment)
-    }
-
     /// What a container's run holds.
     pub fn attachment(&self, id: &ContainerId) -> Option<Arc<Attachment>> {
         self.inner.held.get(id).map(|lease| lease.attachment)
     }
 
-    fn lease(&self, id: &ContainerId) -> Result<Lease> {
-        let lease = self.inner.held.get(id);
-        lease.ok_or_else(|| Error::conflict(format!("container {id} has no networks of its own")))
-    }
-
-    /// Writes what a container has from now on.
-    async fn hold(
-        &self,
-        id: &ContainerId,
-        attachment: &Arc<Attachment>,
-        spec: &Arc<ContainerSpec>,
-    ) -> Result<()> {
-        let ledger = &self.inner.tools.ledger;
-        ledger.put_attachment(id, attachment).await?;
-        self.inner.held.change(id, |lease| {
-            lease.attachment = attachment.clone();
-            lease.spec = spec.clone();
-        });
-        Ok(())
-    }
-
-    fn order(&self, id: &ContainerId, held: &Lease, endpoints: &[Endpoint]) -> Order {
+    pub(crate) fn order(&self, id: &ContainerId, held: &Lease, endpoints: &[Endpoint]) -> Order {
         let place = |endpoint: &Endpoint| {
             let record = self.by_id(&endpoint.network)?;
             Some((record, endpoint.clone()))
@@ -379,7 +280,12 @@ impl Networks {
         }
     }
 
-    fn events(&self, id: &ContainerId, endpoints: &[Endpoint], action: &Action) -> Vec<Event> {
+    pub(crate) fn events(
+        &self,
+        id: &ContainerId,
+        endpoints: &[Endpoint],
+        action: &Action,
+    ) -> Vec<Event> {
         let event = |endpoint: &Endpoint| {
             let record = self.by_id(&endpoint.network)?;
             let event = self.event(&record, action);
@@ -389,56 +295,8 @@ impl Networks {
     }
 }
 
-/// After a restart of the daemon.
-impl Networks {
-    /// Takes back what a container's run holds, that another daemon has set up; `is_up` where it may run.
-    pub fn resume(&self, joining: Joining, attachment: Attachment, is_up: bool) {
-        let stage = match is_up {
-            true => Stage::Up,
-            false => Stage::Going,
-        };
-        let lease = Lease {
-            name: joining.name,
-            spec: joining.spec,
-            attachment: Arc::new(attachment),
-            stage,
-        };
-        self.inner.held.put(&joining.id, lease);
-    }
-
-    /// The host was restarted: a run of before holds nothing.
-    ///
-    /// # Errors
-    /// What the ledger says.
-    pub async fn forget_run(&self, id: &ContainerId) -> Result<()> {
-        self.inner.tools.ledger.delete_attachment(id).await
-    }
-
-    /// When all containers are taken back: removes namespaces that nobody holds, and tells the name server
-    /// what is true.
-    pub async fn settle(&self) {
-        let (pins, networks) = (self.inner.tools.pins.clone(), self.clone());
-        let swept = blocking(move || {
-            for pin in sys::netns::list(&pins).context("list the network namespaces")? {
-                let name = pin.file_name().unwrap_or_default().to_string_lossy();
-                let id = name.parse::<ContainerId>();
-                let is_held = id.is_ok_and(|id| networks.inner.held.get(&id).is_some());
-                if !is_held {
-                    tracing::info!(%name, "removing a network namespace that no container has");
-                    let removed = sys::netns::remove(&pin);
-                    removed.context(format_args!("remove {}", pin.display()))?;
-                }
-            }
-            Ok(())
-        });
-        if let Err(e) = swept.await {
-            tracing::warn!(error = %e, "not all network namespaces without a container are gone");
-        }
-        self.tell_or_warn().await;
-    }
-}
-
-fn networking(e: &Error) -> Error {
+/// In moby's words.
+pub(crate) fn networking(e: &Error) -> Error {
     Error::new(
         e.kind(),
         format!("failed to set up container networking: {}", e.message()),

@@ -41,15 +41,17 @@ pub(super) struct Rules {
 impl Netavark {
     /// Sees to it that the rules of these running containers are in the firewall, and those that are always
     /// there; how many containers' had to be put back. To be called when the daemon starts, and now
-    /// and then.
+    /// and then. `running` is asked when no other netavark can run any more: who is about to take a
+    /// container's rules away no longer counts it among them by then, so none is put back that has gone.
     ///
     /// # Errors
     /// System: the firewall cannot be read or written.
-    pub async fn keep_rules(&self, orders: &[Order]) -> Result<usize> {
+    pub async fn keep_rules(&self, running: impl Fn() -> Vec<Order> + Send) -> Result<usize> {
         let version = self.version().await?;
         let alone = self.alone().await?;
         let rules = self.arrange(&alone, version).await?;
-        let lost: Vec<_> = orders.iter().filter(|order| !rules.have(order)).collect();
+        let mut lost = running();
+        lost.retain(|order| !rules.have(order));
         for order in &lost {
             self.put_back(&alone, order, version).await?;
         }

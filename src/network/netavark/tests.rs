@@ -293,11 +293,14 @@ fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
             order_on(2, 'c', &[]),
         ];
         let namespaces = ["a", "b", "c"].map(|name| host.ns(name));
-        assert_eq!(host.netavark.keep_rules(&[]).await.unwrap(), 0);
+        assert_eq!(host.netavark.keep_rules(Vec::new).await.unwrap(), 0);
         for (ns, order) in namespaces.iter().zip(&orders) {
             host.netavark.set_up(ns, order).await.unwrap();
         }
-        assert_eq!(host.netavark.keep_rules(&orders).await.unwrap(), 0);
+        assert_eq!(
+            host.netavark.keep_rules(|| orders.to_vec()).await.unwrap(),
+            0
+        );
         answer(&namespaces[0], 80, "web");
         let from_other = || netns::inside(&namespaces[1], || Ok(ask("10.101.0.2:80"))).unwrap();
         assert_eq!(from_other(), None);
@@ -330,8 +333,20 @@ fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
             run(&["-t", table, "-X"]);
         }
         assert_eq!(ask("127.0.0.1:8084"), None);
-        assert_eq!(host.netavark.keep_rules(&orders[..2]).await.unwrap(), 2);
-        assert_eq!(host.netavark.keep_rules(&orders[..2]).await.unwrap(), 0);
+        assert_eq!(
+            host.netavark
+                .keep_rules(|| orders[..2].to_vec())
+                .await
+                .unwrap(),
+            2
+        );
+        assert_eq!(
+            host.netavark
+                .keep_rules(|| orders[..2].to_vec())
+                .await
+                .unwrap(),
+            0
+        );
         assert_eq!(ask("127.0.0.1:8084").as_deref(), Some("web"));
         assert_eq!(from_other(), None);
         assert_eq!(host.census().0, whole.0, "no interface is left of it");

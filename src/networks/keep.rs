@@ -1,0 +1,98 @@
+//! What earlier daemons have set up is taken back, and what others take away is put back.
+
+use std::sync::Arc;
+
+use model::{Attachment, ContainerId, Context, Result, limits};
+use network::Order;
+use sys::task::blocking;
+
+use crate::Networks;
+use crate::held::{Lease, Stage};
+use crate::runs::Joining;
+
+impl Networks {
+    /// Takes back what a container's run holds, that another daemon has set up; `is_up` where it may run.
+    pub fn resume(&self, joining: Joining, attachment: Attachment, is_up: bool) {
+        let stage = match is_up {
+            true => Stage::Up,
+            false => Stage::Going,
+        };
+        let lease = Lease {
+            name: joining.name,
+            spec: joining.spec,
+            attachment: Arc::new(attachment),
+            stage,
+            changing: None,
+        };
+        self.inner.held.put(&joining.id, lease);
+    }
+
+    /// The host was restarted: a run of before holds nothing.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub async fn forget_run(&self, id: &ContainerId) -> Result<()> {
+        self.inner.tools.ledger.delete_attachment(id).await
+    }
+
+    /// When all containers are taken back: removes namespaces that nobody holds, and tells the name server
+    /// what is true.
+    pub async fn settle(&self) {
+        let (pins, networks) = (self.inner.tools.pins.clone(), self.clone());
+        let swept = blocking(move || {
+            for pin in sys::netns::list(&pins).context("list the network namespaces")? {
+                let name = pin.file_name().unwrap_or_default().to_string_lossy();
+                let id = name.parse::<ContainerId>();
+                let is_held = id.is_ok_and(|id| networks.inner.held.get(&id).is_some());
+                if !is_held {
+                    tracing::info!(%name, "removing a network namespace that no container has");
+                    let removed = sys::netns::remove(&pin);
+                    removed.context(format_args!("remove {}", pin.display()))?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(e) = swept.await {
+            tracing::warn!(error = %e, "not all network namespaces without a container are gone");
+        }
+        self.tell_or_warn().await;
+        self.keep_rules().await;
+        let networks = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(limits::FIREWALL_LOOK_INTERVAL).await;
+                networks.keep_rules().await;
+            }
+        });
+    }
+
+    /// Puts back what somebody has taken out of the firewall, by a reload of it perhaps.
+    async fn keep_rules(&self) {
+        if self.running().is_empty() {
+            return;
+        }
+        match self
+            .inner
+            .tools
+            .netavark
+            .keep_rules(|| self.running())
+            .await
+        {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "the firewall had lost containers' rules"),
+            Err(e) => tracing::error!(error = %e, "the firewall's rules may not be whole"),
+        }
+    }
+
+    /// What is set up, and is to stay so.
+    fn running(&self) -> Vec<Order> {
+        let up = self.inner.held.all().into_iter();
+        let up = up.filter(|(_, lease)| lease.stage == Stage::Up);
+        let orders = up.map(|(id, lease)| {
+            let endpoints = lease.attachment.endpoints.iter();
+            let settled = endpoints.filter(|e| lease.changing.as_ref() != Some(&e.network));
+            self.order(&id, &lease, &settled.cloned().collect::<Vec<_>>())
+        });
+        orders.filter(|order| !order.places.is_empty()).collect()
+    }
+}
