@@ -16,6 +16,7 @@
 //! | `actor` | the task: mailbox, one job at a time, signals at once |
 //! | `start`, `stop`, `freeze`, `resize`, `update`, `checkpoint`, `exit`, `rename`, `remove` | what the task does |
 //! | `cleanup` | what a run has on the host is taken away |
+//! | `api_socket` | the daemon's own socket, mounted in one |
 //! | `donors` | whose namespaces one has that is started |
 //! | `networks`, `connect` | what a start has of networks; networks that come and go while it runs |
 //! | `health` | health checks |
@@ -28,6 +29,7 @@
 //! | `log_faults`, `housekeeping` | what is looked after while containers run |
 
 mod actor;
+mod api_socket;
 mod checkpoint;
 mod cleanup;
 mod connect;
@@ -57,6 +59,7 @@ mod update;
 mod view;
 mod wait;
 
+pub use api_socket::ApiSocket;
 pub use events::attributes;
 pub use handle::Handle;
 pub use housekeeping::Housekeeping;

@@ -9,6 +9,7 @@
 //! netavark comes after the create.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +18,6 @@ use model::{Attachment, ContainerId, ContainerSpec, Error, NetworkId, ProcessRef
 use network::Naming;
 use networks::Joining;
 use state::ContainerRow;
-use sys::spawn::Descriptors;
 use tokio::task::JoinHandle;
 
 use crate::{ContainerView, Shared};
@@ -28,7 +28,7 @@ pub(crate) struct Networking {
     /// What it is to have; `None` where it has no networks.
     pub(crate) attachment: Option<Arc<Attachment>>,
     /// The host's ports, for conmon to keep.
-    pub(crate) held: Descriptors,
+    pub(crate) held: Vec<OwnedFd>,
     /// Its namespace, where the daemon has made it.
     namespace: Option<PathBuf>,
     /// netavark at work.
@@ -47,7 +47,7 @@ impl Networking {
         };
         let mut begun = Self {
             attachment: Some(attached.attachment),
-            held: attached.sockets.into_iter().collect(),
+            held: attached.sockets,
             namespace: None,
             set_up: None,
         };

@@ -22,7 +22,7 @@ use crate::actor::Actor;
 use crate::handle::{Handle, Message};
 use crate::housekeeping::Housekeeping;
 use crate::log_faults::SpaceWatch;
-use crate::{Layout, Registry, row};
+use crate::{ApiSocket, Layout, Registry, row};
 
 /// The ledger's key of the boot it was last used on.
 pub const META_BOOT_ID: &str = "boot_id";
@@ -77,6 +77,8 @@ pub struct Shared {
     pub init_binary: Option<PathBuf>,
     /// Where the files of the Container Device Interface are; none where it is off.
     pub cdi_dirs: Vec<PathBuf>,
+    /// Where this daemon is served, as far as the sockets are its own.
+    pub api_sockets: Vec<ApiSocket>,
     /// Where the output of attached clients waits that do not read.
     pub spill: SpillOptions,
     /// Cancelled when all containers are taken back: what they do by themselves begins then.

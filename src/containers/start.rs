@@ -284,7 +284,10 @@ impl Run<'_> {
             joined,
             parts,
         } = made;
-        let creation = self.request(&runtime, mapped, std::mem::take(&mut networking.held));
+        // The host's ports, and the daemon's own sockets where it has them mounted.
+        let mut held = std::mem::take(&mut networking.held);
+        held.extend(engine.api_sockets_of(view).await);
+        let creation = self.request(&runtime, mapped, held.into());
         let given_up = self.cancel.cancelled();
         let created = engine.runtimes.create_unless(creation, given_up).await;
         // It is in them, and has them, or will not.

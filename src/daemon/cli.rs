@@ -51,7 +51,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH", env = "MOORED_SOCKET", global = true)]
     pub(crate) socket: Option<PathBuf>,
 
-    /// Group (name or number) that may use the socket, besides its owner
+    /// A second unix socket to serve on, for programs that know Docker's address alone:
+    /// /var/run/docker.sock; its directory must be there [default: none]
+    #[arg(long, value_name = "PATH", env = "MOORED_DOCKER_SOCKET", global = true)]
+    pub(crate) docker_socket: Option<PathBuf>,
+
+    /// Group (name or number) that may use the sockets, besides its owner
     /// [default: the daemon's own]
     #[arg(long, value_name = "GROUP", env = "MOORED_SOCKET_GROUP", global = true)]
     pub(crate) socket_group: Option<String>,

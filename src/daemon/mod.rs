@@ -1,7 +1,7 @@
 //! From a command line to a served engine, and back to nothing at SIGTERM.
 //!
-//! The order of start-up is the whole content: settings, log, the socket systemd handed over,
-//! roots and their lock, our own socket, the engine, the loop, a ping through the socket, ready.
+//! The order of start-up is the whole content: settings, log, the sockets systemd handed over,
+//! roots and their lock, our own sockets, the engine, the loop, a ping through the socket, ready.
 //! Containers are never touched by the daemon's own end.
 
 mod check;
@@ -9,6 +9,7 @@ mod cli;
 mod idle;
 mod labels;
 mod launch;
+mod listeners;
 mod log;
 mod networks;
 mod registries;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use engine::Engine;
 use sd_notify::NotifyState;
-use socket::{Access, Listener};
+use socket::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use web::serve::Activity;
 
 use super::idle::idle_for;
+use super::listeners::Listeners;
 use super::reload::Reload;
 use super::settings::Settings;
 use super::{log, roots, watchdog, wire};
@@ -119,17 +120,14 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
     let mut end = EndSignals::new().context("cannot wait for signals")?;
     let mut hang_ups = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let handed_over = Listener::inherited()?;
-    let is_activated = handed_over.is_some();
     sys::spawn::seal_descriptors();
     wire::runtime_config(settings).check()?;
     let _roots = roots::claim(settings)?;
-    let listener = match handed_over {
-        Some(listener) => listener,
-        None => bind(settings)?,
-    };
+    let listeners = Listeners::open(handed_over, settings)?;
     // A start that is refused above leaves nothing mounted.
     roots::protect_exits(settings)?;
-    let address = listener.path();
+    let (address, is_activated) = (listeners.address(), listeners.is_activated);
+    let api_sockets = listeners.api_sockets();
 
     let shutdown = CancellationToken::new();
     let (opening, app) = api::app_to_be(api::Options {
@@ -140,13 +138,13 @@ async fn serve(settings: &Settings, mut reload: Reload<'_>) -> Result<()> {
     let activity = loop_options.activity.clone();
     // From here on it answers that it is there; for the rest clients wait until it is known.
     let mut serving = tokio::spawn(web::serve::serve(
-        listener,
+        listeners.all,
         app,
         loop_options,
         shutdown.clone(),
     ));
     let engine = tokio::select! {
-        engine = wire::open(settings) => engine?,
+        engine = wire::open(settings, api_sockets) => engine?,
         signal = end.received() => {
             tracing::info!(signal, "ending before the start was over");
             return Ok(());
@@ -216,15 +214,6 @@ async fn idle(
             }
         }
     }
-}
-
-fn bind(settings: &Settings) -> Result<Listener> {
-    let mut access = Access::default();
-    if let Some(group) = &settings.socket_group {
-        let gid = sys::host::group_id(group).context("cannot set the socket's group")?;
-        access.group = Some(gid);
-    }
-    Ok(Listener::bind(&settings.socket, access)?)
 }
 
 /// SIGTERM and SIGINT.

@@ -52,6 +52,8 @@ impl CgroupManager {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
+    /// A second one, for clients that know no other address.
+    pub(crate) docker_socket: Option<PathBuf>,
     pub(crate) socket_group: Option<String>,
     pub(crate) data_root: PathBuf,
     pub(crate) run_root: PathBuf,
@@ -95,6 +97,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             socket: "/run/moored/moored.sock".into(),
+            docker_socket: None,
             socket_group: None,
             data_root: "/var/lib/moored".into(),
             run_root: "/run/moored".into(),
@@ -128,6 +131,7 @@ impl Default for Settings {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct File {
     socket: Option<PathBuf>,
+    docker_socket: Option<PathBuf>,
     socket_group: Option<String>,
     data_root: Option<PathBuf>,
     run_root: Option<PathBuf>,
@@ -193,6 +197,9 @@ impl Settings {
                 relative.display()
             );
         }
+        if self.docker_socket.as_ref() == Some(&self.socket) {
+            bail!("socket and docker-socket must be two paths");
+        }
         if self.data_root == self.run_root {
             bail!("data root and run root must be two directories");
         }
@@ -205,6 +212,7 @@ impl Settings {
     pub(crate) fn differs_from(&self, other: &Self) -> Vec<&'static str> {
         let pairs = [
             ("socket", self.socket != other.socket),
+            ("docker-socket", self.docker_socket != other.docker_socket),
             ("socket-group", self.socket_group != other.socket_group),
             ("data-root", self.data_root != other.data_root),
             ("run-root", self.run_root != other.run_root),
@@ -289,6 +297,7 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
     launch.check()?;
     let settings = Settings {
         socket: path(&options.socket, file.socket, default.socket)?,
+        docker_socket: docker_socket(options, file.docker_socket)?,
         socket_group: word(&options.socket_group, file.socket_group),
         data_root: path(&options.data_root, file.data_root, default.data_root)?,
         run_root: path(&options.run_root, file.run_root, default.run_root)?,
@@ -336,6 +345,16 @@ fn merge(options: &Options, file: File) -> Result<Settings> {
     };
     settings.check()?;
     Ok(settings)
+}
+
+/// One empty word is none, too: it takes back what the file says.
+fn docker_socket(options: &Options, file: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    let chosen = options.docker_socket.clone().or(file);
+    let chosen = chosen.filter(|path| !path.as_os_str().is_empty());
+    let absolute = chosen.map(|path| {
+        std::path::absolute(&path).with_context(|| format!("not a path: {}", path.display()))
+    });
+    absolute.transpose()
 }
 
 /// No directory at all, or Docker's one empty word, is none of the interface.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use engine::{Config, Engine, Host, RuntimeConfig};
+use engine::{ApiSocket, Config, Engine, Host, RuntimeConfig};
 use jiff::SignedDuration;
 use model::Timestamp;
 
@@ -23,10 +23,12 @@ pub(crate) const INIT_PATHS: [&str; 5] = [
 ///
 /// # Errors
 /// When a setting asks for what is not built, or the engine's own words.
-pub(crate) async fn open(settings: &Settings) -> Result<Engine> {
-    Engine::open(config(settings), host()?)
-        .await
-        .map_err(Into::into)
+pub(crate) async fn open(settings: &Settings, api_sockets: Vec<ApiSocket>) -> Result<Engine> {
+    let config = Config {
+        api_sockets,
+        ..config(settings)
+    };
+    Engine::open(config, host()?).await.map_err(Into::into)
 }
 
 /// Whether containers have labels: the operator wants it, and the kernel has it.
@@ -57,6 +59,7 @@ fn config(settings: &Settings) -> Config {
         networks: settings.networks.clone(),
         registries: settings.registries.clone(),
         labels: settings.labels.clone(),
+        api_sockets: Vec::new(),
         init_paths: INIT_PATHS.map(Into::into).into(),
     }
 }

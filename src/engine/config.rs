@@ -34,6 +34,8 @@ pub struct Config {
     pub registries: registry::Settings,
     /// What the operator calls this daemon, `KEY=VALUE`, for `info`.
     pub labels: Vec<String>,
+    /// Where this daemon is served, as far as the sockets are its own: a container may have one mounted.
+    pub api_sockets: Vec<containers::ApiSocket>,
     /// Where a small init for `HostConfig.Init` may be, in order.
     pub init_paths: Vec<PathBuf>,
 }

@@ -51,8 +51,8 @@ pub use container::{
     RemoveContainer, Sizes, StatsAnswer, StatsRecord, StatsRequest, StatsStream, StopContainer,
     UpdateContainer, WaitCondition, Waiter, Without,
 };
-pub use containers::Host;
 use containers::Layout;
+pub use containers::{ApiSocket, Host};
 pub use execs::{ExecView, StartExec};
 pub use files::{Change as FileChange, ChangeKind, Extract, Files, PathStat};
 pub use images::{StorageFound, WritablePaths};
@@ -66,7 +66,9 @@ pub use transfer::Download;
 pub use volumes::{NewVolume, PrunedVolumes, VolumeCatalog, VolumeUses};
 
 /// conmon and the OCI runtimes: what of their configuration the daemon says.
-pub use runtime::{CgroupManager, Config as RuntimeConfig, LogLevel, RuntimeTraits, exit_dir};
+pub use runtime::{
+    CgroupManager, Config as RuntimeConfig, LogLevel, RuntimeTraits, exit_dir, held_socket,
+};
 
 /// What the images of `data_root` can be, and containers' trees are, made of.
 ///

@@ -50,8 +50,12 @@ impl Engine {
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
-        let told = (&contents.damaged[..], &config.registries);
-        let told = Told::new(daemon_id, told, config.labels);
+        let told = Told::new(
+            daemon_id,
+            &contents.damaged,
+            &config.registries,
+            config.labels,
+        );
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
@@ -93,6 +97,7 @@ impl Engine {
             space_watch: containers::SpaceWatch::default(),
             init_binary: find_init(&config.init_paths),
             cdi_dirs: config.cdi_dirs,
+            api_sockets: config.api_sockets,
             spill,
             host,
             layout,
@@ -251,7 +256,8 @@ impl Engine {
 impl Told {
     fn new(
         daemon_id: String,
-        (damaged, registries): (&[Damaged], &registry::Settings),
+        damaged: &[Damaged],
+        registries: &registry::Settings,
         labels: Vec<String>,
     ) -> Self {
         Self {

@@ -50,6 +50,8 @@ pub const CDI_FILE_BYTES_MAX: u64 = 4 << 20;
 pub const CDI_FILES_MAX: usize = 1024;
 /// Descriptors that a client may pass with one request.
 pub const PASSED_DESCRIPTORS_MAX: usize = 64;
+/// Listening sockets that systemd may hand over; each has an accept loop.
+pub const HANDED_SOCKETS_MAX: usize = 16;
 /// Ranges of one id map (user_namespaces(7): 340 lines since Linux 4.15).
 pub const ID_RANGES_MAX: usize = 340;
 /// Exec sessions the daemon keeps, ended ones included; the oldest of those go first.

@@ -63,7 +63,7 @@ impl Layout {
             self.exits(),
             self.exits().join("persist"),
             self.exits().join("execs"),
-            self.run_root.join("containers"),
+            self.attempts(),
             self.run_root.join("execs"),
             self.sockets(),
         ];
@@ -95,8 +95,13 @@ impl Layout {
         self.exits().join("persist").join(id.as_str())
     }
 
+    /// All attempts' directories, by their containers' ids.
+    pub(crate) fn attempts(&self) -> PathBuf {
+        self.run_root.join("containers")
+    }
+
     pub(crate) fn attempt(&self, id: &ContainerId) -> AttemptFiles {
-        AttemptFiles::in_dir(self.run_root.join("containers").join(id.as_str()))
+        AttemptFiles::in_dir(self.attempts().join(id.as_str()))
     }
 
     /// The directory of an exec session is conmon's bundle, too.
@@ -116,7 +121,7 @@ impl Layout {
 }
 
 impl AttemptFiles {
-    fn in_dir(dir: PathBuf) -> Self {
+    pub(crate) fn in_dir(dir: PathBuf) -> Self {
         Self {
             pidfile: dir.join("pidfile"),
             conmon_pidfile: dir.join("conmon.pid"),

@@ -1,4 +1,4 @@
-//! A listening socket that systemd opened for us (`sd_listen_fds(3)`).
+//! Listening sockets that systemd opened for us (`sd_listen_fds(3)`).
 //!
 //! The descriptors are taken by number and marked close-on-exec. The variables stay in our own
 //! environment, because removing them is not thread-safe; nothing leaks, as every child gets an
@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
-use model::{Error, Result};
+use model::{Error, Result, limits};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 /// The first descriptor that is handed over (`SD_LISTEN_FDS_START`).
@@ -32,29 +32,33 @@ pub(crate) fn count(
         .map_err(|_| Error::system(format!("LISTEN_FDS is not a number: {fds:?}")))
 }
 
-/// Takes the one listening unix socket that was handed over, if any.
+/// Takes the listening unix sockets that were handed over.
 ///
 /// # Errors
-/// When more than one descriptor, or something else than a listening unix stream socket was
-/// handed over: systemd's unit has to be corrected.
-pub(crate) fn take() -> Result<Option<OwnedFd>> {
+/// When there are too many, or one is something else than a listening unix stream socket: systemd's unit
+/// has to be corrected.
+pub(crate) fn take() -> Result<Vec<OwnedFd>> {
     let var = |name| std::env::var(name).ok();
     let (pid, fds) = (var("LISTEN_PID"), var("LISTEN_FDS"));
-    match count(pid.as_deref(), fds.as_deref(), std::process::id())? {
-        0 => Ok(None),
-        1 => {
-            // SAFETY: the protocol says that descriptor 3 is open and ours alone; this runs once,
-            // at start, before anything else could have taken the number.
-            let fd = unsafe { OwnedFd::from_raw_fd(FIRST_FD) };
-            rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)
-                .map_err(|e| Error::system(format!("descriptor 3 of LISTEN_FDS: {e}")))?;
-            check(&fd)?;
-            Ok(Some(fd))
-        }
-        n => Err(Error::system(format!(
-            "systemd handed over {n} sockets and moored serves one: keep one ListenStream= in moored.socket"
-        ))),
+    let count = count(pid.as_deref(), fds.as_deref(), std::process::id())?;
+    let max = limits::HANDED_SOCKETS_MAX;
+    if count > max {
+        return Err(Error::system(format!(
+            "systemd handed over {count} sockets, and moored serves {max} at most: take some \
+             ListenStream= out of moored.socket"
+        )));
     }
+    let numbers = (FIRST_FD..).take(count);
+    let taken = numbers.map(|number| {
+        // SAFETY: the protocol says that so many descriptors from 3 up are open and ours alone; this
+        // runs once, at start, before anything else could have taken the numbers.
+        let fd = unsafe { OwnedFd::from_raw_fd(number) };
+        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)
+            .map_err(|e| Error::system(format!("descriptor {number} of LISTEN_FDS: {e}")))?;
+        check(&fd)?;
+        Ok(fd)
+    });
+    taken.collect()
 }
 
 /// Refuses what hyper could not serve.

@@ -6,6 +6,7 @@
 //! ([`Stream::drained`]), and which descriptors it passes ([`Passed`]). This room knows nothing of HTTP and nothing of containers. With `sys`
 //! it is the only room that may use `unsafe`.
 
+mod bound;
 mod hang_up;
 mod inherited;
 mod listener;
@@ -13,6 +14,6 @@ mod passed;
 mod stream;
 
 pub use hang_up::HangUp;
-pub use listener::{Access, Listener};
+pub use listener::{Access, Find, Listener, Share};
 pub use passed::Passed;
 pub use stream::{Peer, Stream, end_input};

@@ -5,11 +5,11 @@
 //! has collected it; older kernels answer `None` and the caller needs another witness.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use model::{Pid, ProcessRef, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::PidfdFlags;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -148,6 +148,36 @@ impl PidFd {
         } else {
             Err(io::Error::last_os_error())
         }
+    }
+
+    /// A copy of the first of its sockets that `is_it` knows.
+    ///
+    /// # Errors
+    /// ESRCH when it has ended, EPERM where it must not be looked at (ptrace(2),
+    /// `PTRACE_MODE_ATTACH_REALCREDS`), ENOSYS before Linux 5.6.
+    pub fn find_socket(
+        &self,
+        is_it: impl Fn(BorrowedFd<'_>) -> bool,
+    ) -> io::Result<Option<OwnedFd>> {
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.process.pid.get()))? {
+            let path = entry?.path();
+            let is_socket = std::fs::read_link(&path)
+                .is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"socket:["));
+            let number = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            let Some(number) = number.filter(|_| is_socket) else {
+                continue;
+            };
+            let copied = pidfd_getfd(&self.fd, number, PidfdGetfdFlags::empty());
+            match copied {
+                Ok(copy) if is_it(copy.as_fd()) => return Ok(Some(copy)),
+                // Closed since.
+                Ok(_) | Err(rustix::io::Errno::BADF) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(None)
     }
 
     async fn until(&self, wanted: PollFlags) -> io::Result<()> {

@@ -173,6 +173,42 @@ fn a_socket_that_is_handed_over_is_served_and_left_in_place() {
 }
 
 #[test]
+fn every_socket_is_served_whoever_made_it() {
+    let mut bed = Bed::new();
+    let handed = ["a", "b"].map(|name| bed.path(name));
+    let [a, b] = handed
+        .clone()
+        .map(|path| UnixListener::bind(path).expect("a socket"));
+    // From stdin and stdout to descriptors 3 and 4.
+    let script = "exec 3<&0 4>&1 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
+    let mut start = |docker_socket: &str| {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", script, "sh", env!("CARGO_BIN_EXE_moored"), "serve"])
+            .args(bed.flags())
+            .arg("--docker-socket")
+            .arg(bed.path(docker_socket))
+            .stdin(std::os::fd::OwnedFd::from(a.try_clone().expect("a copy")))
+            .stdout(std::os::fd::OwnedFd::from(b.try_clone().expect("a copy")))
+            .stderr(Stdio::null());
+        bed.child = Some(shell.spawn().expect("it starts"));
+        let own = bed.path(docker_socket);
+        for path in handed.iter().chain([&own]) {
+            wait_until("it answers", || get(path, "/_ping").is_ok());
+        }
+        assert!(!bed.path("s").exists(), "the first is handed over");
+        assert_eq!(bed.terminate().0, Some(0));
+    };
+    start("own");
+    start("b");
+    assert!(!bed.path("own").exists(), "its own is gone");
+    assert!(
+        handed.iter().all(|path| path.exists()),
+        "they are systemd's"
+    );
+}
+
+#[test]
 fn a_thousand_open_streams_do_not_delay_the_end() {
     let mut bed = Bed::new();
     bed.child = Some(

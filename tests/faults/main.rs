@@ -18,6 +18,7 @@ mod programs;
 mod restart;
 mod roots;
 mod search;
+mod sockets;
 mod unknown;
 mod update;
 mod volumes;

@@ -114,6 +114,9 @@ impl Daemon {
         if !self.options.networks {
             flag("--bridge", "none".to_owned());
         }
+        if self.options.docker_socket {
+            flag("--docker-socket", path("docker.sock"));
+        }
         if let Some(runtime) = &self.options.runtime {
             flag("--runtime", runtime.clone());
         }
@@ -289,6 +292,11 @@ impl Daemon {
     /// The directory of all its roots: `data`, `run`, the socket.
     pub fn root(&self) -> &Path {
         self.root.path()
+    }
+
+    /// Its second socket, where it is to have one.
+    pub fn docker_socket(&self) -> PathBuf {
+        self.root.path().join("docker.sock")
     }
 
     /// A path of its mount namespace, seen from here.

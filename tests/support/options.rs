@@ -24,6 +24,8 @@ pub struct Options {
     pub(crate) has_disk: bool,
     /// Containers that name no network are on the default one.
     pub(crate) networks: bool,
+    /// It listens on a second socket, too.
+    pub(crate) docker_socket: bool,
     /// What it is started through: a program that becomes it, and that program's arguments.
     pub(crate) through: Vec<String>,
 }
@@ -41,6 +43,7 @@ impl Options {
             data_root_bytes: None,
             has_disk: false,
             networks: false,
+            docker_socket: false,
             through: Vec::new(),
         }
     }
@@ -86,6 +89,13 @@ impl Options {
     pub fn data_root_on_disk_of_bytes(mut self, size: u64) -> Self {
         self.data_root_bytes = Some(size);
         self.has_disk = true;
+        self
+    }
+
+    /// With a second socket, [`crate::Daemon::docker_socket`].
+    #[must_use]
+    pub fn docker_socket(mut self) -> Self {
+        self.docker_socket = true;
         self
     }
 

@@ -5,12 +5,17 @@ set -u
 install_moored
 mkdir -p /etc/systemd/system/moored.service.d
 printf '[Service]\nWatchdogSec=3\n' >/etc/systemd/system/moored.service.d/soon.conf
+mkdir -p /etc/systemd/system/moored.socket.d
+printf '[Socket]\nListenStream=/run/docker.sock\n' >/etc/systemd/system/moored.socket.d/docker.conf
 systemctl daemon-reload
 systemctl start moored.socket || fail "the socket"
 systemctl is-active --quiet moored.service && fail "it runs before it is needed"
 [ "$(ask /_ping)" = OK ] || fail "no answer"
 within 10 systemctl is-active --quiet moored.service
 echo "a client activates it"
+
+[ "$(curl -sf --unix-socket /run/docker.sock http://d/_ping)" = OK ] || fail "no answer on the second socket"
+echo "it answers on both sockets"
 
 make_image
 docker run -d --name counter --network none busybox \
@@ -90,7 +95,7 @@ within 10 ask /_ping
 echo "the watchdog ends a daemon that hangs, and no container"
 
 systemctl stop moored.service moored.socket || fail "stop"
-[ ! -e /run/moored/moored.sock ] || fail "the socket is left"
+[ ! -e /run/moored/moored.sock ] && [ ! -e /run/docker.sock ] || fail "a socket is left"
 kill -0 "$pid" || fail "stop ended a container"
 systemctl start moored.socket
 docker rm -f counter kept >/dev/null

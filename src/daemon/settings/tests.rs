@@ -15,6 +15,7 @@ fn load(text: &str, options: Options) -> Result<Settings> {
 
 const FULL: &str = r#"
     socket = "/s"
+    docker-socket = "/ds"
     socket-group = "docker"
     data-root = "/d"
     run-root = "/r"
@@ -64,6 +65,7 @@ fn an_empty_file_gives_the_defaults_and_a_full_one_none_of_them() {
     );
     assert_eq!(full.conmon_paths, [Path::new("/opt/conmon")]);
     assert_ne!(full.socket, default.socket);
+    assert_ne!(full.docker_socket, default.docker_socket);
     assert_ne!(full.socket_group, default.socket_group);
     assert_ne!(full.data_root, default.data_root);
     assert_ne!(full.run_root, default.run_root);

@@ -1,4 +1,4 @@
-//! The accept loop: serves a service on a unix socket, and gives a connection's socket to a
+//! The accept loop: serves a service on unix sockets, and gives a connection's socket to a
 //! handler that hijacks it.
 //!
 //! It is our own, on hyper's http1 connection, because Docker's protocol needs what no ready-made
@@ -90,16 +90,31 @@ impl Default for Options {
     }
 }
 
-/// Serves `app` on `listener` until `shutdown`. Then it stops accepting, removes the socket if we
-/// made it, closes idle connections at once and the others within
+/// Serves `app` on `listeners` until `shutdown`. Then it stops accepting, removes the sockets that are
+/// ours, closes idle connections at once and the others within
 /// [`Options::shutdown_timeout`]. A panic of a handler is answered with 500 and ends no other
 /// request.
-pub async fn serve(listener: Listener, app: Router, options: Options, shutdown: CancellationToken) {
+pub async fn serve(
+    listeners: Vec<Listener>,
+    app: Router,
+    options: Options,
+    shutdown: CancellationToken,
+) {
     let shutdown_timeout = options.shutdown_timeout;
     let activity = options.activity.clone();
     let connections = &activity.open;
-    accept_all(&listener, &app, Context { options, shutdown }, connections).await;
-    drop(listener);
+    // A socket whose next client has not come keeps a place: the others have the full number all the same.
+    let waiting = listeners.len().saturating_sub(1);
+    let places = Places {
+        free: Arc::new(Semaphore::new(options.connections_max + waiting)),
+        numbers: AtomicU64::new(1),
+    };
+    let context = Arc::new(Context { options, shutdown });
+    let accepting = listeners
+        .iter()
+        .map(|listener| accept_all(listener, &app, &context, &places, connections));
+    futures_util::future::join_all(accepting).await;
+    drop(listeners);
     connections.close();
     let all_ended = tokio::time::timeout(shutdown_timeout, connections.wait());
     if all_ended.await.is_err() {
@@ -117,19 +132,26 @@ struct Context {
     shutdown: CancellationToken,
 }
 
+/// The connections that there may be, whichever socket they come by.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    /// Of the next connection.
+    numbers: AtomicU64,
+}
+
 async fn accept_all(
     listener: &Listener,
     app: &Router,
-    context: Context,
+    context: &Arc<Context>,
+    places: &Places,
     connections: &TaskTracker,
 ) {
-    let context = Arc::new(context);
-    let slots = Arc::new(Semaphore::new(context.options.connections_max));
     // The daemon asks itself whether it answers.
     let own_pid = i32::try_from(std::process::id()).ok();
-    for number in 1.. {
+    loop {
         let next = async {
-            let slot = free_slot(&slots).await;
+            let slot = free_slot(&places.free).await;
             (slot, accept(listener).await)
         };
         let (slot, stream) = tokio::select! {
@@ -141,7 +163,8 @@ async fn accept_all(
             let accepted = &context.options.activity.accepted;
             accepted.fetch_add(1, Ordering::Relaxed);
         }
-        let served = connection::run(stream, number, app.clone(), Arc::clone(&context));
+        let number = places.numbers.fetch_add(1, Ordering::Relaxed);
+        let served = connection::run(stream, number, app.clone(), Arc::clone(context));
         connections.spawn(async move {
             // The panics of handlers are answered in `request`; this one is a defect of ours, or
             // of a response body, and ends its own connection only.

@@ -41,7 +41,13 @@ impl Server {
         let listener = Listener::bind(&path, Access::default()).unwrap();
         let shutdown = CancellationToken::new();
         let (count, polls) = watch::channel(0);
-        let serving = serve(listener, router(Arc::new(count)), options, shutdown.clone());
+        let listeners = vec![listener];
+        let serving = serve(
+            listeners,
+            router(Arc::new(count)),
+            options,
+            shutdown.clone(),
+        );
         Self {
             path,
             shutdown,
