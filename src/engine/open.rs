@@ -41,7 +41,7 @@ impl Engine {
         let (remaps, driver) = (config.ids.remap.is_some(), config.storage_driver);
         let open = move || open_stores(&opened, &boot_id, remaps, driver);
         let stores = tokio::spawn(crate::blocking(open));
-        let runtimes = runtime::Runtimes::open(config.runtime)?;
+        let runtimes = runtime::Runtimes::open(config.runtime.clone())?;
         let facts = Arc::new(spec::HostFacts::probe());
         let early = |e| Error::system(format!("opening the stores ended early: {e}"));
         let (ledger, contents, store) = stores.await.map_err(early)??;
@@ -50,12 +50,7 @@ impl Engine {
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
-        let told = Told::new(
-            daemon_id,
-            &contents.damaged,
-            &config.registries,
-            config.labels,
-        );
+        let told = Told::new(daemon_id, &contents.damaged, &config);
         let images_tools = catalog::Tools {
             ledger: ledger.clone(),
             store,
@@ -254,17 +249,12 @@ impl Engine {
 }
 
 impl Told {
-    fn new(
-        daemon_id: String,
-        damaged: &[Damaged],
-        registries: &registry::Settings,
-        labels: Vec<String>,
-    ) -> Self {
+    fn new(daemon_id: String, damaged: &[Damaged], config: &Config) -> Self {
         Self {
             daemon_id,
             warnings: damaged.iter().map(warning).collect(),
-            registries: crate::system::registry_facts(registries),
-            labels,
+            registries: crate::system::registry_facts(&config.registries),
+            labels: config.labels.clone(),
         }
     }
 }
