@@ -30,6 +30,7 @@ check:
 
 test: setup check
 	@[ "$$(id -u)" = 0 ] || { echo "make test: real containers need root: sudo make test" >&2; exit 1; }
+	@scripts/compose.sh >/dev/null
 	$(CENSUS) save target/census
 	$(CARGO) test --workspace --locked --features failpoints
 	$(CENSUS) since target/census

@@ -67,6 +67,9 @@ zstd zstd
 skopeo skopeo
 make make
 cc gcc
+nft nftables
+iptables iptables
+python3 python3
 PROGRAMS
     [ "$for_vm" = no ] || while read -r program package; do
         have "$program" || echo "$package"
@@ -75,6 +78,12 @@ qemu-system-x86_64 qemu-system-x86
 mmdebstrap mmdebstrap
 cpio cpio
 PROGRAMS
+    # Not on $PATH: they are podman's.
+    for program in netavark aardvark-dns; do
+        [ -x "/usr/lib/podman/$program" ] || [ -x "/usr/libexec/podman/$program" ] ||
+            have "$program" || echo "$program"
+    done
+    python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     have_static_busybox || echo busybox-static
     [ -e /usr/include/stdlib.h ] || echo libc6-dev
     if ! have docker; then
@@ -115,7 +124,7 @@ main() {
     check_rust
     if ! have apt-get; then
         have conmon && (have runc || have crun) && have curl && have_static_busybox && return 0
-        fail "no apt-get here: install conmon, runc, crun, catatonit, a static busybox, curl, sqlite3, iproute2, e2fsprogs, a C compiler and the docker client by hand"
+        fail "no apt-get here: install conmon, runc, crun, netavark, aardvark-dns, catatonit, a static busybox, curl, sqlite3, iproute2, e2fsprogs, a C compiler and the docker client by hand"
     fi
     mapfile -t packages < <(missing_packages)
     [ "${#packages[@]}" -gt 0 ] || return 0
