@@ -1,6 +1,5 @@
 //! A real daemon on roots, a cgroup parent and namespaces of its own.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::leftovers::Baseline;
 use crate::namespace::Namespace;
-use crate::{Client, DEADLINE, Docker, Image, Options, census};
+use crate::{Client, DEADLINE, Docker, Image, Options, census, network};
 
 /// A daemon under test. End it with [`Daemon::finish`]: dropped in another way it fails the test,
 /// and takes everything with it that the daemon made.
@@ -18,25 +18,17 @@ use crate::{Client, DEADLINE, Docker, Image, Options, census};
 pub struct Daemon {
     options: Options,
     root: tempfile::TempDir,
-    namespace: Namespace,
-    child: Option<Child>,
+    pub(crate) namespace: Namespace,
+    pub(crate) child: Option<Child>,
     /// The client of its socket.
     pub http: Client,
-    start: Baseline,
+    pub(crate) start: Baseline,
     finished: bool,
     /// Of the next start.
     failpoints: String,
     /// Of the next start: seconds that its clock is off.
     clock: i64,
     older_kernel: bool,
-}
-
-/// What there was before the first container.
-#[derive(Debug, Default)]
-struct Baseline {
-    descriptors: Vec<String>,
-    run_files: BTreeSet<String>,
-    mounts: BTreeSet<String>,
 }
 
 impl Daemon {
@@ -76,6 +68,7 @@ impl Daemon {
             daemon.load(&Image::busybox());
         }
         daemon.start = daemon.look();
+        daemon.start.rules = network::firewall(&daemon.namespace);
         daemon
     }
 
@@ -364,59 +357,6 @@ impl Daemon {
         self.finished = true;
     }
 
-    /// Waits until no container has left anything: see [`Daemon::leftovers`].
-    ///
-    /// # Panics
-    /// When something stays.
-    pub fn expect_nothing_left(&self) {
-        let start = Instant::now();
-        loop {
-            let left = self.leftovers();
-            if left.is_empty() {
-                return;
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "left behind:\n{}",
-                left.join("\n")
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// What there is beyond a daemon without containers: processes, zombies, mounts, cgroups,
-    /// files of the run root, directories of containers, descriptors of the daemon.
-    pub fn leftovers(&self) -> Vec<String> {
-        let mark = self.mark();
-        let mut left = Vec::new();
-        for process in census::processes(&mark, Some(self.namespace.pid()), &self.not_left()) {
-            left.push(format!("process {}: {}", process.pid, process.what));
-        }
-        for pid in self.child.iter().flat_map(|c| census::zombies_of(c.id())) {
-            left.push(format!("zombie {pid}, a child of the daemon"));
-        }
-        for cgroup in census::cgroups(&mark) {
-            let is_parent = cgroup.file_name() == Some(mark.as_ref());
-            if !is_parent {
-                left.push(format!("cgroup {}", cgroup.display()));
-            }
-        }
-        let now = self.look();
-        let more = now.mounts.difference(&self.start.mounts);
-        left.extend(more.map(|m| format!("mount {m}")));
-        let more = now.run_files.difference(&self.start.run_files);
-        left.extend(more.map(|f| format!("file run/{f}")));
-        let more = census::surplus(&self.start.descriptors, &now.descriptors);
-        left.extend(
-            more.iter()
-                .map(|d| format!("descriptor of the daemon: {d}")),
-        );
-        for dir in ["data", "run"].map(|d| self.root.path().join(d)) {
-            left.extend(directories_of_containers(&self.inside(dir)));
-        }
-        left
-    }
-
     /// The process that keeps its namespaces.
     pub(crate) fn keeper(&self) -> u32 {
         self.namespace.pid()
@@ -425,18 +365,6 @@ impl Daemon {
     pub(crate) fn not_left(&self) -> Vec<u32> {
         let daemon = self.child.iter().map(Child::id);
         daemon.chain([self.namespace.pid()]).collect()
-    }
-
-    fn look(&self) -> Baseline {
-        Baseline {
-            descriptors: self
-                .child
-                .as_ref()
-                .map(|c| census::descriptors(c.id()))
-                .unwrap_or_default(),
-            run_files: census::files(&self.inside(self.root.path().join("run"))),
-            mounts: census::mounts(&self.mark(), Some(self.namespace.pid())),
-        }
     }
 
     /// Takes everything away by force.
@@ -481,18 +409,4 @@ impl Drop for Daemon {
             "the test did not call finish()"
         );
     }
-}
-
-/// Entries named by a container's id in a directory `containers`, or in any of the run root.
-fn directories_of_containers(root: &Path) -> Vec<String> {
-    let is_id = |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut found = Vec::new();
-    for parent in [root.join("containers"), root.to_owned()] {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            if is_id(&entry.file_name().to_string_lossy()) {
-                found.push(format!("directory {}", entry.path().display()));
-            }
-        }
-    }
-    found
 }

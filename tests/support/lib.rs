@@ -6,6 +6,7 @@
 //! says what was seen. Never shipped.
 
 pub mod census;
+mod clients;
 mod connection;
 mod daemon;
 mod docker;
@@ -15,10 +16,12 @@ mod fake;
 mod hijack;
 mod http;
 mod image;
+mod leftovers;
 mod limits;
 mod listing;
 mod mishap;
 mod namespace;
+mod network;
 mod options;
 mod power;
 mod pty;
@@ -28,6 +31,7 @@ mod shorthand;
 mod stdcopy;
 mod wait;
 
+pub use clients::clients;
 pub use daemon::Daemon;
 pub use docker::{Docker, Output, require};
 pub use entries::{TarEntry, tar_entries};
