@@ -7,22 +7,21 @@
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use model::{Context as _, Donors, Error, ProcessRef, Result};
+use model::{Context as _, Error, ProcessRef, Result};
 use spec::Joined;
 use sys::mount::{attach, unmount};
 use sys::namespace::{Held, Kind, hold};
 use sys::tree::live_mounts;
 
+use crate::Order;
+
 /// Where the files of an ipc namespace are, in every container.
 const SHM: &str = "/dev/shm";
 
-/// Finds what the first processes of `donors` have, and mounts their memory in `bundle`. The paths lead
+/// Finds what the first processes of the order's donors have, and mounts their memory in its bundle. The paths lead
 /// somewhere as long as what is held is.
-pub(super) fn join(
-    donors: &Donors,
-    bundle: &Path,
-    has_own_ids: bool,
-) -> Result<(Joined, Vec<Held>)> {
+pub(super) fn join(order: &Order<'_>, has_own_ids: bool) -> Result<(Joined, Vec<Held>)> {
+    let (donors, bundle) = (&order.donors, order.bundle);
     let mut held = Vec::new();
     let mut take = |process: Option<ProcessRef>, kind| -> Result<Option<PathBuf>> {
         let Some(process) = process else {
@@ -38,7 +37,8 @@ pub(super) fn join(
     let joined = Joined {
         pid: take(donors.pid, Kind::Pid)?,
         ipc: take(donors.ipc, Kind::Ipc)?,
-        network: take(donors.network, Kind::Net)?,
+        network: take(donors.network, Kind::Net)?
+            .or_else(|| order.network_namespace.map(Path::to_owned)),
         user: take(donors.any().filter(|_| has_own_ids), Kind::User)?,
         shm: donors.ipc.map(|of| memory(of, bundle)).transpose()?,
     };

@@ -150,9 +150,7 @@ impl Maker<'_> {
         let mut edits = self.edits(spec)?;
         spec::check_propagation(&mut mounts)?;
         let notify = notify_dir(order)?;
-        let (mut joined, held) = joined::join(&order.donors, order.bundle, ids.is_some())?;
-        let made = order.network_namespace.map(Path::to_owned);
-        joined.network = joined.network.or(made);
+        let (joined, held) = joined::join(order, ids.is_some())?;
         let mut paths = Paths {
             joined,
             notify,

@@ -64,7 +64,7 @@ fn filter(level: &str) -> Result<EnvFilter> {
 }
 
 /// The rooms whose level can be set, as targets of the log name them.
-const ROOMS: [&str; 34] = [
+const ROOMS: [&str; 35] = [
     "moored",
     "api",
     "archive",

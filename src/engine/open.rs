@@ -51,14 +51,7 @@ impl Engine {
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
         let told = Told::new(daemon_id, &contents.damaged, &config);
-        let images_tools = catalog::Tools {
-            ledger: ledger.clone(),
-            store,
-            registries: registry::Registries::new(config.registries),
-            users: crate::image::users(&registry),
-            now: host.now.clone(),
-            keep_unknown_trees: may_need_unknown_trees(&contents.damaged),
-        };
+        let unknown = may_need_unknown_trees(&contents.damaged);
         let apparmor = confine::AppArmor::new(facts.apparmor, &config.run_root);
         let execs_tools = execs::Tools {
             apparmor: apparmor.clone(),
@@ -79,7 +72,11 @@ impl Engine {
         let networks = networks.await?;
         let shared = Shared {
             facts,
-            images: Catalog::new(images_tools, contents.images, contents.tags),
+            images: Catalog::new(
+                images_tools(&ledger, store, config.registries, unknown, &registry, &host),
+                contents.images,
+                contents.tags,
+            ),
             volumes: Arc::new(volumes),
             networks,
             registry,
@@ -284,6 +281,25 @@ impl Inner {
 /// are those of its image, which has a row of its own.
 fn may_need_unknown_trees(damaged: &[Damaged]) -> bool {
     damaged.iter().any(|d| d.table == Table::Images)
+}
+
+/// What the catalog of images works with.
+fn images_tools(
+    ledger: &Ledger,
+    store: images::Images,
+    registries: registry::Settings,
+    keep_unknown_trees: bool,
+    registry: &Arc<Registry>,
+    host: &Host,
+) -> catalog::Tools {
+    catalog::Tools {
+        ledger: ledger.clone(),
+        store,
+        registries: registry::Registries::new(registries),
+        users: crate::image::users(registry),
+        now: host.now.clone(),
+        keep_unknown_trees,
+    }
 }
 
 /// What events of a container's sessions say of the container.

@@ -21,7 +21,10 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("streams", &["failpoint", "model", "sys"]),
     ("stdio", &["model", "runtime", "streams", "sys"]),
     ("network", &["model", "sys"]),
-    ("networks", &["model", "state"]),
+    (
+        "networks",
+        &["failpoint", "model", "network", "rules", "state", "sys"],
+    ),
     ("stats", &["model", "sys"]),
     ("volumes", &["failpoint", "model", "rules", "state", "sys"]),
     ("confine", &["model", "rules", "sys"]),

@@ -63,6 +63,7 @@ async fn engine(roots: &Path) -> Engine {
     runtime.default_runtime = Some("runc".to_owned());
     let config = Config {
         networks: Default::default(),
+        api_sockets: Vec::new(),
         registries: engine::RegistrySettings::default(),
         labels: Vec::new(),
         data_root: roots.join("data"),
