@@ -171,7 +171,6 @@ impl Maker<'_> {
             }
             None => None,
         };
-        let size = spec.console_size;
         let built = spec::build(&SpecInput {
             id: order.tree.id,
             spec,
@@ -192,7 +191,7 @@ impl Maker<'_> {
             apparmor: order.apparmor,
             knows_rro: order.knows_rro,
             runtime: order.runtime,
-            console_size: size.map(|(height, width)| ConsoleSize { height, width }),
+            console_size: console_size(spec),
             host: self.host,
         })?;
         for warning in &built.warnings {
@@ -277,6 +276,11 @@ impl Maker<'_> {
         }
         Ok((rootfs, mounts))
     }
+}
+
+fn console_size(spec: &ContainerSpec) -> Option<ConsoleSize> {
+    let size = spec.console_size;
+    size.map(|(height, width)| ConsoleSize { height, width })
 }
 
 /// Makes the directory with the socket of a container that speaks sd_notify.

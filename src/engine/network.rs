@@ -172,8 +172,7 @@ fn check_mode(mode: &NetworkMode, record: &NetworkRecord) -> Result<()> {
 /// # Errors
 /// What the ledger says.
 pub(crate) async fn open(
-    records: Vec<NetworkRecord>,
-    config: NetworkConfig,
+    (records, config): (Vec<NetworkRecord>, NetworkConfig),
     (ledger, layout, host): (&state::Ledger, &Layout, &Host),
     daemon_id: &str,
 ) -> Result<Networks> {

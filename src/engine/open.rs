@@ -45,8 +45,7 @@ impl Engine {
         let facts = Arc::new(spec::HostFacts::probe());
         let early = |e| Error::system(format!("opening the stores ended early: {e}"));
         let (ledger, contents, store) = stores.await.map_err(early)??;
-        let new_id = || ContainerId::from_bytes((host.random)()).to_string();
-        let daemon_id = meta_or(&ledger, &contents.meta, META_DAEMON_ID, new_id).await?;
+        let daemon_id = daemon_id(&ledger, &contents.meta, &host).await?;
         let same_boot = contents.meta.get(META_BOOT_ID) == Some(&host.boot_id);
         let spill = spill_options(&layout, config.spill_bytes_max);
         let registry = Arc::<Registry>::default();
@@ -67,9 +66,8 @@ impl Engine {
         };
         let volumes = volumes_of(contents.volumes, &contents.damaged, &layout);
         let tools = (&ledger, &layout, &host);
-        let networks =
-            crate::network::open(contents.networks, config.networks, tools, &told.daemon_id);
-        let networks = networks.await?;
+        let found = (contents.networks, config.networks);
+        let networks = crate::network::open(found, tools, &told.daemon_id).await?;
         let shared = Shared {
             facts,
             images: Catalog::new(
@@ -360,18 +358,18 @@ fn make_private(dir: &Path) -> Result<()> {
         .context(format_args!("create {}", dir.display()))
 }
 
-async fn meta_or(
+/// What tells this daemon from others, made up when it is first asked for.
+async fn daemon_id(
     ledger: &Ledger,
     meta: &BTreeMap<String, String>,
-    key: &str,
-    make: impl FnOnce() -> String,
+    host: &Host,
 ) -> Result<String> {
-    if let Some(value) = meta.get(key) {
-        return Ok(value.clone());
+    if let Some(id) = meta.get(META_DAEMON_ID) {
+        return Ok(id.clone());
     }
-    let value = make();
-    ledger.set_meta(key, &value).await?;
-    Ok::<_, Error>(value)
+    let id = ContainerId::from_bytes((host.random)()).to_string();
+    ledger.set_meta(META_DAEMON_ID, &id).await?;
+    Ok(id)
 }
 
 /// The packaged init for `HostConfig.Init`: the first of the configured paths that exists.
