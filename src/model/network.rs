@@ -274,6 +274,11 @@ impl MacAddress {
         Self([0x02, 0x42, a, b, c, d])
     }
 
+    /// Its six bytes.
+    pub fn octets(self) -> [u8; 6] {
+        self.0
+    }
+
     /// One of nobody's, from six random bytes: locally administered, unicast.
     pub fn from_random(mut bytes: [u8; 6]) -> Self {
         bytes[0] = (bytes[0] | 0x02) & 0xfe;

@@ -260,7 +260,11 @@ async fn restart(names: Weak<Inner>, ended: &Arc<PidFd>) {
         {
             let Some(this) = names.upgrade() else { return };
             let mut server = this.server.lock().await;
-            if server.as_ref().is_some_and(|now| !Arc::ptr_eq(now, ended)) || !this.has_zones() {
+            if server.as_ref().is_some_and(|now| !Arc::ptr_eq(now, ended)) {
+                return;
+            }
+            if !this.has_zones() {
+                *server = None;
                 return;
             }
             match this.start().await {

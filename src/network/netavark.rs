@@ -15,13 +15,14 @@
 //! killed may have left one running, and the next daemon waits for it.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{
-    ContainerId, Context, Endpoint, Error, NetworkDriver, NetworkRecord, PublishedPort, Result,
-    limits,
+    ContainerId, Context, Endpoint, Error, MacAddress, NetworkDriver, NetworkRecord, PublishedPort,
+    Result, limits,
 };
 use sys::lock_file::LockFile;
 use sys::spawn::Program;
@@ -132,6 +133,7 @@ impl Netavark {
             make_parent(network)?;
         }
         let made = self.call(&alone, "setup", ns, order, version).await;
+        let made = made.and_then(|()| keep_bridges_addresses(order));
         let Err(e) = made.and_then(|()| reach_themselves(ns, order)) else {
             return Ok(());
         };
@@ -309,6 +311,31 @@ impl Netavark {
 struct Alone<'a> {
     _turn: tokio::sync::MutexGuard<'a, ()>,
     file: LockFile,
+}
+
+/// A bridge has one hardware address for good. netavark before 1.6 leaves it to the kernel, which gives it
+/// another when a container comes or goes: the others would not reach the host, and names with it, until they
+/// ask for the address again.
+fn keep_bridges_addresses(order: &Order) -> Result<()> {
+    let bridged = order.places.iter().map(|(network, _)| network);
+    for network in bridged.filter(|network| network.driver == NetworkDriver::Bridge) {
+        let gateways = network.subnets.iter().filter_map(|subnet| subnet.gateway);
+        let v4 = gateways.filter_map(|gateway| match gateway {
+            IpAddr::V4(gateway) => Some(MacAddress::of(gateway)),
+            IpAddr::V6(_) => None,
+        });
+        let of_id = || {
+            let digits = network.id.as_str().bytes();
+            let bytes: Vec<u8> = digits.take(6).collect();
+            MacAddress::from_random(bytes.try_into().expect("an id has 64 digits"))
+        };
+        let mac = v4.into_iter().next().unwrap_or_else(of_id);
+        links::set_mac(&network.interface, mac).context(format_args!(
+            "cannot give {} a hardware address",
+            network.interface
+        ))?;
+    }
+    Ok(())
 }
 
 /// A container with ports reaches itself by them, as others reach it: what goes to the host comes back by the

@@ -56,28 +56,25 @@ impl Networks {
             tracing::warn!(error = %e, "not all network namespaces without a container are gone");
         }
         self.tell_or_warn().await;
-        self.keep_rules().await;
         let networks = self.clone();
+        // Nobody waits for it: who starts a container has the rules made that it needs.
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(limits::FIREWALL_LOOK_INTERVAL).await;
                 networks.keep_rules().await;
+                tokio::time::sleep(limits::FIREWALL_LOOK_INTERVAL).await;
             }
         });
     }
 
     /// Puts back what somebody has taken out of the firewall, by a reload of it perhaps.
     async fn keep_rules(&self) {
-        if self.running().is_empty() {
+        let netavark = &self.inner.tools.netavark;
+        // Where there is no default network, the firewall is left alone until somebody is on another.
+        let may_run = self.default_network().is_some() && netavark.program().is_ok();
+        if !may_run && self.running().is_empty() {
             return;
         }
-        match self
-            .inner
-            .tools
-            .netavark
-            .keep_rules(|| self.running())
-            .await
-        {
+        match netavark.keep_rules(|| self.running()).await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "the firewall had lost containers' rules"),
             Err(e) => tracing::error!(error = %e, "the firewall's rules may not be whole"),

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use model::MacAddress;
 use rustix::fd::OwnedFd;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
@@ -47,6 +48,18 @@ fn make(name: &str, kind: &str) -> io::Result<bool> {
         Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
         answer => answer.map(|()| true),
     }
+}
+
+/// Gives the interface `name` a hardware address, which a bridge then keeps: else it takes the lowest of its
+/// members', a new one with each that comes or goes.
+///
+/// # Errors
+/// What the kernel answers, and `InvalidInput` for what can be no name.
+pub fn set_mac(name: &str, mac: MacAddress) -> io::Result<()> {
+    let mut body = vec![0; LINK_BYTES];
+    attribute(&mut body, libc::IFLA_IFNAME, &name_bytes(name)?);
+    attribute(&mut body, libc::IFLA_ADDRESS, &mac.octets());
+    ask(libc::RTM_SETLINK, 0, &body)
 }
 
 /// Has a bridge send back to its member `index` what came from there, if it is meant for it.

@@ -19,7 +19,11 @@ struct Project {
 impl Project {
     fn new(runtime: &str) -> Self {
         testkit::require(runtime, runtime);
-        let daemon = Daemon::start(Options::new(env!("CARGO_BIN_EXE_moored")).runtime(runtime));
+        let daemon = Daemon::start(
+            Options::new(env!("CARGO_BIN_EXE_moored"))
+                .runtime(runtime)
+                .networks(),
+        );
         Self {
             docker: daemon.docker(),
             daemon,

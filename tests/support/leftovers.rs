@@ -88,12 +88,19 @@ impl Daemon {
                 .as_ref()
                 .map(|c| census::descriptors(c.id()))
                 .unwrap_or_default(),
-            run_files: census::files(&self.inside(self.root().join("run"))),
+            run_files: files_of_containers(&self.inside(self.root().join("run"))),
             mounts: census::mounts(&self.mark(), Some(self.namespace.pid())),
             interfaces: network::interfaces(self.namespace.pid()),
             rules: BTreeSet::new(),
         }
     }
+}
+
+/// The files of the run root but the daemon's own.
+fn files_of_containers(root: &Path) -> BTreeSet<String> {
+    let mut files = census::files(root);
+    files.retain(|name| name != "networks/lock");
+    files
 }
 
 /// Entries named by a container's id in a directory `containers`, or in any of the run root.

@@ -59,7 +59,11 @@ fn reaper() -> Image {
 
 fn daemon(runtime: &str) -> Daemon {
     testkit::require(runtime, runtime);
-    Daemon::start(Options::new(env!("CARGO_BIN_EXE_moored")).runtime(runtime))
+    Daemon::start(
+        Options::new(env!("CARGO_BIN_EXE_moored"))
+            .runtime(runtime)
+            .networks(),
+    )
 }
 
 #[test]
