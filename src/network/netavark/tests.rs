@@ -98,6 +98,27 @@ fn a_port_of_both_families_answers_in_both() {
 }
 
 #[test]
+fn a_bridge_keeps_its_hardware_address_whoever_comes() {
+    on_a_host(async |host| {
+        let net = network(11, &[("10.89.0.0/24", "10.89.0.1")]);
+        let address = || {
+            let shown = Command::new("ip")
+                .args(["-o", "link", "show", &net.interface])
+                .output();
+            String::from_utf8(shown.unwrap().stdout).unwrap()
+        };
+        for (last, id) in [(2, 'a'), (3, 'b'), (4, 'c')] {
+            let place = place(&net, "eth0", &[&format!("10.89.0.{last}/24")]);
+            let order = order(id, &[(&net, place)], &[]);
+            let ns = host.ns(&format!("ns{last}"));
+            host.netavark.set_up(&ns, &order).await.unwrap();
+            let shown = address();
+            assert!(shown.contains("link/ether 02:42:0a:59:00:01"), "{shown}");
+        }
+    });
+}
+
+#[test]
 fn whatever_is_left_is_taken_away() {
     on_a_host(async |host| {
         let net = network(
