@@ -104,6 +104,17 @@ impl Actor {
         answer(reply, kept);
     }
 
+    /// Takes in which networks those are that were not there when the container was made.
+    pub(crate) async fn find_networks(&mut self, endpoints: Vec<EndpointSpec>) {
+        let spec = ContainerSpec {
+            endpoints,
+            ..(*self.view().spec).clone()
+        };
+        if let Err(e) = self.keep_spec(spec, None).await {
+            tracing::warn!(error = %e, "the container's networks are not in the ledger");
+        }
+    }
+
     /// Writes what the container is on from now on, and publishes it.
     async fn keep_spec(
         &mut self,

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bundles::EtcFiles;
-use model::{Attachment, ContainerId, ContainerSpec, Error, NetworkId, ProcessRef, Result};
+use model::{
+    Attachment, ContainerId, ContainerSpec, EndpointSpec, Error, NetworkId, ProcessRef, Result,
+};
 use network::Naming;
 use networks::Joining;
 use state::ContainerRow;
@@ -27,12 +29,16 @@ use crate::{ContainerView, Shared};
 pub(crate) struct Networking {
     /// What it is to have; `None` where it has no networks.
     pub(crate) attachment: Option<Arc<Attachment>>,
+    /// The networks, where some of them were not known when the container was made.
+    pub(crate) endpoints: Option<Vec<EndpointSpec>>,
     /// The host's ports, for conmon to keep.
     pub(crate) held: Vec<OwnedFd>,
     /// Its namespace, where the daemon has made it.
     namespace: Option<PathBuf>,
     /// netavark at work.
     set_up: Option<JoinHandle<Result<()>>>,
+    /// It has done its work.
+    is_made: bool,
 }
 
 impl Networking {
@@ -47,9 +53,9 @@ impl Networking {
         };
         let mut begun = Self {
             attachment: Some(attached.attachment),
+            endpoints: attached.endpoints,
             held: attached.sockets,
-            namespace: None,
-            set_up: None,
+            ..Self::default()
         };
         if view.spec.id_maps.is_none() {
             begun.namespace = Some(engine.networks.make_namespace(&view.id).await?);
@@ -66,6 +72,24 @@ impl Networking {
         self.namespace.as_deref()
     }
 
+    /// Waits until what is made in a namespace of the daemon's is there; nothing where the runtime makes it.
+    ///
+    /// # Errors
+    /// What netavark says.
+    pub(crate) async fn made(&mut self) -> Result<()> {
+        let Some(set_up) = &mut self.set_up else {
+            return Ok(());
+        };
+        let done = set_up.await;
+        self.set_up = None;
+        self.is_made = true;
+        done.unwrap_or_else(|e| {
+            Err(Error::system(format!(
+                "setting up networks ended early: {e}"
+            )))
+        })
+    }
+
     /// Waits until all of it is there; `init` is the container's first process, which does not run yet.
     ///
     /// # Errors
@@ -76,30 +100,24 @@ impl Networking {
         id: &ContainerId,
         init: ProcessRef,
     ) -> Result<()> {
-        match self.set_up.take() {
-            Some(set_up) => joined(set_up.await),
-            None if self.attachment.is_none() => Ok(()),
-            None => {
-                engine.networks.pin_namespace(id, init).await?;
-                engine.networks.set_up(id).await
-            }
+        self.made().await?;
+        if self.is_made || self.attachment.is_none() {
+            return Ok(());
         }
+        engine.networks.pin_namespace(id, init).await?;
+        engine.networks.set_up(id).await
     }
 
-    /// Waits for what is at work, so that what is undone is not made afterwards.
-    pub(crate) async fn settle(&mut self) {
+    /// Waits for what is at work, so that what is undone is not made afterwards; what somebody has given up
+    /// is ended.
+    pub(crate) async fn settle(&mut self, given_up: bool) {
         if let Some(set_up) = self.set_up.take() {
+            if given_up {
+                set_up.abort();
+            }
             drop(set_up.await);
         }
     }
-}
-
-fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
-    done.unwrap_or_else(|e| {
-        Err(Error::system(format!(
-            "setting up networks ended early: {e}"
-        )))
-    })
 }
 
 /// A container, as far as networks go.

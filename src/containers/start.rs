@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bundles::{Made, Mapped};
 use failpoint::Point;
 use model::{
-    Action, Attachment, ContainerState, Error, Intent, Readiness, Result, Running, StartFailure,
-    WaitOutcome,
+    Action, Attachment, ContainerState, EndpointSpec, Error, Intent, Readiness, Result, Running,
+    StartFailure, WaitOutcome,
 };
 use rules::Operation;
 use runtime::{CreateTask, Restore, RuntimeName, StartError, Task};
@@ -145,6 +145,7 @@ impl Actor {
                 task,
                 running,
                 attachment,
+                endpoints,
             }) => {
                 let started_at = running.started_at;
                 let watcher = self.engine.runtimes.watcher();
@@ -164,6 +165,10 @@ impl Actor {
                 };
                 drop(self.set_view(view, None, events).await);
                 drop(failpoint::reach(Point::StartWritten).await);
+                if let Some(endpoints) = endpoints {
+                    // A failure was logged; they are looked for once more at the next start.
+                    self.find_networks(endpoints).await;
+                }
                 self.engine.watch_log_space();
                 self.handle.advance(|l| {
                     l.running = true;
@@ -242,6 +247,8 @@ pub(crate) struct Ran {
     pub(crate) task: Task,
     pub(crate) running: Running,
     pub(crate) attachment: Option<Arc<Attachment>>,
+    /// As in [`Networking::endpoints`].
+    pub(crate) endpoints: Option<Vec<EndpointSpec>>,
 }
 
 /// What a start works with.
@@ -261,12 +268,13 @@ impl Run<'_> {
         let begun = Networking::begin(self.engine, self.view).await;
         let mut networking = begun.map_err(daemon_fault)?;
         let ran = self.start_on(&mut networking).await;
-        networking.settle().await;
+        networking.settle(self.cancel.is_cancelled()).await;
         let (task, running) = ran?;
         Ok(Ran {
             task,
             running,
             attachment: networking.attachment,
+            endpoints: networking.endpoints,
         })
     }
 
@@ -284,6 +292,10 @@ impl Run<'_> {
             joined,
             parts,
         } = made;
+        if self.how.restore.is_some() {
+            // What is restored runs as soon as it is created.
+            networking.made().await.map_err(daemon_fault)?;
+        }
         // The host's ports, and the daemon's own sockets where it has them mounted.
         let mut held = std::mem::take(&mut networking.held);
         held.extend(engine.api_sockets_of(view).await);
@@ -295,8 +307,12 @@ impl Run<'_> {
         ::volumes::unbind(parts).await;
         let task = created?;
         pass(Point::StartCreated).await?;
-        let networked = networking.finish(engine, &view.id, task.init()).await;
-        networked.map_err(daemon_fault)?;
+        tokio::select! {
+            networked = networking.finish(engine, &view.id, task.init()) => {
+                networked.map_err(daemon_fault)?;
+            }
+            () = self.cancel.cancelled() => return Err(given_up_error(view)),
+        }
         // Before the process runs: what it writes first would be lost to those already attached.
         self.streams
             .connect(&task.attach_socket())

@@ -117,6 +117,27 @@ impl Engine {
         if spec.network.has_endpoints() {
             spec.endpoints = endpoints;
         }
+        self.check_links(spec)
+    }
+
+    /// Whom a container is linked to must be there, and on a network (moby `registerLinks`).
+    fn check_links(&self, spec: &ContainerSpec) -> Result<()> {
+        for link in &spec.links {
+            let (name, _) = link.split_once(':').unwrap_or((link, link));
+            let found = self.shared.registry.find(name).map_err(|e| {
+                // In moby's status; 404 would have clients pull an image.
+                Error::invalid(format!(
+                    "could not get container for {name}: {}",
+                    e.message()
+                ))
+            })?;
+            if found.view().spec.network == NetworkMode::Host {
+                return Err(Error::conflict(
+                    "conflicting options: host type networking can't be used with links. This would \
+                     result in undefined behavior",
+                ));
+            }
+        }
         Ok(())
     }
 

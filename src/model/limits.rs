@@ -32,7 +32,7 @@ pub const NETWORKS_MAX: usize = 10_000;
 /// Networks a container may be on at once.
 pub const ENDPOINTS_MAX: usize = 256;
 /// Ports a container may publish.
-pub const PORTS_MAX: usize = 4096;
+pub const PORTS_MAX: usize = 1024;
 /// How long the removal of a network waits for those who have ended and are leaving it.
 pub const NETWORK_LEAVE_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether somebody has taken containers' rules out of the firewall.

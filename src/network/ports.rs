@@ -63,6 +63,14 @@ impl Ports {
                 }
             }
         }
+        // Each takes a descriptor or two, of conmon's, too.
+        if wanted.len() > limits::PORTS_MAX {
+            return Err(Error::invalid(format!(
+                "a container can publish {} ports at most, not {}",
+                limits::PORTS_MAX,
+                wanted.len()
+            )));
+        }
         let mut reserved = Reserved::default();
         let mut held = request.held.to_vec();
         // What can only be one port comes first, so that no other binding takes that.

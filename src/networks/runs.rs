@@ -36,6 +36,8 @@ pub struct Joining {
 pub struct Attached {
     /// What it is.
     pub attachment: Arc<Attachment>,
+    /// The container's networks, where some of them were not known when it was made.
+    pub endpoints: Option<Vec<EndpointSpec>>,
     /// Bound to the host's ports: they are the run's as long as one of these is open.
     pub sockets: Vec<OwnedFd>,
 }
@@ -66,9 +68,23 @@ impl Networks {
             .ledger
             .put_attachment(&joining.id, &attachment)
             .await?;
+        let found = |(record, wish): &(Arc<NetworkRecord>, EndpointSpec)| EndpointSpec {
+            network: Some(record.id.clone()),
+            name: record.name.clone(),
+            config: wish.config.clone(),
+        };
+        let found: Vec<EndpointSpec> = networks.iter().map(found).collect();
+        let is_known = joining.spec.endpoints.iter().all(|e| e.network.is_some());
+        let spec = match is_known {
+            true => joining.spec.clone(),
+            false => Arc::new(ContainerSpec {
+                endpoints: found.clone(),
+                ..(*joining.spec).clone()
+            }),
+        };
         let lease = Lease {
             name: joining.name.clone(),
-            spec: joining.spec.clone(),
+            spec,
             attachment: attachment.clone(),
             stage: Stage::Coming,
             changing: None,
@@ -77,6 +93,7 @@ impl Networks {
         drop(failpoint::reach(Point::NetworkPromised).await);
         Ok(Some(Attached {
             attachment,
+            endpoints: (!is_known).then_some(found),
             sockets: reserved.sockets,
         }))
     }
