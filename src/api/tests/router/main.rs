@@ -20,6 +20,7 @@ mod volumes;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use api::Options;
 use axum::body::Body;
@@ -77,9 +78,11 @@ async fn engine(roots: &Path) -> Engine {
         ids: engine::IdSource::default(),
         init_paths: Vec::new(),
     };
+    // No two ids are the same.
+    let drawn = AtomicU8::new(7);
     let host = Host {
         now: Arc::new(jiff::Timestamp::now),
-        random: Arc::new(|| [7; 32]),
+        random: Arc::new(move || [drawn.fetch_add(1, Ordering::Relaxed); 32]),
         boot_id: "router-test".to_owned(),
     };
     Engine::open(config, host).await.unwrap()
