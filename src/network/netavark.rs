@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use model::{
@@ -71,6 +72,8 @@ pub struct Netavark {
     dir: PathBuf,
     alone: Mutex<()>,
     version: Cache,
+    /// The rules that are always there were put there once.
+    arranged: AtomicBool,
 }
 
 /// Where `name`, a program of the Podman project, may be: the configured path alone, or the usual ones.
@@ -94,6 +97,7 @@ impl Netavark {
             dir,
             alone: Mutex::new(()),
             version: Cache::default(),
+            arranged: AtomicBool::new(false),
         }
     }
 
@@ -114,6 +118,17 @@ impl Netavark {
         self.version.of("netavark", &program).await
     }
 
+    /// Whether it can make anything: it is there, and so is what it needs.
+    ///
+    /// # Errors
+    /// System, naming what to install.
+    pub async fn ready(&self) -> Result<()> {
+        match self.version().await? < guard::KNOWS_NFTABLES {
+            true => self.tool("iptables").map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// Gives the namespace pinned at `ns` its places on networks, and publishes ports. When it
     /// fails, nothing of it stays; what might (netavark fails in undoing, too) is logged, and
     /// [`Netavark::tear_down`] can be called until it works.
@@ -131,6 +146,12 @@ impl Netavark {
         let alone = self.alone().await?;
         for (network, _) in &order.places {
             make_parent(network)?;
+        }
+        // Not later: until then the operator's own rules would not count.
+        if !self.arranged.load(Ordering::Relaxed)
+            && let Err(e) = self.arrange(&alone, version).await
+        {
+            tracing::warn!(error = %e, "the firewall's rules are not in order");
         }
         let made = self.call(&alone, "setup", ns, order, version).await;
         let made = made.and_then(|()| keep_bridges_addresses(order));

@@ -7,6 +7,7 @@
 //! before all of ours and is never flushed.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use model::{Context, Error, NetworkDriver, Result, limits};
 use sys::netns;
@@ -27,7 +28,7 @@ const ACCEPTS: &str =
     r#"-m comment --comment "netavark firewall plugin rules" -j NETAVARK_FORWARD"#;
 
 /// The first netavark that may have been built to use nftables.
-const KNOWS_NFTABLES: Version = Version(1, 10, 0);
+pub(super) const KNOWS_NFTABLES: Version = Version(1, 10, 0);
 
 /// What is in the host's firewall.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl Netavark {
                 succeed(restore, program).await?;
             }
         }
+        self.arranged.store(true, Ordering::Relaxed);
         Ok(rules)
     }
 
@@ -111,8 +113,19 @@ impl Netavark {
         Ok(Rules { iptables, nftables })
     }
 
-    fn tool(&self, name: &str) -> Result<std::path::PathBuf> {
-        sys::locate::locate(name, &[], Some(&self.search_path))
+    /// A program of the firewall.
+    pub(super) fn tool(&self, name: &str) -> Result<std::path::PathBuf> {
+        let found = sys::locate::locate(name, &[], Some(&self.search_path));
+        let package = if name == "nft" {
+            "nftables"
+        } else {
+            "iptables"
+        };
+        found.map_err(|_| {
+            Error::system(format!(
+                "{name}, which netavark needs, was not found in $PATH: install the package {package}"
+            ))
+        })
     }
 }
 
