@@ -94,6 +94,22 @@ impl Actor {
         });
     }
 
+    /// Finishes or undoes a change that another daemon has begun.
+    pub(crate) fn mend_networks(&mut self) {
+        let (engine, view) = (self.engine.clone(), self.view());
+        if !engine.networks.is_torn(&view.id) {
+            return;
+        }
+        let (reply, _) = tokio::sync::oneshot::channel();
+        self.begin(async move {
+            let before = engine.naming(&view).ok().flatten();
+            let mended = engine.networks.mend(&view.id).await;
+            engine.rewrite_etc(&view, before).await;
+            let result = mended.map(|attachment| ((*view.spec).clone(), attachment));
+            Done::Connected(Box::new(Connected { result, reply }))
+        });
+    }
+
     /// Takes in what a change of networks came to.
     pub(crate) async fn conclude_connect(&mut self, connected: Connected) {
         let Connected { result, reply } = connected;

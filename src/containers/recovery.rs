@@ -95,6 +95,7 @@ impl Shared {
                 actor.ends_by_request = by_request;
                 actor.resume_policy(again);
                 if actor.task.is_some() {
+                    actor.mend_networks();
                     actor.begin_next(Message::TakeBack);
                 }
                 self.start_task(actor, &row);

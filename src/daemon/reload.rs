@@ -22,6 +22,8 @@ pub(super) struct Reload<'a> {
 impl Reload<'_> {
     /// Reads the settings and puts them in force. A mistake changes nothing.
     pub(super) async fn run(&mut self, engine: &Engine) {
+        // Who has reloaded the firewall need not wait.
+        engine.networks().look_soon();
         match (self.load)().and_then(|new| self.apply(new)) {
             Ok(()) => {
                 tracing::info!("the settings were read again");

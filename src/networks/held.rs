@@ -43,6 +43,10 @@ pub(crate) struct Lease {
     pub(crate) stage: Stage,
     /// The network that it is being connected to or disconnected from.
     pub(crate) changing: Option<NetworkId>,
+    /// Whether netavark may have made something for it.
+    pub(crate) touched: bool,
+    /// Held by who takes away what it has on the host. It tells this lease from the container's next, too.
+    pub(crate) releasing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// All of them.
@@ -118,6 +122,12 @@ impl Held {
         let mut members: Vec<Member> = on_it.collect();
         members.sort_by(|a, b| a.name.cmp(&b.name));
         members
+    }
+
+    /// Whether something that is held will soon be no more.
+    pub(crate) fn some_leave(&self) -> bool {
+        let table = self.table();
+        table.leases.values().any(|l| l.stage == Stage::Going)
     }
 
     /// The host's ports that are taken.

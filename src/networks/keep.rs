@@ -17,13 +17,20 @@ impl Networks {
             true => Stage::Up,
             false => Stage::Going,
         };
-        let lease = Lease {
+        let mut lease = Lease {
             name: joining.name,
             spec: joining.spec,
             attachment: Arc::new(attachment),
             stage,
             changing: None,
+            touched: true,
+            releasing: Arc::default(),
         };
+        if is_up {
+            let torn = self.torn(&joining.id, &lease);
+            // Nobody is to count on it before it is mended.
+            lease.changing = torn.first().map(|endpoint| endpoint.network.clone());
+        }
         self.inner.held.put(&joining.id, lease);
     }
 
@@ -60,10 +67,29 @@ impl Networks {
         // Nobody waits for it: who starts a container has the rules made that it needs.
         tokio::spawn(async move {
             loop {
+                let asked = networks.inner.look.notified();
                 networks.keep_rules().await;
-                tokio::time::sleep(limits::FIREWALL_LOOK_INTERVAL).await;
+                networks.release_left().await;
+                drop(tokio::time::timeout(limits::FIREWALL_LOOK_INTERVAL, asked).await);
             }
         });
+    }
+
+    /// Has the firewall looked at now, and what could not be taken away tried again.
+    pub fn look_soon(&self) {
+        self.inner.look.notify_one();
+    }
+
+    /// Tries again to take away what could not be. At the first that still cannot, the others wait for the
+    /// next time: what fails may take long, and holds up those that start.
+    async fn release_left(&self) {
+        let left = self.inner.held.all().into_iter();
+        let left = left.filter(|(_, l)| l.stage == Stage::Going && l.releasing.try_lock().is_ok());
+        for (id, _) in left.collect::<Vec<_>>() {
+            if self.release(&id).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Puts back what somebody has taken out of the firewall, by a reload of it perhaps.

@@ -92,6 +92,8 @@ struct Inner {
     pruning: tokio::sync::Mutex<()>,
     /// Held while what is true is written for the name server.
     telling: tokio::sync::Mutex<()>,
+    /// Asks for a look at the firewall.
+    look: tokio::sync::Notify,
 }
 
 /// The networks by id; names are unique.
@@ -123,6 +125,7 @@ impl Networks {
                 choosing: tokio::sync::Mutex::default(),
                 pruning: tokio::sync::Mutex::default(),
                 telling: tokio::sync::Mutex::default(),
+                look: tokio::sync::Notify::new(),
             }),
         };
         networks.make_predefined().await?;

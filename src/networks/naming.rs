@@ -35,7 +35,7 @@ impl Networks {
         let zones = with_names.filter_map(|record| {
             let members: Vec<Member> = leases
                 .iter()
-                .filter(|(_, lease)| lease.stage == Stage::Up)
+                .filter(|(_, l)| l.stage == Stage::Up && l.changing.as_ref() != Some(&record.id))
                 .filter_map(|(id, lease)| self.member(id, lease, &record.id))
                 .collect();
             (!members.is_empty()).then(|| Zone {

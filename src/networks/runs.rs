@@ -10,11 +10,13 @@ use std::sync::Arc;
 use failpoint::Point;
 use model::{
     Action, Attachment, ContainerId, ContainerName, ContainerSpec, Context, Endpoint, EndpointSpec,
-    Error, Event, NetworkRecord, Port, ProcessRef, PublishedPort, Result,
+    Error, Event, Kind, NetworkRecord, Port, ProcessRef, PublishedPort, Result, limits,
 };
 use network::Order;
 use network::ports::{Request as PortRequest, Reserved};
 use sys::task::blocking;
+use tokio::sync::MutexGuard;
+use tokio::time::timeout_at;
 
 use crate::Networks;
 use crate::held::{Lease, Stage};
@@ -54,11 +56,7 @@ impl Networks {
         if networks.is_empty() {
             return Ok(None);
         }
-        let _choosing = self.inner.choosing.lock().await;
-        // None can be removed any more: who removes one holds it, too.
-        let networks = self.still_there(networks)?;
-        let endpoints = self.choose_endpoints(&networks, &[])?;
-        let reserved = self.reserve_ports(joining, &networks, &endpoints)?;
+        let (_choosing, endpoints, reserved) = self.choose_free(joining, networks).await?;
         let attachment = Arc::new(Attachment {
             endpoints,
             ports: reserved.ports,
@@ -88,9 +86,11 @@ impl Networks {
             attachment: attachment.clone(),
             stage: Stage::Coming,
             changing: None,
+            touched: false,
+            releasing: Arc::default(),
         };
         self.inner.held.put(&joining.id, lease);
-        drop(failpoint::reach(Point::NetworkPromised).await);
+        failpoint::reach(Point::NetworkPromised).await?;
         Ok(Some(Attached {
             attachment,
             endpoints: (!is_known).then_some(found),
@@ -98,14 +98,37 @@ impl Networks {
         }))
     }
 
-    fn still_there(
+    /// Chooses addresses and ports; nobody else does while the first of the answer lives. Waits for those who
+    /// are leaving where there is none without theirs: a client that stopped one container starts another in
+    /// its place next.
+    async fn choose_free(
         &self,
+        joining: &Joining,
         networks: Vec<(Arc<NetworkRecord>, EndpointSpec)>,
-    ) -> Result<Vec<(Arc<NetworkRecord>, EndpointSpec)>> {
-        let gone = networks.iter().find(|(r, _)| self.by_id(&r.id).is_none());
-        match gone {
-            Some((record, _)) => Err(crate::not_found(record.name.as_str())),
-            None => Ok(networks),
+    ) -> Result<(MutexGuard<'_, ()>, Vec<Endpoint>, Reserved)> {
+        let mut ends = self.inner.held.ends();
+        let deadline = tokio::time::Instant::now() + limits::NETWORK_LEAVE_PATIENCE;
+        loop {
+            let choosing = self.inner.choosing.lock().await;
+            // None can be removed any more: who removes one holds it, too.
+            if let Some((gone, _)) = networks.iter().find(|(r, _)| self.by_id(&r.id).is_none()) {
+                return Err(crate::not_found(gone.name.as_str()));
+            }
+            let some_leave = self.inner.held.some_leave();
+            let chosen = self.choose_endpoints(&networks, &[]).and_then(|endpoints| {
+                let reserved = self.reserve_ports(joining, &networks, &endpoints)?;
+                Ok((endpoints, reserved))
+            });
+            let e = match chosen {
+                Ok((endpoints, reserved)) => return Ok((choosing, endpoints, reserved)),
+                Err(e) => e,
+            };
+            drop(choosing);
+            // Not what somebody has asked for wrongly.
+            let may_come = e.kind() != Kind::InvalidParameter && some_leave;
+            if !may_come || timeout_at(deadline, ends.changed()).await.is_err() {
+                return Err(e);
+            }
         }
     }
 
@@ -167,7 +190,7 @@ impl Networks {
             sys::netns::make(&made).context(format_args!("make the network namespace {shown}"))
         })
         .await?;
-        drop(failpoint::reach(Point::NetworkPinned).await);
+        failpoint::reach(Point::NetworkPinned).await?;
         Ok(pin)
     }
 
@@ -200,15 +223,14 @@ impl Networks {
         let Some(held) = self.inner.held.get(id) else {
             return Ok(());
         };
+        let netavark = &self.inner.tools.netavark;
+        // One that is missing makes nothing, and cannot take it away.
+        netavark.ready().await.map_err(|e| networking(&e))?;
+        self.inner.held.change(id, |lease| lease.touched = true);
         let order = self.order(id, &held, &held.attachment.endpoints);
-        let set_up = self
-            .inner
-            .tools
-            .netavark
-            .set_up(&self.pin(id), &order)
-            .await;
+        let set_up = netavark.set_up(&self.pin(id), &order).await;
         set_up.map_err(|e| networking(&e))?;
-        drop(failpoint::reach(Point::NetworkSetUp).await);
+        failpoint::reach(Point::NetworkSetUp).await?;
         self.inner.held.change(id, |lease| lease.stage = Stage::Up);
         self.tell_or_warn().await;
         drop(failpoint::reach(Point::NetworkTold).await);
@@ -226,21 +248,30 @@ impl Networks {
     /// Takes away what a run has on the host, then lets others have its addresses and ports.
     ///
     /// # Errors
-    /// netavark could not take it away. It stays held then, and this can be called again.
+    /// netavark could not take it away. It stays held then, and is tried again: now and then, and whenever
+    /// this is called.
     pub async fn release(&self, id: &ContainerId) -> Result<()> {
         let pin = self.pin(id);
         let Some(held) = self.inner.held.get(id) else {
             return self.unpin(&pin).await;
         };
+        let _alone = held.releasing.lock().await;
+        let is_it = |now: Lease| Arc::ptr_eq(&now.releasing, &held.releasing);
+        if !self.inner.held.get(id).is_some_and(is_it) {
+            // Somebody else has released it meanwhile.
+            return Ok(());
+        }
         self.leave(id);
         self.tell_or_warn().await;
         drop(failpoint::reach(Point::NetworkLeft).await);
-        let order = self.order(id, &held, &held.attachment.endpoints);
-        let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
-        torn.inspect_err(|e| {
-            tracing::error!(id = id.short(), error = %e, "networks were not taken away");
-        })?;
-        drop(failpoint::reach(Point::NetworkTornDown).await);
+        if held.touched {
+            let order = self.order(id, &held, &held.attachment.endpoints);
+            let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
+            torn.inspect_err(|e| {
+                tracing::error!(id = id.short(), error = %e, "networks were not taken away");
+            })?;
+        }
+        failpoint::reach(Point::NetworkTornDown).await?;
         self.unpin(&pin).await?;
         self.inner.tools.ledger.delete_attachment(id).await?;
         self.inner.held.take(id);
@@ -261,12 +292,13 @@ impl Networks {
         .await
     }
 
-    /// Forgets what a container held that is removed, whatever is left of it on the host.
+    /// A container is removed. What could not be taken away of its last run stays held, so that nobody gets
+    /// its addresses, and is tried again.
     pub fn abandon(&self, id: &ContainerId) {
         if let Some(lease) = self.inner.held.get(id) {
             tracing::error!(id = id.short(), attachment = ?lease.attachment,
-                "the container is removed, and what it had of networks may be left on the host");
-            self.inner.held.take(id);
+                "the container is removed, and what it had of networks is still on the host");
+            self.leave(id);
         }
     }
 
