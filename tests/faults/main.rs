@@ -12,6 +12,7 @@ mod health;
 mod images;
 mod ledger;
 mod logs;
+mod networks;
 mod opening;
 mod power;
 mod programs;

@@ -180,13 +180,17 @@ impl Connection {
     /// Reads more; false at the end. A reset is an end too: the tests tell them apart by content.
     pub(crate) fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 << 10];
-        match self.stream.read(&mut buffer) {
-            Ok(count) => {
-                self.ahead.extend_from_slice(&buffer[..count]);
-                count > 0
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(count) => {
+                    self.ahead.extend_from_slice(&buffer[..count]);
+                    return count > 0;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return false,
+                // With a time-out a read is not begun again by the kernel.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => panic!("reading the response (so far {:?}): {e}", self.shown()),
             }
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => false,
-            Err(e) => panic!("reading the response (so far {:?}): {e}", self.shown()),
         }
     }
 

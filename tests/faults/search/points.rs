@@ -251,10 +251,16 @@ fn search(points: impl Iterator<Item = Point>, action: &str) {
     }
 }
 
-/// Points dealt out to tests that run beside each other. Those of images are looked at elsewhere.
+/// Points dealt out to tests that run beside each other. Those of images and networks are
+/// looked at elsewhere.
 fn share(of: usize) -> impl Iterator<Item = Point> {
     let all = Point::ALL.iter().copied();
-    let all = all.filter(|point| !point.name().starts_with("image-"));
+    let elsewhere = |point: &Point| {
+        ["image-", "network-"]
+            .iter()
+            .any(|of| point.name().starts_with(of))
+    };
+    let all = all.filter(move |point| !elsewhere(point));
     all.skip(of).step_by(2)
 }
 
