@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the daemon, starts one on directories of its own, runs a container through curl on its
-# socket, prints what the container said and how it ended, and leaves nothing behind.
+# socket, prints what the container said and how it ended, and leaves nothing behind. The container is on no
+# network, and the host's firewall is not touched.
 # MOORED=/path/to/moored uses that program instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,7 +86,7 @@ architecture() {
 
 start_daemon() {
     "$MOORED" serve --socket "$SOCKET" --data-root "$DIR/data" --run-root "$DIR/run" \
-        --cgroup-parent "$CGROUP" --config /dev/null >"$DIR/log" 2>&1 &
+        --cgroup-parent "$CGROUP" --config /dev/null --bridge none >"$DIR/log" 2>&1 &
     DAEMON=$!
     local tries=0
     until curl --silent --unix-socket "$SOCKET" http://localhost/_ping >/dev/null; do
