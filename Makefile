@@ -40,7 +40,7 @@ soak: setup
 
 bench: setup
 	@scripts/peers.sh
-	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days --bench images --bench stats
+	$(CARGO) bench --locked --bench lifecycle --bench streams --bench bad_days --bench images --bench stats --bench networks
 
 vm:
 	@scripts/setup.sh vm

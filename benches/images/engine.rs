@@ -39,10 +39,11 @@ impl Engine {
         }
     }
 
-    fn command(self, bed: &Bed, socket: &Path) -> Command {
+    /// Without networks where it can do without them.
+    fn command(self, bed: &Bed, socket: &Path, networks: bool) -> Command {
         let root = bed.root();
         let at = |name: &str| root.join(name).display().to_string();
-        let (program, args) = match self {
+        let (program, mut args) = match self {
             Self::Moored => (
                 PathBuf::from(env!("CARGO_BIN_EXE_moored")),
                 vec![
@@ -61,9 +62,6 @@ impl Engine {
                     format!("--exec-root={}", at("run")),
                     format!("--pidfile={}", at("pid")),
                     "--storage-driver=overlay2".to_owned(),
-                    "--bridge=none".to_owned(),
-                    "--iptables=false".to_owned(),
-                    "--ip-masq=false".to_owned(),
                 ],
             ),
             Self::Podman => (
@@ -82,6 +80,14 @@ impl Engine {
                 ],
             ),
         };
+        let without: &[&str] = match self {
+            Self::Moored => &["--bridge=none"],
+            Self::Dockerd => &["--bridge=none", "--iptables=false", "--ip-masq=false"],
+            Self::Podman => &[],
+        };
+        if !networks {
+            args.extend(without.iter().map(ToString::to_string));
+        }
         let mut command = bed.command(program);
         let path = std::env::var("PATH").unwrap_or_default();
         let own = peers();
@@ -112,9 +118,18 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts one and waits for its first answer.
-    pub(crate) fn start(engine: Engine, mut bed: Bed) -> Self {
+    pub(crate) fn start(engine: Engine, bed: Bed) -> Self {
+        Self::launch(engine, bed, false)
+    }
+
+    /// The same, with its default network.
+    pub(crate) fn start_with_networks(engine: Engine, bed: Bed) -> Self {
+        Self::launch(engine, bed, true)
+    }
+
+    fn launch(engine: Engine, mut bed: Bed, networks: bool) -> Self {
         let socket = bed.path("engine.sock");
-        let command = engine.command(&bed, &socket);
+        let command = engine.command(&bed, &socket, networks);
         bed.start(command, "engine.log");
         let http = Client::new(socket);
         until("the engine answers", || http.answers());
