@@ -58,7 +58,7 @@ pub use files::{Change as FileChange, ChangeKind, Extract, Files, PathStat};
 pub use images::{StorageFound, WritablePaths};
 pub use logs::LogStream;
 pub use model::WaitOutcome;
-pub use network::NetworkConfig;
+pub use network::{NetworkConfig, NetworkTools, look_at_networks};
 pub use networks::{Member as NetworkMember, Networks, NewNetwork, NewSubnet};
 pub use registry::{Credentials, Insecure, Login, Settings as RegistrySettings};
 pub use stdio::LogRequest;
@@ -111,4 +111,6 @@ pub(crate) struct Told {
     pub(crate) registries: RegistryFacts,
     /// The operator's labels.
     pub(crate) labels: Vec<String>,
+    /// The operator's pools of addresses.
+    pub(crate) address_pools: Vec<(String, u8)>,
 }

@@ -221,6 +221,40 @@ pub(crate) async fn open(
     Networks::open(records, tools).await
 }
 
+/// The operator's pools, as `info` has them.
+pub(crate) fn pools_told(config: &NetworkConfig) -> Vec<(String, u8)> {
+    let pools = config.pools.iter();
+    pools
+        .map(|pool| (pool.base.to_string(), pool.size))
+        .collect()
+}
+
+/// The programs that make networks, each with its path and version, or why it cannot be used.
+#[derive(Debug)]
+pub struct NetworkTools {
+    /// netavark.
+    pub netavark: Result<String>,
+    /// aardvark-dns.
+    pub aardvark: Result<String>,
+}
+
+/// What an engine with this configuration would use; for `moored check`.
+pub async fn look_at_networks(config: &NetworkConfig) -> NetworkTools {
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    // Nothing is made: only their versions are asked for.
+    let dir = PathBuf::new();
+    let netavark =
+        network::Netavark::new(config.netavark.clone(), search_path.clone(), dir.clone());
+    let aardvark = network::names::Names::new(config.aardvark.clone(), search_path, dir);
+    let told = |program: Result<PathBuf>, version: Result<network::Version>| {
+        Ok(format!("{}: {}", program?.display(), version?))
+    };
+    NetworkTools {
+        netavark: told(netavark.program(), netavark.version().await),
+        aardvark: told(aardvark.program(), aardvark.version().await),
+    }
+}
+
 /// What tells this daemon from others, as a number.
 fn first_bytes(daemon_id: &str) -> [u8; 5] {
     let mut bytes = [0; 5];

@@ -250,6 +250,7 @@ impl Told {
             warnings: damaged.iter().map(warning).collect(),
             registries: crate::system::registry_facts(&config.registries),
             labels: config.labels.clone(),
+            address_pools: crate::network::pools_told(&config.networks),
         }
     }
 }

@@ -22,6 +22,7 @@ impl Engine {
             storage_driver: shared.images.store().driver(),
             registries: inner.told.registries.clone(),
             labels: inner.told.labels.clone(),
+            address_pools: inner.told.address_pools.clone(),
             event_listeners: self.event_listeners(),
             log_driver: inner.log_default.driver,
             remaps_ids: inner.ids.remaps(),

@@ -75,6 +75,10 @@ pub struct HostInfo {
     pub oom_kill_disable: bool,
     /// IPv4 forwarding.
     pub ipv4_forwarding: bool,
+    /// What a bridge passes on goes through iptables: IPv4, IPv6.
+    pub bridge_netfilter: [bool; 2],
+    /// Where ranges of networks come from, as the operator says; a range, and the prefix of a part.
+    pub address_pools: Vec<(String, u8)>,
     /// Docker's security option words: `name=seccomp,profile=builtin`, ...
     pub security_options: Vec<String>,
     /// The driver of logs where a container names none.
@@ -166,6 +170,8 @@ pub struct Own<'a> {
     pub registries: RegistryFacts,
     /// The operator's labels.
     pub labels: Vec<String>,
+    /// Where ranges of networks come from, as the operator says.
+    pub address_pools: Vec<(String, u8)>,
     /// How many clients follow events.
     pub event_listeners: usize,
     /// The driver of logs where a container names none.
@@ -234,6 +240,8 @@ impl HostInfo {
             pids_limit: cgroup.pids,
             oom_kill_disable: cgroup.oom_kill_disable,
             ipv4_forwarding,
+            bridge_netfilter: sys::host::bridge_netfilter(),
+            address_pools: own.address_pools,
             security_options,
             log_driver: own.log_driver,
             default_runtime: choice

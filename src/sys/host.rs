@@ -181,6 +181,15 @@ pub fn ipv4_forwarding() -> bool {
     fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|v| v.trim() == "1")
 }
 
+/// Whether IPv4 and IPv6 packets that a bridge passes on go through iptables; nowhere without the module
+/// br_netfilter.
+pub fn bridge_netfilter() -> [bool; 2] {
+    ["iptables", "ip6tables"].map(|tool| {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{tool}");
+        fs::read_to_string(path).is_ok_and(|v| v.trim() == "1")
+    })
+}
+
 /// Security modules that confine containers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Security {

@@ -53,7 +53,7 @@ pub struct SystemInfo {
     pub pids_limit: bool,
     #[serde(rename = "IPv4Forwarding")]
     pub ipv4_forwarding: bool,
-    /// Whether bridged traffic passes iptables; false while there are no bridges of ours.
+    /// Whether what a bridge passes on goes through iptables, as br_netfilter has it.
     pub bridge_nf_iptables: bool,
     pub bridge_nf_ip6tables: bool,
     pub debug: bool,
@@ -102,6 +102,9 @@ pub struct SystemInfo {
     pub runc_commit: Commit,
     pub init_commit: Commit,
     pub security_options: Vec<String>,
+    /// The operator's; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_address_pools: Vec<NetworkAddressPool>,
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: Vec<String>,
     /// Things the operator should know; `null` when there are none.
@@ -197,6 +200,22 @@ impl RegistryConfig {
     }
 }
 
+/// Where ranges of networks come from.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "Docker's names")]
+pub struct NetworkAddressPool {
+    pub base: String,
+    pub size: u8,
+}
+
+fn address_pools(pools: Vec<(String, u8)>) -> Vec<NetworkAddressPool> {
+    let pools = pools.into_iter();
+    pools
+        .map(|(base, size)| NetworkAddressPool { base, size })
+        .collect()
+}
+
 /// Swarm's part: inactive.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
@@ -247,8 +266,8 @@ impl SystemInfo {
             cpu_set: host.cpuset,
             pids_limit: host.pids_limit,
             ipv4_forwarding: host.ipv4_forwarding,
-            bridge_nf_iptables: false,
-            bridge_nf_ip6tables: false,
+            bridge_nf_iptables: host.bridge_netfilter[0],
+            bridge_nf_ip6tables: host.bridge_netfilter[1],
             debug: false,
             n_fd: host.file_descriptors,
             oom_kill_disable: host.oom_kill_disable,
@@ -287,6 +306,7 @@ impl SystemInfo {
             architecture: host.architecture,
             default_runtime: host.default_runtime,
             init_binary: host.init_binary,
+            default_address_pools: address_pools(host.address_pools),
             security_options: security_options(host.security_options, version),
             warnings: Some(host.warnings).filter(|w| !w.is_empty()),
         }
@@ -299,7 +319,7 @@ impl PluginsInfo {
         let drivers = [LogDriver::Journald, LogDriver::JsonFile, LogDriver::Local];
         Self {
             volume: words(&["local"]),
-            // Docker's names of the drivers behind `--network host` and `none`.
+            // Docker's names; `none` is of the driver null.
             network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             authorization: None,
             log: words(&drivers.map(LogDriver::as_str)),

@@ -99,7 +99,8 @@ fn the_operators_log_driver_is_told_and_given_to_who_names_none() {
 #[test]
 fn info_is_complete_for_each_version() {
     let config = "labels = [\"place=here\"]\n[registries]\ninsecure = [\"plain.test:5000\"]\n\
-                  [runtimes.runc]\nargs = [\"--debug\"]\n";
+                  [runtimes.runc]\nargs = [\"--debug\"]\n\
+                  [networks]\ndefault-address-pools = [{ base = '10.9.0.0/16', size = 24 }]\n";
     let d = testkit::Daemon::start(crate::options().config(config));
     let info = |version: &str| d.http.get(&format!("/v{version}/info")).expect(200).json();
     let now = info("1.47");
@@ -121,12 +122,20 @@ fn info_is_complete_for_each_version() {
         assert_eq!(info("1.41")["KernelMemory"], true);
         assert_eq!(now.get("KernelMemory"), None);
     }
-    let mut cat = d.command_inside("cat");
-    let forwards = cat
-        .arg("/proc/sys/net/ipv4/ip_forward")
-        .output()
-        .expect("cat runs");
-    assert_eq!(now["IPv4Forwarding"], forwards.stdout == b"1\n");
+    let is_on = |name: &str| {
+        let mut cat = d.command_inside("cat");
+        let said = cat.arg(format!("/proc/sys/net/{name}")).output();
+        said.expect("cat runs").stdout == b"1\n"
+    };
+    for (key, name) in [
+        ("IPv4Forwarding", "ipv4/ip_forward"),
+        ("BridgeNfIptables", "bridge/bridge-nf-call-iptables"),
+        ("BridgeNfIp6tables", "bridge/bridge-nf-call-ip6tables"),
+    ] {
+        assert_eq!(now[key], is_on(name), "{key}");
+    }
+    let pools = &now["DefaultAddressPools"];
+    assert_eq!(pools, &json!([{"Base": "10.9.0.0/16", "Size": 24}]));
     let options = info("1.24")["SecurityOptions"].to_string();
     assert!(!options.contains('='), "{options}");
     d.finish();

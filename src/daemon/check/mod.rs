@@ -5,6 +5,7 @@
 //! is worse than it could be) or `FAIL` (containers cannot run).
 
 mod host;
+mod networks;
 mod programs;
 mod roots;
 
@@ -41,6 +42,8 @@ async fn all(settings: &Settings) -> Vec<Finding> {
     findings.push(host::open_files());
     findings.extend(programs::conmon_and_runtimes(settings).await);
     findings.push(programs::init());
+    findings.extend(networks::tools(&settings.networks).await);
+    findings.extend(networks::host());
     findings.push(roots::data_root(&settings.data_root));
     findings.extend(roots::storage(settings));
     findings.push(roots::user_namespaces(settings));
