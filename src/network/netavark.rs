@@ -153,7 +153,15 @@ impl Netavark {
         {
             tracing::warn!(error = %e, "the firewall's rules are not in order");
         }
+        // With nftables, the rules that are always there have no place before netavark made one.
+        let is_first = version >= guard::KNOWS_NFTABLES && order.places.iter().any(has_no_bridge);
         let made = self.call(&alone, "setup", ns, order, version).await;
+        if made.is_ok()
+            && is_first
+            && let Err(e) = self.arrange(&alone, version).await
+        {
+            tracing::warn!(error = %e, "the firewall's rules are not in order");
+        }
         let made = made.and_then(|()| keep_bridges_addresses(order));
         let Err(e) = made.and_then(|()| reach_themselves(ns, order)) else {
             return Ok(());
@@ -178,11 +186,7 @@ impl Netavark {
         let alone = self.alone().await?;
         self.take_away(&alone, ns, order, version).await?;
         // With a network, netavark takes away a rule that all the others need.
-        let gone = |(network, _): &(Arc<NetworkRecord>, Endpoint)| {
-            network.driver == NetworkDriver::Bridge
-                && links::members(&network.interface).is_ok_and(|members| members.is_none())
-        };
-        if order.places.iter().any(gone)
+        if order.places.iter().any(has_no_bridge)
             && let Err(e) = self.arrange(&alone, version).await
         {
             tracing::warn!(error = %e, "the firewall's rules are not in order");
@@ -357,6 +361,12 @@ fn keep_bridges_addresses(order: &Order) -> Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// Nobody is on a network that has its bridge made with the first.
+fn has_no_bridge((network, _): &(Arc<NetworkRecord>, Endpoint)) -> bool {
+    network.driver == NetworkDriver::Bridge
+        && links::members(&network.interface).is_ok_and(|members| members.is_none())
 }
 
 /// A container with ports reaches itself by them, as others reach it: what goes to the host comes back by the

@@ -19,6 +19,11 @@ use super::{Alone, Netavark, Order, Version};
 const FIRST: &str = "-j DOCKER-USER";
 /// Published ports answer containers of other networks, too, both ways: isolation is for the rest.
 const PUBLISHED: &str = r#"-m comment --comment "moored: published ports are for all" -m conntrack --ctstate DNAT -j NETAVARK_FORWARD"#;
+/// The same where netavark uses nftables, whose chains do not end those of others: in its own, before its
+/// jump to isolation, which it puts behind what is there.
+const PUBLISHED_NFT: &str = r#"insert rule inet netavark FORWARD ct status dnat accept comment "moored: published ports are for all""#;
+/// By which it is known.
+const PUBLISHED_NFT_SIGN: &str = "ct status dnat accept comment \"moored: ";
 /// netavark's own. Where it is, netavark does not put one before the ones above.
 const ISOLATES: &str = "-j NETAVARK_ISOLATION_1";
 /// As netavark's own rule, but for the comment: so it does not take this one away.
@@ -78,6 +83,9 @@ impl Netavark {
                     .context("cannot run iptables")?;
                 succeed(restore, program).await?;
             }
+        }
+        if !rules.nftables.is_empty() && !rules.nftables.contains(PUBLISHED_NFT_SIGN) {
+            succeed("nft", Program::new(self.tool("nft")?).args([PUBLISHED_NFT])).await?;
         }
         self.arranged.store(true, Ordering::Relaxed);
         Ok(rules)
