@@ -50,6 +50,30 @@ seq 0 $(($(wc -l </counted) - 1)) | cmp - /counted || fail "its log has a gap"
 [ "$(wc -l </counted)" -gt 100 ] || fail "its log is short"
 echo "no container was stopped, and no line of its log is missing"
 
+docker network create named >/dev/null
+docker run -d --name web --network named -p 8080:80 busybox sh -c 'echo said >/said; exec httpd -f -p 80 -h /' >/dev/null
+docker run -d --name reader --network named busybox sleep 1000 >/dev/null
+says() {
+    within 10 curl -sf --max-time 2 http://127.0.0.1:8080/said
+    [ "$(curl -s --max-time 5 http://127.0.0.1:8080/said)" = said ] || fail "$1: the port does not answer"
+    docker exec reader nslookup web | grep -qF "$(docker inspect -f '{{.NetworkSettings.Networks.named.IPAddress}}' web)" ||
+        fail "$1: the name is not known"
+}
+says "at first"
+systemctl restart moored || fail "restart"
+says "after a restart"
+systemctl kill -s KILL moored.service
+within 10 docker ps
+says "after a kill"
+systemctl stop moored.service moored.socket
+[ "$(curl -s --max-time 5 http://127.0.0.1:8080/said)" = said ] || fail "the port does not answer without a daemon"
+systemctl start moored.socket
+docker rm -f web reader >/dev/null
+docker network rm named >/dev/null
+pgrep aardvark-dns && fail "aardvark-dns is left"
+[ -z "$(ls /run/moored/netns)" ] || fail "a namespace is left: $(ls /run/moored/netns)"
+echo "ports and names are there with the next daemon, and without one"
+
 mkdir -p /etc/moored
 echo 'idle-exit-s = 1' >/etc/moored/moored.toml
 systemctl reload moored || fail "reload"
