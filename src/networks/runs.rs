@@ -56,7 +56,7 @@ impl Networks {
         if networks.is_empty() {
             return Ok(None);
         }
-        let (_choosing, endpoints, reserved) = self.choose_free(joining, networks).await?;
+        let (_choosing, endpoints, reserved) = self.choose_free(joining, &networks).await?;
         let attachment = Arc::new(Attachment {
             endpoints,
             ports: reserved.ports,
@@ -104,7 +104,7 @@ impl Networks {
     async fn choose_free(
         &self,
         joining: &Joining,
-        networks: Vec<(Arc<NetworkRecord>, EndpointSpec)>,
+        networks: &[(Arc<NetworkRecord>, EndpointSpec)],
     ) -> Result<(MutexGuard<'_, ()>, Vec<Endpoint>, Reserved)> {
         let mut ends = self.inner.held.ends();
         let deadline = tokio::time::Instant::now() + limits::NETWORK_LEAVE_PATIENCE;
@@ -115,8 +115,8 @@ impl Networks {
                 return Err(crate::not_found(gone.name.as_str()));
             }
             let some_leave = self.inner.held.some_leave();
-            let chosen = self.choose_endpoints(&networks, &[]).and_then(|endpoints| {
-                let reserved = self.reserve_ports(joining, &networks, &endpoints)?;
+            let chosen = self.choose_endpoints(networks, &[]).and_then(|endpoints| {
+                let reserved = self.reserve_ports(joining, networks, &endpoints)?;
                 Ok((endpoints, reserved))
             });
             let e = match chosen {
