@@ -6,7 +6,10 @@ use std::os::fd::OwnedFd;
 
 use model::Protocol;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketFlags, SocketType, bind, ipproto, listen, shutdown, socket_with,
+    sockopt,
+};
 
 /// Binds a socket that nobody listens on: while it, or a copy of it, is open, no other socket gets the
 /// port. `None` where the kernel does not have the protocol or the family.
@@ -38,11 +41,28 @@ pub fn hold(protocol: Protocol, address: SocketAddr) -> io::Result<Option<OwnedF
     if protocol == Protocol::Udp {
         sockopt::set_socket_recv_buffer_size(&socket, 0)?;
     }
-    match bind(&socket, &address) {
+    let mut bound = bind(&socket, &address);
+    if bound == Err(Errno::ADDRINUSE) && protocol == Protocol::Tcp {
+        bound = bind_beside_the_dead(&socket, &address);
+    }
+    match bound {
         // IPv6 is switched off.
         Err(Errno::ADDRNOTAVAIL) if address.ip().is_unspecified() => Ok(None),
         bound => bound.map(|()| Some(socket)).map_err(Into::into),
     }
+}
+
+/// Binds to a port of which only connections are left that are over (`TIME_WAIT`, a minute after a server of
+/// the host has ended): they keep others from it that do not say `SO_REUSEADDR`.
+///
+/// Who says it shares the port with all who do. Having listened once without it ends that (`inet_csk_get_port`
+/// of the kernel), and a socket that listens no more stays bound.
+fn bind_beside_the_dead(socket: &OwnedFd, address: &SocketAddr) -> Result<(), Errno> {
+    sockopt::set_socket_reuseaddr(socket, true)?;
+    bind(socket, address)?;
+    listen(socket, 0)?;
+    sockopt::set_socket_reuseaddr(socket, false)?;
+    shutdown(socket, Shutdown::Read)
 }
 
 /// The ports that the kernel gives to who asks for any, first and last (ip_local_port_range of
@@ -101,6 +121,30 @@ mod tests {
         TcpListener::bind(all).unwrap();
         // Whatever of SCTP this kernel has, it says so in time.
         let _ = hold(Protocol::Sctp, all).unwrap();
+    }
+
+    /// A server that has just ended keeps nobody from its port; who has it then has it alone.
+    #[test]
+    fn connections_that_are_over_do_not_count() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = server.local_addr().unwrap();
+        let client = TcpStream::connect(at).unwrap();
+        let (accepted, _) = server.accept().unwrap();
+        // Who closes first waits.
+        drop(accepted);
+        drop((client, server));
+        let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port()));
+        let held = hold(Protocol::Tcp, all).unwrap().unwrap();
+        let refused = TcpStream::connect(at).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        // The library says `SO_REUSEADDR`.
+        let taken = TcpListener::bind(at).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        assert!(hold(Protocol::Tcp, all).is_err());
+        drop(held);
+        let listens = TcpListener::bind(at).unwrap();
+        assert!(hold(Protocol::Tcp, all).is_err());
+        drop(listens);
     }
 
     #[test]
