@@ -101,10 +101,9 @@ impl Ports {
         if let Some((port, last)) = binding.host_ports
             && port == last
         {
-            if let Some(other) = conflict(held, binding, &addresses, port) {
+            if let Some(ip) = conflict(held, binding, &addresses, port) {
                 return Err(Error::system(format!(
-                    "Bind for {}:{port} failed: port is already allocated",
-                    other.host_ip
+                    "Bind for {ip}:{port} failed: port is already allocated"
                 )));
             }
             return hold(binding, &addresses, port, reserved);
@@ -166,24 +165,22 @@ fn addresses(binding: &PortBinding, request: &Request<'_>) -> Vec<IpAddr> {
     v4.into_iter().chain(v6).collect()
 }
 
-/// Who has the port on one of the addresses already.
-fn conflict<'a>(
-    held: &'a [PublishedPort],
+/// The first of the addresses on which another has the port already.
+fn conflict(
+    held: &[PublishedPort],
     binding: &PortBinding,
     addresses: &[IpAddr],
     port: u16,
-) -> Option<&'a PublishedPort> {
-    let same_address = |other: &PublishedPort| {
-        addresses.iter().any(|ip| {
-            ip.is_ipv4() == other.host_ip.is_ipv4()
+) -> Option<IpAddr> {
+    let is_taken = |ip: &IpAddr| {
+        held.iter().any(|other| {
+            other.host_port == port
+                && other.port.protocol == binding.port.protocol
+                && ip.is_ipv4() == other.host_ip.is_ipv4()
                 && (*ip == other.host_ip || ip.is_unspecified() || other.host_ip.is_unspecified())
         })
     };
-    held.iter().find(|other| {
-        other.host_port == port
-            && other.port.protocol == binding.port.protocol
-            && same_address(other)
-    })
+    addresses.iter().copied().find(is_taken)
 }
 
 /// Holds the port on all the addresses, or on none.
