@@ -202,8 +202,7 @@ fn check_modes(mode: &NetworkMode, record: &NetworkRecord) -> Result<()> {
         NetworkMode::Container(_) => Err(Error::invalid(SHARED)),
         NetworkMode::Host => Err(Error::invalid(SHARED)),
         _ if record.driver == NetworkDriver::Host => Err(Error::invalid(
-            "cannot connect container to host network - container must be created in host network \
-             mode",
+            "container cannot be disconnected from host network or connected to host network",
         )),
         NetworkMode::None => Err(Error::invalid(PRIVATE)),
         _ if record.driver == NetworkDriver::Null => Err(Error::invalid(PRIVATE)),
@@ -229,8 +228,7 @@ fn plan_disconnect(
     let name = record.as_ref().map_or(network, |r| r.name.as_str());
     if let (NetworkMode::Host, "host") = (&view.spec.network, name) {
         return Err(Error::invalid(
-            "cannot disconnect container from host network - container was created in host network \
-             mode",
+            "container cannot be disconnected from host network or connected to host network",
         ));
     }
     let mut spec = (*view.spec).clone();
@@ -240,7 +238,7 @@ fn plan_disconnect(
         None => e.name.as_str() != name,
     });
     if spec.endpoints.len() == count {
-        return Err(Error::system(match runs {
+        return Err(Error::system(match runs && record.is_some() {
             true => format!("container {} is not connected to network {name}", view.id),
             false => format!(
                 "container {} is not connected to the network {name}",

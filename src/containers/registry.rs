@@ -143,6 +143,9 @@ impl Registry {
     /// # Errors
     /// `No such container: x`; 400 when several ids begin so.
     pub fn find(&self, text: &str) -> Result<Arc<Handle>> {
+        if text.is_empty() {
+            return Err(Error::invalid("invalid name or ID supplied: \"\""));
+        }
         let maps = self.read();
         if let Some(handle) = maps.by_id.get(text) {
             return Ok(handle.clone());

@@ -80,6 +80,7 @@ impl Engine {
         spec: &mut ContainerSpec,
         wishes: Vec<EndpointWish>,
     ) -> Result<()> {
+        self.check_links(spec)?;
         let own = match &spec.network {
             NetworkMode::Container(_) => return Ok(()),
             NetworkMode::Default => "bridge".to_owned(),
@@ -141,6 +142,25 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a container may be linked to those that it names, which need not run yet (moby
+    /// `registerLinks`).
+    fn check_links(&self, spec: &ContainerSpec) -> Result<()> {
+        for link in &spec.links {
+            let name = link.split_once(':').map_or(link.as_str(), |(name, _)| name);
+            let found = self.shared.registry.find(name).map_err(|e| {
+                // A client would take `not found` for the image's.
+                Error::invalid(format!("could not get container for {name}: {e}"))
+            })?;
+            if found.view().spec.network == NetworkMode::Host {
+                return Err(Error::invalid(
+                    "conflicting options: host type networking can't be used with links. This would \
+                     result in undefined behavior",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn is_same(&self, a: &str, b: &str) -> bool {
         let id = |name| self.networks().get(name).map(|r| r.id.clone());
         a == b || matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
@@ -177,8 +197,7 @@ fn check_mode(mode: &NetworkMode, record: &NetworkRecord) -> Result<()> {
              to any other network",
         ),
         (_, NetworkDriver::Host) => refused(
-            "cannot connect container to host network - container must be created in host network \
-             mode",
+            "container cannot be disconnected from host network or connected to host network",
         ),
         (NetworkMode::None, _) | (_, NetworkDriver::Null) => refused(
             "container cannot be connected to multiple networks with one of the networks in private \

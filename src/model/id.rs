@@ -152,7 +152,7 @@ impl FromStr for NetworkName {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         if text.trim().is_empty() {
-            return Err(Error::invalid("invalid name: name is empty"));
+            return Err(Error::invalid(format!("invalid name: {text}")));
         }
         if text.len() > limits::NAME_BYTES_MAX || text.contains(char::is_control) {
             let shown = clip(text);

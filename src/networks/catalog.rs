@@ -74,7 +74,9 @@ impl Networks {
     }
 
     async fn make(&self, new: &NewNetwork) -> Result<Arc<NetworkRecord>> {
-        if model::network::PREDEFINED_NETWORKS.contains(&new.name.as_str()) {
+        // `default` is a mode's word for the default network: nobody could ever name this one.
+        let is_kept = new.name == "default";
+        if is_kept || model::network::PREDEFINED_NETWORKS.contains(&new.name.as_str()) {
             return Err(Error::forbidden(format!(
                 "operation is not permitted on predefined {} network ",
                 new.name
@@ -99,6 +101,7 @@ impl Networks {
         }
         let id = NetworkId::from_bytes(self.random_id());
         let interface = self.interface(driver, &id, &new.options)?;
+        let subnets = self.choose_subnets(new, driver)?;
         let record = Arc::new(NetworkRecord {
             id,
             name,
@@ -110,7 +113,7 @@ impl Networks {
             attachable: new.attachable,
             enable_ipv4: new.enable_ipv4,
             enable_ipv6: new.enable_ipv6,
-            subnets: self.choose_subnets(new)?,
+            subnets,
             ipam_options: new.ipam_options.clone(),
             options: new.options.clone(),
             labels: new.labels.clone(),
@@ -332,7 +335,7 @@ fn driver(name: &str) -> Result<NetworkDriver> {
              connect this node to swarm and try again.",
         )),
         other => Err(Error::not_found(format!(
-            "could not find plugin {} in v1 plugin registry: plugin not found",
+            "plugin {:?} not found",
             crate::clip(other)
         ))),
     }

@@ -106,7 +106,8 @@ impl Networks {
             |address: &IpAddr| !record.subnets.iter().any(|s| s.subnet.contains(address));
         match asked.into_iter().flatten().find(is_outside) {
             Some(address) => Err(Error::invalid(format!(
-                "invalid endpoint settings:\nno configured subnet contains IP address {address}"
+                "invalid endpoint settings:\nno configured subnet or ip-range contain the IP \
+                 address {address}"
             ))),
             None => Ok(()),
         }
@@ -175,10 +176,11 @@ impl Networks {
             let subnet = subnets().find(|s| s.subnet.contains(&address));
             let subnet = subnet.ok_or_else(|| {
                 Error::invalid(format!(
-                    "invalid endpoint settings:\nno configured subnet contains IP address {address}"
+                    "invalid endpoint settings:\nno configured subnet or ip-range contain the IP \
+                 address {address}"
                 ))
             })?;
-            if taken.contains(&address) || subnet.gateway == Some(address) {
+            if taken.contains(&address) || !network::addresses::may_have(subnet, address) {
                 return Err(Error::forbidden("Address already in use"));
             }
             return Ok(Some((address, subnet.subnet.prefix_len())));
@@ -277,12 +279,13 @@ pub fn check_config(name: &NetworkName, config: &model::EndpointConfig) -> Resul
     if model::network::PREDEFINED_NETWORKS.contains(&name.as_str()) {
         if config.ipv4.is_some() || config.ipv6.is_some() {
             wrong.push(
-                "user-specified IP address is supported on user-defined networks only".to_owned(),
+                "user specified IP address is supported on user defined networks only".to_owned(),
             );
         }
         if !config.aliases.is_empty() {
             wrong.push(
-                "network-scoped aliases are only supported for user-defined networks".to_owned(),
+                "network-scoped alias is supported only for containers in user defined networks"
+                    .to_owned(),
             );
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use model::{Error, Result, Subnet};
+use model::{Error, NetworkDriver, Result, Subnet};
 
 use crate::Networks;
 use crate::catalog::{NewNetwork, NewSubnet};
@@ -13,10 +13,14 @@ impl Networks {
     ///
     /// # Errors
     /// moby's words for what cannot be, or is another network's.
-    pub(crate) fn choose_subnets(&self, new: &NewNetwork) -> Result<Vec<Subnet>> {
+    pub(crate) fn choose_subnets(
+        &self,
+        new: &NewNetwork,
+        driver: NetworkDriver,
+    ) -> Result<Vec<Subnet>> {
         check(new)?;
         let mut taken = self.taken();
-        let mut chosen = Vec::new();
+        let mut chosen: Vec<Subnet> = Vec::new();
         for v6 in [false, true] {
             let enabled = if v6 { new.enable_ipv6 } else { new.enable_ipv4 };
             if !enabled {
@@ -31,6 +35,13 @@ impl Networks {
                 let subnet = self.choose(subnet, v6, &taken)?;
                 taken.push(subnet.subnet);
                 chosen.push(subnet);
+            }
+            let of_family = chosen.iter().filter(|s| is_v6(s.subnet) == v6);
+            if driver == NetworkDriver::Bridge && of_family.count() > 1 {
+                // A bridge has one address of a family (moby `processIPAM`).
+                return Err(Error::forbidden(
+                    "bridge driver doesn't support multiple subnets",
+                ));
             }
         }
         Ok(chosen)
@@ -90,6 +101,11 @@ impl Networks {
         let reserved: Vec<IpAddr> = chosen.reserved.values().copied().collect();
         let first = || network::addresses::next_free(&chosen, &|a| reserved.contains(&a), None);
         chosen.gateway = wish.gateway.or_else(first);
+        if let Some((name, address)) = twice(&chosen) {
+            return Err(Error::system(format!(
+                "failed to allocate secondary ip address ({name}:{address}): Address already in use"
+            )));
+        }
         if chosen.gateway.is_none() {
             return Err(Error::invalid(format!(
                 "no available addresses on this pool: {subnet} has none left for a gateway"
@@ -97,6 +113,16 @@ impl Networks {
         }
         Ok(chosen)
     }
+}
+
+/// A reserved address that is the gateway's, or another's.
+fn twice(subnet: &Subnet) -> Option<(&String, &IpAddr)> {
+    let mut seen: Vec<IpAddr> = subnet.gateway.into_iter().collect();
+    subnet.reserved.iter().find(|(_, address)| {
+        let known = seen.contains(address);
+        seen.push(**address);
+        known
+    })
 }
 
 /// Whether what a client asks for can be (moby `validateIpamConfig`).
