@@ -111,9 +111,9 @@ fn create_refuses_what_it_cannot_make() {
         ),
         (
             "",
-            r#"{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"8080"}]}}}"#,
-            501,
-            "PortBindings",
+            r#"{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"x"}]}}}"#,
+            400,
+            "invalid port specification: \"x\"",
         ),
         (
             "",

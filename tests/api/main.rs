@@ -12,6 +12,7 @@ mod images_commit;
 mod images_out;
 mod images_peers;
 mod info;
+mod networks;
 mod ping;
 mod registries;
 mod routing;

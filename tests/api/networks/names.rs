@@ -1,0 +1,174 @@
+//! Who finds whom by name: on networks of the user's own all do, whatever happens to their containers.
+
+use serde_json::json;
+use testkit::{Daemon, until};
+
+use super::{address, connect, daemon, disconnect, exec, kill, make, stays, subnet, try_exec};
+
+/// Whether `from` is told this address for a name.
+fn finds(d: &Daemon, from: &str, name: &str, address: &str) -> bool {
+    let (said, code) = try_exec(d, from, &format!("nslookup {name}"));
+    code == 0 && said.contains(address)
+}
+
+#[test]
+fn containers_find_each_other_by_every_name() {
+    let d = daemon();
+    make(&d, "net", subnet("10.120.0.0/24"));
+    make(&d, "far", subnet("10.120.1.0/24"));
+    d.run_detached("asks", stays("net"));
+    d.run_detached("outside", stays("far"));
+    let mut body = stays("net");
+    body["Hostname"] = json!("own-hostname");
+    body["NetworkingConfig"] =
+        json!({"EndpointsConfig": {"net": {"Aliases": ["alias", "shared-name"]}}});
+    let id = d.run_detached("named", body);
+    let ip = address(&d, "named", "net");
+    // As soon as the start was answered.
+    for name in [
+        "named",
+        "alias",
+        "shared-name",
+        "own-hostname",
+        &id[..12],
+        "NAMED",
+    ] {
+        assert!(finds(&d, "asks", name, &ip), "{name}");
+        assert!(!finds(&d, "outside", name, &ip), "{name}");
+    }
+    let (said, code) = try_exec(&d, "asks", "nslookup nosuch");
+    assert_ne!(code, 0, "{said}");
+    // And backwards.
+    let said = exec(&d, "asks", &format!("nslookup {ip}"));
+    assert!(said.contains("named"), "{said}");
+
+    let mut body = stays("net");
+    body["NetworkingConfig"] = json!({"EndpointsConfig": {"net": {"Aliases": ["shared-name"]}}});
+    d.run_detached("second", body);
+    let second = address(&d, "second", "net");
+    let said = exec(&d, "asks", "nslookup shared-name");
+    assert!(said.contains(&ip) && said.contains(&second), "{said}");
+
+    d.http
+        .post("/containers/named/rename?name=renamed")
+        .expect(204);
+    assert!(finds(&d, "asks", "renamed", &ip));
+    assert!(!finds(&d, "asks", "named", &ip));
+    assert!(finds(&d, "asks", "alias", &ip));
+    kill(&d, "renamed");
+    until("the name is gone", || !finds(&d, "asks", "renamed", &ip));
+    d.finish();
+}
+
+/// Names and fixed addresses outlive restarts of the container, by hand and by policy.
+#[test]
+fn restarts_keep_names() {
+    let d = daemon();
+    make(&d, "net", subnet("10.121.0.0/24"));
+    d.run_detached("asks", stays("net"));
+    let mut body = stays("net");
+    body["HostConfig"]["RestartPolicy"] = json!({"Name": "always"});
+    body["NetworkingConfig"] = json!({"EndpointsConfig": {"net": {
+        "Aliases": ["svc"], "IPAMConfig": {"IPv4Address": "10.121.0.99"},
+        "MacAddress": "02:aa:bb:cc:dd:ee"}}});
+    d.run_detached("cc", body);
+    let is_as_it_was = || {
+        let endpoint = d.inspect("cc")["NetworkSettings"]["Networks"]["net"].clone();
+        assert_eq!(endpoint["IPAddress"], "10.121.0.99");
+        assert_eq!(endpoint["MacAddress"], "02:aa:bb:cc:dd:ee");
+        assert!(finds(&d, "asks", "svc", "10.121.0.99"));
+        assert!(finds(&d, "asks", "cc", "10.121.0.99"));
+        assert_eq!(
+            exec(&d, "cc", "cat /sys/class/net/eth0/address"),
+            "02:aa:bb:cc:dd:ee\n"
+        );
+    };
+    is_as_it_was();
+    d.http.post("/containers/cc/restart?t=0").expect(204);
+    is_as_it_was();
+    // By its policy.
+    let before = d.init_pid("cc");
+    let pid = i32::try_from(before).expect("a pid");
+    let killed = d
+        .command_inside("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status();
+    assert!(killed.expect("kill(1) runs").success());
+    until("it runs again", || {
+        let state = d.inspect("cc")["State"].clone();
+        state["Running"] == true && state["Pid"] != before && state["Pid"] != 0
+    });
+    is_as_it_was();
+    // Nobody else is given a fixed address that is in use.
+    let mut body = stays("net");
+    body["NetworkingConfig"] =
+        json!({"EndpointsConfig": {"net": {"IPAMConfig": {"IPv4Address": "10.121.0.99"}}}});
+    d.create("thief", body);
+    let said = d.http.post("/containers/thief/start").error(403);
+    assert!(said.contains("Address already in use"), "{said}");
+    assert_eq!(d.status("thief"), "created");
+    d.finish();
+}
+
+/// A container's own names for others, on the default network and on another.
+#[test]
+fn links_name_others_for_one_container_alone() {
+    let d = daemon();
+    make(&d, "net", subnet("10.122.0.0/24"));
+    d.run_detached("db", stays("bridge"));
+    let mut body = stays("bridge");
+    body["HostConfig"]["Links"] = json!(["db:store", "db"]);
+    d.run_detached("web", body);
+    let ip = address(&d, "db", "bridge");
+    let hosts = exec(&d, "web", "cat /etc/hosts");
+    for name in ["store", "db"] {
+        let line = hosts
+            .lines()
+            .find(|l| l.starts_with(&ip) && l.contains(name));
+        assert!(line.is_some(), "{name}: {hosts}");
+    }
+    exec(&d, "web", "ping -c1 -w5 store");
+    assert_eq!(
+        d.inspect("web")["HostConfig"]["Links"],
+        json!(["/db:/web/store", "/db:/web/db"])
+    );
+    // To one that does not run there is no way.
+    kill(&d, "web");
+    kill(&d, "db");
+    let said = d.http.post("/containers/web/start");
+    let said = said.error(409);
+    assert!(
+        said.contains("Cannot link to a non running container: /db AS "),
+        "{said}"
+    );
+
+    d.run_detached("db2", stays("net"));
+    let mut body = stays("net");
+    body["NetworkingConfig"] = json!({"EndpointsConfig": {"net": {"Links": ["db2:store"]}}});
+    d.run_detached("web2", body);
+    d.run_detached("other", stays("net"));
+    exec(&d, "web2", "ping -c1 -w5 store");
+    let (said, code) = try_exec(&d, "other", "ping -c1 -w5 store");
+    assert_ne!(code, 0, "{said}");
+    d.finish();
+}
+
+/// A network that is connected later brings its names, and takes them with it.
+#[test]
+fn a_connected_network_brings_its_names() {
+    let d = daemon();
+    make(&d, "one", subnet("10.123.0.0/24"));
+    make(&d, "two", subnet("10.123.1.0/24"));
+    d.run_detached("aa", stays("one"));
+    d.run_detached("bb", stays("two"));
+    let ip = address(&d, "bb", "two");
+    assert!(!finds(&d, "aa", "bb", &ip));
+    connect(&d, "two", "aa", &json!({"Aliases": ["guest"]}));
+    assert!(finds(&d, "aa", "bb", &ip));
+    let guest = address(&d, "aa", "two");
+    assert!(finds(&d, "bb", "guest", &guest));
+    disconnect(&d, "two", "aa");
+    assert!(!finds(&d, "aa", "bb", &ip));
+    assert!(!finds(&d, "bb", "guest", &guest));
+    d.finish();
+}
