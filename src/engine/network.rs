@@ -80,7 +80,6 @@ impl Engine {
         spec: &mut ContainerSpec,
         wishes: Vec<EndpointWish>,
     ) -> Result<()> {
-        self.check_links(spec)?;
         let own = match &spec.network {
             NetworkMode::Container(_) => return Ok(()),
             NetworkMode::Default => "bridge".to_owned(),
@@ -131,25 +130,6 @@ impl Engine {
                     "could not get container for {name}: {}",
                     e.message()
                 ))
-            })?;
-            if found.view().spec.network == NetworkMode::Host {
-                return Err(Error::conflict(
-                    "conflicting options: host type networking can't be used with links. This would \
-                     result in undefined behavior",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a container may be linked to those that it names, which need not run yet (moby
-    /// `registerLinks`).
-    fn check_links(&self, spec: &ContainerSpec) -> Result<()> {
-        for link in &spec.links {
-            let name = link.split_once(':').map_or(link.as_str(), |(name, _)| name);
-            let found = self.shared.registry.find(name).map_err(|e| {
-                // A client would take `not found` for the image's.
-                Error::invalid(format!("could not get container for {name}: {e}"))
             })?;
             if found.view().spec.network == NetworkMode::Host {
                 return Err(Error::invalid(

@@ -1,6 +1,7 @@
 //! `/networks`, and what containers have of networks: real bridges, netavark and aardvark-dns in a network
 //! namespace of each test's own. One module per route or theme; each shares one daemon among its cases.
 
+mod bad_endpoints;
 mod bad_input;
 mod connect;
 mod create;
