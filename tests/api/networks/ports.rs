@@ -127,7 +127,7 @@ fn the_daemon_chooses_where_it_may() {
     );
     kill(&d, "r1");
     d.start_container("r3");
-    assert_eq!(chosen.contains(&port("r3", "80/tcp")), true);
+    assert!(chosen.contains(&port("r3", "80/tcp")));
 
     d.run_detached("any", web("any", json!({"80/tcp": [{}]})));
     let any = port("any", "80/tcp");
