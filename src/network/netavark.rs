@@ -185,13 +185,32 @@ impl Netavark {
         let version = self.version().await?;
         let alone = self.alone().await?;
         self.take_away(&alone, ns, order, version).await?;
-        // With a network, netavark takes away a rule that all the others need.
-        if order.places.iter().any(has_no_bridge)
-            && let Err(e) = self.arrange(&alone, version).await
-        {
-            tracing::warn!(error = %e, "the firewall's rules are not in order");
+        // With a network, netavark takes away a rule that keeps the others in order. Those who wait for the
+        // end of this need not wait for that rule.
+        if order.places.iter().any(has_no_bridge) {
+            self.arranged.store(false, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Whether the rules that are always there are where they must be, as far as what was done here goes; the
+    /// next [`Netavark::set_up`] or [`Netavark::tidy`] sees to it otherwise.
+    pub fn is_tidy(&self) -> bool {
+        self.arranged.load(Ordering::Relaxed)
+    }
+
+    /// Puts the rules that are always there where they must be, where a network that went has left them in
+    /// disorder. Nothing where nothing was made yet.
+    ///
+    /// # Errors
+    /// System: the firewall cannot be read or written.
+    pub async fn tidy(&self) -> Result<()> {
+        if self.is_tidy() || !self.dir.join("lock").exists() {
+            return Ok(());
+        }
+        let version = self.version().await?;
+        let alone = self.alone().await?;
+        self.arrange(&alone, version).await.map(drop)
     }
 
     async fn take_away(

@@ -80,6 +80,13 @@ impl Networks {
         self.inner.look.notify_one();
     }
 
+    /// Has the firewall put in order where netavark, with a network, has taken more away than that.
+    pub(crate) fn tidy_soon(&self) {
+        if !self.inner.tools.netavark.is_tidy() {
+            self.look_soon();
+        }
+    }
+
     /// Tries again to take away what could not be. At the first that still cannot, the others wait for the
     /// next time: what fails may take long, and holds up those that start.
     async fn release_left(&self) {
@@ -98,6 +105,9 @@ impl Networks {
         // Where there is no default network, the firewall is left alone until somebody is on another.
         let may_run = self.default_network().is_some() && netavark.program().is_ok();
         if !may_run && self.running().is_empty() {
+            if let Err(e) = netavark.tidy().await {
+                tracing::warn!(error = %e, "the firewall's rules are not in order");
+            }
             return;
         }
         match netavark.keep_rules(|| self.running()).await {

@@ -39,6 +39,7 @@ mod subnets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use catalog::{NewNetwork, NewSubnet};
@@ -90,8 +91,10 @@ struct Inner {
     choosing: tokio::sync::Mutex<()>,
     /// Held by the one prune there may be.
     pruning: tokio::sync::Mutex<()>,
-    /// Held while what is true is written for the name server.
-    telling: tokio::sync::Mutex<()>,
+    /// How often somebody wanted what is true to be written for the name server.
+    asked: AtomicU64,
+    /// Held while it is written; how many of those it has been written for.
+    telling: tokio::sync::Mutex<u64>,
     /// Asks for a look at the firewall.
     look: tokio::sync::Notify,
 }
@@ -124,6 +127,7 @@ impl Networks {
                 held: Held::default(),
                 choosing: tokio::sync::Mutex::default(),
                 pruning: tokio::sync::Mutex::default(),
+                asked: AtomicU64::new(0),
                 telling: tokio::sync::Mutex::default(),
                 look: tokio::sync::Notify::new(),
             }),

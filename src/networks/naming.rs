@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use model::{ContainerId, Endpoint, EndpointSpec, NetworkDriver, NetworkId, NetworkRecord, Result};
 use network::Naming;
@@ -18,8 +19,16 @@ impl Networks {
     /// # Errors
     /// The name server could not be told.
     pub(crate) async fn tell(&self) -> Result<()> {
-        let _alone = self.inner.telling.lock().await;
-        self.inner.tools.names.write(&self.zones()).await
+        let mine = self.inner.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut told = self.inner.telling.lock().await;
+        if *told >= mine {
+            // Whoever had the lock has written what is true for all that waited.
+            return Ok(());
+        }
+        let all = self.inner.asked.load(Ordering::SeqCst);
+        self.inner.tools.names.write(&self.zones()).await?;
+        *told = all;
+        Ok(())
     }
 
     /// A failure costs names, and no container.

@@ -104,6 +104,7 @@ impl Networks {
             tracing::error!(id = id.short(), error = %e, "a network that stays is not there");
         }
         self.change_place(id, None);
+        self.tidy_soon();
         held?;
         self.tell_or_warn().await;
         let events = self.events(id, &going, &Action::Disconnect);

@@ -262,15 +262,24 @@ impl Networks {
             return Ok(());
         }
         self.leave(id);
-        self.tell_or_warn().await;
-        drop(failpoint::reach(Point::NetworkLeft).await);
-        if held.touched {
+        let tell = async {
+            self.tell_or_warn().await;
+            drop(failpoint::reach(Point::NetworkLeft).await);
+        };
+        let tear_down = async {
+            if !held.touched {
+                return Ok(());
+            }
             let order = self.order(id, &held, &held.attachment.endpoints);
             let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
+            self.tidy_soon();
             torn.inspect_err(|e| {
                 tracing::error!(id = id.short(), error = %e, "networks were not taken away");
-            })?;
-        }
+            })
+        };
+        // Nobody has its address before both are done.
+        let ((), torn) = tokio::join!(tell, tear_down);
+        torn?;
         failpoint::reach(Point::NetworkTornDown).await?;
         self.unpin(&pin).await?;
         self.inner.tools.ledger.delete_attachment(id).await?;
