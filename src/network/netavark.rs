@@ -167,6 +167,7 @@ impl Netavark {
             return Ok(());
         };
         let undone = self.take_away(&alone, ns, order, version).await;
+        self.arranged.store(false, Ordering::Relaxed);
         if let Err(left) = undone {
             tracing::error!(id = order.id.short(), error = %left, "a network that could not be set up is not undone");
         }

@@ -229,6 +229,8 @@ fn failures_tell_netavarks_words_and_are_undone() {
         let good = order('a', &[(&net, place(&net, "eth0", &["10.96.0.2/24"]))], &[]);
         host.netavark.set_up(&ns, &good).await.unwrap();
         host.netavark.tear_down(&ns, &good).await.unwrap();
+        assert!(!host.netavark.is_tidy());
+        host.netavark.tidy().await.unwrap();
         let clean = host.census();
         net.options
             .insert("com.docker.network.driver.mtu".into(), "many".into());
@@ -236,6 +238,7 @@ fn failures_tell_netavarks_words_and_are_undone() {
         let e = host.netavark.set_up(&ns, &bad).await.unwrap_err();
         assert_eq!(e.kind(), model::Kind::System);
         assert!(e.message().starts_with("netavark setup: "), "{e}");
+        host.netavark.tidy().await.unwrap();
         assert_eq!(host.census(), clean);
         net.options = BTreeMap::from([(
             "com.docker.network.bridge.enable_icc".to_owned(),
@@ -271,6 +274,7 @@ fn internal_and_ipv6_networks_and_macvlans_work() {
         assert_eq!(routes(&[]), "");
         assert!(routes(&["-6"]).contains("via fd98::1 dev eth1"));
         host.netavark.tear_down(&ns, &both).await.unwrap();
+        host.netavark.tidy().await.unwrap();
         let clean = host.census();
         assert_eq!(clean.0, [""; 0]);
         let made = Command::new("ip")
