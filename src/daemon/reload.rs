@@ -1,5 +1,6 @@
 //! SIGHUP: the settings are read again. What can change while the daemon runs does; of the rest it
-//! is said that it counts from the next start, which no container notices.
+//! is said that it counts from the next start, which no container notices. The firewall is looked at, too: whoever
+//! reloads that can have its rules back at once.
 
 use std::time::Duration;
 
