@@ -61,6 +61,10 @@ impl Netavark {
         for order in &lost {
             self.put_back(&alone, order, version).await?;
         }
+        if !lost.is_empty() && version >= KNOWS_NFTABLES {
+            // Those had no place before netavark made one.
+            self.arrange(&alone, version).await?;
+        }
         Ok(lost.len())
     }
 
