@@ -17,7 +17,7 @@ share=$(mktemp -d)
 trap 'rm -rf "$share"' EXIT
 cp "$target/release/moored" systemd/moored.service systemd/moored.socket \
     tests/systemd/helpers.sh tests/systemd/cgroups.sh tests/systemd/journal.sh \
-    tests/vm/{job,apparmor,checkpoints,stats,sessions}.sh tests/session/*.sh "$share"
+    tests/vm/{job,apparmor,checkpoints,stats,networks,sessions}.sh tests/session/*.sh "$share"
 code=0
 tests/vm/boot.sh "$target/vm" "$share" "$seconds" || code=$?
 cat "$share/log"

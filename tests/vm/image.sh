@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes a machine: Debian trixie with systemd, cgroup v2, AppArmor, CRIU and both OCI runtimes, as
-# DIR/vmlinuz, DIR/initrd.img and DIR/root.ext4.
+# Makes a machine: Debian trixie with systemd, cgroup v2, AppArmor, CRIU, netavark and both OCI runtimes,
+# as DIR/vmlinuz, DIR/initrd.img and DIR/root.ext4.
 #
 #   image.sh DIR
 #
@@ -17,7 +17,8 @@ root=$dir/root
 
 packages=(
     linux-image-amd64 systemd systemd-sysv dbus udev kmod procps iproute2 util-linux e2fsprogs
-    conmon runc crun criu libcriu2 iptables nftables catatonit apparmor busybox-static curl docker-cli ca-certificates
+    conmon runc crun criu libcriu2 iptables nftables netavark aardvark-dns catatonit apparmor busybox-static curl
+    docker-cli ca-certificates python3
 )
 mmdebstrap --quiet --mode=root --variant=minbase \
     --include="$(IFS=,; echo "${packages[*]}")" \

@@ -16,6 +16,7 @@ systemctl stop moored.service moored.socket
 . /host/apparmor.sh
 . /host/checkpoints.sh
 . /host/stats.sh
+. /host/networks.sh
 . /host/sessions.sh
 [ "$(pgrep -c conmon)" = 0 ] || fail "conmon is left: $(pgrep -a conmon)"
 echo done
