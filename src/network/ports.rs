@@ -402,7 +402,7 @@ mod tests {
                 .unwrap_err();
             assert_eq!(
                 e.message(),
-                "Bind for 127.0.0.1:8080 failed: port is already allocated"
+                "Bind for 0.0.0.0:8080 failed: port is already allocated"
             );
             let nobodys = [at([192, 0, 2, 1])];
             let e = ports.reserve(&request(&nobodys)).unwrap_err();
