@@ -250,11 +250,7 @@ impl HostInfo {
                 .unwrap_or_default(),
             runtimes: runtime_infos(runtimes, &programs, choice.as_deref(), &no_checkpoints),
             conmon: programs.conmon.ok().map(component),
-            cdi_dirs: own
-                .cdi_dirs
-                .iter()
-                .map(|dir| dir.display().to_string())
-                .collect(),
+            cdi_dirs: shown(own.cdi_dirs),
             init_binary: own
                 .init_binary
                 .and_then(Path::file_name)
@@ -265,6 +261,10 @@ impl HostInfo {
             warnings,
         }
     }
+}
+
+fn shown(dirs: &[PathBuf]) -> Vec<String> {
+    dirs.iter().map(|dir| dir.display().to_string()).collect()
 }
 
 /// The default runtime, if it is chosen soon: a probe that hangs holds up no `version`.

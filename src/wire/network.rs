@@ -11,6 +11,23 @@ use utoipa::ToSchema;
 use crate::container::EndpointSettings;
 use crate::null_as_default;
 
+/// Where ranges of networks come from, as `info` has it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "Docker's names")]
+pub struct NetworkAddressPool {
+    pub base: String,
+    pub size: u8,
+}
+
+impl NetworkAddressPool {
+    /// Of ranges, and the length of the prefix of a part.
+    pub(crate) fn all(pools: Vec<(String, u8)>) -> Vec<Self> {
+        let pools = pools.into_iter();
+        pools.map(|(base, size)| Self { base, size }).collect()
+    }
+}
+
 /// A network.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]

@@ -7,6 +7,7 @@ use model::LogDriver;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::network::NetworkAddressPool;
 pub use crate::system_version::{ComponentVersion, Platform, SystemVersion, VERSION};
 use crate::system_version::{commit, details, version_number};
 use crate::version::{ApiVersion, Options};
@@ -200,22 +201,6 @@ impl RegistryConfig {
     }
 }
 
-/// Where ranges of networks come from.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "Docker's names")]
-pub struct NetworkAddressPool {
-    pub base: String,
-    pub size: u8,
-}
-
-fn address_pools(pools: Vec<(String, u8)>) -> Vec<NetworkAddressPool> {
-    let pools = pools.into_iter();
-    pools
-        .map(|(base, size)| NetworkAddressPool { base, size })
-        .collect()
-}
-
 /// Swarm's part: inactive.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
@@ -306,7 +291,7 @@ impl SystemInfo {
             architecture: host.architecture,
             default_runtime: host.default_runtime,
             init_binary: host.init_binary,
-            default_address_pools: address_pools(host.address_pools),
+            default_address_pools: NetworkAddressPool::all(host.address_pools),
             security_options: security_options(host.security_options, version),
             warnings: Some(host.warnings).filter(|w| !w.is_empty()),
         }
