@@ -47,7 +47,11 @@ fn failures_of_the_engine_are_125_126_and_127() {
                 125,
                 "unable to find user nosuch",
             ),
-            (&["-p", "80:80", "busybox", "true"], 125, "PortBindings"),
+            (
+                &["--network", "nosuch", "busybox", "true"],
+                125,
+                "network nosuch not found",
+            ),
         ] {
             let mut all = vec!["run", "--rm"];
             all.extend(args);
