@@ -53,6 +53,25 @@ impl Host {
         ns
     }
 
+    /// Another host on the same wire, 10.77.0.2 beside this one's 10.77.0.1, that sends all else here.
+    pub(crate) fn neighbour(&self) -> PathBuf {
+        let lan = self.ns("lan");
+        ip("link add lan0 type veth peer name lan1");
+        let moved = format!("link set lan1 netns {}", lan.display());
+        for args in ["addr add 10.77.0.1/24 dev lan0", "link set lan0 up", &moved] {
+            ip(args);
+        }
+        netns::inside(&lan, || {
+            ip("link set lo up");
+            ip("addr add 10.77.0.2/24 dev lan1");
+            ip("link set lan1 up");
+            ip("route add default via 10.77.0.1");
+            Ok(())
+        })
+        .unwrap();
+        lan
+    }
+
     /// Interfaces but for the loopback, and rules.
     pub(crate) fn census(&self) -> (Vec<String>, String) {
         let links = links::list().unwrap().into_iter().map(|link| link.name);
@@ -75,6 +94,12 @@ impl Host {
         }
         (links.filter(|name| name != "lo").collect(), rules)
     }
+}
+
+/// Runs ip(8) on the calling thread's host.
+pub(crate) fn ip(args: &str) {
+    let done = Command::new("ip").args(args.split(' ')).status();
+    assert!(done.unwrap().success(), "ip {args}");
 }
 
 pub(crate) fn network(number: u8, subnets: &[(&str, &str)]) -> NetworkRecord {

@@ -38,6 +38,7 @@ pub use version::Version;
 
 mod document;
 mod guard;
+mod rules;
 mod version;
 
 /// Where distributions put netavark and aardvark-dns, which are in nobody's `$PATH`.
@@ -74,6 +75,8 @@ pub struct Netavark {
     version: Cache,
     /// The rules that are always there were put there once.
     arranged: AtomicBool,
+    /// That the firewall of IPv4, or of IPv6, does not work was told.
+    told: [AtomicBool; 2],
 }
 
 /// Where `name`, a program of the Podman project, may be: the configured path alone, or the usual ones.
@@ -98,6 +101,7 @@ impl Netavark {
             alone: Mutex::new(()),
             version: Cache::default(),
             arranged: AtomicBool::new(false),
+            told: Default::default(),
         }
     }
 
@@ -148,19 +152,16 @@ impl Netavark {
             make_parent(network)?;
         }
         // Not later: until then the operator's own rules would not count.
-        if !self.arranged.load(Ordering::Relaxed)
-            && let Err(e) = self.arrange(&alone, version).await
-        {
-            tracing::warn!(error = %e, "the firewall's rules are not in order");
+        if !self.arranged.load(Ordering::Relaxed) {
+            self.arrange_or_warn(&alone, version, &[]).await;
         }
-        // With nftables, the rules that are always there have no place before netavark made one.
-        let is_first = version >= guard::KNOWS_NFTABLES && order.places.iter().any(has_no_bridge);
+        // What a bridge's rules are about is there only then, and with nftables netavark's own table, too.
+        let is_first = order.places.iter().any(has_no_bridge);
         let made = self.call(&alone, "setup", ns, order, version).await;
-        if made.is_ok()
-            && is_first
-            && let Err(e) = self.arrange(&alone, version).await
-        {
-            tracing::warn!(error = %e, "the firewall's rules are not in order");
+        if made.is_ok() && is_first {
+            let networks = order.places.iter().map(|(network, _)| &**network);
+            self.arrange_or_warn(&alone, version, &networks.collect::<Vec<_>>())
+                .await;
         }
         let made = made.and_then(|()| keep_bridges_addresses(order));
         let Err(e) = made.and_then(|()| reach_themselves(ns, order)) else {
@@ -211,7 +212,18 @@ impl Netavark {
         }
         let version = self.version().await?;
         let alone = self.alone().await?;
-        self.arrange(&alone, version).await.map(drop)
+        self.arrange(&alone, version, &[]).await.map(drop)
+    }
+
+    async fn arrange_or_warn(
+        &self,
+        alone: &Alone<'_>,
+        version: Version,
+        networks: &[&NetworkRecord],
+    ) {
+        if let Err(e) = self.arrange(alone, version, networks).await {
+            tracing::warn!(error = %e, "the firewall's rules are not in order");
+        }
     }
 
     async fn take_away(

@@ -2,35 +2,24 @@
 //!
 //! A firewall that is reloaded flushes the rules of running containers, and netavark takes the jump to its
 //! chain of isolation away with the first network that goes, whoever is left, and puts it before all others
-//! with the next. [`Netavark::keep_rules`] puts all that right. What netavark made is not remembered: netavark makes it again, on a stand-in, where it is
-//! missing. The host's own rules have their place, as with Docker: the chain DOCKER-USER, which comes
+//! with the next. [`Netavark::keep_rules`] puts all that right. What netavark made is not remembered: netavark
+//! makes it again, on a stand-in, where it is missing. What we add is in [`rules`]. The host's own rules have their place, as with Docker: the chain DOCKER-USER, which comes
 //! before all of ours and is never flushed.
 
-use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use model::{Context, Error, NetworkDriver, Result, limits};
-use sys::netns;
+use model::{Context, Error, NetworkDriver, NetworkRecord, Result, limits};
 use sys::spawn::Program;
+use sys::{links, netns};
 
+use super::rules::{self, Family};
 use super::{Alone, Netavark, Order, Version};
 
-/// The host's own rules for containers.
-const FIRST: &str = "-j DOCKER-USER";
-/// Published ports answer containers of other networks, too, both ways: isolation is for the rest.
-const PUBLISHED: &str = r#"-m comment --comment "moored: published ports are for all" -m conntrack --ctstate DNAT -j NETAVARK_FORWARD"#;
-/// The same where netavark uses nftables, whose chains do not end those of others: in its own, before its
-/// jump to isolation, which it puts behind what is there.
+/// Published ports answer containers of other networks, too, where netavark uses nftables, whose chains do not
+/// end those of others: in its own, before its jump to isolation, which it puts behind what is there.
 const PUBLISHED_NFT: &str = r#"insert rule inet netavark FORWARD ct status dnat accept comment "moored: published ports are for all""#;
 /// By which it is known.
 const PUBLISHED_NFT_SIGN: &str = "ct status dnat accept comment \"moored: ";
-/// netavark's own. Where it is, netavark does not put one before the ones above.
-const ISOLATES: &str = "-j NETAVARK_ISOLATION_1";
-/// As netavark's own rule, but for the comment: so it does not take this one away.
-const APART: &str = r#"-m comment --comment "moored: networks are apart" -j NETAVARK_ISOLATION_1"#;
-/// netavark's own, to the letter: it must not put another one before the one above.
-const ACCEPTS: &str =
-    r#"-m comment --comment "netavark firewall plugin rules" -j NETAVARK_FORWARD"#;
 
 /// The first netavark that may have been built to use nftables.
 pub(super) const KNOWS_NFTABLES: Version = Version(1, 10, 0);
@@ -38,8 +27,8 @@ pub(super) const KNOWS_NFTABLES: Version = Version(1, 10, 0);
 /// What is in the host's firewall.
 #[derive(Debug)]
 pub(super) struct Rules {
-    /// What `iptables-save` prints, all tables, and for IPv6.
-    iptables: [String; 2],
+    /// What `iptables-save` prints, all tables, and for IPv6; nothing of a family that the host cannot filter.
+    iptables: [Option<String>; 2],
     /// netavark's table, where it uses nftables.
     nftables: String,
 }
@@ -55,8 +44,10 @@ impl Netavark {
     pub async fn keep_rules(&self, running: impl Fn() -> Vec<Order> + Send) -> Result<usize> {
         let version = self.version().await?;
         let alone = self.alone().await?;
-        let rules = self.arrange(&alone, version).await?;
         let mut lost = running();
+        let networks = lost.iter().flat_map(|order| &order.places);
+        let networks: Vec<_> = networks.map(|(network, _)| &**network).collect();
+        let rules = self.arrange(&alone, version, &networks).await?;
         lost.retain(|order| !rules.have(order));
         for order in &lost {
             self.put_back(&alone, order, version).await?;
@@ -68,31 +59,67 @@ impl Netavark {
         Ok(lost.len())
     }
 
-    /// Puts the rules that are always there where they must be; what was in the firewall before.
-    pub(super) async fn arrange(&self, _alone: &Alone<'_>, version: Version) -> Result<Rules> {
-        let rules = self.rules(version).await?;
+    /// Puts the rules that are always there where they must be, and those of these networks; what was in the
+    /// firewall before. A family that fails does not keep the other from its rules, and is complained of once.
+    pub(super) async fn arrange(
+        &self,
+        _alone: &Alone<'_>,
+        version: Version,
+        networks: &[&NetworkRecord],
+    ) -> Result<Rules> {
+        let links = links::list().context("cannot list interfaces")?;
+        let rules = self.rules(version).await;
         // A later one may use nftables: before it made anything, nobody knows.
-        let with_netavarks = version < KNOWS_NFTABLES || rules.iptables[0].contains("NETAVARK_");
+        let with_netavarks = version < KNOWS_NFTABLES
+            || matches!(&rules.iptables[0], Some(saved) if saved.contains("NETAVARK_"));
         // Before netavark's, so that it finds its own where it must be.
-        for (saved, restore) in rules
-            .iptables
-            .iter()
-            .zip(["iptables-restore", "ip6tables-restore"])
-        {
-            if let Some(input) = in_order(saved, with_netavarks) {
-                let program = Program::new(self.tool(restore)?).args(["--noflush", "-w", "5"]);
-                let program = program.env([("PATH", &self.search_path)]);
-                let program = program
-                    .input(input.as_bytes())
-                    .context("cannot run iptables")?;
-                succeed(restore, program).await?;
+        for (family, saved) in Family::BOTH.into_iter().zip(&rules.iptables) {
+            let Some(saved) = saved else { continue };
+            let wanted = rules::Wanted {
+                family,
+                with_netavarks,
+                networks,
+                links: &links,
+            };
+            let restored = match wanted.missing(saved) {
+                Some(input) => self.restore(family, &input).await,
+                None => Ok(()),
+            };
+            if self.heard(family, restored).is_some() && family == Family::V4 {
+                self.arranged.store(true, Ordering::Relaxed);
             }
         }
         if !rules.nftables.is_empty() && !rules.nftables.contains(PUBLISHED_NFT_SIGN) {
             succeed("nft", Program::new(self.tool("nft")?).args([PUBLISHED_NFT])).await?;
         }
-        self.arranged.store(true, Ordering::Relaxed);
         Ok(rules)
+    }
+
+    async fn restore(&self, family: Family, input: &str) -> Result<()> {
+        let name = family.restore();
+        let program = Program::new(self.tool(name)?).args(["--noflush", "-w", "5"]);
+        let program = program.env([("PATH", &self.search_path)]);
+        let program = program
+            .input(input.as_bytes())
+            .context("cannot run iptables")?;
+        succeed(name, program).await.map(drop)
+    }
+
+    /// What came of it, if it worked. A failure is told once, until it works again.
+    fn heard<T>(&self, family: Family, outcome: Result<T>) -> Option<T> {
+        let told = &self.told[family as usize];
+        match outcome {
+            Ok(value) => {
+                told.store(false, Ordering::Relaxed);
+                Some(value)
+            }
+            Err(e) => {
+                if !told.swap(true, Ordering::Relaxed) {
+                    tracing::error!(error = %e, "the firewall's rules of a family are not in order");
+                }
+                None
+            }
+        }
     }
 
     /// Has netavark make all that is missing on the host, for a namespace that then goes alone.
@@ -108,11 +135,14 @@ impl Netavark {
         made.and(gone).and(removed)
     }
 
-    async fn rules(&self, version: Version) -> Result<Rules> {
-        let mut iptables = [String::new(), String::new()];
-        for (text, save) in iptables.iter_mut().zip(["iptables-save", "ip6tables-save"]) {
-            let program = Program::new(self.tool(save)?).env([("PATH", &self.search_path)]);
-            *text = succeed(save, program).await?;
+    async fn rules(&self, version: Version) -> Rules {
+        let mut iptables = [None, None];
+        for (text, family) in iptables.iter_mut().zip(Family::BOTH) {
+            let saved = async {
+                let program = Program::new(self.tool(family.save())?);
+                succeed(family.save(), program.env([("PATH", &self.search_path)])).await
+            };
+            *text = self.heard(family, saved.await);
         }
         let mut nftables = String::new();
         if version >= KNOWS_NFTABLES
@@ -122,7 +152,7 @@ impl Netavark {
             let program = Program::new(nft).args(["list", "table", "inet", "netavark"]);
             nftables = succeed("nft", program).await.unwrap_or_default();
         }
-        Ok(Rules { iptables, nftables })
+        Rules { iptables, nftables }
     }
 
     /// A program of the firewall.
@@ -183,103 +213,20 @@ impl Rules {
                 return self.nftables.contains(&subnet)
                     && (!has_ports || self.nftables.contains(address.trim_matches(['[', ']'])));
             }
-            let saved = &self.iptables[family];
+            // Nothing can be put where nothing can be read.
+            let Some(saved) = &self.iptables[family] else {
+                return true;
+            };
             let masquerades = format!("-A POSTROUTING -s {subnet} -j NETAVARK-");
             let forwards = format!("-A NETAVARK_FORWARD -s {subnet} -j ACCEPT");
             let leads = format!("--to-destination {address}:");
             saved.contains(&masquerades)
                 && saved.contains(&forwards)
-                && saved.contains(&format!("-A FORWARD {ACCEPTS}"))
+                && saved.contains(&format!("-A FORWARD {}", rules::ACCEPTS))
                 && (!has_ports
                     || saved.contains(
                         "-A PREROUTING -m addrtype --dst-type LOCAL -j NETAVARK-HOSTPORT-DNAT",
                     ) && saved.contains(&leads))
         })
-    }
-}
-
-/// What `iptables-restore --noflush` is to be told so that the rules that are always there are, in their
-/// order; `None` when they are. netavark's chains are its own business where it uses nftables.
-fn in_order(saved: &str, with_netavarks: bool) -> Option<String> {
-    let mut wanted = vec![(FIRST, "DOCKER-USER")];
-    if with_netavarks {
-        wanted.push((PUBLISHED, "NETAVARK_FORWARD"));
-        wanted.push((ISOLATES, "NETAVARK_ISOLATION_1"));
-        wanted.push((APART, "NETAVARK_ISOLATION_1"));
-        wanted.push((ACCEPTS, "NETAVARK_FORWARD"));
-    }
-    let table = saved.split("*filter\n").nth(1).unwrap_or_default();
-    let table = table.split("COMMIT").next().unwrap_or_default();
-    let place = |rule: &str| {
-        let mut forward = table
-            .lines()
-            .filter_map(|line| line.strip_prefix("-A FORWARD "));
-        forward.position(|line| line == rule)
-    };
-    let places: Vec<_> = wanted.iter().map(|(rule, _)| place(rule)).collect();
-    if places.iter().all(Option::is_some) && places.is_sorted() {
-        return None;
-    }
-    let mut input = "*filter\n".to_owned();
-    for (_, chain) in &wanted {
-        let declared = format!(":{chain} - [0:0]\n");
-        // To name a chain that is there would flush it.
-        if !table.contains(&format!("\n:{chain} ")) && !input.contains(&declared) {
-            input.push_str(&declared);
-        }
-    }
-    for ((rule, _), place) in wanted.iter().zip(&places) {
-        if place.is_some() {
-            writeln!(input, "-D FORWARD {rule}").expect("writing to a string cannot fail");
-        }
-    }
-    for (number, (rule, _)) in (1..).zip(&wanted) {
-        writeln!(input, "-I FORWARD {number} {rule}").expect("writing to a string cannot fail");
-    }
-    input.push_str("COMMIT\n");
-    Some(input)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_come_in_their_order_and_chains_that_are_there_are_not_flushed() {
-        let input = in_order("", true).unwrap();
-        let lines: Vec<_> = input.lines().collect();
-        assert_eq!(
-            lines[1..4],
-            [
-                ":DOCKER-USER - [0:0]",
-                ":NETAVARK_FORWARD - [0:0]",
-                ":NETAVARK_ISOLATION_1 - [0:0]"
-            ]
-        );
-        assert_eq!(lines[4], format!("-I FORWARD 1 {FIRST}"));
-        assert_eq!(lines[8], format!("-I FORWARD 5 {ACCEPTS}"));
-        let chains = ":FORWARD ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n:NETAVARK_ISOLATION_1 - [0:0]\n:NETAVARK_FORWARD - [0:0]";
-        let saved = |rules: &[&str]| {
-            let rules: String = rules.iter().map(|r| format!("-A FORWARD {r}\n")).collect();
-            format!("*nat\nCOMMIT\n*filter\n{chains}\n{rules}COMMIT\n")
-        };
-        // Others' rules may stand between.
-        let right = [
-            "-j OTHER", FIRST, PUBLISHED, ISOLATES, APART, "-j OTHER", ACCEPTS,
-        ];
-        assert_eq!(in_order(&saved(&right), true), None);
-        let inserted = [ISOLATES, FIRST, PUBLISHED, APART, ACCEPTS];
-        assert!(in_order(&saved(&inserted), true).is_some());
-        let wrong = in_order(&saved(&[ACCEPTS, FIRST]), true).unwrap();
-        assert!(!wrong.contains("\n:"), "{wrong}");
-        assert!(
-            wrong.contains(&format!("-D FORWARD {ACCEPTS}\n")),
-            "{wrong}"
-        );
-        assert!(
-            !wrong.contains("-D FORWARD -m comment --comment \"moored"),
-            "{wrong}"
-        );
-        assert_eq!(in_order(&saved(&[FIRST]), false), None);
     }
 }

@@ -8,6 +8,8 @@ use std::process::Command;
 use super::*;
 use crate::fixture::{network, on_a_host, order, place};
 
+mod apart;
+
 /// Answers one connection in the namespace at `ns` with `word`, for as long as the process lives.
 fn answer(ns: &Path, port: u16, word: &'static str) {
     // Of both families.

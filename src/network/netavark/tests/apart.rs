@@ -1,0 +1,191 @@
+//! Who reaches what, and who does not: neighbours of the host, containers of other networks.
+
+use std::net::{Ipv4Addr, UdpSocket};
+
+use super::*;
+use crate::fixture::{Host, ip};
+
+fn iptables(args: &str) {
+    let done = Command::new("iptables").args(args.split(' ')).status();
+    assert!(done.unwrap().success(), "iptables {args}");
+}
+
+fn from(ns: &Path, to: &str) -> Option<String> {
+    netns::inside(ns, || Ok(ask(to))).unwrap()
+}
+
+fn word() -> Option<String> {
+    Some("word".to_owned())
+}
+
+/// The namespace that stands for the host.
+fn own(host: &Host) -> PathBuf {
+    host.dir.path().join("host")
+}
+
+/// Has what is sent to 127.0.0.1 go to `gateway`, as a hostile neighbour may.
+fn send_loopback_to(ns: &Path, gateway: &str, source: &str) {
+    netns::inside(ns, || {
+        std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1")?;
+        ip("link set lo up");
+        ip("addr del 127.0.0.1/8 dev lo");
+        ip(&format!(
+            "route add 127.0.0.1/32 via {gateway} src {source}"
+        ));
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn neighbours_reach_what_is_published_and_nothing_else() {
+    on_a_host(async |host| {
+        let lan = host.neighbour();
+        let net = network(21, &[("10.121.0.0/24", "10.121.0.1")]);
+        let web = order(
+            'a',
+            &[(&net, place(&net, "eth0", &["10.121.0.2/24"]))],
+            &[(8086, 80)],
+        );
+        let ns = host.ns("ns");
+        // As dockerd and ufw leave it.
+        iptables("-P FORWARD DROP");
+        host.netavark.set_up(&ns, &web).await.unwrap();
+        answer(&ns, 80, "word");
+        answer(&ns, 81, "secret");
+        answer(&lan, 82, "word");
+        for policy in ["DROP", "ACCEPT"] {
+            iptables(&format!("-P FORWARD {policy}"));
+            assert_eq!(from(&lan, "10.77.0.1:8086"), word(), "{policy}");
+            assert_eq!(from(&lan, "10.121.0.2:80"), None, "{policy}");
+            assert_eq!(from(&lan, "10.121.0.2:81"), None, "{policy}");
+            assert_eq!(from(&ns, "10.77.0.2:82"), word(), "{policy}");
+            assert_eq!(ask("10.121.0.2:80"), word(), "{policy}");
+        }
+        // The operator's own rules come first.
+        iptables("-A DOCKER-USER -s 10.77.0.2 -d 10.121.0.2 -j ACCEPT");
+        assert_eq!(from(&lan, "10.121.0.2:80"), word());
+        host.netavark.tear_down(&ns, &web).await.unwrap();
+        assert!(!host.census().1.contains("br-test21"));
+    });
+}
+
+#[test]
+fn nobody_else_reaches_the_hosts_loopback() {
+    on_a_host(async |host| {
+        let lan = host.neighbour();
+        let net = network(22, &[("10.122.0.0/24", "10.122.0.1")]);
+        let mut web = order(
+            'a',
+            &[(&net, place(&net, "eth0", &["10.122.0.2/24"]))],
+            &[(8087, 80)],
+        );
+        web.ports[0].host_ip = Ipv4Addr::LOCALHOST.into();
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &web).await.unwrap();
+        answer(&ns, 80, "word");
+        answer(&own(host), 7777, "word");
+        for address in ["127.0.0.1:8087", "127.0.0.1:7777"] {
+            assert_eq!(ask(address), word(), "{address}");
+        }
+        send_loopback_to(&lan, "10.77.0.1", "10.77.0.2");
+        assert_eq!(from(&lan, "10.77.0.1:7777"), word());
+        assert_eq!(from(&lan, "127.0.0.1:8087"), None);
+        send_loopback_to(&ns, "10.122.0.1", "10.122.0.2");
+        assert_eq!(from(&ns, "10.122.0.1:7777"), word());
+        assert_eq!(from(&ns, "127.0.0.1:7777"), None);
+    });
+}
+
+#[test]
+fn nothing_is_sent_into_an_internal_network() {
+    on_a_host(async |host| {
+        let mut inner = network(23, &[("10.123.0.0/24", "10.123.0.1")]);
+        inner.internal = true;
+        let outer = network(24, &[("10.124.0.0/24", "10.124.0.1")]);
+        let at = |net, id, address| order(id, &[(net, place(net, "eth0", &[address]))], &[]);
+        let all = [
+            ("inner", at(&inner, 'a', "10.123.0.2/24")),
+            ("near", at(&inner, 'b', "10.123.0.3/24")),
+            ("far", at(&outer, 'c', "10.124.0.2/24")),
+        ];
+        for (name, order) in &all {
+            host.netavark.set_up(&host.ns(name), order).await.unwrap();
+        }
+        let [inner, near, far] = all.map(|(name, _)| host.dir.path().join(name));
+        let socket = netns::inside(&inner, || UdpSocket::bind("10.123.0.2:9")).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        // What comes first was not stopped.
+        for (ns, text) in [(&far, "far"), (&near, "near")] {
+            netns::inside(ns, || {
+                let own = UdpSocket::bind("0.0.0.0:0")?;
+                own.send_to(text.as_bytes(), "10.123.0.2:9").map(drop)
+            })
+            .unwrap();
+        }
+        let mut buffer = [0; 16];
+        let read = socket.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"near");
+    });
+}
+
+#[test]
+fn a_networks_name_server_is_asked_by_its_own() {
+    on_a_host(async |host| {
+        let nets =
+            [25, 26].map(|n| network(n, &[(&format!("10.1{n}.0.0/24"), &format!("10.1{n}.0.1"))]));
+        let lan = host.neighbour();
+        let [one, two] = ["one", "two"].map(|name| host.ns(name));
+        for (ns, net, id) in [(&one, &nets[0], 'a'), (&two, &nets[1], 'b')] {
+            let address = format!("10.1{}.0.2/24", net.interface.trim_start_matches("br-test"));
+            let order = order(id, &[(net, place(net, "eth0", &[&address]))], &[]);
+            host.netavark.set_up(ns, &order).await.unwrap();
+        }
+        answer(&own(host), 53, "word");
+        assert_eq!(ask("10.125.0.1:53"), word());
+        // As a host whose own firewall lets nothing in.
+        for policy in ["ACCEPT", "DROP"] {
+            iptables(&format!("-P INPUT {policy}"));
+            assert_eq!(from(&one, "10.125.0.1:53"), word(), "{policy}");
+            assert_eq!(from(&two, "10.125.0.1:53"), None, "{policy}");
+            assert_eq!(from(&lan, "10.125.0.1:53"), None, "{policy}");
+        }
+        iptables("-P INPUT ACCEPT");
+        assert_eq!(
+            from(&lan, "10.77.0.1:53"),
+            word(),
+            "another server is the host's own business"
+        );
+    });
+}
+
+#[test]
+fn without_a_firewall_of_ipv6_that_of_ipv4_is_kept() {
+    on_a_host(async |host| {
+        // What netavark looks for is there, what lists and restores is not.
+        let tools = host.dir.path().join("bin");
+        std::fs::create_dir(&tools).unwrap();
+        for name in ["iptables", "iptables-save", "iptables-restore", "ip6tables"] {
+            let found = sys::locate::locate(name, &[], std::env::var_os("PATH").as_deref());
+            std::os::unix::fs::symlink(found.unwrap(), tools.join(name)).unwrap();
+        }
+        let netavark = Netavark::new(
+            None,
+            tools.into_os_string(),
+            host.dir.path().join("netavark"),
+        );
+        let net = network(27, &[("10.127.0.0/24", "10.127.0.1")]);
+        let order = order('a', &[(&net, place(&net, "eth0", &["10.127.0.2/24"]))], &[]);
+        netavark.set_up(&host.ns("ns"), &order).await.unwrap();
+        let whole = host.census().1;
+        assert!(whole.contains("-A MOORED-FORWARD -o br-test27"), "{whole}");
+        iptables("-F");
+        assert_eq!(
+            netavark.keep_rules(|| vec![order.clone()]).await.unwrap(),
+            1
+        );
+        assert_eq!(host.census().1, whole);
+    });
+}
