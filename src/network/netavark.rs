@@ -15,15 +15,14 @@
 //! killed may have left one running, and the next daemon waits for it.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use model::{
-    ContainerId, Context, Endpoint, Error, MacAddress, NetworkDriver, NetworkRecord, PublishedPort,
-    Result, limits,
+    ContainerId, Context, Endpoint, Error, NetworkDriver, NetworkRecord, PublishedPort, Result,
+    limits,
 };
 use sys::lock_file::LockFile;
 use sys::spawn::Program;
@@ -36,6 +35,7 @@ use document::parent_of;
 pub(crate) use version::Cache;
 pub use version::Version;
 
+mod bridge;
 mod document;
 mod guard;
 mod rules;
@@ -148,6 +148,7 @@ impl Netavark {
             check(network, version)?;
         }
         let alone = self.alone().await?;
+        bridge::claim(&self.dir, order)?;
         for (network, _) in &order.places {
             make_parent(network)?;
         }
@@ -156,20 +157,21 @@ impl Netavark {
             self.arrange_or_warn(&alone, version, &[]).await;
         }
         // What a bridge's rules are about is there only then, and with nftables netavark's own table, too.
-        let is_first = order.places.iter().any(has_no_bridge);
+        let is_first = order
+            .places
+            .iter()
+            .any(|(network, _)| bridge::has_none(network));
         let made = self.call(&alone, "setup", ns, order, version).await;
         if made.is_ok() && is_first {
             let networks = order.places.iter().map(|(network, _)| &**network);
             self.arrange_or_warn(&alone, version, &networks.collect::<Vec<_>>())
                 .await;
         }
-        let made = made.and_then(|()| keep_bridges_addresses(order));
-        let Err(e) = made.and_then(|()| reach_themselves(ns, order)) else {
+        let made = made.and_then(|()| bridge::keep(order));
+        let Err(e) = made.and_then(|()| bridge::reach_themselves(ns, order)) else {
             return Ok(());
         };
-        let undone = self.take_away(&alone, ns, order, version).await;
-        self.arranged.store(false, Ordering::Relaxed);
-        if let Err(left) = undone {
+        if let Err(left) = self.take_away(alone, ns, order, version).await {
             tracing::error!(id = order.id.short(), error = %left, "a network that could not be set up is not undone");
         }
         Err(e)
@@ -186,33 +188,7 @@ impl Netavark {
         }
         let version = self.version().await?;
         let alone = self.alone().await?;
-        self.take_away(&alone, ns, order, version).await?;
-        // With a network, netavark takes away a rule that keeps the others in order. Those who wait for the
-        // end of this need not wait for that rule.
-        if order.places.iter().any(has_no_bridge) {
-            self.arranged.store(false, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Whether the rules that are always there are where they must be, as far as what was done here goes; the
-    /// next [`Netavark::set_up`] or [`Netavark::tidy`] sees to it otherwise.
-    pub fn is_tidy(&self) -> bool {
-        self.arranged.load(Ordering::Relaxed)
-    }
-
-    /// Puts the rules that are always there where they must be, where a network that went has left them in
-    /// disorder. Nothing where nothing was made yet.
-    ///
-    /// # Errors
-    /// System: the firewall cannot be read or written.
-    pub async fn tidy(&self) -> Result<()> {
-        if self.is_tidy() || !self.dir.join("lock").exists() {
-            return Ok(());
-        }
-        let version = self.version().await?;
-        let alone = self.alone().await?;
-        self.arrange(&alone, version, &[]).await.map(drop)
+        self.take_away(alone, ns, order, version).await
     }
 
     async fn arrange_or_warn(
@@ -226,17 +202,69 @@ impl Netavark {
         }
     }
 
+    /// Undoes what is there. The lock is not held while interfaces are waited for.
     async fn take_away(
         &self,
-        alone: &Alone<'_>,
+        alone: Alone<'_>,
         ns: &Path,
         order: &Order,
         version: Version,
     ) -> Result<()> {
+        let mut order = order.clone();
+        let mut failure = None;
+        // A bridge that is not ours was refused, so there is nothing to undo: it would be deleted.
+        order.places.retain(|(network, _)| {
+            bridge::is_own(&self.dir, network).unwrap_or_else(|e| {
+                failure = Some(e);
+                false
+            })
+        });
+        if let Some(e) = failure {
+            return Err(e);
+        }
+        if order.places.is_empty() {
+            return Ok(());
+        }
+        let left = self.undo(&alone, ns, &mut order, version).await?;
+        self.forget_bridges(&alone, &order, version).await;
+        if !left {
+            return Ok(());
+        }
+        drop(alone);
+        // The kernel may still be about to take the old interfaces from their bridges.
+        let deadline = Instant::now() + limits::NETNS_END_TIMEOUT;
+        for (network, place) in &order.places {
+            if !bridge::waits_for_members(&network.interface, deadline).await? {
+                continue;
+            }
+            let alone = self.alone().await?;
+            // Somebody else may have come by now, or have taken it away.
+            let members = links::members(&network.interface).context("cannot list interfaces")?;
+            if members == Some(0) {
+                let one = Order {
+                    places: vec![(network.clone(), place.clone())],
+                    ..order.clone()
+                };
+                self.by_stand_in(&alone, &one, version).await?;
+                self.forget_bridges(&alone, &one, version).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes what can be now; whether bridges may be left, until the interfaces of a lost namespace are gone:
+    /// those of the order then.
+    async fn undo(
+        &self,
+        alone: &Alone<'_>,
+        ns: &Path,
+        order: &mut Order,
+        version: Version,
+    ) -> Result<bool> {
         let pinned = netns::is_pinned(ns).context(format_args!("look at {}", ns.display()))?;
         if pinned {
             match self.call(alone, "teardown", ns, order, version).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(false),
                 Err(e) => {
                     tracing::debug!(id = order.id.short(), error = %e, "undone by a stand-in")
                 }
@@ -244,30 +272,30 @@ impl Netavark {
             // The bridge stays while the namespace still has an interface on it.
             delete_links(ns, order)?;
         }
-        let mut order = order.clone();
         // Nothing of the others is outside the namespace.
         order
             .places
             .retain(|(network, _)| network.driver == NetworkDriver::Bridge);
         if order.places.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        self.by_stand_in(alone, &order, version).await?;
-        if pinned {
-            return Ok(());
+        self.by_stand_in(alone, order, version).await?;
+        Ok(!pinned)
+    }
+
+    /// When the last has left a network.
+    async fn forget_bridges(&self, alone: &Alone<'_>, order: &Order, version: Version) {
+        let networks = order.places.iter().map(|(network, _)| network);
+        let gone: Vec<_> = networks
+            .filter(|network| bridge::has_none(network))
+            .collect();
+        for network in &gone {
+            bridge::forget(&self.dir, network);
         }
-        // The kernel may still be about to take the old interfaces from their bridges.
-        let deadline = Instant::now() + limits::NETNS_END_TIMEOUT;
-        for (network, place) in &order.places {
-            if waits_for_members(&network.interface, deadline).await? {
-                let one = Order {
-                    places: vec![(network.clone(), place.clone())],
-                    ..order.clone()
-                };
-                self.by_stand_in(alone, &one, version).await?;
-            }
+        // With a network, netavark takes away a rule that all the others need.
+        if !gone.is_empty() {
+            self.arrange_or_warn(alone, version, &[]).await;
         }
-        Ok(())
     }
 
     /// Makes complete what is there, on an empty namespace, and undoes it.
@@ -370,57 +398,6 @@ struct Alone<'a> {
     file: LockFile,
 }
 
-/// A bridge has one hardware address for good. netavark before 1.6 leaves it to the kernel, which gives it
-/// another when a container comes or goes: the others would not reach the host, and names with it, until they
-/// ask for the address again.
-fn keep_bridges_addresses(order: &Order) -> Result<()> {
-    let bridged = order.places.iter().map(|(network, _)| network);
-    for network in bridged.filter(|network| network.driver == NetworkDriver::Bridge) {
-        let gateways = network.subnets.iter().filter_map(|subnet| subnet.gateway);
-        let v4 = gateways.filter_map(|gateway| match gateway {
-            IpAddr::V4(gateway) => Some(MacAddress::of(gateway)),
-            IpAddr::V6(_) => None,
-        });
-        let of_id = || {
-            let digits = network.id.as_str().bytes();
-            let bytes: Vec<u8> = digits.take(6).collect();
-            MacAddress::from_random(bytes.try_into().expect("an id has 64 digits"))
-        };
-        let mac = v4.into_iter().next().unwrap_or_else(of_id);
-        links::set_mac(&network.interface, mac).context(format_args!(
-            "cannot give {} a hardware address",
-            network.interface
-        ))?;
-    }
-    Ok(())
-}
-
-/// Nobody is on a network that has its bridge made with the first.
-fn has_no_bridge((network, _): &(Arc<NetworkRecord>, Endpoint)) -> bool {
-    network.driver == NetworkDriver::Bridge
-        && links::members(&network.interface).is_ok_and(|members| members.is_none())
-}
-
-/// A container with ports reaches itself by them, as others reach it: what goes to the host comes back by the
-/// same way, which a bridge does only when it is told to.
-fn reach_themselves(ns: &Path, order: &Order) -> Result<()> {
-    if order.ports.is_empty() {
-        return Ok(());
-    }
-    let links = netns::inside(ns, links::list).context("cannot list the container's interfaces")?;
-    let bridged = order
-        .places
-        .iter()
-        .filter(|(network, _)| network.driver == NetworkDriver::Bridge);
-    for (_, place) in bridged {
-        let link = links.iter().find(|link| link.name == place.interface);
-        if let Some(peer) = link.and_then(|link| link.peer) {
-            links::hairpin(peer).context("cannot let a container reach its own ports")?;
-        }
-    }
-    Ok(())
-}
-
 /// Takes the interfaces of an order from a namespace.
 fn delete_links(ns: &Path, order: &Order) -> Result<()> {
     let names = order.places.iter().map(|(_, place)| &place.interface);
@@ -429,19 +406,6 @@ fn delete_links(ns: &Path, order: &Order) -> Result<()> {
         names.try_for_each(|name| links::delete(name).map(drop))
     };
     netns::inside(ns, delete).context("cannot delete the container's interfaces")
-}
-
-/// Waits for the last member of a bridge to go; whether the bridge is left alone.
-async fn waits_for_members(bridge: &str, deadline: Instant) -> Result<bool> {
-    loop {
-        match links::members(bridge).context("cannot list interfaces")? {
-            None => return Ok(false),
-            Some(0) => return Ok(true),
-            // Others live on it.
-            Some(_) if Instant::now() > deadline => return Ok(false),
-            Some(_) => tokio::time::sleep(LOOK_AGAIN).await,
-        }
-    }
 }
 
 /// Makes the parent of a network that names none, as Docker does: an interface that leads nowhere.

@@ -12,6 +12,7 @@ use model::{Context, Error, NetworkDriver, NetworkRecord, Result, limits};
 use sys::spawn::Program;
 use sys::{links, netns};
 
+use super::bridge;
 use super::rules::{self, Family};
 use super::{Alone, Netavark, Order, Version};
 
@@ -128,8 +129,10 @@ impl Netavark {
         order
             .places
             .retain(|(network, _)| network.driver == NetworkDriver::Bridge);
+        bridge::claim(&self.dir, &order)?;
         let stand_in = self.stand_in()?;
         let made = self.call(alone, "setup", &stand_in, &order, version).await;
+        let made = made.and_then(|()| bridge::keep(&order));
         let gone = super::delete_links(&stand_in, &order);
         let removed = netns::remove(&stand_in).context("cannot remove a network namespace");
         made.and(gone).and(removed)

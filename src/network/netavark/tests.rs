@@ -9,6 +9,7 @@ use super::*;
 use crate::fixture::{network, on_a_host, order, place};
 
 mod apart;
+mod bridges;
 
 /// Answers one connection in the namespace at `ns` with `word`, for as long as the process lives.
 fn answer(ns: &Path, port: u16, word: &'static str) {
