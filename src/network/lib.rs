@@ -25,7 +25,9 @@ pub mod ports;
 mod resolv_conf;
 
 pub use hosts::{hosts, parse_extra_host};
-pub use netavark::{Netavark, Order, Version, check, remove_parent};
+pub use netavark::{
+    Netavark, Order, Version, check, check_parent, publishes_in_both, remove_parent,
+};
 pub use resolv_conf::{RESOLVED, is_resolved, resolv_conf};
 
 /// What names a container is to know, besides what it asks for itself.

@@ -29,15 +29,16 @@ use sys::spawn::Program;
 use sys::{links, netns};
 use tokio::sync::Mutex;
 
-pub use document::check;
+pub use document::{check, publishes_in_both};
+pub use parent::{check as check_parent, remove as remove_parent};
 
-use document::parent_of;
 pub(crate) use version::Cache;
 pub use version::Version;
 
 mod bridge;
 mod document;
 mod guard;
+mod parent;
 mod rules;
 mod version;
 
@@ -150,7 +151,7 @@ impl Netavark {
         let alone = self.alone().await?;
         bridge::claim(&self.dir, order)?;
         for (network, _) in &order.places {
-            make_parent(network)?;
+            parent::make(network)?;
         }
         // Not later: until then the operator's own rules would not count.
         if !self.arranged.load(Ordering::Relaxed) {
@@ -406,35 +407,6 @@ fn delete_links(ns: &Path, order: &Order) -> Result<()> {
         names.try_for_each(|name| links::delete(name).map(drop))
     };
     netns::inside(ns, delete).context("cannot delete the container's interfaces")
-}
-
-/// Makes the parent of a network that names none, as Docker does: an interface that leads nowhere.
-fn make_parent(network: &NetworkRecord) -> Result<()> {
-    let Some(name) = parent_of(network).filter(|_| network.interface.is_empty()) else {
-        return Ok(());
-    };
-    match links::make_dummy(&name) {
-        Err(e) if e.kind() == std::io::ErrorKind::Unsupported => Err(Error::not_implemented(
-            "a network without a parent needs dummy interfaces, which this kernel does not have",
-        )),
-        made => made
-            .map(drop)
-            .context(format_args!("cannot make the interface {name}")),
-    }
-}
-
-/// Takes away the parent that was made for a network that names none; to be called when the network
-/// is removed. Others, and what is not there, are left alone.
-///
-/// # Errors
-/// What the kernel says.
-pub fn remove_parent(network: &NetworkRecord) -> Result<()> {
-    match parent_of(network) {
-        Some(name) if network.interface.is_empty() => links::delete(&name)
-            .map(drop)
-            .context(format_args!("cannot delete the interface {name}")),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub ipv4: bool,
     /// Its networks publish ports of IPv6 addresses.
     pub ipv6: bool,
+    /// All addresses of one family are those of both ([`crate::publishes_in_both`]).
+    pub both: bool,
     /// What other containers hold.
     pub held: &'a [PublishedPort],
 }
@@ -94,19 +96,32 @@ impl Ports {
         held: &[PublishedPort],
         reserved: &mut Reserved,
     ) -> Result<()> {
-        let addresses = addresses(binding, request);
-        if addresses.is_empty() {
-            return Ok(());
-        }
+        let mut addresses = addresses(binding, request);
         if let Some((port, last)) = binding.host_ports
             && port == last
         {
+<<<<<<< HEAD
             if let Some(ip) = conflict(held, binding, &addresses, port) {
+=======
+            // Each family was asked for on its own, and the first brought both.
+            let is_new = |ip: &IpAddr| {
+                let published = published(binding, *ip, port);
+                !request.both || !reserved.ports.contains(&published)
+            };
+            addresses.retain(is_new);
+            if addresses.is_empty() {
+                return Ok(());
+            }
+            if let Some(other) = conflict(held, binding, &addresses, port) {
+>>>>>>> 9219d31 (network, networks: Hold both families where one brings the other, and look for parents)
                 return Err(Error::system(format!(
                     "Bind for {ip}:{port} failed: port is already allocated"
                 )));
             }
             return hold(binding, &addresses, port, reserved);
+        }
+        if addresses.is_empty() {
+            return Ok(());
         }
         let range = binding.host_ports.unwrap_or_else(ephemeral);
         let kept = match binding.host_ports {
@@ -157,8 +172,12 @@ fn ephemeral() -> (u16, u16) {
 
 /// The host's addresses of a binding.
 fn addresses(binding: &PortBinding, request: &Request<'_>) -> Vec<IpAddr> {
-    if let Some(ip) = binding.host_ip.or(request.default_ip) {
-        return vec![ip];
+    let both = request.both && request.ipv4 && request.ipv6;
+    match binding.host_ip.or(request.default_ip) {
+        // It leads both families on, so nobody else must have the other.
+        Some(ip) if ip.is_unspecified() && both => {}
+        Some(ip) => return vec![ip],
+        None => {}
     }
     let v4 = request.ipv4.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let v6 = request.ipv6.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -205,12 +224,16 @@ fn hold(
     reserved.sockets.extend(sockets);
     reserved
         .ports
-        .extend(addresses.iter().map(|ip| PublishedPort {
-            port: binding.port,
-            host_ip: *ip,
-            host_port: port,
-        }));
+        .extend(addresses.iter().map(|ip| published(binding, *ip, port)));
     Ok(())
+}
+
+fn published(binding: &PortBinding, host_ip: IpAddr, host_port: u16) -> PublishedPort {
+    PublishedPort {
+        port: binding.port,
+        host_ip,
+        host_port,
+    }
 }
 
 /// The kernel's complaint as Go spells it: `address already in use`.
@@ -240,6 +263,7 @@ mod tests {
             default_ip: None,
             ipv4: true,
             ipv6: false,
+            both: false,
             held: &[],
         }
     }
@@ -375,6 +399,45 @@ mod tests {
                 ports.reserve(&request(&mapped)).unwrap().ports[0].host_port,
                 first + 2
             );
+        });
+    }
+
+    #[test]
+    fn where_one_family_brings_the_other_both_are_held() {
+        on_a_host(|| {
+            let ports = Ports::default();
+            let at = |ip: &str| PortBinding {
+                host_ip: Some(ip.parse().unwrap()),
+                ..binding(80, Some((8090, 8090)))
+            };
+            let six = [at("::")];
+            let dual = |bindings| Request {
+                ipv6: true,
+                both: true,
+                ..request(bindings)
+            };
+            let taken = TcpListener::bind("0.0.0.0:8090").unwrap();
+            let e = ports.reserve(&dual(&six)).unwrap_err();
+            assert!(e.message().contains("0.0.0.0:8090/tcp: address"), "{e}");
+            drop(taken);
+            let got = ports.reserve(&dual(&six)).unwrap();
+            assert_eq!(got.ports.len(), 2);
+            let four = [at("0.0.0.0")];
+            let other = Request {
+                held: &got.ports,
+                ..dual(&four)
+            };
+            let e = ports.reserve(&other).unwrap_err();
+            assert!(e.message().ends_with("port is already allocated"), "{e}");
+            drop(got);
+            // One that asks for both gets them, and so does one that cannot have the other.
+            let each = [at("0.0.0.0"), at("::")];
+            assert_eq!(ports.reserve(&dual(&each)).unwrap().ports.len(), 2);
+            let one = Request {
+                ipv6: false,
+                ..dual(&four)
+            };
+            assert_eq!(ports.reserve(&one).unwrap().ports.len(), 1);
         });
     }
 

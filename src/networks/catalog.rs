@@ -121,6 +121,7 @@ impl Networks {
         if driver != NetworkDriver::Bridge || !new.options.is_empty() {
             // What this netavark cannot make is refused now, and not when the first container starts.
             network::check(&record, self.inner.tools.netavark.version().await?)?;
+            network::check_parent(&record)?;
         }
         let event = self.event(&record, &Action::Create);
         let (networks, made) = (self.clone(), record.clone());

@@ -107,6 +107,8 @@ impl Networks {
         networks: &[(Arc<NetworkRecord>, EndpointSpec)],
     ) -> Result<(MutexGuard<'_, ()>, Vec<Endpoint>, Reserved)> {
         let mut ends = self.inner.held.ends();
+        let version = self.inner.tools.netavark.version().await;
+        let both = version.is_ok_and(network::publishes_in_both);
         let deadline = tokio::time::Instant::now() + limits::NETWORK_LEAVE_PATIENCE;
         loop {
             let choosing = self.inner.choosing.lock().await;
@@ -116,7 +118,7 @@ impl Networks {
             }
             let some_leave = self.inner.held.some_leave();
             let chosen = self.choose_endpoints(networks, &[]).and_then(|endpoints| {
-                let reserved = self.reserve_ports(joining, networks, &endpoints)?;
+                let reserved = self.reserve_ports(joining, networks, &endpoints, both)?;
                 Ok((endpoints, reserved))
             });
             let e = match chosen {
@@ -138,6 +140,7 @@ impl Networks {
         joining: &Joining,
         networks: &[(Arc<NetworkRecord>, EndpointSpec)],
         endpoints: &[Endpoint],
+        both: bool,
     ) -> Result<Reserved> {
         if !lease::publishes(networks) {
             return Ok(Reserved::default());
@@ -156,6 +159,7 @@ impl Networks {
             default_ip: of_network.or(settings.publish_address),
             ipv4: v4,
             ipv6: v6,
+            both,
             held: &self.inner.held.ports(),
         };
         self.inner.tools.ports.reserve(&request).map_err(|e| {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use model::{Endpoint, Error, NetworkDriver, NetworkRecord, Result};
 use serde_json::{Map, Value, json};
 
-use super::{Order, Version};
+use super::{Order, Version, parent};
 
 /// Docker's options that mean something here.
 const MTU: &str = "com.docker.network.driver.mtu";
@@ -19,6 +19,11 @@ const IPVLAN_MODE: &str = "ipvlan_mode";
 const KNOWS_IPVLAN: Version = Version(1, 5, 0);
 /// The first that takes the unspecified address as all of one family.
 const KNOWS_ALL_OF_A_FAMILY: Version = Version(1, 6, 0);
+
+/// Whether this netavark leads on both families what is published on all addresses of one.
+pub fn publishes_in_both(version: Version) -> bool {
+    version < KNOWS_ALL_OF_A_FAMILY
+}
 
 /// Whether this netavark can make such a network.
 ///
@@ -44,23 +49,9 @@ fn is_false(text: &str) -> bool {
     ["0", "f", "F", "false", "FALSE", "False"].contains(&text)
 }
 
-/// The host's interface that a macvlan or ipvlan sits on; where it names none, the one that is made for
-/// it and leads nowhere, named as Docker names it.
-pub(super) fn parent_of(network: &NetworkRecord) -> Option<String> {
-    let prefix = match network.driver {
-        NetworkDriver::Macvlan => "dm-",
-        NetworkDriver::Ipvlan => "di-",
-        _ => return None,
-    };
-    Some(match network.interface.as_str() {
-        "" => format!("{prefix}{}", network.id.short()),
-        parent => parent.to_owned(),
-    })
-}
-
 /// Its interface is one that is made for it.
 fn leads_nowhere(network: &NetworkRecord) -> bool {
-    network.interface.is_empty() && parent_of(network).is_some()
+    network.interface.is_empty() && parent::of(network).is_some()
 }
 
 /// All that netavark is told. The networks go by their ids, so that no two daemons share a chain.
@@ -118,7 +109,7 @@ fn info(network: &NetworkRecord, place: &Endpoint, subnets: &[(Value, IpAddr)]) 
         NetworkDriver::Ipvlan => options.extend(option(IPVLAN_MODE).map(|m| ("mode", m))),
         NetworkDriver::Host | NetworkDriver::Null => {}
     }
-    let interface = parent_of(network).unwrap_or_else(|| network.interface.clone());
+    let interface = parent::of(network).unwrap_or_else(|| network.interface.clone());
     json!({
         "name": network.id.as_str(),
         "id": network.id.as_str(),
@@ -135,11 +126,24 @@ fn info(network: &NetworkRecord, place: &Endpoint, subnets: &[(Value, IpAddr)]) 
 }
 
 fn ports(order: &Order, version: Version) -> Vec<Value> {
+    let has_family = |ip: IpAddr| {
+        let mut places = order.places.iter().map(|(_, place)| place);
+        places.any(|place| match ip {
+            IpAddr::V4(_) => place.ipv4.is_some(),
+            IpAddr::V6(_) => place.ipv6.is_some(),
+        })
+    };
     let mut ports: Vec<Value> = Vec::new();
     for port in &order.ports {
         let host_ip = match port.host_ip {
-            // Both families, if the container has both: a rule for `0.0.0.0` would match nothing.
-            ip if ip.is_unspecified() && version < KNOWS_ALL_OF_A_FAMILY => String::new(),
+            // Both families, if the container has both (both are held then): a rule for `0.0.0.0` would match
+            // nothing.
+            ip if ip.is_unspecified() && publishes_in_both(version) => {
+                if !has_family(ip) {
+                    continue;
+                }
+                String::new()
+            }
             ip => ip.to_string(),
         };
         let port = json!({

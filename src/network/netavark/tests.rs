@@ -101,6 +101,21 @@ fn a_port_of_both_families_answers_in_both() {
 }
 
 #[test]
+fn a_family_that_a_container_does_not_have_brings_no_other() {
+    let net = network(12, &[("10.88.0.0/24", "10.88.0.1")]);
+    let mut web = order(
+        'a',
+        &[(&net, place(&net, "eth0", &["10.88.0.2/24"]))],
+        &[(8088, 80), (8089, 80)],
+    );
+    web.ports[1].host_ip = Ipv6Addr::UNSPECIFIED.into();
+    let told = document::document(&web, Version::OLDEST);
+    let ports = told["port_mappings"].as_array().unwrap();
+    assert_eq!(ports.len(), 1, "{ports:?}");
+    assert_eq!(ports[0]["host_port"], 8088);
+}
+
+#[test]
 fn a_bridge_keeps_its_hardware_address_whoever_comes() {
     on_a_host(async |host| {
         let net = network(11, &[("10.89.0.0/24", "10.89.0.1")]);
