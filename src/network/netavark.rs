@@ -15,18 +15,19 @@
 //! killed may have left one running, and the next daemon waits for it.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use model::{
-    ContainerId, Context, Endpoint, Error, NetworkDriver, NetworkRecord, PublishedPort, Result,
-    limits,
+    ContainerId, Context, Endpoint, Error, NetworkDriver, NetworkRecord, Protocol, PublishedPort,
+    Result, limits,
 };
 use sys::lock_file::LockFile;
 use sys::spawn::Program;
-use sys::{links, netns};
+use sys::{conntrack, links, netns};
 use tokio::sync::Mutex;
 
 pub use document::{check, publishes_in_both};
@@ -170,6 +171,7 @@ impl Netavark {
         }
         let made = made.and_then(|()| bridge::keep(order));
         let Err(e) = made.and_then(|()| bridge::reach_themselves(ns, order)) else {
+            forget_flows(order);
             return Ok(());
         };
         if let Err(left) = self.take_away(alone, ns, order, version).await {
@@ -397,6 +399,21 @@ impl Netavark {
 struct Alone<'a> {
     _turn: tokio::sync::MutexGuard<'a, ()>,
     file: LockFile,
+}
+
+/// Who sent to a port before it was published is led to the container, too: a flow keeps the target that it
+/// began with (moby `bridge` clearConntrackEntries).
+fn forget_flows(order: &Order) {
+    let udp = order.ports.iter();
+    let udp = udp.filter(|port| port.port.protocol == Protocol::Udp);
+    let targets: Vec<_> = udp
+        .map(|port| SocketAddr::new(port.host_ip, port.host_port))
+        .collect();
+    if !targets.is_empty()
+        && let Err(e) = conntrack::forget_udp(&targets)
+    {
+        tracing::warn!(id = order.id.short(), error = %e, "who sent to its UDP ports before may not reach it");
+    }
 }
 
 /// Takes the interfaces of an order from a namespace.

@@ -2,11 +2,8 @@
 
 use std::io;
 
+use crate::netlink::{self, attribute, attributes, dump, word};
 use model::MacAddress;
-use rustix::fd::OwnedFd;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
-};
 
 /// Longest name of an interface with its end, `IFNAMSIZ`.
 const NAME_BYTES_MAX: usize = 16;
@@ -18,7 +15,7 @@ const NAME_BYTES_MAX: usize = 16;
 pub fn delete(name: &str) -> io::Result<bool> {
     let mut body = vec![0; LINK_BYTES];
     attribute(&mut body, libc::IFLA_IFNAME, &name_bytes(name)?);
-    match ask(libc::RTM_DELLINK, 0, &body) {
+    match netlink::ask(None, libc::RTM_DELLINK, 0, &body) {
         Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(false),
         answer => answer.map(|()| true),
     }
@@ -44,7 +41,7 @@ fn make(name: &str, kind: &str) -> io::Result<bool> {
     attribute(&mut info, libc::IFLA_INFO_KIND, kind.as_bytes());
     attribute(&mut body, libc::IFLA_LINKINFO, &info);
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-    match ask(libc::RTM_NEWLINK, flags, &body) {
+    match netlink::ask(None, libc::RTM_NEWLINK, flags, &body) {
         Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
         answer => answer.map(|()| true),
     }
@@ -59,7 +56,7 @@ pub fn set_mac(name: &str, mac: MacAddress) -> io::Result<()> {
     let mut body = vec![0; LINK_BYTES];
     attribute(&mut body, libc::IFLA_IFNAME, &name_bytes(name)?);
     attribute(&mut body, libc::IFLA_ADDRESS, &mac.octets());
-    ask(libc::RTM_SETLINK, 0, &body)
+    netlink::ask(None, libc::RTM_SETLINK, 0, &body)
 }
 
 /// Has a bridge send back to its member `index` what came from there, if it is meant for it.
@@ -77,7 +74,7 @@ pub fn hairpin(index: u32) -> io::Result<()> {
     let mut port = Vec::new();
     attribute(&mut port, HAIRPIN, &[1]);
     attribute(&mut body, libc::IFLA_PROTINFO | NESTED, &port);
-    ask(libc::RTM_SETLINK, 0, &body)
+    netlink::ask(None, libc::RTM_SETLINK, 0, &body)
 }
 
 /// How many interfaces belong to the bridge `name`; `None` when there is none of that name.
@@ -111,47 +108,19 @@ pub struct Link {
 /// # Errors
 /// What the kernel answers.
 pub fn list() -> io::Result<Vec<Link>> {
-    let socket = open()?;
-    let message = request(libc::RTM_GETLINK, libc::NLM_F_DUMP, &[0; LINK_BYTES]);
-    send(&socket, &message, SendFlags::empty())?;
     let mut links = Vec::new();
-    // The kernel fills at most 32 KiB in one go (netlink_dump).
-    let mut answer = vec![0_u8; 64 << 10];
-    loop {
-        let (read, _) = recv(&socket, answer.as_mut_slice(), RecvFlags::empty())?;
-        let mut rest = &answer[..read];
-        while let Some((kind, body, next)) = message_of(rest) {
-            rest = next;
-            match i32::from(kind) {
-                libc::NLMSG_DONE => return Ok(links),
-                libc::NLMSG_ERROR => {
-                    let code = word(body, 0).unwrap_or_default();
-                    return Err(io::Error::from_raw_os_error(-code.cast_signed()));
-                }
-                _ if kind == libc::RTM_NEWLINK => links.extend(link(body)),
-                _ => {}
-            }
+    dump(None, libc::RTM_GETLINK, &[0; LINK_BYTES], |kind, body| {
+        if kind == libc::RTM_NEWLINK {
+            links.extend(link(body));
         }
-    }
-}
-
-/// The first message: its kind, its body, and what comes behind it.
-fn message_of(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let len = usize::try_from(word(bytes, 0)?).ok()?;
-    let body = bytes.get(HEADER_BYTES..len)?;
-    let kind = u16::from_ne_bytes([bytes[4], bytes[5]]);
-    let next = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, body, next))
+    })?;
+    Ok(links)
 }
 
 fn link(body: &[u8]) -> Option<Link> {
     let index = word(body, 4)?;
     let (mut name, mut master, mut peer) = (String::new(), None, None);
-    let mut rest = body.get(LINK_BYTES..)?;
-    while rest.len() >= 4 {
-        let len = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
-        let kind = u16::from_ne_bytes([rest[2], rest[3]]);
-        let Some(value) = rest.get(4..len) else { break };
+    for (kind, value) in attributes(body.get(LINK_BYTES..)?) {
         if kind == libc::IFLA_IFNAME {
             let text = String::from_utf8_lossy(value);
             text.trim_end_matches('\0').clone_into(&mut name);
@@ -160,7 +129,6 @@ fn link(body: &[u8]) -> Option<Link> {
         } else if kind == libc::IFLA_LINK {
             peer = word(value, 0);
         }
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     Some(Link {
         index,
@@ -170,16 +138,8 @@ fn link(body: &[u8]) -> Option<Link> {
     })
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
-    Some(u32::from_ne_bytes(bytes))
-}
-
 /// Size of `struct ifinfomsg`.
 const LINK_BYTES: usize = 16;
-/// Size of `struct nlmsghdr`.
-const HEADER_BYTES: usize = 16;
-
 fn name_bytes(name: &str) -> io::Result<Vec<u8>> {
     if name.is_empty() || name.len() >= NAME_BYTES_MAX || name.contains(['\0', '/']) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -187,55 +147,6 @@ fn name_bytes(name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.push(0);
     Ok(bytes)
-}
-
-/// Appends a `struct rtattr` and its value, padded to four bytes.
-fn attribute(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let len = u16::try_from(4 + value.len()).expect("names and kinds are short");
-    to.extend(len.to_ne_bytes());
-    to.extend(kind.to_ne_bytes());
-    to.extend(value);
-    to.resize(to.len().next_multiple_of(4), 0);
-}
-
-fn open() -> io::Result<OwnedFd> {
-    let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
-    // No protocol is the first of netlink's, NETLINK_ROUTE.
-    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
-}
-
-fn request(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
-    let flags =
-        u16::try_from(flags | libc::NLM_F_REQUEST).expect("the flags of netlink have 16 bits");
-    let len = u32::try_from(HEADER_BYTES + body.len()).expect("a request is short");
-    let mut message = len.to_ne_bytes().to_vec();
-    message.extend(kind.to_ne_bytes());
-    message.extend(flags.to_ne_bytes());
-    // Number of the message, and of the port that the kernel chooses.
-    message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
-    message.extend(body);
-    message
-}
-
-/// Sends one request and waits for the kernel's answer, which it has ready when the call returns.
-fn ask(kind: u16, flags: i32, body: &[u8]) -> io::Result<()> {
-    let socket = open()?;
-    let message = request(kind, flags | libc::NLM_F_ACK, body);
-    send(&socket, &message, SendFlags::empty())?;
-    let mut answer = [0_u8; 1024];
-    let (read, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    let code = match message_of(&answer[..read]) {
-        Some((kind, body, _)) if i32::from(kind) == libc::NLMSG_ERROR => word(body, 0),
-        _ => None,
-    };
-    match code {
-        None => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "unreadable netlink answer",
-        )),
-        Some(0) => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(-code.cast_signed())),
-    }
 }
 
 #[cfg(test)]

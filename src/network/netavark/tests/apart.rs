@@ -162,6 +162,40 @@ fn a_networks_name_server_is_asked_by_its_own() {
 }
 
 #[test]
+fn who_sent_datagrams_before_a_container_came_reaches_it() {
+    on_a_host(async |host| {
+        let lan = host.neighbour();
+        let net = network(28, &[("10.128.0.0/24", "10.128.0.1")]);
+        let at = |id, address, ports: &[(u16, u16)]| {
+            let mut order = order(id, &[(&net, place(&net, "eth0", &[address]))], ports);
+            for port in &mut order.ports {
+                port.port.protocol = Protocol::Udp;
+            }
+            order
+        };
+        // Flows are kept track of as soon as there is one container.
+        let first = at('a', "10.128.0.2/24", &[(9990, 9)]);
+        host.netavark
+            .set_up(&host.ns("first"), &first)
+            .await
+            .unwrap();
+        let client = netns::inside(&lan, || UdpSocket::bind("10.77.0.2:4000")).unwrap();
+        client.send_to(b"early", "10.77.0.1:9991").unwrap();
+        let ns = host.ns("ns");
+        let second = at('b', "10.128.0.3/24", &[(9991, 9)]);
+        host.netavark.set_up(&ns, &second).await.unwrap();
+        let server = netns::inside(&ns, || UdpSocket::bind("10.128.0.3:9")).unwrap();
+        server
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        client.send_to(b"late", "10.77.0.1:9991").unwrap();
+        let mut buffer = [0; 16];
+        let read = server.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"late");
+    });
+}
+
+#[test]
 fn without_a_firewall_of_ipv6_that_of_ipv4_is_kept() {
     on_a_host(async |host| {
         // What netavark looks for is there, what lists and restores is not.
