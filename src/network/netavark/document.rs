@@ -28,9 +28,16 @@ pub fn publishes_in_both(version: Version) -> bool {
 /// Whether this netavark can make such a network.
 ///
 /// # Errors
-/// NotImplemented, saying what it cannot.
+/// NotImplemented, saying what it cannot; InvalidParameter for a bridge's name that iptables reads otherwise.
 pub fn check(network: &NetworkRecord, version: Version) -> Result<()> {
     let no = |what: String| Err(Error::not_implemented(what));
+    let is_bad = |c| matches!(c, '+' | '!' | '"' | '\'' | '\\');
+    if network.driver == NetworkDriver::Bridge && network.interface.contains(is_bad) {
+        return Err(Error::invalid(format!(
+            "invalid name of a bridge {:?}: in a firewall's rules its characters mean something else",
+            network.interface
+        )));
+    }
     if network.driver == NetworkDriver::Ipvlan && version < KNOWS_IPVLAN {
         return no(format!(
             "networks of the driver ipvlan need netavark {KNOWS_IPVLAN} or later, this is {version}"

@@ -264,6 +264,11 @@ fn failures_tell_netavarks_words_and_are_undone() {
         )]);
         let refused = check(&net, Version::OLDEST).unwrap_err();
         assert_eq!(refused.kind(), model::Kind::NotImplemented);
+        // As iptables reads it, that is all of `br...`.
+        net.options.clear();
+        net.interface = "br+".to_owned();
+        let refused = check(&net, Version::OLDEST).unwrap_err();
+        assert_eq!(refused.kind(), model::Kind::InvalidParameter);
     });
 }
 
