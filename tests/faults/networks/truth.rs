@@ -36,6 +36,8 @@ struct Shown {
     containers: BTreeSet<String>,
     /// The networks in use: their ranges.
     ranges: BTreeMap<String, Vec<String>>,
+    /// Their gateways: rules are about who asks the name servers there.
+    gateways: BTreeSet<Ipv4Addr>,
     /// Addresses, and who has them.
     addresses: BTreeMap<Ipv4Addr, String>,
     /// Id, network's id, address, for each.
@@ -84,6 +86,9 @@ fn shown(d: &Daemon, wrong: &mut Vec<String>) -> Shown {
             let configs = answer.json()["IPAM"]["Config"].clone();
             let configs = configs.as_array().cloned().unwrap_or_default();
             let ranges = configs.iter().map(|c| text(&c["Subnet"])).collect();
+            let gateways = configs.iter().map(|c| text(&c["Gateway"]));
+            let gateways = gateways.filter_map(|gateway| gateway.parse::<Ipv4Addr>().ok());
+            shown.gateways.extend(gateways);
             shown.ranges.insert(network, ranges);
         }
     }
@@ -200,7 +205,7 @@ fn rules(d: &Daemon, shown: &Shown, wrong: &mut Vec<String>) {
             continue;
         }
         let is_there = match length {
-            "32" => shown.addresses.contains_key(&ip),
+            "32" => shown.addresses.contains_key(&ip) || shown.gateways.contains(&ip),
             _ => shown.ranges.values().flatten().any(|r| r == word),
         };
         if !is_there {
