@@ -16,8 +16,8 @@ pub(crate) fn interfaces(pid: u32) -> BTreeSet<String> {
     names.map(|(name, _)| name.trim().to_owned()).collect()
 }
 
-/// The rules of a namespace's firewall that are about some address: netavark's own frame, which it
-/// leaves for the next time, has none.
+/// The rules of a namespace's firewall that are about some address: the frame, which stays for the next time,
+/// has none but the loopback's.
 ///
 /// # Panics
 /// When there is no nft(8).
@@ -39,7 +39,10 @@ fn addressed(line: &str) -> Option<String> {
         "dnat to",
         "dnat ip",
     ];
-    SIGNS.iter().any(|sign| line.contains(sign)).then(|| {
+    // Whatever containers there are, that is for the host alone.
+    let is_frame = line.contains(r#"iifname != "lo" ip daddr 127.0.0.0/8"#);
+    let is_about = SIGNS.iter().any(|sign| line.contains(sign));
+    (is_about && !is_frame).then(|| {
         let mut words = Vec::new();
         let mut all = line.split_whitespace();
         while let Some(word) = all.next() {
