@@ -177,6 +177,7 @@ impl Netavark {
         if let Err(left) = self.take_away(alone, ns, order, version).await {
             tracing::error!(id = order.id.short(), error = %left, "a network that could not be set up is not undone");
         }
+        self.arranged.store(false, Ordering::Relaxed);
         Err(e)
     }
 
@@ -192,6 +193,26 @@ impl Netavark {
         let version = self.version().await?;
         let alone = self.alone().await?;
         self.take_away(alone, ns, order, version).await
+    }
+
+    /// Whether the rules that are always there are where they must be, as far as what was done here goes; the
+    /// next [`Netavark::set_up`] or [`Netavark::tidy`] sees to it otherwise.
+    pub fn is_tidy(&self) -> bool {
+        self.arranged.load(Ordering::Relaxed)
+    }
+
+    /// Puts the rules that are always there where they must be, where a network that went has left them in
+    /// disorder. Nothing where nothing was made yet.
+    ///
+    /// # Errors
+    /// System: the firewall cannot be read or written.
+    pub async fn tidy(&self) -> Result<()> {
+        if self.is_tidy() || !self.dir.join("lock").exists() {
+            return Ok(());
+        }
+        let version = self.version().await?;
+        let alone = self.alone().await?;
+        self.arrange(&alone, version, &[]).await.map(drop)
     }
 
     async fn arrange_or_warn(
@@ -229,7 +250,7 @@ impl Netavark {
             return Ok(());
         }
         let left = self.undo(&alone, ns, &mut order, version).await?;
-        self.forget_bridges(&alone, &order, version).await;
+        self.forget_bridges(&order);
         if !left {
             return Ok(());
         }
@@ -249,7 +270,7 @@ impl Netavark {
                     ..order.clone()
                 };
                 self.by_stand_in(&alone, &one, version).await?;
-                self.forget_bridges(&alone, &one, version).await;
+                self.forget_bridges(&one);
             }
         }
         Ok(())
@@ -287,7 +308,7 @@ impl Netavark {
     }
 
     /// When the last has left a network.
-    async fn forget_bridges(&self, alone: &Alone<'_>, order: &Order, version: Version) {
+    fn forget_bridges(&self, order: &Order) {
         let networks = order.places.iter().map(|(network, _)| network);
         let gone: Vec<_> = networks
             .filter(|network| bridge::has_none(network))
@@ -295,9 +316,10 @@ impl Netavark {
         for network in &gone {
             bridge::forget(&self.dir, network);
         }
-        // With a network, netavark takes away a rule that all the others need.
+        // With a network, netavark takes away a rule that keeps the others in order. Those who wait for the
+        // end of this need not wait for that rule.
         if !gone.is_empty() {
-            self.arrange_or_warn(alone, version, &[]).await;
+            self.arranged.store(false, Ordering::Relaxed);
         }
     }
 

@@ -100,9 +100,6 @@ impl Ports {
         if let Some((port, last)) = binding.host_ports
             && port == last
         {
-<<<<<<< HEAD
-            if let Some(ip) = conflict(held, binding, &addresses, port) {
-=======
             // Each family was asked for on its own, and the first brought both.
             let is_new = |ip: &IpAddr| {
                 let published = published(binding, *ip, port);
@@ -112,8 +109,7 @@ impl Ports {
             if addresses.is_empty() {
                 return Ok(());
             }
-            if let Some(other) = conflict(held, binding, &addresses, port) {
->>>>>>> 9219d31 (network, networks: Hold both families where one brings the other, and look for parents)
+            if let Some(ip) = conflict(held, binding, &addresses, port) {
                 return Err(Error::system(format!(
                     "Bind for {ip}:{port} failed: port is already allocated"
                 )));

@@ -47,7 +47,8 @@ impl Netavark {
         let alone = self.alone().await?;
         let mut lost = running();
         let networks = lost.iter().flat_map(|order| &order.places);
-        let networks: Vec<_> = networks.map(|(network, _)| &**network).collect();
+        let networks: Vec<_> = networks.map(|(network, _)| network.clone()).collect();
+        let networks: Vec<_> = networks.iter().map(|network| &**network).collect();
         let rules = self.arrange(&alone, version, &networks).await?;
         lost.retain(|order| !rules.have(order));
         for order in &lost {
@@ -55,7 +56,7 @@ impl Netavark {
         }
         if !lost.is_empty() && version >= KNOWS_NFTABLES {
             // Those had no place before netavark made one.
-            self.arrange(&alone, version).await?;
+            self.arrange(&alone, version, &networks).await?;
         }
         Ok(lost.len())
     }
