@@ -410,8 +410,9 @@ impl Shared {
         let Ok(id) = damaged.key.parse::<ContainerId>() else {
             return;
         };
+        let name = damaged.name.as_ref().and_then(|name| name.parse().ok());
         let made_up = || format!("damaged_{}", id.short()).parse().ok();
-        let Some(name) = damaged.name.clone().or_else(made_up) else {
+        let Some(name) = name.or_else(made_up) else {
             return;
         };
         if let Err(e) = self.registry.reserve(&name, &id) {

@@ -188,14 +188,12 @@ fn check_mode(mode: &NetworkMode, record: &NetworkRecord) -> Result<()> {
 }
 
 /// Opens the networks of these records.
-///
-/// # Errors
-/// What the ledger says.
 pub(crate) async fn open(
-    (records, config): (Vec<NetworkRecord>, NetworkConfig),
+    (records, damaged): (Vec<NetworkRecord>, &[state::Damaged]),
+    config: NetworkConfig,
     (ledger, layout, host): (&state::Ledger, &Layout, &Host),
     daemon_id: &str,
-) -> Result<Networks> {
+) -> Networks {
     let search_path = std::env::var_os("PATH").unwrap_or_default();
     let dir = layout.networks();
     let tools = Tools {
@@ -217,7 +215,15 @@ pub(crate) async fn open(
         now: host.now.clone(),
         random: host.random.clone(),
     };
-    Networks::open(records, tools).await
+    let damaged = damaged.iter().filter(|d| d.table == state::Table::Networks);
+    let damaged = damaged.filter_map(|d| {
+        Some(networks::Damaged {
+            id: d.key.parse().ok()?,
+            name: d.name.clone(),
+            reason: d.reason.clone(),
+        })
+    });
+    Networks::open(records, damaged.collect(), tools).await
 }
 
 /// The operator's pools, as `info` has them.

@@ -66,8 +66,9 @@ impl Engine {
         };
         let volumes = volumes_of(contents.volumes, &contents.damaged, &layout);
         let tools = (&ledger, &layout, &host);
-        let found = (contents.networks, config.networks);
-        let networks = crate::network::open(found, tools, &told.daemon_id).await?;
+        let found = (contents.networks, contents.damaged.as_slice());
+        let networks =
+            crate::network::open(found, config.networks, tools, &told.daemon_id).await;
         let shared = Shared {
             facts,
             images: Catalog::new(

@@ -12,6 +12,16 @@ pub fn read() -> Vec<IpNet> {
     nets
 }
 
+/// The IPv4 subnet that this interface of the host leads to.
+pub fn of_interface(name: &str) -> Option<IpNet> {
+    let text = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let is_its = |line: &&str| line.split_ascii_whitespace().next() == Some(name);
+    let lines: Vec<&str> = std::iter::once("")
+        .chain(text.lines().filter(is_its))
+        .collect();
+    ipv4(&lines.join("\n")).into_iter().next()
+}
+
 /// Those of `/proc/net/route`: a line of names, then `Iface Destination Gateway Flags RefCnt Use Metric
 /// Mask`, the addresses as the machine's own words in hexadecimal (net/ipv4/fib_trie.c).
 pub fn ipv4(text: &str) -> Vec<IpNet> {

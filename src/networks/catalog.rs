@@ -90,6 +90,13 @@ impl Networks {
                 "network with name {name} already exists"
             )));
         }
+        if let Some(damaged) = self.damaged_one(name.as_str()) {
+            return Err(Error::conflict(format!(
+                "network with name {name} already exists: its row in the ledger is damaged ({}); remove it \
+                 first",
+                damaged.reason
+            )));
+        }
         if self.read().by_id.len() >= limits::NETWORKS_MAX {
             return Err(Error::new(
                 Kind::Unavailable,
@@ -215,6 +222,9 @@ impl Networks {
     pub async fn remove(&self, term: &str) -> Result<()> {
         let (networks, term) = (self.clone(), term.to_owned());
         to_the_end(async move {
+            if let Some(damaged) = networks.damaged_one(&term) {
+                return networks.remove_damaged(&damaged).await;
+            }
             let record = networks.get(&term)?;
             if record.is_predefined() {
                 return Err(Error::forbidden(format!(

@@ -67,6 +67,7 @@ impl Networks {
         // Nobody waits for it: who starts a container has the rules made that it needs.
         tokio::spawn(async move {
             loop {
+                networks.make_predefined().await;
                 let asked = networks.inner.look.notified();
                 networks.keep_rules().await;
                 networks.release_left().await;
@@ -122,9 +123,9 @@ impl Networks {
         let up = self.inner.held.all().into_iter();
         let up = up.filter(|(_, lease)| lease.stage == Stage::Up);
         let orders = up.map(|(id, lease)| {
-            let endpoints = lease.attachment.endpoints.iter();
+            let endpoints = self.known(&lease.attachment.endpoints).into_iter();
             let settled = endpoints.filter(|e| lease.changing.as_ref() != Some(&e.network));
-            self.order(&id, &lease, &settled.cloned().collect::<Vec<_>>())
+            self.order(&id, &lease, &settled.collect::<Vec<_>>())
         });
         orders.filter(|order| !order.places.is_empty()).collect()
     }

@@ -31,7 +31,7 @@ impl Networks {
     /// `network x not found`.
     pub(crate) fn network_of(&self, endpoint: &EndpointSpec) -> Result<Arc<NetworkRecord>> {
         match &endpoint.network {
-            Some(id) => self.by_id(id).ok_or_else(|| crate::not_found(id.as_str())),
+            Some(id) => self.by_id(id).ok_or_else(|| self.missing(id.as_str())),
             None => self.get(endpoint.name.as_str()),
         }
     }

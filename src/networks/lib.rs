@@ -8,6 +8,7 @@
 //! | `held` | the leases in memory |
 //! | `runs` | around a run: attached, set up, left, released |
 //! | `places` | networks that come and go while it runs |
+//! | `damaged` | records that cannot be read |
 //! | `keep` | taken back after a restart; rules put back that others took away |
 //! | `naming` | who is called what on which network; resolv.conf and hosts |
 //! | `settings` | what the operator says of it all |
@@ -28,6 +29,7 @@
 //! network is removed between the look and the hold.
 
 mod catalog;
+mod damaged;
 mod held;
 mod keep;
 mod lease;
@@ -40,9 +42,10 @@ mod subnets;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use catalog::{NewNetwork, NewSubnet};
+pub use damaged::Damaged;
 use held::Held;
 pub use held::Member;
 pub use lease::check_config;
@@ -86,6 +89,8 @@ pub struct Networks {
 struct Inner {
     tools: Tools,
     records: RwLock<Records>,
+    /// Those whose records cannot be read.
+    damaged: Mutex<Vec<Damaged>>,
     held: Held,
     /// Held from the choice of what is free to the moment it is taken, and by who removes a network.
     choosing: tokio::sync::Mutex<()>,
@@ -112,11 +117,13 @@ impl Records {
 }
 
 impl Networks {
-    /// The networks of these records. Those that are always there are made where they are missing.
-    ///
-    /// # Errors
-    /// What the ledger says.
-    pub async fn open(records: Vec<NetworkRecord>, tools: Tools) -> Result<Self> {
+    /// The networks of these records; `damaged` are those whose records cannot be read. Those that are
+    /// always there are made where they are missing.
+    pub async fn open(
+        records: Vec<NetworkRecord>,
+        damaged: Vec<Damaged>,
+        tools: Tools,
+    ) -> Self {
         let records = records.into_iter().map(|r| (r.id.clone(), Arc::new(r)));
         let networks = Self {
             inner: Arc::new(Inner {
@@ -124,6 +131,7 @@ impl Networks {
                 records: RwLock::new(Records {
                     by_id: records.collect(),
                 }),
+                damaged: Mutex::new(damaged),
                 held: Held::default(),
                 choosing: tokio::sync::Mutex::default(),
                 pruning: tokio::sync::Mutex::default(),
@@ -132,8 +140,8 @@ impl Networks {
                 look: tokio::sync::Notify::new(),
             }),
         };
-        networks.make_predefined().await?;
-        Ok(networks)
+        networks.make_predefined().await;
+        networks
     }
 
     /// A network by its id.
@@ -156,7 +164,7 @@ impl Networks {
         let mut begun = records.by_id.values().filter(begin);
         match (begun.next(), begun.next()) {
             (Some(found), None) => Ok(found.clone()),
-            (None, _) => Err(not_found(term)),
+            (None, _) => Err(self.missing(term)),
             (Some(_), Some(_)) => Err(Error::invalid(format!(
                 "network {} is ambiguous ({} matches found based on ID prefix)",
                 clip(term),
@@ -192,31 +200,36 @@ impl Networks {
         (self.inner.tools.random)()
     }
 
-    /// `bridge`, `host` and `none`: as records like all others, so that their ids stay.
-    async fn make_predefined(&self) -> Result<()> {
+    /// `bridge`, `host` and `none`: as records like all others, so that their ids stay. What cannot be made
+    /// now is made later: the daemon has containers to look after all the same.
+    pub(crate) async fn make_predefined(&self) {
         let kinds = [
             ("none", NetworkDriver::Null),
             ("host", NetworkDriver::Host),
             ("bridge", NetworkDriver::Bridge),
         ];
         for (name, driver) in kinds {
-            if self.read().by_name(name).is_some() {
+            let is_off =
+                driver == NetworkDriver::Bridge && self.inner.tools.settings.bridge.is_none();
+            if is_off || self.read().by_name(name).is_some() {
                 continue;
             }
-            if driver == NetworkDriver::Bridge && self.inner.tools.settings.bridge.is_none() {
-                continue;
+            if let Err(e) = self.make_one(name, driver).await {
+                tracing::error!(network = name, error = %e, "no container can be on this network");
             }
-            let record = match self.predefined(name.parse()?, driver) {
-                Ok(record) => Arc::new(record),
-                Err(e) => {
-                    // The daemon has containers to look after all the same.
-                    tracing::error!(error = %e, "there is no default network: containers cannot be on it");
-                    continue;
-                }
-            };
-            self.inner.tools.ledger.insert_network(&record).await?;
-            self.insert(record);
         }
+    }
+
+    async fn make_one(&self, name: &str, driver: NetworkDriver) -> Result<()> {
+        let _choosing = self.inner.choosing.lock().await;
+        let mut record = self.predefined(name.parse()?, driver)?;
+        // It takes the place of one that cannot be read: that one's containers are on it.
+        if let Some(id) = self.replace_damaged(name).await? {
+            record.id = id;
+            self.keep_range(&mut record);
+        }
+        self.inner.tools.ledger.insert_network(&record).await?;
+        self.insert(Arc::new(record));
         Ok(())
     }
 

@@ -231,7 +231,7 @@ impl Networks {
         // One that is missing makes nothing, and cannot take it away.
         netavark.ready().await.map_err(|e| networking(&e))?;
         self.inner.held.change(id, |lease| lease.touched = true);
-        let order = self.order(id, &held, &held.attachment.endpoints);
+        let order = self.order(id, &held, &self.known(&held.attachment.endpoints));
         let set_up = netavark.set_up(&self.pin(id), &order).await;
         set_up.map_err(|e| networking(&e))?;
         failpoint::reach(Point::NetworkSetUp).await?;
@@ -328,18 +328,22 @@ impl Networks {
         self.inner.held.get(id).map(|lease| lease.attachment)
     }
 
+    /// What is to be made or taken away of a run, whatever has become of its networks' records.
     pub(crate) fn order(&self, id: &ContainerId, held: &Lease, endpoints: &[Endpoint]) -> Order {
-        let place = |endpoint: &Endpoint| {
-            let record = self.by_id(&endpoint.network)?;
-            Some((record, endpoint.clone()))
-        };
+        let place = |e: &Endpoint| (self.record_or_guess(id, e), e.clone());
         let ports: &[PublishedPort] = &held.attachment.ports;
         Order {
             id: id.clone(),
             name: held.name.to_string(),
-            places: endpoints.iter().filter_map(place).collect(),
+            places: endpoints.iter().map(place).collect(),
             ports: ports.to_vec(),
         }
+    }
+
+    /// Those whose networks have records.
+    pub(crate) fn known(&self, endpoints: &[Endpoint]) -> Vec<Endpoint> {
+        let is_known = |e: &&Endpoint| self.by_id(&e.network).is_some();
+        endpoints.iter().filter(is_known).cloned().collect()
     }
 
     pub(crate) fn events(

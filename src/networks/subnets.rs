@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use model::{Error, NetworkDriver, Result, Subnet};
+use model::{Error, NetworkDriver, NetworkRecord, Result, Subnet};
 
 use crate::Networks;
 use crate::catalog::{NewNetwork, NewSubnet};
@@ -59,6 +59,24 @@ impl Networks {
             ..NewSubnet::default()
         };
         self.choose(wish, false, &self.taken())
+    }
+
+    /// The default network's record is made anew, and its bridge is there: it keeps its range, which
+    /// containers have addresses of.
+    pub(crate) fn keep_range(&self, record: &mut NetworkRecord) {
+        let is_given = self.inner.tools.settings.bridge_address.is_some();
+        let found = network::host_routes::of_interface(&record.interface);
+        let Some(subnet) = found.filter(|_| !is_given) else {
+            return;
+        };
+        let wish = NewSubnet {
+            subnet: Some(subnet),
+            ..NewSubnet::default()
+        };
+        match self.choose(wish, false, &self.taken()) {
+            Ok(kept) => record.subnets = vec![kept],
+            Err(e) => tracing::warn!(error = %e, "the default network has another range now"),
+        }
     }
 
     /// The ranges of all networks.

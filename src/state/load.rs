@@ -63,7 +63,7 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
         });
         Ok(())
     })?;
-    let sql = "SELECT id AS key, record FROM networks ORDER BY rowid";
+    let sql = "SELECT id AS key, name, record FROM networks ORDER BY rowid";
     each(&db, Table::Networks, sql, damaged, |row| {
         let record: NetworkRecord = from_json("record", &text(row, "record")?)?;
         same(record.id.as_str(), &text(row, "key")?)?;
@@ -97,7 +97,7 @@ fn each(
             table,
             key,
             name: match table {
-                Table::Containers => parse(row, "name").ok(),
+                Table::Containers | Table::Networks => text(row, "name").ok(),
                 _ => None,
             },
             reason,

@@ -89,8 +89,8 @@ pub struct Damaged {
     pub table: Table,
     /// Its key: a container's, image's or network's id, a tag's reference, a volume's name.
     pub key: String,
-    /// A container's name, when that much could be read. It stays taken.
-    pub name: Option<ContainerName>,
+    /// A container's or a network's name, when that much could be read. It stays taken.
+    pub name: Option<String>,
     /// What is wrong with it.
     pub reason: String,
 }

@@ -168,3 +168,57 @@ fn a_broken_ledger_stops_the_daemon_with_advice_and_no_container() {
     assert_eq!(d.status(&id), "running");
     d.finish();
 }
+
+/// What runs on such a network goes on, what cannot be asked for is told why, and it can be removed.
+#[test]
+fn a_damaged_network_costs_only_itself() {
+    let mut d = Daemon::start(crate::options().networks());
+    let create = |name: &str| d.http.post_json("/networks/create", &json!({"Name": name}));
+    create("bad").expect(201);
+    create("good").expect(201);
+    let on = |name: &str| json!({"Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": name}});
+    for name in ["bridge", "bad", "good"] {
+        d.run_detached(&format!("on-{name}"), on(name));
+    }
+    let address = |d: &Daemon, name: &str, network: &str| {
+        d.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"].clone()
+    };
+    let before = address(&d, "on-bridge", "bridge");
+    d.stop();
+    tamper(
+        &d,
+        "UPDATE networks SET record = '{}' WHERE name IN ('bridge', 'bad', 'none');",
+    );
+    d.restart();
+    for name in ["bridge", "bad", "good"] {
+        assert_eq!(d.status(&format!("on-{name}")), "running");
+    }
+    // The default one is made anew, and those on it do not notice.
+    d.run_detached("new", on("bridge"));
+    assert_eq!(address(&d, "on-bridge", "bridge"), before);
+    let prefix = |address: &serde_json::Value| address.as_str().expect("text")[..7].to_owned();
+    assert_eq!(
+        prefix(&address(&d, "new", "bridge")),
+        prefix(&before),
+        "the same range"
+    );
+    let create = |name: &str| d.http.post_json("/networks/create", &json!({"Name": name}));
+    let said = create("bad").error(409);
+    assert!(said.contains("damaged"), "{said}");
+    let said = d.http.get("/networks/bad").error(409);
+    assert!(said.contains("damaged"), "{said}");
+    d.http.delete("/networks/bad").error(403);
+    d.http.delete("/containers/on-bad?force=1").expect(204);
+    until("it can be removed", || {
+        d.http.delete("/networks/bad").status == 204
+    });
+    let links = d.command_inside("ip").args(["-o", "link"]).output();
+    let links = links.expect("ip runs").stdout;
+    let bridges = String::from_utf8_lossy(&links).matches(": br-").count();
+    assert_eq!(bridges, 1, "that of the good one");
+    create("bad").expect(201);
+    d.stop();
+    d.restart();
+    d.run_detached("again", on("bad"));
+    d.finish();
+}

@@ -400,7 +400,7 @@ async fn a_damaged_row_costs_only_itself_and_is_kept() {
         read.damaged[1]
     );
     assert_eq!(read.damaged[2].reason, "state: missing");
-    assert_eq!(read.damaged[0].name, Some(row(1).name));
+    assert_eq!(read.damaged[0].name, Some(row(1).name.to_string()));
     assert_eq!(read.damaged[3].name, None);
 
     // Its name stays taken, and an operator can still have it removed.
