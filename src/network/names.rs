@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ struct Inner {
     search_path: OsString,
     dir: PathBuf,
     server: Mutex<Option<Arc<PidFd>>>,
+    /// The server may not have read its files since they were written.
+    is_untold: AtomicBool,
     version: Cache,
 }
 
@@ -56,6 +59,7 @@ impl Names {
             search_path,
             dir,
             server: Mutex::new(None),
+            is_untold: AtomicBool::new(false),
             version: Cache::default(),
         }))
     }
@@ -82,31 +86,38 @@ impl Names {
     /// Who calls it makes sure that what is written last is what is true: one call after the other.
     ///
     /// # Errors
-    /// System: files cannot be written, or there is no name server.
+    /// System: files cannot be written, there is no name server, or it does not listen where it should.
     pub async fn write(&self, zones: &[Zone]) -> Result<()> {
-        let mut server = self.0.server.lock().await;
-        let changed = self
-            .0
-            .write_files(zones)
-            .context("cannot write the names of networks")?;
-        let served = zones.iter().any(Zone::is_served);
-        if self.0.find(&mut server)? {
-            self.0.watch(&server);
+        let this = &self.0;
+        let mut server = this.server.lock().await;
+        let written = this.write_files(zones);
+        if !matches!(written, Ok(false)) {
+            this.is_untold.store(true, Relaxed);
         }
-        match &*server {
-            Some(running) if changed => {
+        written.context("cannot write the names of networks")?;
+        let served = zones.iter().any(Zone::is_served);
+        if this.find(&mut server)? {
+            // A daemon that was killed may have written its files, and not told it.
+            this.is_untold.store(true, Relaxed);
+            this.watch(&server);
+        }
+        let before = match &*server {
+            Some(running) if this.is_untold.load(Relaxed) => {
                 let before = listening::read();
                 hang_up(running).await?;
-                self.0.until_read(zones, &before).await;
+                before
             }
             None if served => {
-                *server = Some(self.0.start().await?);
-                self.0.watch(&server);
-                self.0.until_read(zones, &HashMap::new()).await;
+                *server = Some(this.start().await?);
+                this.watch(&server);
+                HashMap::new()
             }
-            _ => {}
-        }
-        Ok(())
+            _ => return Ok(()),
+        };
+        let read = this.until_read(zones, &before).await;
+        // What could not be served may be at the next time.
+        this.is_untold.store(read.is_err(), Relaxed);
+        read
     }
 }
 
@@ -220,7 +231,10 @@ impl Inner {
 
     /// Waits until the server has read its files: then its sockets are there, and with an old one others than
     /// before. A later one takes no longer to read than we to look.
-    async fn until_read(&self, zones: &[Zone], before: &HashMap<IpAddr, u64>) {
+    ///
+    /// # Errors
+    /// System: it does not listen on an address of a network, and what that may come of.
+    async fn until_read(&self, zones: &[Zone], before: &HashMap<IpAddr, u64>) -> Result<()> {
         let deadline = Instant::now() + limits::NAME_SERVER_READ_TIMEOUT;
         let version = match self.program() {
             Ok(path) => self.version.of("aardvark-dns", &path).await,
@@ -235,9 +249,16 @@ impl Inner {
                 let inode = now.get(ip);
                 inode.is_some() && (keeps || inode != before.get(ip))
             };
-            // An address that no interface has is never listened on.
-            if servers.iter().all(is_new) || Instant::now() > deadline {
-                return;
+            if servers.iter().all(is_new) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let is_deaf = |ip: &&&IpAddr| !now.contains_key(ip);
+                return match servers.iter().find(is_deaf) {
+                    Some(ip) => Err(not_listening(**ip)),
+                    // It is slow.
+                    None => Ok(()),
+                };
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -304,6 +325,14 @@ async fn hang_up(server: &PidFd) -> Result<()> {
         }
         sent => sent.context("cannot signal aardvark-dns"),
     }
+}
+
+fn not_listening(ip: IpAddr) -> model::Error {
+    model::Error::system(format!(
+        "aardvark-dns does not listen on {ip}, port 53: another name server of this host may have the port on \
+         all addresses (`ss -lunp sport = 53` tells which): have it listen on its own addresses alone, as \
+         with dnsmasq's bind-interfaces or unbound's interface"
+    ))
 }
 
 fn is_aardvark(arguments: &[OsString]) -> bool {

@@ -39,7 +39,9 @@ impl Networks {
     }
 
     fn zones(&self) -> Vec<Zone> {
-        let leases = self.inner.held.all();
+        let mut leases = self.inner.held.all();
+        // The same text for the same names, or the server would be told of nothing new.
+        leases.sort_by(|(a, _), (b, _)| a.cmp(b));
         let with_names = self.all_records().into_iter().filter(|r| r.has_dns());
         let zones = with_names.filter_map(|record| {
             let members: Vec<Member> = leases
@@ -81,9 +83,12 @@ impl Networks {
         let lease = self.inner.held.get(id);
         let endpoints = lease.iter().flat_map(|l| &l.attachment.endpoints);
         let (mut own, mut name_servers) = (Vec::new(), Vec::new());
+        let is_served = self.inner.tools.names.program().is_ok();
         for endpoint in endpoints {
             own.extend(addresses(endpoint));
             let record = self.by_id(&endpoint.network).filter(|r| r.has_dns());
+            // Without a name server there are no names, and the host's servers know the outside at least.
+            let record = record.filter(|_| is_served);
             name_servers.extend(record.iter().flat_map(|r| gateways(r)));
         }
         let settings = &self.inner.tools.settings;

@@ -95,6 +95,13 @@ fn names_are_served_and_follow_what_is_written() {
         next.write(std::slice::from_ref(&zone)).await.unwrap();
         ask("late", Some("10.81.0.4"));
         assert_eq!(pid(&next).await, Some(first));
+        // One was killed between the files and the word to the server.
+        zone.members.push(member('d', 5, &["later"]));
+        next.0.write_files(std::slice::from_ref(&zone)).unwrap();
+        let next = names(host);
+        next.write(std::slice::from_ref(&zone)).await.unwrap();
+        ask("later", Some("10.81.0.5"));
+        assert_eq!(pid(&next).await, Some(first));
         next.write(&[]).await.unwrap();
         let server = PidFd::open(first).unwrap();
         if let Some(server) = server {
@@ -107,6 +114,38 @@ fn names_are_served_and_follow_what_is_written() {
         assert!(!next.0.has_zones());
         host.netavark.tear_down(&ns, &box_order).await.unwrap();
     });
+}
+
+#[test]
+fn a_port_that_is_anothers_is_told() {
+    on_a_host(async |host| {
+        let net = network(23, &[("10.81.0.0/24", "10.81.0.1")]);
+        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let served = names(host);
+        let zone = Zone {
+            network: net.id.clone(),
+            servers: vec!["10.81.0.1".parse().unwrap()],
+            members: vec![member('a', 2, &["web"])],
+        };
+        let other = std::net::UdpSocket::bind("0.0.0.0:53").unwrap();
+        let zones = std::slice::from_ref(&zone);
+        let e = served.write(zones).await.unwrap_err();
+        assert!(e.message().contains("aardvark-dns"), "{e}");
+        drop(other);
+        zones_again(&served, &zone).await;
+        until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
+        served.write(&[]).await.unwrap();
+        host.netavark.tear_down(&ns, &box_order).await.unwrap();
+    });
+}
+
+/// What is to be served changes, so that the server is told once more.
+async fn zones_again(names: &Names, zone: &Zone) {
+    let mut other = zone.clone();
+    other.members.push(member('b', 3, &["other"]));
+    names.write(&[other]).await.unwrap();
 }
 
 #[test]
