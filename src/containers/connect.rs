@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use model::{
-    Attachment, ContainerSpec, ContainerState, EndpointConfig, EndpointSpec, Error, NetworkDriver,
+    Attachment, ContainerSpec, ContainerState, EndpointConfig, EndpointSpec, Error, NetworkId,
     NetworkMode, NetworkRecord, Result, limits,
 };
 use network::Naming;
@@ -21,6 +21,8 @@ use crate::{ContainerView, Shared};
 pub(crate) struct Connected {
     /// What it is from now on, and has.
     result: Result<(ContainerSpec, Arc<Attachment>)>,
+    /// The network that is new, to be taken away again where the row cannot be written.
+    joined: Option<NetworkId>,
     reply: Reply<()>,
 }
 
@@ -57,7 +59,11 @@ impl Actor {
                 }
                 Err(e) => Err(e),
             };
-            Done::Connected(Box::new(Connected { result, reply }))
+            Done::Connected(Box::new(Connected {
+                result,
+                joined: wish.network,
+                reply,
+            }))
         });
     }
 
@@ -90,7 +96,11 @@ impl Actor {
                 }
                 Err(e) => Err(e),
             };
-            Done::Connected(Box::new(Connected { result, reply }))
+            Done::Connected(Box::new(Connected {
+                result,
+                joined: None,
+                reply,
+            }))
         });
     }
 
@@ -106,18 +116,64 @@ impl Actor {
             let mended = engine.networks.mend(&view.id).await;
             engine.rewrite_etc(&view, before).await;
             let result = mended.map(|attachment| ((*view.spec).clone(), attachment));
-            Done::Connected(Box::new(Connected { result, reply }))
+            Done::Connected(Box::new(Connected {
+                result,
+                joined: None,
+                reply,
+            }))
         });
     }
 
     /// Takes in what a change of networks came to.
     pub(crate) async fn conclude_connect(&mut self, connected: Connected) {
-        let Connected { result, reply } = connected;
-        let kept = match result {
-            Ok((spec, attachment)) => self.keep_spec(spec, Some(attachment)).await,
-            Err(e) => Err(e),
+        let Connected {
+            result,
+            joined,
+            reply,
+        } = connected;
+        let (spec, attachment) = match result {
+            Ok(changed) => changed,
+            Err(e) => return answer(reply, Err(e)),
         };
-        answer(reply, kept);
+        match (self.keep_spec(spec, Some(attachment.clone())).await, joined) {
+            (Ok(()), _) => {
+                self.engine.networks.confirm(self.handle.id()).await;
+                answer(reply, Ok(()));
+            }
+            (Err(e), Some(joined)) => self.part_again(joined, e, reply),
+            (Err(e), None) => {
+                // A client may ask for it again: then nothing but the row is left to be changed.
+                self.show_attachment(attachment);
+                answer(reply, Err(e));
+            }
+        }
+    }
+
+    /// The row does not name what the run has joined: it is taken away again.
+    fn part_again(&mut self, joined: NetworkId, why: Error, reply: Reply<()>) {
+        let (engine, view) = (self.engine.clone(), self.view());
+        self.begin(async move {
+            let before = engine.naming(&view).ok().flatten();
+            let parted = engine.networks.disconnect(&view.id, &view.spec, &joined);
+            if let Err(e) = parted.await {
+                tracing::error!(id = view.id.short(), error = %e, "a network that nobody asked for stays");
+            }
+            engine.rewrite_etc(&view, before).await;
+            Done::Connected(Box::new(Connected {
+                result: Err(why),
+                joined: None,
+                reply,
+            }))
+        });
+    }
+
+    /// Publishes what its run has of networks, if it still runs.
+    fn show_attachment(&self, attachment: Arc<Attachment>) {
+        let mut view = (*self.view()).clone();
+        if view.state.running().is_some() && view.attachment.as_ref() != Some(&attachment) {
+            view.attachment = Some(attachment);
+            self.handle.publish(view);
+        }
     }
 
     /// Takes in which networks those are that were not there when the container was made.
@@ -161,7 +217,7 @@ fn plan_connect(
     refuse_removal(view)?;
     let record = engine.networks.get(&request.network)?;
     networks::check_config(&record.name, &request.config)?;
-    check_modes(&view.spec.network, &record)?;
+    networks::check_mode(&view.spec.network, &record, false)?;
     let mut spec = (*view.spec).clone();
     let is_it = |e: &EndpointSpec| {
         e.network.as_ref() == Some(&record.id) || (e.network.is_none() && e.name == record.name)
@@ -173,7 +229,7 @@ fn plan_connect(
                 view.name, record.name
             )));
         }
-        // As in moby what was asked for first stays.
+        // As in moby, what is asked for last counts.
         spec.endpoints.retain(|e| !is_it(e));
     }
     if spec.endpoints.len() >= limits::ENDPOINTS_MAX {
@@ -190,24 +246,6 @@ fn plan_connect(
     engine.networks.check_addresses(&record, &wish.config)?;
     spec.endpoints.push(wish.clone());
     Ok((spec, wish))
-}
-
-/// moby `updateNetworkSettings`.
-fn check_modes(mode: &NetworkMode, record: &NetworkRecord) -> Result<()> {
-    const SHARED: &str = "container sharing network namespace with another container or host \
-                          cannot be connected to any other network";
-    const PRIVATE: &str = "container cannot be connected to multiple networks with one of the \
-                           networks in private (none) mode";
-    match mode {
-        NetworkMode::Container(_) => Err(Error::invalid(SHARED)),
-        NetworkMode::Host => Err(Error::invalid(SHARED)),
-        _ if record.driver == NetworkDriver::Host => Err(Error::invalid(
-            "container cannot be disconnected from host network or connected to host network",
-        )),
-        NetworkMode::None => Err(Error::invalid(PRIVATE)),
-        _ if record.driver == NetworkDriver::Null => Err(Error::invalid(PRIVATE)),
-        NetworkMode::Default | NetworkMode::User(_) => Ok(()),
-    }
 }
 
 fn plan_disconnect(

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use bundles::EtcFiles;
 use model::{
-    Attachment, ContainerId, ContainerSpec, EndpointSpec, Error, NetworkId, ProcessRef, Result,
+    Attachment, ContainerId, ContainerSpec, EndpointSpec, Error, Intent, NetworkId, ProcessRef,
+    Result,
 };
 use network::Naming;
 use networks::Joining;
@@ -216,7 +217,9 @@ impl Shared {
             name: row.name.clone(),
             spec: Arc::new(row.spec.clone()),
         };
-        let is_over = row.state.running().is_none() && row.intent.is_none();
+        // One that is being started, or started again, may run.
+        let may_run = matches!(row.intent, Some(Intent::Starting | Intent::Restarting));
+        let is_over = row.state.running().is_none() && !may_run;
         self.networks.resume(joining, attachment, !is_over);
     }
 }

@@ -3,15 +3,16 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use containers::{Host, Layout};
 use ipnet::IpNet;
 use model::{
-    ContainerSpec, EndpointConfig, EndpointSpec, EndpointWish, Error, NetworkDriver, NetworkId,
-    NetworkMode, NetworkName, NetworkRecord, Result, limits,
+    Attachment, ContainerId, ContainerSpec, EndpointConfig, EndpointSpec, EndpointWish, Error,
+    NetworkId, NetworkMode, NetworkName, NetworkRecord, Result, limits,
 };
 use network::addresses::Pool;
-use networks::{Member, Networks, Settings, Tools};
+use networks::{Joining, Member, Networks, Settings, Tools};
 
 use crate::Engine;
 
@@ -141,6 +142,42 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes back what is held by runs that no container's row tells of: what a removal could not take away
+    /// is to be tried again, and a container whose row is `damaged` may run.
+    pub(crate) async fn resume_leases(
+        &self,
+        (leases, damaged): (Vec<(ContainerId, Attachment)>, &[state::Damaged]),
+        same_boot: bool,
+    ) {
+        for (id, attachment) in leases {
+            if !same_boot {
+                if let Err(e) = self.networks().forget_run(&id).await {
+                    tracing::warn!(id = id.short(), error = %e, "a lease stays in the ledger");
+                }
+                continue;
+            }
+            let of_row =
+                |d: &&state::Damaged| d.table == state::Table::Containers && d.key == id.as_str();
+            let row = damaged.iter().find(of_row);
+            let name = row.and_then(|row| row.name.as_ref()?.parse().ok());
+            let made_up = || id.short().parse().expect("an id may be a name");
+            let joining = Joining {
+                id: id.clone(),
+                name: name.unwrap_or_else(made_up),
+                spec: Arc::new(ContainerSpec::default()),
+            };
+            tracing::info!(
+                id = id.short(),
+                may_run = row.is_some(),
+                "a lease without a row"
+            );
+            self.networks().resume(joining, attachment, row.is_some());
+            if row.is_none() {
+                self.networks().abandon(&id);
+            }
+        }
+    }
+
     fn is_same(&self, a: &str, b: &str) -> bool {
         let id = |name| self.networks().get(name).map(|r| r.id.clone());
         a == b || matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
@@ -153,7 +190,7 @@ impl Engine {
             None => wish.network.parse()?,
         };
         if let Some(record) = &found {
-            check_mode(mode, record)?;
+            networks::check_mode(mode, record, true)?;
             self.networks().check_addresses(record, &wish.config)?;
         }
         networks::check_config(&name, &wish.config)?;
@@ -162,28 +199,6 @@ impl Engine {
             name,
             config: wish.config,
         })
-    }
-}
-
-/// Whether a container of this mode may be on that network (moby `updateNetworkSettings`).
-fn check_mode(mode: &NetworkMode, record: &NetworkRecord) -> Result<()> {
-    let refused = |message| Err(Error::invalid(message));
-    match (mode, record.driver) {
-        (NetworkMode::Host, NetworkDriver::Host) | (NetworkMode::None, NetworkDriver::Null) => {
-            Ok(())
-        }
-        (NetworkMode::Host, _) => refused(
-            "container sharing network namespace with another container or host cannot be connected \
-             to any other network",
-        ),
-        (_, NetworkDriver::Host) => refused(
-            "container cannot be disconnected from host network or connected to host network",
-        ),
-        (NetworkMode::None, _) | (_, NetworkDriver::Null) => refused(
-            "container cannot be connected to multiple networks with one of the networks in private \
-             (none) mode",
-        ),
-        _ => Ok(()),
     }
 }
 

@@ -67,8 +67,7 @@ impl Engine {
         let volumes = volumes_of(contents.volumes, &contents.damaged, &layout);
         let tools = (&ledger, &layout, &host);
         let found = (contents.networks, contents.damaged.as_slice());
-        let networks =
-            crate::network::open(found, config.networks, tools, &told.daemon_id).await;
+        let networks = crate::network::open(found, config.networks, tools, &told.daemon_id).await;
         let shared = Shared {
             facts,
             images: Catalog::new(
@@ -101,6 +100,8 @@ impl Engine {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
         };
+        let leases = (contents.leases, contents.damaged.as_slice());
+        engine.resume_leases(leases, same_boot).await;
         let rows = (contents.containers, contents.execs, contents.meta);
         engine.take_over(rows, &contents.damaged, same_boot).await;
         Ok(engine)

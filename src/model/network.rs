@@ -253,6 +253,10 @@ pub struct Attachment {
     pub endpoints: Vec<Endpoint>,
     /// Its ports on the host.
     pub ports: Vec<PublishedPort>,
+    /// The network that it is being connected to or disconnected from: written before the first effect, and
+    /// no more when the container's row says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing: Option<NetworkId>,
 }
 
 impl Attachment {

@@ -73,31 +73,26 @@ pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// The address that a container gets next: the first free one after `last`, and after the highest the
-/// lowest again, as Docker gives them; `None` when all are taken. Never the network's own, the
-/// broadcast address, the gateway and those that are reserved.
+/// The address that a container gets: `before`, which it had last, if that is free, else the lowest free
+/// one, as Docker gives them; `None` when all are taken. Never the network's own, the broadcast address, the
+/// gateway and those that are reserved.
 ///
 /// `taken` is asked about one address after the other until it says no.
 pub fn next_free(
     subnet: &Subnet,
     taken: &dyn Fn(IpAddr) -> bool,
-    last: Option<IpAddr>,
+    before: Option<IpAddr>,
 ) -> Option<IpAddr> {
     let (low, high) = usable(subnet)?;
     let ipv6 = subnet.subnet.addr().is_ipv6();
-    let after = last.filter(|last| last.is_ipv6() == ipv6).map(number);
-    let start = match after.and_then(|last| last.checked_add(1)) {
-        Some(next) if (low..=high).contains(&next) => next,
-        _ => low,
-    };
+    let before = before.filter(|a| a.is_ipv6() == ipv6).map(number);
+    let before = before.filter(|n| (low..=high).contains(n));
     let free = |n: &u128| {
         let address = address(*n, ipv6);
         !is_kept(subnet, address) && !taken(address)
     };
-    (start..=high)
-        .find(free)
-        .or_else(|| (low..start).find(free))
-        .map(|n| address(n, ipv6))
+    let mut all = before.into_iter().chain(low..=high);
+    all.find(free).map(|n| address(n, ipv6))
 }
 
 /// Whether a container may ask for this address of the subnet.
@@ -109,17 +104,6 @@ pub fn may_have(subnet: &Subnet, wanted: IpAddr) -> bool {
     subnet.subnet.contains(&wanted)
         && usable(&whole).is_some_and(|(low, high)| (low..=high).contains(&number(wanted)))
         && !is_kept(subnet, wanted)
-}
-
-/// The gateway of a subnet that names none: its first address, after the network's own.
-pub fn first_gateway(subnet: &IpNet) -> Option<IpAddr> {
-    let all = Subnet {
-        subnet: *subnet,
-        gateway: None,
-        range: None,
-        reserved: std::collections::BTreeMap::new(),
-    };
-    next_free(&all, &|_| false, None)
 }
 
 fn is_kept(subnet: &Subnet, address: IpAddr) -> bool {
@@ -220,16 +204,19 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_one_after_the_other_and_then_round() {
+    fn the_address_of_before_and_then_the_lowest() {
         let mut net = subnet("10.0.0.0/29");
         net.gateway = Some(ip("10.0.0.1"));
         net.reserved.insert("printer".into(), ip("10.0.0.3"));
-        let free = |taken: &[IpAddr], last| next_free(&net, &|a| taken.contains(&a), last);
+        let free = |taken: &[IpAddr], before| next_free(&net, &|a| taken.contains(&a), before);
         assert_eq!(free(&[], None), Some(ip("10.0.0.2")));
-        assert_eq!(free(&[], Some(ip("10.0.0.2"))), Some(ip("10.0.0.4")));
-        assert_eq!(free(&[], Some(ip("10.0.0.6"))), Some(ip("10.0.0.2")));
+        assert_eq!(free(&[ip("10.0.0.2")], None), Some(ip("10.0.0.4")));
+        assert_eq!(free(&[], Some(ip("10.0.0.5"))), Some(ip("10.0.0.5")));
+        for other in ["10.0.0.1", "10.0.0.3", "10.0.0.7", "10.9.0.4", "fd00::1"] {
+            assert_eq!(free(&[], Some(ip(other))), Some(ip("10.0.0.2")), "{other}");
+        }
         let all = ["10.0.0.2", "10.0.0.4", "10.0.0.5", "10.0.0.6"].map(ip);
-        assert_eq!(free(&all[1..], Some(ip("10.0.0.4"))), Some(all[0]));
+        assert_eq!(free(&all[..3], Some(ip("10.0.0.4"))), Some(all[3]));
         assert_eq!(free(&all, None), None);
         assert!(!may_have(&net, ip("10.0.0.0")) && !may_have(&net, ip("10.0.0.7")));
         assert!(!may_have(&net, ip("10.0.0.1")) && !may_have(&net, ip("10.0.0.9")));
@@ -241,7 +228,6 @@ mod tests {
             may_have(&net, ip("10.0.0.2")),
             "asked for, it may be outside the range"
         );
-        assert_eq!(first_gateway(&net.subnet), Some(ip("10.0.0.1")));
     }
 
     #[test]
@@ -249,10 +235,11 @@ mod tests {
         let six = subnet("fd00::/64");
         assert_eq!(next_free(&six, &|_| false, None), Some(ip("fd00::1")));
         let last = Some(ip("fd00::ffff:ffff:ffff:ffff"));
-        assert_eq!(next_free(&six, &|_| false, last), Some(ip("fd00::1")));
+        assert_eq!(next_free(&six, &|_| false, last), last);
         let eight = subnet("10.0.0.0/8");
         let last = Some(ip("10.255.255.254"));
-        assert_eq!(next_free(&eight, &|_| false, last), Some(ip("10.0.0.1")));
+        assert_eq!(next_free(&eight, &|_| false, last), last);
+        assert_eq!(next_free(&eight, &|_| false, None), Some(ip("10.0.0.1")));
         let two = subnet("10.0.0.0/31");
         assert_eq!(next_free(&two, &|_| false, None), Some(ip("10.0.0.0")));
         let one = subnet("10.0.0.9/32");
@@ -290,17 +277,16 @@ mod tests {
         fn every_address_is_given_once(
             prefix in 24_u8..=30,
             gateway in 0_u32..256,
-            last in 0_u32..256,
+            before in 0_u32..256,
         ) {
             let mut net = subnet(&format!("10.0.0.0/{prefix}"));
             net.gateway = Some(address(u128::from(0x0a00_0000 | gateway), false))
                 .filter(|g| net.subnet.contains(g));
             let taken = RefCell::new(HashSet::new());
-            let mut last = Some(address(u128::from(0x0a00_0000 | last), false));
-            while let Some(next) = next_free(&net, &|a| taken.borrow().contains(&a), last) {
+            let before = Some(address(u128::from(0x0a00_0000 | before), false));
+            while let Some(next) = next_free(&net, &|a| taken.borrow().contains(&a), before) {
                 prop_assert!(may_have(&net, next));
                 prop_assert!(taken.borrow_mut().insert(next));
-                last = Some(next);
             }
             let hosts = net.subnet.hosts().filter(|a| Some(*a) != net.gateway).count();
             prop_assert_eq!(taken.borrow().len(), hosts);

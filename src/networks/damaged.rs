@@ -84,7 +84,11 @@ impl Networks {
         let Some(damaged) = self.damaged_one(name) else {
             return Ok(None);
         };
-        tracing::error!(network = name, reason = damaged.reason, "its damaged row is replaced");
+        tracing::error!(
+            network = name,
+            reason = damaged.reason,
+            "its damaged row is replaced"
+        );
         self.forget_damaged(&damaged.id).await?;
         Ok(Some(damaged.id))
     }

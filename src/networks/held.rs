@@ -45,6 +45,10 @@ pub(crate) struct Lease {
     pub(crate) changing: Option<NetworkId>,
     /// Whether netavark may have made something for it.
     pub(crate) touched: bool,
+    /// What it has on the host could not be taken away at the last try.
+    pub(crate) has_failed: bool,
+    /// Its container is removed.
+    pub(crate) is_abandoned: bool,
     /// Held by who takes away what it has on the host. It tells this lease from the container's next, too.
     pub(crate) releasing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -60,9 +64,8 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 struct Table {
     leases: HashMap<ContainerId, Lease>,
-    /// The address last given on a network, of each family: the next is looked for after it, so that one
-    /// that was given back is not at once another's.
-    last: HashMap<(NetworkId, bool), IpAddr>,
+    /// The places that containers had when they ran last: they get the same addresses where those are free.
+    last: HashMap<ContainerId, Vec<Endpoint>>,
 }
 
 impl Default for Held {
@@ -90,7 +93,14 @@ impl Held {
 
     /// Forgets it, and wakes those who wait for that.
     pub(crate) fn take(&self, id: &ContainerId) {
-        self.table().leases.remove(id);
+        let mut table = self.table();
+        if let Some(lease) = table.leases.remove(id)
+            && !lease.is_abandoned
+        {
+            let places = lease.attachment.endpoints.clone();
+            table.last.insert(id.clone(), places);
+        }
+        drop(table);
         self.ended.send_modify(|count| *count += 1);
     }
 
@@ -124,10 +134,14 @@ impl Held {
         members
     }
 
-    /// Whether something that is held will soon be no more.
-    pub(crate) fn some_leave(&self) -> bool {
-        let table = self.table();
-        table.leases.values().any(|l| l.stage == Stage::Going)
+    /// Those that are leaving and hold what `is_wanted`.
+    pub(crate) fn leaving(
+        &self,
+        is_wanted: impl Fn(&Attachment) -> bool,
+    ) -> Vec<(ContainerId, Lease)> {
+        let mut all = self.all();
+        all.retain(|(_, l)| l.stage == Stage::Going && is_wanted(&l.attachment));
+        all
     }
 
     /// The host's ports that are taken.
@@ -158,13 +172,29 @@ impl Held {
             .collect()
     }
 
-    /// The address that was last given.
-    pub(crate) fn last(&self, network: &NetworkId, v6: bool) -> Option<IpAddr> {
-        self.table().last.get(&(network.clone(), v6)).copied()
+    /// The address that a container had on a network when it ran last.
+    pub(crate) fn last(&self, id: &ContainerId, network: &NetworkId, v6: bool) -> Option<IpAddr> {
+        let table = self.table();
+        let mut places = table.last.get(id)?.iter();
+        let place = places.find(|e| e.network == *network)?;
+        match v6 {
+            true => place.ipv6.map(|net| IpAddr::V6(net.addr())),
+            false => place.ipv4.map(|net| IpAddr::V4(net.addr())),
+        }
     }
 
-    pub(crate) fn set_last(&self, network: &NetworkId, address: IpAddr) {
-        let key = (network.clone(), address.is_ipv6());
-        self.table().last.insert(key, address);
+    /// A container is gone, and runs no more.
+    pub(crate) fn forget(&self, id: &ContainerId) {
+        let mut table = self.table();
+        table.last.remove(id);
+        if let Some(lease) = table.leases.get_mut(id) {
+            lease.is_abandoned = true;
+        }
+    }
+
+    /// What a run has could not be taken away; those who wait for it need not.
+    pub(crate) fn fail(&self, id: &ContainerId) {
+        self.change(id, |lease| lease.has_failed = true);
+        self.ended.send_modify(|count| *count += 1);
     }
 }

@@ -12,25 +12,24 @@ use crate::runs::Joining;
 
 impl Networks {
     /// Takes back what a container's run holds, that another daemon has set up; `is_up` where it may run.
-    pub fn resume(&self, joining: Joining, attachment: Attachment, is_up: bool) {
+    pub fn resume(&self, joining: Joining, mut attachment: Attachment, is_up: bool) {
         let stage = match is_up {
             true => Stage::Up,
             false => Stage::Going,
         };
-        let mut lease = Lease {
+        // Nobody is to count on it before it is mended.
+        let changing = attachment.changing.take().filter(|_| is_up);
+        let lease = Lease {
             name: joining.name,
             spec: joining.spec,
             attachment: Arc::new(attachment),
             stage,
-            changing: None,
+            changing,
             touched: true,
+            has_failed: false,
+            is_abandoned: false,
             releasing: Arc::default(),
         };
-        if is_up {
-            let torn = self.torn(&joining.id, &lease);
-            // Nobody is to count on it before it is mended.
-            lease.changing = torn.first().map(|endpoint| endpoint.network.clone());
-        }
         self.inner.held.put(&joining.id, lease);
     }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use model::{
-    ContainerSpec, Endpoint, EndpointId, EndpointSpec, Error, Kind, MacAddress, NetworkDriver,
-    NetworkName, NetworkRecord, Result,
+    Attachment, ContainerId, ContainerSpec, Endpoint, EndpointId, EndpointSpec, Error, Kind,
+    MacAddress, NetworkDriver, NetworkMode, NetworkName, NetworkRecord, PortBinding, PublishedPort,
+    Result, Subnet,
 };
 
 use crate::Networks;
@@ -20,8 +21,6 @@ const METRIC_STEP: u32 = 10;
 
 /// What names the interfaces of a network inside, in place of `eth` (moby `netlabel`).
 const PREFIX_OPTION: &str = "com.docker.network.container_iface_prefix";
-/// What names one interface.
-const NAME_OPTION: &str = "com.docker.network.endpoint.ifname";
 
 impl Networks {
     /// The network of an endpoint: by its id, or by the name it was asked for with, where none was there
@@ -48,7 +47,7 @@ impl Networks {
         if !spec.network.has_endpoints() {
             return Ok(Vec::new());
         }
-        if spec.endpoints.is_empty() && spec.network == model::NetworkMode::Default {
+        if spec.endpoints.is_empty() && spec.network == NetworkMode::Default {
             // One that was made before there were networks.
             let network = self.default_network();
             let endpoint = |network: Arc<NetworkRecord>| {
@@ -79,6 +78,7 @@ impl Networks {
     /// Chooses the endpoints of a run. Called by who holds `choosing`.
     pub(crate) fn choose_endpoints(
         &self,
+        id: &ContainerId,
         networks: &[(Arc<NetworkRecord>, EndpointSpec)],
         before: &[Endpoint],
     ) -> Result<Vec<Endpoint>> {
@@ -86,8 +86,8 @@ impl Networks {
         let mut chosen: Vec<Endpoint> = Vec::new();
         for ((record, wish), metric) in networks.iter().zip(metrics) {
             let names = before.iter().chain(&chosen).map(|e| e.interface.as_str());
-            let interface = interface_name(record, wish, &names.collect::<Vec<_>>())?;
-            chosen.push(self.choose_endpoint(record, wish, interface, metric)?);
+            let interface = interface_name(record, &names.collect::<Vec<_>>());
+            chosen.push(self.choose_endpoint((id, record), wish, interface, metric)?);
         }
         Ok(chosen)
     }
@@ -115,14 +115,14 @@ impl Networks {
 
     fn choose_endpoint(
         &self,
-        record: &NetworkRecord,
+        (id, record): (&ContainerId, &NetworkRecord),
         wish: &EndpointSpec,
         interface: String,
         metric: u32,
     ) -> Result<Endpoint> {
         let config = &wish.config;
-        let v4 = self.choose_address(record, config.ipv4.map(IpAddr::V4), false)?;
-        let v6 = self.choose_address(record, config.ipv6.map(IpAddr::V6), true)?;
+        let v4 = self.choose_address((id, record), config.ipv4.map(IpAddr::V4), false)?;
+        let v6 = self.choose_address((id, record), config.ipv6.map(IpAddr::V6), true)?;
         let ipv4 = v4.and_then(|(address, length)| match address {
             IpAddr::V4(address) => Ipv4Net::new(address, length).ok(),
             IpAddr::V6(_) => None,
@@ -149,11 +149,11 @@ impl Networks {
         })
     }
 
-    /// An address of a family and the length of its range's prefix: the one that is asked for, or the next
-    /// that is free.
+    /// An address of a family and the length of its range's prefix: the one that is asked for, the one that
+    /// the container had last, or the lowest that is free.
     fn choose_address(
         &self,
-        record: &NetworkRecord,
+        (id, record): (&ContainerId, &NetworkRecord),
         asked: Option<IpAddr>,
         v6: bool,
     ) -> Result<Option<(IpAddr, u8)>> {
@@ -180,17 +180,18 @@ impl Networks {
                  address {address}"
                 ))
             })?;
+            // As in moby, those that nobody may have count as taken.
             if taken.contains(&address) || !network::addresses::may_have(subnet, address) {
                 return Err(Error::forbidden("Address already in use"));
             }
             return Ok(Some((address, subnet.subnet.prefix_len())));
         }
-        let last = self.inner.held.last(&record.id, v6);
-        for subnet in subnets() {
-            let after = last.filter(|last| subnet.subnet.contains(last));
+        let last = self.inner.held.last(id, &record.id, v6);
+        // Of several ranges the one first that it is of.
+        let of_last = |s: &&Subnet| last.is_some_and(|last| s.subnet.contains(&last));
+        for subnet in subnets().filter(of_last).chain(subnets()) {
             let is_taken = |address| taken.contains(&address);
-            if let Some(free) = network::addresses::next_free(subnet, &is_taken, after) {
-                self.inner.held.set_last(&record.id, free);
+            if let Some(free) = network::addresses::next_free(subnet, &is_taken, last) {
                 return Ok(Some((free, subnet.subnet.prefix_len())));
             }
         }
@@ -238,22 +239,13 @@ fn metrics(networks: &[(Arc<NetworkRecord>, EndpointSpec)], before: &[Endpoint])
     metrics
 }
 
-/// The interface's name inside: the first free `eth`N, or what options say.
-fn interface_name(record: &NetworkRecord, wish: &EndpointSpec, taken: &[&str]) -> Result<String> {
-    let options = wish.config.driver_options.as_ref();
-    if let Some(name) = options.and_then(|o| o.get(NAME_OPTION)) {
-        return match taken.contains(&name.as_str()) {
-            true => Err(Error::invalid(format!(
-                "interface name {name:?} is already in use in this container"
-            ))),
-            false => Ok(name.clone()),
-        };
-    }
+/// The interface's name inside: the first free `eth`N, or of another prefix that the network's options say.
+fn interface_name(record: &NetworkRecord, taken: &[&str]) -> String {
     let prefix = record.options.get(PREFIX_OPTION);
     let prefix = prefix.map_or("eth", String::as_str);
     let mut names = (0..=taken.len()).map(|n| format!("{prefix}{n}"));
     let free = names.find(|name| !taken.contains(&name.as_str()));
-    Ok(free.expect("there are more names than are taken"))
+    free.expect("there are more names than are taken")
 }
 
 /// Whether ports can be published on what it is on.
@@ -263,11 +255,61 @@ pub(crate) fn publishes(networks: &[(Arc<NetworkRecord>, EndpointSpec)]) -> bool
         .any(|(record, _)| record.driver == NetworkDriver::Bridge && !record.internal)
 }
 
+/// Whether it has an address on one of these.
+pub(crate) fn share_networks(
+    held: &Attachment,
+    networks: &[(Arc<NetworkRecord>, EndpointSpec)],
+) -> bool {
+    networks.iter().any(|(r, _)| held.endpoint(&r.id).is_some())
+}
+
+/// Whether it has a port of the host that the container may ask for.
+pub(crate) fn share_ports(held: &Attachment, spec: &ContainerSpec) -> bool {
+    let is_wanted = |port: &PublishedPort| {
+        let wants = |b: &PortBinding| {
+            let mut range = b.host_ports.into_iter();
+            b.port.protocol == port.port.protocol
+                && range.all(|(first, last)| (first..=last).contains(&port.host_port))
+        };
+        spec.publish_all || spec.port_bindings.iter().any(wants)
+    };
+    held.ports.iter().any(is_wanted)
+}
+
 /// The addresses by which the host's ports lead to it, of both families.
 pub(crate) fn families(endpoints: &[Endpoint]) -> (bool, bool) {
     let v4 = endpoints.iter().any(|e| e.ipv4.is_some());
     let v6 = endpoints.iter().any(|e| e.ipv6.is_some());
     (v4, v6)
+}
+
+/// Whether a container of this mode may be on that network (moby `updateNetworkSettings`); `is_own` where it
+/// is created, and its mode may name that very network.
+///
+/// # Errors
+/// moby's words.
+pub fn check_mode(mode: &NetworkMode, record: &NetworkRecord, is_own: bool) -> Result<()> {
+    let refused = |message| Err(Error::invalid(message));
+    match (mode, record.driver) {
+        (NetworkMode::Host, NetworkDriver::Host) | (NetworkMode::None, NetworkDriver::Null)
+            if is_own =>
+        {
+            Ok(())
+        }
+        (NetworkMode::Host | NetworkMode::Container(_), _) => refused(
+            "container sharing network namespace with another container or host cannot be connected \
+             to any other network",
+        ),
+        (_, NetworkDriver::Host) => refused(
+            "cannot connect container to host network - container must be created in host network \
+             mode",
+        ),
+        (NetworkMode::None, _) | (_, NetworkDriver::Null) => refused(
+            "container cannot be connected to multiple networks with one of the networks in private \
+             (none) mode",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// An address that a client asks for is none on the default network (moby `validateEndpointSettings`).

@@ -48,7 +48,7 @@ pub use catalog::{NewNetwork, NewSubnet};
 pub use damaged::Damaged;
 use held::Held;
 pub use held::Member;
-pub use lease::check_config;
+pub use lease::{check_config, check_mode};
 use model::{Error, NetworkDriver, NetworkId, NetworkName, NetworkRecord, Result, Timestamp};
 pub use runs::{Attached, Joining};
 pub use settings::Settings;
@@ -119,11 +119,7 @@ impl Records {
 impl Networks {
     /// The networks of these records; `damaged` are those whose records cannot be read. Those that are
     /// always there are made where they are missing.
-    pub async fn open(
-        records: Vec<NetworkRecord>,
-        damaged: Vec<Damaged>,
-        tools: Tools,
-    ) -> Self {
+    pub async fn open(records: Vec<NetworkRecord>, damaged: Vec<Damaged>, tools: Tools) -> Self {
         let records = records.into_iter().map(|r| (r.id.clone(), Arc::new(r)));
         let networks = Self {
             inner: Arc::new(Inner {

@@ -16,7 +16,8 @@ impl Networks {
     /// Connects a container that runs to one more network; what it has of networks then.
     ///
     /// # Errors
-    /// As [`Networks::attach`] and [`Networks::set_up`]; then nothing has changed.
+    /// As [`Networks::attach`] and [`Networks::set_up`]; then nothing has changed. After that the container's
+    /// row is to name it, and [`Networks::confirm`] to be called: a daemon that dies before takes it away.
     pub async fn connect(
         &self,
         id: &ContainerId,
@@ -32,31 +33,38 @@ impl Networks {
                 limits::ENDPOINTS_MAX
             )));
         }
+        if before.attachment.endpoint(&record.id).is_some() {
+            // moby's words.
+            return Err(Error::forbidden(format!(
+                "endpoint with name {} already exists in network {}",
+                before.name, record.name
+            )));
+        }
+        let joined = record.id.clone();
         let networks = [(record, wish.clone())];
-        let chosen = self.choose_endpoints(&networks, &before.attachment.endpoints)?;
+        let chosen = self.choose_endpoints(id, &networks, &before.attachment.endpoints)?;
         let mut attachment = (*before.attachment).clone();
         attachment.endpoints.extend(chosen.iter().cloned());
         let attachment = Arc::new(attachment);
-        let joined = networks[0].0.id.clone();
-        self.change_place(id, Some(joined));
-        if let Err(e) = self.hold(id, &attachment, spec).await {
+        self.change_place(id, Some(joined.clone()));
+        if let Err(e) = self.hold(id, &attachment, spec, Some(&joined)).await {
             self.change_place(id, None);
             return Err(e);
         }
         drop(choosing);
         let order = self.order(id, &before, &chosen);
         let pin = self.pin(id);
-        let joined = match failpoint::reach(Point::NetworkJoining).await {
+        let set_up = match failpoint::reach(Point::NetworkJoining).await {
             Ok(()) => self.inner.tools.netavark.set_up(&pin, &order).await,
             Err(e) => Err(e.into()),
         };
-        if let Err(e) = joined {
+        if let Err(e) = set_up {
             // Only this one of its places.
             let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
             if let Err(e) = torn {
                 tracing::error!(id = id.short(), error = %e, "a network was not taken away");
             }
-            let held = self.hold(id, &before.attachment, &before.spec).await;
+            let held = self.hold(id, &before.attachment, &before.spec, None).await;
             self.change_place(id, None);
             return held.and_then(|()| Err(networking(&e)));
         }
@@ -65,6 +73,18 @@ impl Networks {
         let events = self.events(id, &chosen, &Action::Connect);
         self.inner.tools.ledger.tell_soon(events).await?;
         Ok(attachment)
+    }
+
+    /// The container's row says what its run has: there is nothing to finish or undo any more.
+    pub async fn confirm(&self, id: &ContainerId) {
+        let Some(lease) = self.inner.held.get(id) else {
+            return;
+        };
+        let written = self.hold(id, &lease.attachment, &lease.spec, None).await;
+        if let Err(e) = written {
+            // The next daemon looks at that network alone, and finds it as it is to be.
+            tracing::warn!(id = id.short(), error = %e, "a change of networks stays in the ledger");
+        }
     }
 
     /// Takes a container that runs off a network; what it has of networks then.
@@ -86,16 +106,23 @@ impl Networks {
         let (netavark, pin) = (&self.inner.tools.netavark, self.pin(id));
         // From now on its rules are not put back.
         self.change_place(id, Some(network.clone()));
-        if let Err(e) = netavark.tear_down(&pin, &order).await {
+        let promised = self.hold(id, &before.attachment, &before.spec, Some(network));
+        let torn = match promised.await {
+            Ok(()) => netavark.tear_down(&pin, &order).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = torn {
             self.change_place(id, None);
+            self.confirm(id).await;
             return Err(networking(&e));
         }
         let attachment = Arc::new(Attachment {
             endpoints: staying.into_iter().cloned().collect(),
             ports: before.attachment.ports.clone(),
+            changing: None,
         });
         let held = match failpoint::reach(Point::NetworkParted).await {
-            Ok(()) => self.hold(id, &attachment, spec).await,
+            Ok(()) => self.hold(id, &attachment, spec, None).await,
             Err(e) => Err(e.into()),
         };
         if held.is_err()
@@ -105,6 +132,9 @@ impl Networks {
         }
         self.change_place(id, None);
         self.tidy_soon();
+        if held.is_err() {
+            self.confirm(id).await;
+        }
         held?;
         self.tell_or_warn().await;
         let events = self.events(id, &going, &Action::Disconnect);
@@ -121,53 +151,61 @@ impl Networks {
             .is_some_and(|l| l.changing.is_some())
     }
 
-    /// Makes a run's networks those that its row names: one that it does not name is taken away, and one that
-    /// is not there any more is made again. What it has then.
+    /// Makes the network that was being changed what the container's row says: it is taken away where that
+    /// does not name it, and made again where it is not there any more. What the run has then.
     ///
     /// # Errors
     /// What the ledger says.
     pub async fn mend(&self, id: &ContainerId) -> Result<Arc<Attachment>> {
-        let (netavark, pin) = (&self.inner.tools.netavark, self.pin(id));
-        for endpoint in self.torn(id, &self.lease(id)?) {
-            let lease = self.lease(id)?;
-            tracing::warn!(
-                id = id.short(),
-                network = endpoint.network.short(),
-                "the container was being connected or disconnected when the daemon died"
-            );
-            self.change_place(id, Some(endpoint.network.clone()));
-            let order = self.order(id, &lease, std::slice::from_ref(&endpoint));
-            if self.is_named(&lease.spec, &endpoint) {
-                match netavark.set_up(&pin, &order).await {
-                    Ok(()) => continue,
-                    Err(e) => tracing::error!(id = id.short(), error = %e, "a network is lost"),
-                }
-            }
-            if let Err(e) = netavark.tear_down(&pin, &order).await {
-                tracing::error!(id = id.short(), error = %e, "a network was not taken away");
-            }
-            let mut attachment = (*lease.attachment).clone();
-            attachment.endpoints.retain(|e| e.id != endpoint.id);
-            self.hold(id, &Arc::new(attachment), &lease.spec).await?;
+        if let Some(endpoint) = self.torn(id, &self.lease(id)?) {
+            self.mend_place(id, &endpoint).await?;
         }
         self.change_place(id, None);
+        self.confirm(id).await;
         self.tell_or_warn().await;
         Ok(self.lease(id)?.attachment)
     }
 
-    /// The places of a run that its row does not name, or that its namespace does not have.
-    pub(crate) fn torn(&self, id: &ContainerId, lease: &Lease) -> Vec<Endpoint> {
-        let links = match sys::netns::inside(&self.pin(id), sys::links::list) {
-            Ok(links) => links,
+    async fn mend_place(&self, id: &ContainerId, endpoint: &Endpoint) -> Result<()> {
+        let (netavark, pin, lease) = (&self.inner.tools.netavark, self.pin(id), self.lease(id)?);
+        tracing::warn!(
+            id = id.short(),
+            network = endpoint.network.short(),
+            "the container was being connected or disconnected when the daemon died"
+        );
+        let order = self.order(id, &lease, std::slice::from_ref(endpoint));
+        if self.is_named(&lease.spec, endpoint) {
+            match netavark.set_up(&pin, &order).await {
+                Ok(()) => return Ok(()),
+                Err(e) => tracing::error!(id = id.short(), error = %e, "a network is lost"),
+            }
+        }
+        if let Err(e) = netavark.tear_down(&pin, &order).await {
+            tracing::error!(id = id.short(), error = %e, "a network was not taken away");
+        }
+        let mut attachment = (*lease.attachment).clone();
+        attachment.endpoints.retain(|e| e.id != endpoint.id);
+        let (attachment, network) = (Arc::new(attachment), Some(&endpoint.network));
+        self.hold(id, &attachment, &lease.spec, network).await
+    }
+
+    /// The place of a run on the network that was being changed, if its row does not name it or its namespace
+    /// does not have it. The others are the container's own: a router or a VPN inside may have renamed them.
+    fn torn(&self, id: &ContainerId, lease: &Lease) -> Option<Endpoint> {
+        let endpoint = lease.attachment.endpoint(lease.changing.as_ref()?)?;
+        if !self.is_named(&lease.spec, endpoint) {
+            return Some(endpoint.clone());
+        }
+        match sys::netns::inside(&self.pin(id), sys::links::list) {
+            Ok(links) => {
+                let is_there = links.iter().any(|link| link.name == endpoint.interface);
+                (!is_there).then(|| endpoint.clone())
+            }
             Err(e) => {
                 tracing::warn!(id = id.short(), error = %e, "its networks cannot be looked at");
-                return Vec::new();
+                None
             }
-        };
-        let is_there = |e: &Endpoint| links.iter().any(|link| link.name == e.interface);
-        let endpoints = lease.attachment.endpoints.iter();
-        let torn = endpoints.filter(|e| !is_there(e) || !self.is_named(&lease.spec, e));
-        torn.cloned().collect()
+        }
     }
 
     fn is_named(&self, spec: &ContainerSpec, endpoint: &Endpoint) -> bool {
@@ -191,15 +229,20 @@ impl Networks {
         self.inner.held.change(id, |lease| lease.changing = network);
     }
 
-    /// Writes what a container has from now on.
+    /// Writes what a container has from now on, and which of it is not yet as its row says.
     async fn hold(
         &self,
         id: &ContainerId,
         attachment: &Arc<Attachment>,
         spec: &Arc<ContainerSpec>,
+        changing: Option<&NetworkId>,
     ) -> Result<()> {
+        let written = Attachment {
+            changing: changing.cloned(),
+            ..(**attachment).clone()
+        };
         let ledger = &self.inner.tools.ledger;
-        ledger.put_attachment(id, attachment).await?;
+        ledger.put_attachment(id, &written).await?;
         self.inner.held.change(id, |lease| {
             lease.attachment = attachment.clone();
             lease.spec = spec.clone();

@@ -60,6 +60,7 @@ impl Networks {
         let attachment = Arc::new(Attachment {
             endpoints,
             ports: reserved.ports,
+            changing: None,
         });
         self.inner
             .tools
@@ -87,6 +88,8 @@ impl Networks {
             stage: Stage::Coming,
             changing: None,
             touched: false,
+            has_failed: false,
+            is_abandoned: false,
             releasing: Arc::default(),
         };
         self.inner.held.put(&joining.id, lease);
@@ -99,8 +102,8 @@ impl Networks {
     }
 
     /// Chooses addresses and ports; nobody else does while the first of the answer lives. Waits for those who
-    /// are leaving where there is none without theirs: a client that stopped one container starts another in
-    /// its place next.
+    /// are leaving where they have what is wanted: a client that stopped one container starts another in its
+    /// place next. One that could not leave is helped once, and not waited for.
     async fn choose_free(
         &self,
         joining: &Joining,
@@ -110,26 +113,37 @@ impl Networks {
         let version = self.inner.tools.netavark.version().await;
         let both = version.is_ok_and(network::publishes_in_both);
         let deadline = tokio::time::Instant::now() + limits::NETWORK_LEAVE_PATIENCE;
+        let mut has_helped = false;
         loop {
             let choosing = self.inner.choosing.lock().await;
             // None can be removed any more: who removes one holds it, too.
             if let Some((gone, _)) = networks.iter().find(|(r, _)| self.by_id(&r.id).is_none()) {
                 return Err(crate::not_found(gone.name.as_str()));
             }
-            let some_leave = self.inner.held.some_leave();
-            let chosen = self.choose_endpoints(networks, &[]).and_then(|endpoints| {
-                let reserved = self.reserve_ports(joining, networks, &endpoints, both)?;
-                Ok((endpoints, reserved))
-            });
-            let e = match chosen {
-                Ok((endpoints, reserved)) => return Ok((choosing, endpoints, reserved)),
-                Err(e) => e,
+            let held = &self.inner.held;
+            let (e, leaving) = match self.choose_endpoints(&joining.id, networks, &[]) {
+                Ok(endpoints) => match self.reserve_ports(joining, networks, &endpoints, both) {
+                    Ok(reserved) => return Ok((choosing, endpoints, reserved)),
+                    Err(e) => (e, held.leaving(|a| lease::share_ports(a, &joining.spec))),
+                },
+                Err(e) => (e, held.leaving(|a| lease::share_networks(a, networks))),
             };
             drop(choosing);
             // Not what somebody has asked for wrongly.
-            let may_come = e.kind() != Kind::InvalidParameter && some_leave;
-            if !may_come || timeout_at(deadline, ends.changed()).await.is_err() {
+            if e.kind() == Kind::InvalidParameter || leaving.is_empty() {
                 return Err(e);
+            }
+            if leaving.iter().any(|(_, lease)| !lease.has_failed) {
+                if timeout_at(deadline, ends.changed()).await.is_err() {
+                    return Err(e);
+                }
+            } else if has_helped {
+                return Err(e);
+            } else {
+                has_helped = true;
+                for (id, _) in leaving {
+                    drop(self.release(&id).await);
+                }
             }
         }
     }
@@ -189,7 +203,7 @@ impl Networks {
     pub async fn make_namespace(&self, id: &ContainerId) -> Result<PathBuf> {
         let pin = self.pin(id);
         let made = pin.clone();
-        blocking(move || {
+        self.pin_if_held(id, move || {
             let shown = made.display();
             sys::netns::make(&made).context(format_args!("make the network namespace {shown}"))
         })
@@ -205,18 +219,36 @@ impl Networks {
     pub async fn pin_namespace(&self, id: &ContainerId, process: ProcessRef) -> Result<PathBuf> {
         let pin = self.pin(id);
         let made = pin.clone();
-        blocking(move || {
+        self.pin_if_held(id, move || {
             let shown = made.display();
             let pinned = sys::netns::pin(process, &made);
             match pinned.context(format_args!("keep the network namespace {shown}"))? {
                 true => Ok(()),
-                false => Err(Error::system(
-                    "the container has ended before it was started",
-                )),
+                false => Err(ended_early()),
             }
         })
         .await?;
         Ok(pin)
+    }
+
+    /// Does what pins a namespace for a run that still holds its lease. Who asked for it may have given up,
+    /// and the work goes on: it comes before the release that takes the pin away, or not at all.
+    async fn pin_if_held(
+        &self,
+        id: &ContainerId,
+        work: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let lease = self.inner.held.get(id).ok_or_else(ended_early)?;
+        let (networks, id) = (self.clone(), id.clone());
+        blocking(move || {
+            let _alone = lease.releasing.blocking_lock();
+            let is_it = |now: Lease| Arc::ptr_eq(&now.releasing, &lease.releasing);
+            match networks.inner.held.get(&id).is_some_and(is_it) {
+                true => work(),
+                false => Err(ended_early()),
+            }
+        })
+        .await
     }
 
     /// Makes interfaces and rules, and lets others find it.
@@ -255,9 +287,8 @@ impl Networks {
     /// netavark could not take it away. It stays held then, and is tried again: now and then, and whenever
     /// this is called.
     pub async fn release(&self, id: &ContainerId) -> Result<()> {
-        let pin = self.pin(id);
         let Some(held) = self.inner.held.get(id) else {
-            return self.unpin(&pin).await;
+            return self.unpin(&self.pin(id)).await;
         };
         let _alone = held.releasing.lock().await;
         let is_it = |now: Lease| Arc::ptr_eq(&now.releasing, &held.releasing);
@@ -265,6 +296,13 @@ impl Networks {
             // Somebody else has released it meanwhile.
             return Ok(());
         }
+        self.take_away(id, &held)
+            .await
+            .inspect_err(|_| self.inner.held.fail(id))
+    }
+
+    async fn take_away(&self, id: &ContainerId, held: &Lease) -> Result<()> {
+        let pin = self.pin(id);
         self.leave(id);
         let tell = async {
             self.tell_or_warn().await;
@@ -274,7 +312,7 @@ impl Networks {
             if !held.touched {
                 return Ok(());
             }
-            let order = self.order(id, &held, &held.attachment.endpoints);
+            let order = self.order(id, held, &held.attachment.endpoints);
             let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
             self.tidy_soon();
             torn.inspect_err(|e| {
@@ -313,6 +351,7 @@ impl Networks {
                 "the container is removed, and what it had of networks is still on the host");
             self.leave(id);
         }
+        self.inner.held.forget(id);
     }
 
     /// The container is called otherwise.
@@ -359,6 +398,10 @@ impl Networks {
         };
         endpoints.iter().filter_map(event).collect()
     }
+}
+
+fn ended_early() -> Error {
+    Error::system("the container has ended before it was started")
 }
 
 /// In moby's words.

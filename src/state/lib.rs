@@ -13,11 +13,12 @@
 //!      +--< container_states(id, state, intent, restart_count)
 //!                                         small, rewritten at each change; gone with its container
 //!      +--< health(id, record)           rewritten at each health check
-//!      +--< attachments(id, record)      addresses and ports of a run; gone when it has ended
 //!  images(id, record)
 //!      +--< tags(reference, image_id)     gone with their image
 //!  volumes(name, record)
 //!  networks(id, name UNIQUE, record)
+//!  attachments(id, record)                addresses and ports of a container's run, from before its start
+//!                                         until all is taken away: it may outlive the container
 //!  execs(id, container_id, created_at, spec, state)
 //!                                         started sessions; gone with their container
 //!  events(number, at_ns, kind, action, actor, attributes, bytes_end)
@@ -225,9 +226,6 @@ impl Ledger {
 
     /// Keeps what a container's run holds of networks, in place of what it held. It survives the daemon,
     /// not the host: no run does.
-    ///
-    /// # Errors
-    /// A container that is not there: `NotFound`.
     pub async fn put_attachment(&self, id: &ContainerId, attachment: &Attachment) -> Result<()> {
         let (key, record) = (id.to_string(), row::to_json(attachment)?);
         let put = self.writer.write_until_reboot(move |db| {

@@ -1,6 +1,8 @@
 //! Reads all rows at open. A row that cannot be read becomes a [`Damaged`]; only a failure of the
 //! file itself is an error.
 
+use std::collections::HashSet;
+
 use model::{ContainerId, ContainerName, Digest, Error, ImageRecord, Reference, Result};
 use model::{NetworkRecord, Timestamp, VolumeRecord};
 use rusqlite::{Connection, Row};
@@ -36,6 +38,16 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
                ORDER BY created_at, c.id";
     each(&db, Table::Containers, sql, damaged, |row| {
         all.containers.push(container(row)?);
+        Ok(())
+    })?;
+    let known: HashSet<ContainerId> = all.containers.iter().map(|c| c.id.clone()).collect();
+    let sql = "SELECT id AS key, record FROM attachments";
+    each(&db, Table::Attachments, sql, damaged, |row| {
+        let id: ContainerId = parse(row, "key")?;
+        if !known.contains(&id) {
+            let record = from_json("record", &text(row, "record")?)?;
+            all.leases.push((id, record));
+        }
         Ok(())
     })?;
     let sql = "SELECT id AS key, record FROM images";
@@ -97,7 +109,10 @@ fn each(
             table,
             key,
             name: match table {
-                Table::Containers | Table::Networks => text(row, "name").ok(),
+                Table::Containers => parse::<ContainerName>(row, "name")
+                    .ok()
+                    .map(|name| name.to_string()),
+                Table::Networks => text(row, "name").ok(),
                 _ => None,
             },
             reason,

@@ -29,6 +29,8 @@ pub struct Contents {
     pub volumes: Vec<VolumeRecord>,
     /// The networks, oldest first.
     pub networks: Vec<NetworkRecord>,
+    /// What runs hold of networks whose containers are removed, or whose rows cannot be read.
+    pub leases: Vec<(ContainerId, Attachment)>,
     /// The exec sessions that were started, oldest first.
     pub execs: Vec<ExecRow>,
     /// Rows that could not be read. They are still in the file.
@@ -105,6 +107,7 @@ pub enum Table {
     Tags,
     Volumes,
     Networks,
+    Attachments,
     Execs,
 }
 

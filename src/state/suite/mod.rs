@@ -2,6 +2,7 @@
 
 mod crash;
 mod journal;
+mod leases;
 mod round_trip;
 
 use std::collections::BTreeMap;

@@ -4,12 +4,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testkit::{Daemon, until};
 
-use super::{address, fetched, make_network, remove, resolved, server, sleeper, truth};
+use super::{
+    address, fetched, make_network, remove, resolved, said_inside, server, sleeper, truth,
+};
 use crate::options;
 
 /// A netavark that does what a script says, with the real one as `$REAL`.
@@ -149,12 +151,12 @@ fn what_cannot_be_taken_away_is_tried_again() {
     make_network(&d, "one");
     d.run_detached("stays", sleeper("one"));
     let failures = |d: &Daemon| d.log().matches("networks were not taken away").count();
-    for round in 0..2 {
+    for round in 0..3 {
         d.run_detached("it", server("it", "one", 18080));
         let first = address(&d, "it", "one");
         let before = failures(&d);
         fake.behave("[ $VERB != teardown ] || { echo '{\"error\":\"no way\"}'; exit 1; }");
-        if round == 0 {
+        if round != 1 {
             d.http.delete("/containers/it?force=1").expect(204);
         } else {
             d.http.post("/containers/it/stop?t=0").expect(204);
@@ -164,6 +166,14 @@ fn what_cannot_be_taken_away_is_tried_again() {
         let again = json!({"Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "one"},
             "NetworkingConfig": {"EndpointsConfig": {"one": {"IPAMConfig": {"IPv4Address": first}}}}});
         d.create("again", again);
+        // Who wants it is told at once.
+        let start = Instant::now();
+        d.http.post("/containers/again/start").error(403);
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            start.elapsed()
+        );
         fake.behave("");
         if round == 0 {
             let pid = rustix::process::Pid::from_raw(d.pid().cast_signed()).expect("a pid");
@@ -304,9 +314,15 @@ fn without_aardvark_only_names_are_missing() {
     until("it serves", || fetched(&d, 18080) == "it");
     assert!(d.log().contains("apt install aardvark-dns"), "{}", d.log());
     assert_eq!(resolved(&d, &id, "it"), None);
+    // The outside is still known by name: it asks those that the host asks, and not where nobody listens.
+    let resolver = said_inside(&d, &id, &["cat", "/etc/resolv.conf"]);
+    let gateway = &d.inspect(&id)["NetworkSettings"]["Networks"]["one"]["Gateway"];
+    let gateway = gateway.as_str().expect("text");
+    assert!(!resolver.contains(gateway), "{gateway}: {resolver}");
     d.stop();
     d.reconfigure("");
     d.restart();
+    d.http.post("/containers/it/restart?t=1").expect(204);
     until("its name is found", || {
         resolved(&d, &id, "it") == Some(address(&d, &id, "one"))
     });

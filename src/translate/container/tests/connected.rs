@@ -149,6 +149,7 @@ fn connected() -> ContainerView {
         host_port: 8080,
     };
     view.attachment = Some(Arc::new(Attachment {
+        changing: None,
         endpoints: vec![
             endpoint('a', "172.17.0.2/16", None),
             endpoint('b', "10.5.0.9/16", Some("fd00::9/64")),
@@ -299,6 +300,7 @@ fn out_of_an_internal_network_there_is_no_gateway() {
     let mut view = connected();
     Arc::make_mut(&mut view.spec).endpoints = vec![on('c', "inside", EndpointConfig::default())];
     view.attachment = Some(Arc::new(Attachment {
+        changing: None,
         endpoints: vec![endpoint('c', "10.5.0.7/16", None)],
         ports: Vec::new(),
     }));
