@@ -306,7 +306,7 @@ fn refuse_removal(view: &ContainerView) -> Result<()> {
 impl Shared {
     /// Lets a running container's resolver know what has changed since `before`. A file that somebody has
     /// changed inside stays as it is (moby `rebuildDNS`).
-    async fn rewrite_etc(&self, view: &ContainerView, before: Option<Naming>) {
+    pub(crate) async fn rewrite_etc(&self, view: &ContainerView, before: Option<Naming>) {
         let after = self.naming(view);
         let (before, after) = match (before, after) {
             (Some(before), Ok(Some(after))) => (before, after),
@@ -315,6 +315,7 @@ impl Shared {
             }
             _ => return,
         };
+        self.links.remember(view, &after);
         let (files, spec) = (view.paths.etc.clone(), view.spec.clone());
         let work = move || bundles::rewrite_etc(&files, &spec, &before, &after);
         if let Err(e) = crate::blocking(work).await {

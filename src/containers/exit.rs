@@ -83,6 +83,8 @@ impl Actor {
         };
         // Nobody is to find it any more.
         self.engine.networks.leave(&view.id);
+        self.engine.links.forget(&view.id);
+        self.engine.follow_links();
         self.stopping = None;
         self.thaw_due = false;
         self.task = None;

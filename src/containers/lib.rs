@@ -26,6 +26,7 @@
 //! | `recovery` | the tasks of an earlier daemon's containers |
 //! | `wait` | the exit status as a value that outlives the container |
 //! | `layout` | where things are on disk |
+//! | `links` | the names of those that running containers are linked to |
 //! | `log_faults`, `housekeeping` | what is looked after while containers run |
 
 mod actor;
@@ -41,6 +42,7 @@ mod handle;
 mod health;
 mod housekeeping;
 mod layout;
+mod links;
 mod log_faults;
 mod networks;
 mod policy;
@@ -64,6 +66,7 @@ pub use events::attributes;
 pub use handle::Handle;
 pub use housekeeping::Housekeeping;
 pub use layout::Layout;
+pub use links::Links;
 pub use log_faults::SpaceWatch;
 pub use model::request::{
     Change, CheckpointContainer, RemoveContainer, StopContainer, UpdateContainer, WaitCondition,

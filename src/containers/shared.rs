@@ -21,6 +21,7 @@ use volumes::Volumes;
 use crate::actor::Actor;
 use crate::handle::{Handle, Message};
 use crate::housekeeping::Housekeeping;
+use crate::links::Links;
 use crate::log_faults::SpaceWatch;
 use crate::{ApiSocket, Layout, Registry, row};
 
@@ -89,6 +90,8 @@ pub struct Shared {
     pub boot_written: AtomicBool,
     /// Chores that nobody waits for.
     pub housekeeping: Housekeeping,
+    /// What is known of those with links.
+    pub links: Links,
     /// Who looks whether the logs' disk is full.
     pub space_watch: SpaceWatch,
 }

@@ -186,6 +186,7 @@ impl Actor {
         for reply in replies {
             answer(reply, result.clone());
         }
+        self.engine.follow_links();
     }
 
     /// A failed start leaves the container where it was, with Docker's exit code and the message
@@ -400,6 +401,9 @@ impl Shared {
     fn make_bundle(&self, view: &ContainerView, given: &Given) -> Result<Made> {
         let donors = self.donors(&view.spec)?;
         let naming = self.naming(view)?;
+        if let Some(naming) = &naming {
+            self.links.remember(view, naming);
+        }
         self.with_tree(view, |maker, tree| {
             maker.make(&bundles::Order {
                 tree: *tree,

@@ -84,6 +84,7 @@ impl Engine {
             recovered: CancellationToken::new(),
             execs: Execs::new(execs_tools),
             housekeeping: containers::Housekeeping::default(),
+            links: containers::Links::default(),
             space_watch: containers::SpaceWatch::default(),
             init_binary: find_init(&config.init_paths),
             cdi_dirs: config.cdi_dirs,
@@ -120,6 +121,7 @@ impl Engine {
         self.resume_volumes(&containers, damaged).await;
         self.recover_all(containers, damaged, same_boot).await;
         self.shared.networks.settle().await;
+        self.shared.take_back_links();
         let lives = |container: &ContainerId| self.shared.registry.has_id(container.as_str());
         self.shared
             .execs

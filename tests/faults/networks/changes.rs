@@ -43,6 +43,46 @@ fn interfaces_that_a_container_has_changed_stay_so_over_a_restart() {
     d.finish();
 }
 
+/// Who is linked to one that is restarted finds it at its new address.
+#[test]
+fn links_follow_those_that_come_and_go() {
+    let d = daemon();
+    make_network(&d, "one");
+    d.run_detached("db", sleeper("one"));
+    let mut body = sleeper("one");
+    body["NetworkingConfig"] = json!({"EndpointsConfig": {"one": {"Links": ["db:store"]}}});
+    let id = d.run_detached("web", body);
+    let mut body = sleeper("bridge");
+    d.run_detached("old-db", body.clone());
+    body["HostConfig"]["Links"] = json!(["old-db:store"]);
+    let old = d.run_detached("old-web", body);
+    let expect = |d: &testkit::Daemon, id: &str, other: &str, network: &str| {
+        let wanted = format!("{}\tstore", address(d, other, network));
+        until("its line is that of now", || {
+            let hosts = said_inside(d, id, &["cat", "/etc/hosts"]);
+            hosts.matches("store").count() == 1 && hosts.contains(&wanted)
+        });
+    };
+    for (id, other, network) in [(&id, "db", "one"), (&old, "old-db", "bridge")] {
+        expect(&d, id, other, network);
+        let before = address(&d, other, network);
+        d.http
+            .post(&format!("/containers/{other}/stop?t=0"))
+            .expect(204);
+        // Somebody else takes its address, as soon as it is free.
+        until("it is another's", || {
+            remove(&d, "thief");
+            let thief = d.run_detached("thief", sleeper(network));
+            address(&d, &thief, network) == before
+        });
+        d.start_container(other);
+        assert_ne!(address(&d, other, network), before);
+        expect(&d, id, other, network);
+        remove(&d, "thief");
+    }
+    d.finish();
+}
+
 /// A row that cannot be written leaves a run on the networks that it was on.
 #[cfg(feature = "failpoints")]
 #[test]
