@@ -104,7 +104,9 @@ fn declared_ports(text: &str) -> impl Iterator<Item = Port> {
 pub(super) fn shown(view: &ContainerView) -> BTreeMap<String, Option<Vec<ShownBinding>>> {
     let mut shown = BTreeMap::new();
     let attachment = view.attachment.as_deref();
-    let Some(attachment) = attachment.filter(|attachment| !attachment.endpoints.is_empty()) else {
+    // Ports stay the run's when it is taken off its last network: nobody else can have them before its end.
+    let is_shown = |a: &&model::Attachment| !a.endpoints.is_empty() || !a.ports.is_empty();
+    let Some(attachment) = attachment.filter(is_shown) else {
         return shown;
     };
     let declared = view.spec.exposed_ports.iter();

@@ -366,3 +366,12 @@ fn links_and_the_address_of_old_are_shown_where_docker_shows_them() {
     let e = request_in_force(&view).unwrap_err();
     assert!(e.message().contains("HostConfig.Links of another"), "{e}");
 }
+
+#[test]
+fn ports_are_shown_as_long_as_nobody_else_can_have_them() {
+    let mut view = connected();
+    let before = settings(&view)["Ports"].take();
+    let attachment = view.attachment.as_mut().unwrap();
+    Arc::make_mut(attachment).endpoints.clear();
+    assert_eq!(settings(&view)["Ports"], before);
+}
