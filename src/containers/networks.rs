@@ -217,9 +217,12 @@ impl Shared {
             name: row.name.clone(),
             spec: Arc::new(row.spec.clone()),
         };
-        // One that is being started, or started again, may run.
-        let may_run = matches!(row.intent, Some(Intent::Starting | Intent::Restarting));
-        let is_over = row.state.running().is_none() && !may_run;
+        let is_over = match row.intent {
+            // It may run.
+            Some(Intent::Starting | Intent::Restarting) => false,
+            Some(Intent::UndoingStart { .. } | Intent::Removing { .. }) => true,
+            Some(Intent::Stopping) | None => row.state.running().is_none(),
+        };
         self.networks.resume(joining, attachment, !is_over);
     }
 }

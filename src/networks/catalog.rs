@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use model::{
-    Action, Error, Event, EventKind, Filters, Kind, NetworkDriver, NetworkId, NetworkName,
-    NetworkRecord, Result, limits,
+    Action, Attachment, Error, Event, EventKind, Filters, Kind, NetworkDriver, NetworkId,
+    NetworkName, NetworkRecord, Result, limits,
 };
 use rules::Patterns;
 use sys::task::to_the_end;
@@ -241,6 +241,7 @@ impl Networks {
     async fn unmake(&self, record: &Arc<NetworkRecord>) -> Result<()> {
         let mut ends = self.inner.held.ends();
         let deadline = tokio::time::Instant::now() + limits::NETWORK_LEAVE_PATIENCE;
+        let mut has_helped = false;
         loop {
             let choosing = self.inner.choosing.lock().await;
             let members = self.members(&record.id);
@@ -256,9 +257,21 @@ impl Networks {
                 return self.forget(record).await;
             }
             drop(choosing);
-            let ended = tokio::time::timeout_at(deadline, ends.changed()).await;
-            if ended.is_err() {
+            let on_it = |a: &Attachment| a.endpoint(&record.id).is_some();
+            let leaving = self.inner.held.leaving(on_it);
+            if leaving.iter().any(|(_, lease)| !lease.has_failed) {
+                let ended = tokio::time::timeout_at(deadline, ends.changed()).await;
+                if ended.is_err() {
+                    return Err(in_use(record, &going));
+                }
+            } else if has_helped {
                 return Err(in_use(record, &going));
+            } else {
+                // One that could not leave is helped once, and not waited for.
+                has_helped = true;
+                for (id, _) in leaving {
+                    drop(self.release(&id).await);
+                }
             }
         }
     }

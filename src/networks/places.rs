@@ -241,6 +241,13 @@ impl Networks {
             changing: changing.cloned(),
             ..(**attachment).clone()
         };
+        // What is being released, as the run has ended meanwhile, is not written once more.
+        let lease = self.lease(id)?;
+        let _alone = lease.releasing.lock().await;
+        let is_it = |now: &Lease| Arc::ptr_eq(&now.releasing, &lease.releasing);
+        if !self.inner.held.get(id).as_ref().is_some_and(is_it) {
+            return Err(ended());
+        }
         let ledger = &self.inner.tools.ledger;
         ledger.put_attachment(id, &written).await?;
         self.inner.held.change(id, |lease| {
@@ -249,4 +256,8 @@ impl Networks {
         });
         Ok(())
     }
+}
+
+fn ended() -> Error {
+    Error::conflict("the container has ended")
 }
