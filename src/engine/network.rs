@@ -149,6 +149,18 @@ impl Engine {
         (leases, damaged): (Vec<(ContainerId, Attachment)>, &[state::Damaged]),
         same_boot: bool,
     ) {
+        let of_row =
+            |d: &state::Damaged, key: &str| d.table == state::Table::Containers && d.key == key;
+        let bad = damaged
+            .iter()
+            .filter(|d| d.table == state::Table::Attachments);
+        let bad = bad.filter(|lease| !damaged.iter().any(|d| of_row(d, &lease.key)));
+        for id in bad.filter_map(|lease| lease.key.parse().ok()) {
+            // Nobody can say what it was, and there is no container to show.
+            if let Err(e) = self.networks().forget_run(&id).await {
+                tracing::warn!(id = id.short(), error = %e, "a damaged lease stays in the ledger");
+            }
+        }
         for (id, attachment) in leases {
             if !same_boot {
                 if let Err(e) = self.networks().forget_run(&id).await {
@@ -156,9 +168,7 @@ impl Engine {
                 }
                 continue;
             }
-            let of_row =
-                |d: &&state::Damaged| d.table == state::Table::Containers && d.key == id.as_str();
-            let row = damaged.iter().find(of_row);
+            let row = damaged.iter().find(|d| of_row(d, id.as_str()));
             let name = row.and_then(|row| row.name.as_ref()?.parse().ok());
             let made_up = || id.short().parse().expect("an id may be a name");
             let joining = Joining {

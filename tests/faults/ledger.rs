@@ -222,3 +222,33 @@ fn a_damaged_network_costs_only_itself() {
     d.run_detached("again", on("bad"));
     d.finish();
 }
+
+/// Its process may run, so what it holds is nobody else's before it is removed.
+#[test]
+fn a_damaged_row_keeps_its_addresses() {
+    let mut d = Daemon::start(crate::options().networks());
+    let body = json!({"Name": "one"});
+    d.http.post_json("/networks/create", &body).expect(201);
+    let on = json!({"Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "one"}});
+    let bad = d.run_detached("bad", on.clone());
+    let address = |d: &Daemon, name: &str| {
+        d.inspect(name)["NetworkSettings"]["Networks"]["one"]["IPAddress"].clone()
+    };
+    let before = address(&d, "bad");
+    d.stop();
+    tamper(
+        &d,
+        &format!("UPDATE containers SET spec = '{{\"cut' WHERE id = '{bad}';"),
+    );
+    d.restart();
+    d.run_detached("good", on.clone());
+    assert_ne!(address(&d, "good"), before);
+    d.http.delete("/networks/one").error(403);
+    d.http.delete("/containers/bad?force=1").expect(204);
+    until("its address is free", || {
+        d.http.delete("/containers/good?force=1").expect(204);
+        d.run_detached("good", on.clone());
+        address(&d, "good") == before
+    });
+    d.finish();
+}
