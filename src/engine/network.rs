@@ -214,8 +214,7 @@ impl Engine {
 
 /// Opens the networks of these records.
 pub(crate) async fn open(
-    (records, damaged): (Vec<NetworkRecord>, &[state::Damaged]),
-    config: NetworkConfig,
+    (records, damaged, config): (Vec<NetworkRecord>, &[state::Damaged], NetworkConfig),
     (ledger, layout, host): (&state::Ledger, &Layout, &Host),
     daemon_id: &str,
 ) -> Networks {

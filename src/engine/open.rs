@@ -9,7 +9,8 @@ use catalog::Catalog;
 use execs::Execs;
 use failpoint::Point;
 use model::{
-    ContainerId, Context, Error, Intent, LogConfig, Result, StorageDriver, VolumeRecord, limits,
+    Attachment, ContainerId, Context, Error, Intent, LogConfig, Result, StorageDriver,
+    VolumeRecord, limits,
 };
 use state::{ContainerRow, Contents, Damaged, ExecRow, Ledger, Table};
 use streams::HistoryBudget;
@@ -26,6 +27,9 @@ use crate::{Config, Engine, Inner, Told};
 const RECOVERIES_MAX: usize = 32;
 /// The ledger's key of the daemon's own id.
 const META_DAEMON_ID: &str = "daemon_id";
+
+/// Containers, exec sessions, and what the daemon keeps for itself.
+type Rows = (Vec<ContainerRow>, Vec<ExecRow>, BTreeMap<String, String>);
 
 impl Engine {
     /// Opens the engine on its roots. When this returns, every container's state is what the
@@ -66,8 +70,12 @@ impl Engine {
         };
         let volumes = volumes_of(contents.volumes, &contents.damaged, &layout);
         let tools = (&ledger, &layout, &host);
-        let found = (contents.networks, contents.damaged.as_slice());
-        let networks = crate::network::open(found, config.networks, tools, &told.daemon_id).await;
+        let found = (
+            contents.networks,
+            contents.damaged.as_slice(),
+            config.networks,
+        );
+        let networks = crate::network::open(found, tools, &told.daemon_id).await;
         let shared = Shared {
             facts,
             images: Catalog::new(
@@ -101,9 +109,8 @@ impl Engine {
             shared: Arc::new(shared),
             inner: Arc::new(inner),
         };
-        let leases = (contents.leases, contents.damaged.as_slice());
-        engine.resume_leases(leases, same_boot).await;
         let rows = (contents.containers, contents.execs, contents.meta);
+        let rows = (rows, contents.leases);
         engine.take_over(rows, &contents.damaged, same_boot).await;
         Ok(engine)
     }
@@ -111,7 +118,7 @@ impl Engine {
     /// Takes back what the ledger names, then begins to take away what it does not.
     async fn take_over(
         &self,
-        (containers, execs, meta): (Vec<ContainerRow>, Vec<ExecRow>, BTreeMap<String, String>),
+        ((containers, execs, meta), leases): (Rows, Vec<(ContainerId, Attachment)>),
         damaged: &[Damaged],
         same_boot: bool,
     ) {
@@ -119,6 +126,8 @@ impl Engine {
         // Before anybody can make a session: later those of this daemon would be among them.
         let left = self.shared.execs.files_left().await;
         self.resume_volumes(&containers, damaged).await;
+        // Before anybody is given an address.
+        self.resume_leases((leases, damaged), same_boot).await;
         self.recover_all(containers, damaged, same_boot).await;
         self.shared.networks.settle().await;
         self.shared.take_back_links();

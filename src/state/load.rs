@@ -40,16 +40,6 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
         all.containers.push(container(row)?);
         Ok(())
     })?;
-    let known: HashSet<ContainerId> = all.containers.iter().map(|c| c.id.clone()).collect();
-    let sql = "SELECT id AS key, record FROM attachments";
-    each(&db, Table::Attachments, sql, damaged, |row| {
-        let id: ContainerId = parse(row, "key")?;
-        if !known.contains(&id) {
-            let record = from_json("record", &text(row, "record")?)?;
-            all.leases.push((id, record));
-        }
-        Ok(())
-    })?;
     let sql = "SELECT id AS key, record FROM images";
     each(&db, Table::Images, sql, damaged, |row| {
         let record: ImageRecord = from_json("record", &text(row, "record")?)?;
@@ -87,6 +77,21 @@ fn read(db: &mut Connection, all: &mut Contents) -> rusqlite::Result<()> {
         let record: VolumeRecord = from_json("record", &text(row, "record")?)?;
         same(record.name.as_str(), &text(row, "key")?)?;
         all.volumes.push(record);
+        Ok(())
+    })?;
+    leases(&db, all)
+}
+
+/// What runs hold of networks, where no container's row was read that tells of it.
+fn leases(db: &Connection, all: &mut Contents) -> rusqlite::Result<()> {
+    let known: HashSet<ContainerId> = all.containers.iter().map(|c| c.id.clone()).collect();
+    let sql = "SELECT id AS key, record FROM attachments";
+    each(db, Table::Attachments, sql, &mut all.damaged, |row| {
+        let id: ContainerId = parse(row, "key")?;
+        if !known.contains(&id) {
+            let record = from_json("record", &text(row, "record")?)?;
+            all.leases.push((id, record));
+        }
         Ok(())
     })
 }
