@@ -56,18 +56,8 @@ impl Engine {
         let told = Told::new(daemon_id, &contents.damaged, &config);
         let unknown = may_need_unknown_trees(&contents.damaged);
         let apparmor = confine::AppArmor::new(facts.apparmor, &config.run_root);
-        let execs_tools = execs::Tools {
-            apparmor: apparmor.clone(),
-            runtimes: runtimes.clone(),
-            ledger: ledger.clone(),
-            facts: facts.clone(),
-            spill: spill.clone(),
-            histories: HistoryBudget::new(limits::EXEC_HISTORIES_BYTES),
-            containers: layout.containers(),
-            describe: describe(&registry),
-            now: host.now.clone(),
-            random: host.random.clone(),
-        };
+        let with = (apparmor.clone(), facts.clone(), spill.clone());
+        let execs_tools = execs_tools(with, &runtimes, &ledger, &layout, &registry, &host);
         let volumes = volumes_of(contents.volumes, &contents.damaged, &layout);
         let tools = (&ledger, &layout, &host);
         let found = (
@@ -321,6 +311,33 @@ fn describe(registry: &Arc<Registry>) -> execs::Describe {
         let container = registry.find(id.as_str()).ok()?;
         Some(containers::attributes(&container.view()))
     })
+}
+
+/// What exec sessions are made with.
+fn execs_tools(
+    (apparmor, facts, spill): (
+        confine::AppArmor,
+        Arc<spec::HostFacts>,
+        streams::SpillOptions,
+    ),
+    runtimes: &runtime::Runtimes,
+    ledger: &Ledger,
+    layout: &Layout,
+    registry: &Arc<Registry>,
+    host: &Host,
+) -> execs::Tools {
+    execs::Tools {
+        apparmor,
+        runtimes: runtimes.clone(),
+        ledger: ledger.clone(),
+        facts,
+        spill,
+        histories: HistoryBudget::new(limits::EXEC_HISTORIES_BYTES),
+        containers: layout.containers(),
+        describe: describe(registry),
+        now: host.now.clone(),
+        random: host.random.clone(),
+    }
 }
 
 /// What the ledger tells of volumes.
