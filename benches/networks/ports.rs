@@ -5,7 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use benchkit::{median, median_of, p99};
@@ -100,7 +100,7 @@ impl Bench {
         let pid = inspect["State"]["Pid"]
             .as_u64()
             .and_then(|pid| u32::try_from(pid).ok());
-        serve(namespace_of(pid.expect("it runs")));
+        serve(&namespace_of(pid.expect("it runs")));
         let settings = &inspect["NetworkSettings"];
         let gateway = settings["Gateway"].as_str().filter(|text| !text.is_empty());
         let gateway = gateway.or_else(|| {
@@ -184,9 +184,9 @@ fn swallow(stream: &mut TcpStream) {
 }
 
 /// The container's side: a socket in its namespace, as long as this program lives.
-fn serve(namespace: PathBuf) {
+fn serve(namespace: &Path) {
     let listen = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, OWN_PORT));
-    let listener = sys::netns::inside(&namespace, listen).expect("nothing else listens there");
+    let listener = sys::netns::inside(namespace, listen).expect("nothing else listens there");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");

@@ -194,13 +194,14 @@ impl FromStr for Port {
 
     /// A number, and a protocol unless it is TCP: `80`, `53/udp`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = || Error::invalid(format!("invalid port specification: {text:?}"));
-        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        // As in Docker the number alone is shown, if it is that.
+        let invalid = |what: &str| Error::invalid(format!("invalid port specification: {what:?}"));
+        let (digits, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let protocol = Protocol::from_word(protocol);
-        let number = number.parse().ok().filter(|number| *number > 0);
+        let number = digits.parse().ok().filter(|number| *number > 0);
         Ok(Self {
-            number: number.ok_or_else(invalid)?,
-            protocol: protocol.ok_or_else(invalid)?,
+            number: number.ok_or_else(|| invalid(digits))?,
+            protocol: protocol.ok_or_else(|| invalid(text))?,
         })
     }
 }

@@ -301,8 +301,7 @@ pub fn check_mode(mode: &NetworkMode, record: &NetworkRecord, is_own: bool) -> R
              to any other network",
         ),
         (_, NetworkDriver::Host) => refused(
-            "cannot connect container to host network - container must be created in host network \
-             mode",
+            "container cannot be disconnected from host network or connected to host network",
         ),
         (NetworkMode::None, _) | (_, NetworkDriver::Null) => refused(
             "container cannot be connected to multiple networks with one of the networks in private \

@@ -3,9 +3,9 @@
 use serde_json::json;
 use testkit::until;
 
-use super::{
-    address, daemon, fetched, make_network, remove, resolved, said_inside, server, sleeper, truth,
-};
+use super::{address, daemon, make_network, remove, resolved, said_inside, sleeper};
+#[cfg(feature = "failpoints")]
+use super::{fetched, server, truth};
 
 /// What a container does to its own interfaces is its own: a router, a VPN, another engine inside.
 #[test]
