@@ -377,7 +377,7 @@ fn containers_that_cannot_be_on_networks_are_refused_at_create() {
             (
                 publish("70000/tcp", json!({})),
                 400,
-                "invalid port specification: \"70000/tcp\"",
+                "invalid port specification: \"70000\"",
             ),
             (
                 publish("80/foo", json!({})),
