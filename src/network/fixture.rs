@@ -72,8 +72,14 @@ impl Host {
         lan
     }
 
+    /// The same once the rules that are always there are in order, which nobody's end waits for.
+    pub(crate) async fn settled(&self) -> (Vec<String>, String) {
+        self.netavark.tidy().await.unwrap();
+        self.census()
+    }
+
     /// Interfaces but for the loopback, and rules.
-    pub(crate) fn census(&self) -> (Vec<String>, String) {
+    fn census(&self) -> (Vec<String>, String) {
         let links = links::list().unwrap().into_iter().map(|link| link.name);
         let mut rules = String::new();
         for save in ["iptables-save", "ip6tables-save"] {

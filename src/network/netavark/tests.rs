@@ -72,7 +72,7 @@ fn published_ports_answer_from_everywhere_and_networks_are_apart() {
         for (ns, order) in [(&web_ns, &web), (&near_ns, &near), (&far_ns, &far)] {
             host.netavark.tear_down(ns, order).await.unwrap();
         }
-        assert_eq!(host.census().0, [""; 0]);
+        assert_eq!(host.settled().await.0, [""; 0]);
     });
 }
 
@@ -155,7 +155,7 @@ fn whatever_is_left_is_taken_away() {
         let ns = host.ns("ns");
         host.netavark.set_up(&ns, &whole).await.unwrap();
         host.netavark.tear_down(&ns, &whole).await.unwrap();
-        let clean = host.census();
+        let clean = host.settled().await;
         assert_eq!(clean.0, [""; 0]);
         assert!(
             !clean.1.contains("10.93.0") && !clean.1.contains("fd93:"),
@@ -168,13 +168,13 @@ fn whatever_is_left_is_taken_away() {
             .tear_down(Path::new("/nowhere"), &whole)
             .await
             .unwrap();
-        assert_eq!(host.census(), clean);
+        assert_eq!(host.settled().await, clean);
         // Set up, and the namespace went.
         host.netavark.set_up(&ns, &whole).await.unwrap();
-        assert_ne!(host.census(), clean);
+        assert_ne!(host.settled().await, clean);
         netns::remove(&ns).unwrap();
         host.netavark.tear_down(&ns, &whole).await.unwrap();
-        assert_eq!(host.census(), clean);
+        assert_eq!(host.settled().await, clean);
         // A daemon was killed while a namespace stood in.
         let stand_in = host.dir.path().join("netavark/stand-in");
         netns::make(&stand_in).unwrap();
@@ -183,17 +183,17 @@ fn whatever_is_left_is_taken_away() {
             .tear_down(Path::new("/nowhere"), &whole)
             .await
             .unwrap();
-        assert_eq!(host.census(), clean);
+        assert_eq!(host.settled().await, clean);
         // The same with another who stays.
         let (ns, other_ns) = (host.ns("ns"), host.ns("other"));
         host.netavark.set_up(&other_ns, &other).await.unwrap();
-        let with_other = host.census();
+        let with_other = host.settled().await;
         host.netavark.set_up(&ns, &whole).await.unwrap();
         netns::remove(&ns).unwrap();
         host.netavark.tear_down(&ns, &whole).await.unwrap();
-        assert_eq!(host.census(), with_other);
+        assert_eq!(host.settled().await, with_other);
         host.netavark.tear_down(&other_ns, &other).await.unwrap();
-        assert_eq!(host.census(), clean);
+        assert_eq!(host.settled().await, clean);
     });
 }
 
@@ -218,7 +218,7 @@ fn a_set_up_that_was_killed_leaves_nothing() {
             whole = began.elapsed();
             host.netavark.tear_down(&ns, &order).await.unwrap();
         }
-        let clean = host.census();
+        let clean = host.settled().await;
         assert_eq!(clean.0, [""; 0]);
         let (mut tries, mut killed) = (0, 0);
         while killed < 30 {
@@ -232,7 +232,7 @@ fn a_set_up_that_was_killed_leaves_nothing() {
                 netns::remove(&ns).unwrap();
             }
             host.netavark.tear_down(&ns, &order).await.unwrap();
-            assert_eq!(host.census(), clean, "after {limit:?} of {whole:?}");
+            assert_eq!(host.settled().await, clean, "after {limit:?} of {whole:?}");
             tries += 1;
             assert!(tries < 300, "only {killed} of {tries} were killed");
         }
@@ -249,7 +249,7 @@ fn failures_tell_netavarks_words_and_are_undone() {
         host.netavark.tear_down(&ns, &good).await.unwrap();
         assert!(!host.netavark.is_tidy());
         host.netavark.tidy().await.unwrap();
-        let clean = host.census();
+        let clean = host.settled().await;
         net.options
             .insert("com.docker.network.driver.mtu".into(), "many".into());
         let bad = order('a', &[(&net, place(&net, "eth0", &["10.96.0.2/24"]))], &[]);
@@ -257,7 +257,7 @@ fn failures_tell_netavarks_words_and_are_undone() {
         assert_eq!(e.kind(), model::Kind::System);
         assert!(e.message().starts_with("netavark setup: "), "{e}");
         host.netavark.tidy().await.unwrap();
-        assert_eq!(host.census(), clean);
+        assert_eq!(host.settled().await, clean);
         net.options = BTreeMap::from([(
             "com.docker.network.bridge.enable_icc".to_owned(),
             "false".to_owned(),
@@ -298,7 +298,7 @@ fn internal_and_ipv6_networks_and_macvlans_work() {
         assert!(routes(&["-6"]).contains("via fd98::1 dev eth1"));
         host.netavark.tear_down(&ns, &both).await.unwrap();
         host.netavark.tidy().await.unwrap();
-        let clean = host.census();
+        let clean = host.settled().await;
         assert_eq!(clean.0, [""; 0]);
         let made = Command::new("ip")
             .args(["link", "add", "up0", "type", "bridge"])
@@ -317,8 +317,8 @@ fn internal_and_ipv6_networks_and_macvlans_work() {
         for _ in 0..2 {
             host.netavark.tear_down(&ns, &macvlan).await.unwrap();
         }
-        assert_eq!(host.census().0, ["up0"]);
-        assert_eq!(host.census().1, clean.1);
+        assert_eq!(host.settled().await.0, ["up0"]);
+        assert_eq!(host.settled().await.1, clean.1);
     });
 }
 
@@ -370,7 +370,7 @@ fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
             .tear_down(&namespaces[2], &orders[2])
             .await
             .unwrap();
-        let whole = host.census();
+        let whole = host.settled().await;
         let run = |args: &[&str]| {
             let done = Command::new("iptables").args(args).status();
             assert!(done.unwrap().success(), "{args:?}");
@@ -397,11 +397,19 @@ fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
         );
         assert_eq!(ask("127.0.0.1:8084").as_deref(), Some("web"));
         assert_eq!(from_other(), None);
-        assert_eq!(host.census().0, whole.0, "no interface is left of it");
+        assert_eq!(
+            host.settled().await.0,
+            whole.0,
+            "no interface is left of it"
+        );
         for (ns, order) in namespaces.iter().zip(&orders[..2]) {
             host.netavark.tear_down(ns, order).await.unwrap();
         }
-        assert_eq!(host.census().0, [""; 0]);
-        assert!(!host.census().1.contains("10.101."), "{}", host.census().1);
+        assert_eq!(host.settled().await.0, [""; 0]);
+        assert!(
+            !host.settled().await.1.contains("10.101."),
+            "{}",
+            host.settled().await.1
+        );
     });
 }

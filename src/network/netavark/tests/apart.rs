@@ -66,7 +66,7 @@ fn neighbours_reach_what_is_published_and_nothing_else() {
         iptables("-A DOCKER-USER -s 10.77.0.2 -d 10.121.0.2 -j ACCEPT");
         assert_eq!(from(&lan, "10.121.0.2:80"), word());
         host.netavark.tear_down(&ns, &web).await.unwrap();
-        assert!(!host.census().1.contains("br-test21"));
+        assert!(!host.settled().await.1.contains("br-test21"));
     });
 }
 
@@ -213,13 +213,13 @@ fn without_a_firewall_of_ipv6_that_of_ipv4_is_kept() {
         let net = network(27, &[("10.127.0.0/24", "10.127.0.1")]);
         let order = order('a', &[(&net, place(&net, "eth0", &["10.127.0.2/24"]))], &[]);
         netavark.set_up(&host.ns("ns"), &order).await.unwrap();
-        let whole = host.census().1;
+        let whole = host.settled().await.1;
         assert!(whole.contains("-A MOORED-FORWARD -o br-test27"), "{whole}");
         iptables("-F");
         assert_eq!(
             netavark.keep_rules(|| vec![order.clone()]).await.unwrap(),
             1
         );
-        assert_eq!(host.census().1, whole);
+        assert_eq!(host.settled().await.1, whole);
     });
 }

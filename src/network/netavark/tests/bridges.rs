@@ -29,7 +29,7 @@ fn a_bridge_of_the_hosts_own_is_neither_changed_nor_deleted() {
         let next = Netavark::new(None, path, host.dir.path().join("netavark"));
         netns::remove(&ns).unwrap();
         next.tear_down(&ns, &order).await.unwrap();
-        assert_eq!(host.census().0, [""; 0]);
+        assert_eq!(host.settled().await.0, [""; 0]);
         ip("link add br-test31 type bridge");
         assert!(next.set_up(&host.ns("ns"), &order).await.is_err());
     });
@@ -88,6 +88,6 @@ fn who_waits_for_the_last_to_leave_a_network_holds_up_nobody() {
             () = free => {}
         }
         leaving.await.unwrap();
-        assert!(host.census().0.contains(&net.interface));
+        assert!(host.settled().await.0.contains(&net.interface));
     });
 }
