@@ -7,13 +7,19 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A test as RELIABILITY.md names it, `kind::module::function` or `room::module::tests::function`: the
-/// file it must be in.
+/// A test as RELIABILITY.md names it, `kind::module::function`, `room::module::tests::function` or
+/// `room::module::tests::file::function`: the file it must be in.
 fn file_of(kind: &str, modules: &[&str]) -> Vec<PathBuf> {
     if let Some(("tests", modules)) = modules.split_last().map(|(last, rest)| (*last, rest)) {
         let room = Path::new("src").join(kind);
         let path = modules.iter().fold(room, |dir, module| dir.join(module));
         return vec![path.with_extension("rs"), path.join("tests.rs")];
+    }
+    if modules.contains(&"tests") {
+        // One of several files of tests.
+        let room = Path::new("src").join(kind);
+        let path = modules.iter().fold(room, |dir, module| dir.join(module));
+        return vec![path.with_extension("rs")];
     }
     let dir = Path::new("tests").join(kind);
     let Some((last, dirs)) = modules.split_last() else {
