@@ -26,6 +26,11 @@ const APART: &str = r#"-m comment --comment "moored: networks are apart" -j NETA
 /// netavark's own, to the letter: it must not put another one before the one above.
 pub(super) const ACCEPTS: &str =
     r#"-m comment --comment "netavark firewall plugin rules" -j NETAVARK_FORWARD"#;
+/// What else comes to the host, published ports' answers among it, is not held up by the rules of bridges.
+const ASKED: [&str; 2] = [
+    "-p udp -m udp --dport 53 -j MOORED-INPUT",
+    "-p tcp -m tcp --dport 53 -j MOORED-INPUT",
+];
 /// Names are asked for by the host itself, too.
 const HOSTS_OWN: &str = "-i lo -j RETURN";
 /// The kernel's own check comes only after the addresses were changed.
@@ -84,7 +89,7 @@ impl Wanted<'_> {
             forward.push((APART, "NETAVARK_ISOLATION_1"));
             forward.push((ACCEPTS, "NETAVARK_FORWARD"));
         }
-        let input = [("-j MOORED-INPUT", "MOORED-INPUT")];
+        let input = ASKED.map(|rule| (rule, "MOORED-INPUT"));
         let mut edits = Edits::default();
         edits.refill(&filter, "MOORED-FORWARD", &self.forwarding(&filter));
         edits.refill(&filter, "MOORED-INPUT", &self.name_servers(&filter));
@@ -293,7 +298,8 @@ mod tests {
         wanted.missing(saved)
     }
 
-    const OWN: &str = "-A INPUT -j MOORED-INPUT\n-A MOORED-INPUT -i lo -j RETURN\n";
+    const OWN: &str = "-A INPUT -p udp -m udp --dport 53 -j MOORED-INPUT\n\
+        -A INPUT -p tcp -m tcp --dport 53 -j MOORED-INPUT\n-A MOORED-INPUT -i lo -j RETURN\n";
     const CHAINS: &str = ":FORWARD ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n:MOORED-FORWARD - [0:0]\n:MOORED-INPUT - [0:0]\n\
         :NETAVARK_ISOLATION_1 - [0:0]\n:NETAVARK_FORWARD - [0:0]";
 
@@ -372,8 +378,9 @@ mod tests {
             "-d fd91::1/128 -i br-test1 -p udp -m udp --dport 53 -j ACCEPT"
         );
         // What is there is left alone, whether one asks for it or not.
+        let asked_first = ASKED.map(|rule| format!("-A INPUT {rule}\n")).concat();
         let text = format!(
-            "*filter\n{CHAINS}\n-A FORWARD {FIRST}\n-A FORWARD {FORWARDS}\n-A INPUT -j MOORED-INPUT\n{rules}COMMIT\n"
+            "*filter\n{CHAINS}\n-A FORWARD {FIRST}\n-A FORWARD {FORWARDS}\n{asked_first}{rules}COMMIT\n"
         );
         assert_eq!(missing(&text, false, &[&inner, &one], &there), None);
         assert_eq!(missing(&text, false, &[], &there), None);
