@@ -1,12 +1,12 @@
 //! Ports: what a request publishes, and what is shown of it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use engine::ContainerView;
 use model::{ContainerSpec, Error, NetworkMode, Port, PortBinding, Protocol, Result, limits};
 
-use super::bounded;
+use super::{bounded, not_built};
 use wire::container::{HostConfig, Port as PortRow, PortBinding as ShownBinding};
 
 /// Copies what is published into the spec. On the host's network nothing is: all its ports are the host's.
@@ -61,6 +61,10 @@ fn host_ip(text: &str) -> Result<Option<IpAddr>> {
     }
     let bare = text.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
     match bare.unwrap_or(text).parse() {
+        // The kernel routes nothing from there to a container: Docker has a program for it.
+        Ok(IpAddr::V6(Ipv6Addr::LOCALHOST)) => {
+            Err(not_built("HostConfig.PortBindings with HostIp ::1"))
+        }
         Ok(address) => Ok(Some(address)),
         Err(_) => Err(Error::invalid(format!("invalid IP address: {text}"))),
     }

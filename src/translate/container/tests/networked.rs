@@ -297,8 +297,8 @@ fn ports_are_read_as_docker_reads_them() {
             binding(dns, Some("127.0.0.1"), Some((5353, 5353))),
         ),
         (
-            json!({"80/tcp": [{"HostIp": "[::1]", "HostPort": "8000-8010/tcp"}]}),
-            binding(tcp(80), Some("::1"), Some((8000, 8010))),
+            json!({"80/tcp": [{"HostIp": "[fd00::1]", "HostPort": "8000-8010/tcp"}]}),
+            binding(tcp(80), Some("fd00::1"), Some((8000, 8010))),
         ),
     ];
     for (ports, expected) in table {
@@ -347,6 +347,13 @@ fn what_is_no_port_is_told_in_dockers_words() {
             expected,
             "{ports}"
         );
+    }
+    // The kernel leads nobody from there to a container.
+    for address in ["::1", "[::1]"] {
+        let ports = json!({"80/tcp": [{"HostIp": address, "HostPort": "80"}]});
+        let (kind, message) = refusal("HostConfig.PortBindings", &ports);
+        assert_eq!(kind, Kind::NotImplemented);
+        assert!(message.contains("HostIp ::1"), "{message}");
     }
 }
 
