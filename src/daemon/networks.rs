@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use engine::{AddressPool, NetworkConfig};
+use model::network::{INTERFACE_BYTES_MAX, is_interface_name};
 use serde::Deserialize;
 
 use super::cli::Options;
@@ -12,9 +13,6 @@ use super::cli::Options;
 /// The default network's interface where none is named: not dockerd's, so that the two can live on one
 /// host.
 const BRIDGE: &str = "moored0";
-
-/// The longest name of an interface (`IFNAMSIZ`, less its zero).
-const INTERFACE_BYTES_MAX: usize = 15;
 
 /// `[networks]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -83,8 +81,7 @@ impl Networks {
 }
 
 fn interface(name: &str) -> Result<String> {
-    let is_bad = |c: char| c == '/' || c == ':' || !c.is_ascii_graphic();
-    if name.is_empty() || name.len() > INTERFACE_BYTES_MAX || name.contains(is_bad) {
+    if !is_interface_name(name) {
         bail!(
             "networks.bridge must be an interface's name, at most {INTERFACE_BYTES_MAX} characters, or \
              none, not {name:?}"

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::id::{EndpointId, NetworkId, NetworkName};
+use crate::id::{ContainerId, ContainerName, EndpointId, NetworkId, NetworkName};
 
 /// How a network is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +123,32 @@ pub struct EndpointConfig {
     pub driver_options: Option<BTreeMap<String, String>>,
     /// The highest of a container's networks gives it the default route.
     pub gateway_priority: i64,
+}
+
+impl EndpointConfig {
+    /// Every name that a container has on this network, each once: its own, its aliases, the short id and the
+    /// hostname (moby `buildEndpointDNSNames`).
+    pub fn dns_names(&self, name: &ContainerName, id: &ContainerId, hostname: &str) -> Vec<String> {
+        let own = std::iter::once(name.as_str());
+        let aliases = self.aliases.iter().map(String::as_str);
+        let mut names: Vec<String> = Vec::new();
+        for name in own.chain(aliases).chain([id.short(), hostname]) {
+            if !name.is_empty() && !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+}
+
+/// The longest name of an interface, in bytes (`IFNAMSIZ`, less its zero).
+pub const INTERFACE_BYTES_MAX: usize = 15;
+
+/// Whether the kernel takes it for an interface's name (`dev_valid_name`), and it can be read.
+pub fn is_interface_name(name: &str) -> bool {
+    let is_odd = |c: char| c == '/' || c == ':' || !c.is_ascii_graphic();
+    let fits = !name.is_empty() && name.len() <= INTERFACE_BYTES_MAX;
+    fits && !matches!(name, "." | "..") && !name.contains(is_odd)
 }
 
 /// What a container asks for on one network.

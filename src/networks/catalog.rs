@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use model::network::{INTERFACE_BYTES_MAX, is_interface_name};
 use model::{
     Action, Attachment, Error, Event, EventKind, Filters, Kind, NetworkDriver, NetworkId,
     NetworkName, NetworkRecord, Result, limits,
@@ -20,9 +21,6 @@ const LIST_KEYS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope
 
 /// The filters a prune takes.
 const PRUNE_KEYS: &[&str] = &["label", "label!", "until"];
-
-/// The longest name of an interface (`IFNAMSIZ`, less its zero).
-const INTERFACE_BYTES_MAX: usize = 15;
 
 /// A range of addresses of a network to be made.
 #[derive(Debug, Clone, Default)]
@@ -366,14 +364,13 @@ fn driver(name: &str) -> Result<NetworkDriver> {
 }
 
 fn check_interface(name: &str) -> Result<()> {
-    let is_bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || !c.is_ascii_graphic();
-    match name.len() > INTERFACE_BYTES_MAX || name.contains(is_bad) || matches!(name, "." | "..") {
-        true => Err(Error::invalid(format!(
+    match is_interface_name(name) {
+        false => Err(Error::invalid(format!(
             "invalid interface name {:?}: at most {INTERFACE_BYTES_MAX} characters, without \"/\", \
              \":\" and spaces",
             crate::clip(name)
         ))),
-        false => Ok(()),
+        true => Ok(()),
     }
 }
 

@@ -65,14 +65,15 @@ impl Networks {
     fn member(&self, id: &ContainerId, lease: &Lease, network: &NetworkId) -> Option<Member> {
         let endpoint = lease.attachment.endpoint(network)?;
         let mut endpoints = lease.spec.endpoints.iter();
-        let wish = endpoints.find(|e| is_of(e, network));
+        let names = endpoints.find(|e| is_of(e, network));
+        let names = names.map(|wish| wish.config.clone()).unwrap_or_default();
         let servers = lease.spec.dns.iter().filter_map(|s| s.parse().ok());
         let leads_out = |e: &Endpoint| self.by_id(&e.network).is_some_and(|r| !r.internal);
         Some(Member {
             id: id.clone(),
             ipv4: endpoint.ipv4.map(|net| net.addr()),
             ipv6: endpoint.ipv6.map(|net| net.addr()),
-            names: names(id, lease, wish),
+            names: names.dns_names(&lease.name, id, &lease.spec.hostname),
             upstream: servers.collect(),
             outside: lease.attachment.endpoints.iter().any(leads_out),
         })
@@ -132,22 +133,4 @@ fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
 
 fn is_of(endpoint: &EndpointSpec, network: &NetworkId) -> bool {
     endpoint.network.as_ref() == Some(network)
-}
-
-/// moby `buildEndpointDNSNames`: the name, the aliases, the short id, the hostname.
-fn names(id: &ContainerId, lease: &Lease, wish: Option<&EndpointSpec>) -> Vec<String> {
-    let aliases = wish
-        .iter()
-        .flat_map(|w| &w.config.aliases)
-        .map(String::as_str);
-    let all = std::iter::once(lease.name.as_str())
-        .chain(aliases)
-        .chain([id.short(), lease.spec.hostname.as_str()]);
-    let mut names: Vec<String> = Vec::new();
-    for name in all.filter(|name| !name.is_empty()) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    names
 }

@@ -166,7 +166,10 @@ fn endpoint(
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        dns_names: is_user_defined(spec.name.as_str()).then(|| dns_names(view, spec)),
+        dns_names: is_user_defined(spec.name.as_str()).then(|| {
+            spec.config
+                .dns_names(&view.name, &view.id, &view.spec.hostname)
+        }),
         ..asked(&spec.config)
     };
     let attachment = view.attachment.as_deref();
@@ -205,14 +208,6 @@ fn show_addresses(
         shown.global_ipv6_address = net.addr().to_string();
         shown.global_ipv6_prefix_len = net.prefix_len().into();
     }
-}
-
-/// Every name it has on a network, each once: its own, its aliases, its short id, its hostname.
-fn dns_names(view: &ContainerView, spec: &EndpointSpec) -> Vec<String> {
-    let mut names = vec![view.name.to_string()];
-    names.extend(spec.config.aliases.iter().cloned());
-    names.extend([view.id.short().to_owned(), view.spec.hostname.clone()]);
-    each_once(names)
 }
 
 /// Until 1.44 the short id and the hostname were among the aliases.
