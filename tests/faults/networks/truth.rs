@@ -34,6 +34,9 @@ pub(super) fn expect(d: &Daemon, when: &str) {
 struct Shown {
     /// The containers with networks of their own.
     containers: BTreeSet<String>,
+    /// Those that run and are on none: one that was taken off its last keeps its namespace for the next, and
+    /// one that was started so has nothing.
+    bare: BTreeSet<String>,
     /// The networks in use: their ranges.
     ranges: BTreeMap<String, Vec<String>>,
     /// Their gateways: rules are about who asks the name servers there.
@@ -42,6 +45,16 @@ struct Shown {
     addresses: BTreeMap<Ipv4Addr, String>,
     /// Id, network's id, address, for each.
     places: BTreeSet<(String, String, String)>,
+}
+
+impl Shown {
+    /// Those that are found must be those with networks; of those without, some may be among them.
+    fn compare(&self, what: &str, found: &BTreeSet<String>, wrong: &mut Vec<String>) {
+        let found: BTreeSet<_> = found.difference(&self.bare).collect();
+        if !found.iter().copied().eq(&self.containers) {
+            wrong.push(format!("{what} are {found:?}, not {:?}", self.containers));
+        }
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -61,6 +74,9 @@ fn shown(d: &Daemon, wrong: &mut Vec<String>) -> Shown {
         let status = text(&inspect["State"]["Status"]);
         let runs = matches!(status.as_str(), "running" | "paused");
         let places = inspect["NetworkSettings"]["Networks"].as_object();
+        if runs && places.is_none_or(serde_json::Map::is_empty) {
+            shown.bare.insert(id.clone());
+        }
         for (name, place) in places.into_iter().flatten() {
             let address = text(&place["IPAddress"]);
             if !runs {
@@ -116,9 +132,7 @@ fn names_in(dir: &std::path::Path) -> BTreeSet<String> {
 
 fn pins(d: &Daemon, shown: &Shown, wrong: &mut Vec<String>) {
     let pins = names_in(&d.inside(d.root().join("run/netns")));
-    if pins != shown.containers {
-        wrong.push(format!("pinned are {pins:?}, not {:?}", shown.containers));
-    }
+    shown.compare("pinned", &pins, wrong);
 }
 
 /// What ip(8) prints in the daemon's network namespace.
@@ -185,8 +199,10 @@ fn leases(d: &Daemon, shown: &Shown, wrong: &mut Vec<String>) {
         .output();
     let out = String::from_utf8_lossy(&out.expect("sqlite3 runs").stdout).into_owned();
     let found: BTreeSet<String> = out.lines().map(str::to_owned).collect();
-    if found != shown.containers {
-        wrong.push(format!("leases are {found:?}, not {:?}", shown.containers));
+    shown.compare("leased", &found, wrong);
+    let pins = names_in(&d.inside(d.root().join("run/netns")));
+    if found != pins {
+        wrong.push(format!("leased are {found:?}, and pinned {pins:?}"));
     }
 }
 
