@@ -3,37 +3,38 @@
 //! The daemon writes the files itself, whole, from what is true ([`Names::write`]): so a container that
 //! was renamed, a name that was lost, and a daemon that was killed are all mended by writing once more.
 //! aardvark-dns goes on without the daemon; the next one finds it again. It ends when no network is left.
+//!
+//! It listens on the networks' gateways, at port 53 or, where somebody else has that on all addresses, at
+//! another one ([`aside`]). A server that runs stays where it is until it ends or has to make way
+//! ([`Names::make_way`]); at which port it is, its arguments tell.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use model::{Context, Pid, Result, Signal, limits};
+use model::{Context, Result, limits};
 use sys::pidfd::PidFd;
-use sys::proc;
-use sys::spawn::Program;
 use tokio::sync::Mutex;
 
+pub use aside::{PORT, PORT_ASIDE};
 pub use zone::{Member, Zone};
 
 use crate::netavark::{Cache, Version, usual_paths};
+use aside::Aside;
+use server::{LOOK_AGAIN, PID_FILE, Server};
 
+mod aside;
 mod listening;
+mod server;
 mod zone;
-
-/// The file in which aardvark-dns tells its pid, among those of the networks.
-const PID_FILE: &str = "aardvark.pid";
 
 /// The first that keeps its sockets when it reads its files again.
 const KEEPS_SOCKETS: Version = Version(1, 10, 0);
-
-/// How often the server's state is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The name server of all networks of this daemon.
 #[derive(Debug, Clone)]
@@ -44,21 +45,32 @@ struct Inner {
     paths: Vec<PathBuf>,
     search_path: OsString,
     dir: PathBuf,
-    server: Mutex<Option<Arc<PidFd>>>,
+    serving: Mutex<Serving>,
     /// The server may not have read its files since they were written.
     is_untold: AtomicBool,
     version: Cache,
 }
 
+/// The server that runs, and the way to it.
+#[derive(Debug)]
+struct Serving {
+    server: Option<Server>,
+    aside: Aside,
+}
+
 impl Names {
     /// With the aardvark-dns at `path`, or where it usually is; its files are below `dir`, which is made
-    /// when it is missing.
+    /// when it is missing. It and nft are looked for in `search_path`, too.
     pub fn new(path: Option<PathBuf>, search_path: OsString, dir: PathBuf) -> Self {
+        let aside = Aside::new(&dir, search_path.clone());
         Self(Arc::new(Inner {
             paths: usual_paths(path, "aardvark-dns"),
             search_path,
             dir,
-            server: Mutex::new(None),
+            serving: Mutex::new(Serving {
+                server: None,
+                aside,
+            }),
             is_untold: AtomicBool::new(false),
             version: Cache::default(),
         }))
@@ -89,36 +101,83 @@ impl Names {
     /// System: files cannot be written, there is no name server, or it does not listen where it should.
     pub async fn write(&self, zones: &[Zone]) -> Result<()> {
         let this = &self.0;
-        let mut server = this.server.lock().await;
+        let mut serving = this.serving.lock().await;
         let written = this.write_files(zones);
         if !matches!(written, Ok(false)) {
             this.is_untold.store(true, Relaxed);
         }
         written.context("cannot write the names of networks")?;
-        let served = zones.iter().any(Zone::is_served);
-        if this.find(&mut server)? {
+        let servers = servers_of(zones);
+        if this.find(&mut serving)? {
             // A daemon that was killed may have written its files, and not told it.
             this.is_untold.store(true, Relaxed);
-            this.watch(&server);
+            this.watch(&serving);
         }
-        let before = match &*server {
+        let before = match &serving.server {
             Some(running) if this.is_untold.load(Relaxed) => {
-                let before = listening::read();
-                hang_up(running).await?;
+                let before = listening::read(running.port);
+                running.hang_up().await?;
                 before
             }
-            None if served => {
-                *server = Some(this.start().await?);
-                this.watch(&server);
+            None if !servers.is_empty() => {
+                this.start(&mut serving, &servers).await?;
                 HashMap::new()
             }
-            _ => return Ok(()),
+            Some(_) => return Ok(()),
+            None => return serving.aside.end().await,
         };
-        let read = this.until_read(zones, &before).await;
+        let mut served = this.until_served(&mut serving, &servers, &before).await;
+        if served.is_err() && is_usual(&serving) {
+            let listening = listening::read(PORT);
+            let (_, deaf): (Vec<_>, Vec<_>) =
+                servers.iter().partition(|ip| listening.contains_key(ip));
+            if aside::is_taken(&deaf) {
+                served = this.move_aside(&mut serving, &servers).await;
+            }
+        }
         // What could not be served may be at the next time.
-        this.is_untold.store(read.is_err(), Relaxed);
-        read
+        this.is_untold.store(served.is_err(), Relaxed);
+        served
     }
+
+    /// Leaves port 53 to a container that publishes its own on all addresses of the host: names are served at
+    /// another from now on, and whoever asks at a gateway's port 53 is led there. Whether it had it.
+    ///
+    /// # Errors
+    /// System: it could not, and goes on where it is, or is started again soon.
+    pub async fn make_way(&self) -> Result<bool> {
+        let this = &self.0;
+        let mut serving = this.serving.lock().await;
+        if this.find(&mut serving)? {
+            this.watch(&serving);
+        }
+        if !is_usual(&serving) {
+            return Ok(false);
+        }
+        let servers = this
+            .servers()
+            .context("cannot read the names of networks")?;
+        this.move_aside(&mut serving, &servers).await.map(|()| true)
+    }
+
+    /// Puts back what leads to the server, where somebody has taken it away.
+    ///
+    /// # Errors
+    /// System: nft fails.
+    pub async fn keep(&self) -> Result<()> {
+        self.0.serving.lock().await.aside.keep().await
+    }
+}
+
+/// It runs, and has port 53.
+fn is_usual(serving: &Serving) -> bool {
+    serving.server.as_ref().is_some_and(|s| s.port == PORT)
+}
+
+/// Where names are to be served.
+fn servers_of(zones: &[Zone]) -> Vec<IpAddr> {
+    let served = zones.iter().filter(|zone| zone.is_served());
+    served.flat_map(|zone| zone.servers.clone()).collect()
 }
 
 impl Inner {
@@ -164,88 +223,108 @@ impl Inner {
         Ok(changed)
     }
 
+    /// Where names are to be served, by the files.
+    fn servers(&self) -> io::Result<Vec<IpAddr>> {
+        let mut servers = Vec::new();
+        for entry in std::fs::read_dir(self.zones())? {
+            let entry = entry?;
+            if entry.file_name() != PID_FILE {
+                servers.extend(zone::servers(&std::fs::read_to_string(entry.path())?));
+            }
+        }
+        Ok(servers)
+    }
+
     /// Looks whether the server runs, and whether it is one that is new here: from a daemon before this one.
-    fn find(&self, server: &mut Option<Arc<PidFd>>) -> Result<bool> {
-        if let Some(known) = server
-            && !known.has_exited().context("cannot look at aardvark-dns")?
+    fn find(&self, serving: &mut Serving) -> Result<bool> {
+        if let Some(known) = &serving.server
+            && !known.has_ended()?
         {
             return Ok(false);
         }
-        *server = self
-            .running()
-            .context("cannot look for aardvark-dns")?
-            .map(Arc::new);
-        Ok(server.is_some())
+        let found = Server::find(&self.zones()).context("cannot look for aardvark-dns")?;
+        serving.server = found;
+        Ok(serving.server.is_some())
     }
 
-    /// The process that the pid file names, if it is an aardvark-dns on these files.
-    fn running(&self) -> io::Result<Option<PidFd>> {
-        let text = match std::fs::read_to_string(self.zones().join(PID_FILE)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text?,
+    /// Starts the server where it can be had.
+    async fn start(self: &Arc<Self>, serving: &mut Serving, servers: &[IpAddr]) -> Result<()> {
+        let port = match aside::is_taken(servers) {
+            true => {
+                serving.aside.lead(servers).await?;
+                PORT_ASIDE
+            }
+            false => {
+                serving.aside.end().await?;
+                PORT
+            }
         };
-        let Some(pid) = text.trim().parse().ok().and_then(Pid::new) else {
-            return Ok(None);
-        };
-        let Some(found) = PidFd::open(pid)? else {
-            return Ok(None);
-        };
-        let arguments = proc::arguments(pid)?.unwrap_or_default();
-        let zones = self.zones();
-        let ours = is_aardvark(&arguments) && arguments.iter().any(|a| a == zones.as_os_str());
-        // Still the same process after its arguments were read.
-        Ok((ours && !found.has_exited()?).then_some(found))
+        self.start_at(serving, port).await
     }
 
-    /// Starts the server, which leaves for a session of its own and tells when it is about to serve.
-    async fn start(&self) -> Result<Arc<PidFd>> {
+    async fn start_at(self: &Arc<Self>, serving: &mut Serving, port: u16) -> Result<()> {
         let path = self.program()?;
         self.version.of("aardvark-dns", &path).await?;
-        let program = Program::new(path)
-            .args(["--config".into(), self.zones().into_os_string()])
-            .args(["--port", "53", "run"])
-            .env([("PATH", &self.search_path)]);
-        let done = program.run(limits::NAME_SERVER_START_TIMEOUT).await?;
-        if !done.status.success() {
-            return Err(model::Error::system(format!(
-                "aardvark-dns failed ({}): {}",
-                done.status,
-                done.message()
-            )));
+        let started = Server::start(&path, &self.search_path, &self.zones(), port).await?;
+        serving.server = Some(started);
+        self.watch(serving);
+        Ok(())
+    }
+
+    /// Has the running server replaced by one at the other port. Nobody is led there before it is known that
+    /// one can be.
+    async fn move_aside(self: &Arc<Self>, serving: &mut Serving, servers: &[IpAddr]) -> Result<()> {
+        serving.aside.lead(servers).await?;
+        if let Some(running) = &serving.server {
+            running.end().await?;
         }
-        let found = self.running().context("cannot look for aardvark-dns")?;
-        let ended = || model::Error::system("aardvark-dns ended as soon as it was started");
-        Ok(Arc::new(found.ok_or_else(ended)?))
+        self.start_at(serving, PORT_ASIDE).await?;
+        tracing::info!(
+            port = PORT_ASIDE,
+            "names are served at another port, as 53 is somebody else's"
+        );
+        self.until_served(serving, servers, &HashMap::new()).await
     }
 
     /// Starts the server again when it ends while there are names.
-    fn watch(self: &Arc<Self>, server: &Option<Arc<PidFd>>) {
-        let Some(server) = server.clone() else { return };
-        let this = Arc::downgrade(self);
+    fn watch(self: &Arc<Self>, serving: &Serving) {
+        let Some(server) = &serving.server else {
+            return;
+        };
+        let (this, process) = (Arc::downgrade(self), server.process.clone());
         tokio::spawn(async move {
-            if server.exited().await.is_ok() {
-                restart(this, &server).await;
+            if process.exited().await.is_ok() {
+                restart(this, &process).await;
             }
         });
     }
 
-    /// Waits until the server has read its files: then its sockets are there, and with an old one others than
-    /// before. A later one takes no longer to read than we to look.
+    /// Leads those who ask to the server, and waits until it has read its files: then its sockets are there, and
+    /// with an old one others than before. A later one takes no longer to read than we to look.
     ///
     /// # Errors
     /// System: it does not listen on an address of a network, and what that may come of.
-    async fn until_read(&self, zones: &[Zone], before: &HashMap<IpAddr, u64>) -> Result<()> {
+    async fn until_served(
+        &self,
+        serving: &mut Serving,
+        servers: &[IpAddr],
+        before: &HashMap<IpAddr, u64>,
+    ) -> Result<()> {
+        let port = serving.server.as_ref().map_or(PORT, |s| s.port);
+        if port == PORT || servers.is_empty() {
+            serving.aside.end().await?;
+        } else {
+            serving.aside.lead(servers).await?;
+        }
         let deadline = Instant::now() + limits::NAME_SERVER_READ_TIMEOUT;
         let version = match self.program() {
             Ok(path) => self.version.of("aardvark-dns", &path).await,
             Err(e) => Err(e),
         };
         let keeps = version.is_ok_and(|version| version >= KEEPS_SOCKETS);
-        let served = zones.iter().filter(|zone| zone.is_served());
-        let servers: Vec<_> = served.flat_map(|zone| &zone.servers).collect();
         loop {
-            let now = listening::read();
-            let is_new = |ip: &&IpAddr| {
+            let now = listening::read(port);
+            let is_new = |ip: &IpAddr| {
                 let inode = now.get(ip);
                 inode.is_some() && (keeps || inode != before.get(ip))
             };
@@ -253,23 +332,15 @@ impl Inner {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let is_deaf = |ip: &&&IpAddr| !now.contains_key(ip);
+                let is_deaf = |ip: &&IpAddr| !now.contains_key(ip);
                 return match servers.iter().find(is_deaf) {
-                    Some(ip) => Err(not_listening(**ip)),
+                    Some(ip) => Err(not_listening(*ip, port)),
                     // It is slow.
                     None => Ok(()),
                 };
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-    }
-
-    /// Whether a file of a network is there.
-    fn has_zones(&self) -> bool {
-        let names = std::fs::read_dir(self.zones()).into_iter().flatten();
-        names
-            .filter_map(io::Result::ok)
-            .any(|entry| entry.file_name() != PID_FILE)
     }
 }
 
@@ -280,19 +351,22 @@ async fn restart(names: Weak<Inner>, ended: &Arc<PidFd>) {
     loop {
         {
             let Some(this) = names.upgrade() else { return };
-            let mut server = this.server.lock().await;
-            if server.as_ref().is_some_and(|now| !Arc::ptr_eq(now, ended)) {
+            let mut serving = this.serving.lock().await;
+            let now = serving.server.as_ref();
+            if now.is_some_and(|now| !Arc::ptr_eq(&now.process, ended)) {
                 return;
             }
-            if !this.has_zones() {
-                *server = None;
-                return;
-            }
-            match this.start().await {
-                Ok(started) => {
+            let started = match this.servers() {
+                Ok(servers) if servers.is_empty() => {
+                    serving.server = None;
+                    return;
+                }
+                Ok(servers) => this.start(&mut serving, &servers).await,
+                Err(e) => Err(e).context("cannot read the names of networks"),
+            };
+            match started {
+                Ok(()) => {
                     tracing::warn!("aardvark-dns had ended and was started again");
-                    *server = Some(started);
-                    this.watch(&server);
                     return;
                 }
                 Err(e) => {
@@ -305,39 +379,11 @@ async fn restart(names: Weak<Inner>, ended: &Arc<PidFd>) {
     }
 }
 
-/// Has the server read its files again.
-async fn hang_up(server: &PidFd) -> Result<()> {
-    let pid = server.process().pid;
-    let deadline = Instant::now() + limits::NAME_SERVER_START_TIMEOUT;
-    // Before it has a handler, the signal would end it; and it reads its files after that anyway.
-    while !proc::catches(pid, Signal::HUP).context("cannot look at aardvark-dns")? {
-        if server.has_exited().context("cannot look at aardvark-dns")? || Instant::now() > deadline
-        {
-            break;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    match server.signal(Signal::HUP) {
-        // It ended, and is started again.
-        Err(e) if server.has_exited().unwrap_or(false) => {
-            tracing::debug!(error = %e, "aardvark-dns ended before it was told of names");
-            Ok(())
-        }
-        sent => sent.context("cannot signal aardvark-dns"),
-    }
-}
-
-fn not_listening(ip: IpAddr) -> model::Error {
+fn not_listening(ip: IpAddr, port: u16) -> model::Error {
     model::Error::system(format!(
-        "aardvark-dns does not listen on {ip}, port 53: another name server of this host may have the port on \
-         all addresses (`ss -lunp sport = 53` tells which): have it listen on its own addresses alone, as \
-         with dnsmasq's bind-interfaces or unbound's interface"
+        "aardvark-dns does not listen on {ip}, port {port}: `ss -lnp sport = {port}` tells who else may have it, \
+         and `ip address` whether the host has the address"
     ))
-}
-
-fn is_aardvark(arguments: &[OsString]) -> bool {
-    let program = arguments.first().map(Path::new).and_then(Path::file_name);
-    program == Some(OsStr::new("aardvark-dns"))
 }
 
 #[cfg(test)]

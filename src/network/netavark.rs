@@ -33,6 +33,7 @@ use tokio::sync::Mutex;
 pub use document::{check, publishes_in_both};
 pub use parent::{check as check_parent, remove as remove_parent};
 
+pub(crate) use guard::succeed;
 pub(crate) use version::Cache;
 pub use version::Version;
 

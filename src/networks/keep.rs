@@ -69,6 +69,9 @@ impl Networks {
                 networks.make_predefined().await;
                 let asked = networks.inner.look.notified();
                 networks.keep_rules().await;
+                if let Err(e) = networks.inner.tools.names.keep().await {
+                    tracing::error!(error = %e, "containers may not find each other by name");
+                }
                 networks.release_left().await;
                 drop(tokio::time::timeout(limits::FIREWALL_LOOK_INTERVAL, asked).await);
             }

@@ -276,6 +276,12 @@ pub(crate) fn share_ports(held: &Attachment, spec: &ContainerSpec) -> bool {
     held.ports.iter().any(is_wanted)
 }
 
+/// Whether it asks for that port of the host.
+pub(crate) fn wants_port(spec: &ContainerSpec, port: u16) -> bool {
+    let mut ranges = spec.port_bindings.iter().filter_map(|b| b.host_ports);
+    ranges.any(|(first, last)| (first..=last).contains(&port))
+}
+
 /// The addresses by which the host's ports lead to it, of both families.
 pub(crate) fn families(endpoints: &[Endpoint]) -> (bool, bool) {
     let v4 = endpoints.iter().any(|e| e.ipv4.is_some());

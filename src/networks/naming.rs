@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::{ContainerId, Endpoint, EndpointSpec, NetworkDriver, NetworkId, NetworkRecord, Result};
+use model::{
+    ContainerId, Endpoint, EndpointSpec, NetworkDriver, NetworkId, NetworkName, NetworkRecord,
+    Result,
+};
 use network::Naming;
 use network::names::{Member, Zone};
 
@@ -47,7 +50,7 @@ impl Networks {
             let members: Vec<Member> = leases
                 .iter()
                 .filter(|(_, l)| l.stage == Stage::Up && l.changing.as_ref() != Some(&record.id))
-                .filter_map(|(id, lease)| self.member(id, lease, &record.id))
+                .filter_map(|(id, lease)| self.member(id, lease, &record))
                 .collect();
             (!members.is_empty()).then(|| Zone {
                 network: record.id.clone(),
@@ -62,10 +65,10 @@ impl Networks {
         self.read().by_id.values().cloned().collect()
     }
 
-    fn member(&self, id: &ContainerId, lease: &Lease, network: &NetworkId) -> Option<Member> {
-        let endpoint = lease.attachment.endpoint(network)?;
+    fn member(&self, id: &ContainerId, lease: &Lease, record: &NetworkRecord) -> Option<Member> {
+        let endpoint = lease.attachment.endpoint(&record.id)?;
         let mut endpoints = lease.spec.endpoints.iter();
-        let names = endpoints.find(|e| is_of(e, network));
+        let names = endpoints.find(|e| is_of(e, &record.id));
         let names = names.map(|wish| wish.config.clone()).unwrap_or_default();
         let servers = lease.spec.dns.iter().filter_map(|s| s.parse().ok());
         let leads_out = |e: &Endpoint| self.by_id(&e.network).is_some_and(|r| !r.internal);
@@ -73,7 +76,10 @@ impl Networks {
             id: id.clone(),
             ipv4: endpoint.ipv4.map(|net| net.addr()),
             ipv6: endpoint.ipv6.map(|net| net.addr()),
-            names: names.dns_names(&lease.name, id, &lease.spec.hostname),
+            names: with_network(
+                names.dns_names(&lease.name, id, &lease.spec.hostname),
+                &record.name,
+            ),
             upstream: servers.collect(),
             outside: lease.attachment.endpoints.iter().any(leads_out),
         })
@@ -116,6 +122,15 @@ impl Networks {
         let endpoint = lease.as_ref().and_then(|l| l.attachment.endpoint(network));
         endpoint.map(addresses).unwrap_or_default()
     }
+}
+
+/// Each name with the network's behind it, too (moby `Sandbox.ResolveName`). The first that an address leads
+/// back to is the container's own with that (`Network.ResolveIP`).
+fn with_network(names: Vec<String>, network: &NetworkName) -> Vec<String> {
+    let mut longer = names.iter().map(|name| format!("{name}.{network}"));
+    let first: Vec<String> = longer.by_ref().take(1).collect();
+    let last: Vec<String> = longer.collect();
+    [first, names, last].concat()
 }
 
 /// The host's ends of a network.

@@ -13,6 +13,7 @@ use model::{
     Error, Event, Kind, NetworkRecord, Port, ProcessRef, PublishedPort, Result, limits,
 };
 use network::Order;
+use network::names;
 use network::ports::{Request as PortRequest, Reserved};
 use sys::task::blocking;
 use tokio::sync::MutexGuard;
@@ -113,7 +114,7 @@ impl Networks {
         let version = self.inner.tools.netavark.version().await;
         let both = version.is_ok_and(network::publishes_in_both);
         let deadline = tokio::time::Instant::now() + limits::NETWORK_LEAVE_PATIENCE;
-        let mut has_helped = false;
+        let (mut has_helped, mut has_asked) = (false, false);
         loop {
             let choosing = self.inner.choosing.lock().await;
             // None can be removed any more: who removes one holds it, too.
@@ -130,7 +131,17 @@ impl Networks {
             };
             drop(choosing);
             // Not what somebody has asked for wrongly.
-            if e.kind() == Kind::InvalidParameter || leaving.is_empty() {
+            if e.kind() == Kind::InvalidParameter {
+                return Err(e);
+            }
+            if !has_asked && lease::wants_port(&joining.spec, names::PORT) {
+                has_asked = true;
+                let moved = self.inner.tools.names.make_way().await;
+                if moved.context("the names of networks are served at this port")? {
+                    continue;
+                }
+            }
+            if leaving.is_empty() {
                 return Err(e);
             }
             if leaving.iter().any(|(_, lease)| !lease.has_failed) {

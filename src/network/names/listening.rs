@@ -4,24 +4,24 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Inodes of the sockets that listen on port 53, by address.
-pub(super) fn read() -> HashMap<IpAddr, u64> {
+/// Inodes of the sockets that listen on `port`, by address.
+pub(super) fn read(port: u16) -> HashMap<IpAddr, u64> {
     let text = |path| std::fs::read_to_string(path).unwrap_or_default();
     // Of the thread, whose namespace may be another than the first thread's.
-    let mut found = parse(&text("/proc/thread-self/net/udp"));
-    found.extend(parse(&text("/proc/thread-self/net/udp6")));
+    let mut found = parse(&text("/proc/thread-self/net/udp"), port);
+    found.extend(parse(&text("/proc/thread-self/net/udp6"), port));
     found
 }
 
 /// A line of names, then `sl local_address rem_address st queues tr retrnsmt uid timeout inode ...`, the
 /// addresses as the machine's own words in hexadecimal (net/ipv4/udp.c).
-fn parse(text: &str) -> HashMap<IpAddr, u64> {
+fn parse(text: &str, wanted: u16) -> HashMap<IpAddr, u64> {
     let socket = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let (address, port) = words.nth(1)?.split_once(':')?;
         let inode = words.nth(7)?.parse().ok()?;
-        let is_name_server = u16::from_str_radix(port, 16) == Ok(53);
-        is_name_server.then_some((parse_address(address)?, inode))
+        let is_it = u16::from_str_radix(port, 16) == Ok(wanted);
+        is_it.then_some((parse_address(address)?, inode))
     };
     text.lines().skip(1).filter_map(socket).collect()
 }
@@ -52,10 +52,10 @@ mod tests {
             173: 0100510A:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0 0\n\
             174: 0100510A:0044 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0 0\n\
             175: 000000FD000000000000000001000000:0035 0:0 07 0:0 0:0 0 0 0 4713 2 0 0\nbad\n";
-        let found = parse(text);
+        let found = parse(text, 53);
         let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
         let wanted = [(ip("10.81.0.1"), 4711), (ip("fd00::1"), 4713)];
         assert_eq!(found, HashMap::from(wanted));
-        assert!(read().values().all(|inode| *inode > 0));
+        assert!(read(53).values().all(|inode| *inode > 0));
     }
 }

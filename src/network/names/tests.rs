@@ -1,7 +1,10 @@
 //! With the real aardvark-dns, in a network namespace that stands for the host.
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use model::{Pid, Signal};
 use sys::netns;
 
 use super::*;
@@ -57,9 +60,10 @@ fn member(id: char, last: u8, names: &[&str]) -> Member {
 }
 
 async fn pid(names: &Names) -> Option<Pid> {
-    let mut server = names.0.server.lock().await;
-    names.0.find(&mut server).unwrap();
-    server.as_ref().map(|server| server.process().pid)
+    let mut serving = names.0.serving.lock().await;
+    names.0.find(&mut serving).unwrap();
+    let server = serving.server.as_ref();
+    server.map(|server| server.process.process().pid)
 }
 
 #[test]
@@ -111,41 +115,89 @@ fn names_are_served_and_follow_what_is_written() {
                 .expect("it ends when no network is left")
                 .unwrap();
         }
-        assert!(!next.0.has_zones());
+        assert!(next.0.servers().unwrap().is_empty());
         host.netavark.tear_down(&ns, &box_order).await.unwrap();
     });
 }
 
 #[test]
-fn a_port_that_is_anothers_is_told() {
+fn names_are_served_where_port_53_is_somebody_elses() {
     on_a_host(async |host| {
         let net = network(23, &[("10.81.0.0/24", "10.81.0.1")]);
         let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
         let ns = host.ns("ns");
         host.netavark.set_up(&ns, &box_order).await.unwrap();
         let served = names(host);
-        let zone = Zone {
+        let mut zone = Zone {
             network: net.id.clone(),
             servers: vec!["10.81.0.1".parse().unwrap()],
             members: vec![member('a', 2, &["web"])],
         };
         let other = std::net::UdpSocket::bind("0.0.0.0:53").unwrap();
-        let zones = std::slice::from_ref(&zone);
-        let e = served.write(zones).await.unwrap_err();
-        assert!(e.message().contains("aardvark-dns"), "{e}");
-        drop(other);
-        zones_again(&served, &zone).await;
+        served.write(std::slice::from_ref(&zone)).await.unwrap();
         until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
+        assert!(!served.make_way().await.unwrap(), "it is aside already");
+        // A daemon that is new goes on there, and what somebody takes away is put back.
+        let next = names(host);
+        zone.members.push(member('b', 3, &["db"]));
+        next.write(std::slice::from_ref(&zone)).await.unwrap();
+        until(&ns, "10.81.0.1", "db", Some("10.81.0.3"));
+        let flushed = Command::new("nft").args(["flush", "ruleset"]).status();
+        assert!(flushed.unwrap().success());
+        until(&ns, "10.81.0.1", "db", None);
+        next.keep().await.unwrap();
+        until(&ns, "10.81.0.1", "db", Some("10.81.0.3"));
+        next.write(&[]).await.unwrap();
+        assert!(!tables().contains("moored"), "{}", tables());
+        drop(other);
+        host.netavark.tear_down(&ns, &box_order).await.unwrap();
+    });
+}
+
+#[test]
+fn the_server_makes_way_for_who_wants_port_53() {
+    on_a_host(async |host| {
+        let net = network(24, &[("10.81.0.0/24", "10.81.0.1")]);
+        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let served = names(host);
+        assert!(!served.make_way().await.unwrap(), "nobody is in the way");
+        let zone = Zone {
+            network: net.id.clone(),
+            servers: vec!["10.81.0.1".parse().unwrap()],
+            members: vec![member('a', 2, &["web"])],
+        };
+        let zones = std::slice::from_ref(&zone);
+        served.write(zones).await.unwrap();
+        let all = || std::net::UdpSocket::bind("0.0.0.0:53");
+        assert!(all().is_err());
+        let first = pid(&served).await.unwrap();
+        assert!(served.make_way().await.unwrap());
+        let other = all().unwrap();
+        until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
+        // One that is started again goes to where there is room.
+        drop(other);
+        let aside = pid(&served).await.unwrap();
+        assert_ne!(first, aside);
+        let server = Server::find(&served.0.zones()).unwrap().unwrap();
+        server.process.signal(Signal::KILL).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while all().is_ok() {
+            assert!(Instant::now() < deadline, "it did not come back");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
+        assert!(!tables().contains("moored"), "{}", tables());
         served.write(&[]).await.unwrap();
         host.netavark.tear_down(&ns, &box_order).await.unwrap();
     });
 }
 
-/// What is to be served changes, so that the server is told once more.
-async fn zones_again(names: &Names, zone: &Zone) {
-    let mut other = zone.clone();
-    other.members.push(member('b', 3, &["other"]));
-    names.write(&[other]).await.unwrap();
+/// The names of nftables' tables.
+fn tables() -> String {
+    let listed = Command::new("nft").args(["list", "tables"]).output();
+    String::from_utf8(listed.unwrap().stdout).unwrap()
 }
 
 #[test]
@@ -169,13 +221,8 @@ fn a_server_that_was_killed_comes_back() {
         let deadline = Instant::now() + Duration::from_secs(10);
         // Nobody writes: whoever watches starts it.
         loop {
-            let now = served
-                .0
-                .server
-                .lock()
-                .await
-                .as_ref()
-                .map(|s| s.process().pid);
+            let now = served.0.serving.lock().await.server.clone();
+            let now = now.map(|server| server.process.process().pid);
             if now.is_some_and(|now| now != first) {
                 break;
             }
@@ -187,7 +234,7 @@ fn a_server_that_was_killed_comes_back() {
         let server = pid(&served).await.unwrap();
         let file = served.0.zones().join(PID_FILE);
         std::fs::write(&file, std::process::id().to_string()).unwrap();
-        assert!(served.0.running().unwrap().is_none());
+        assert!(Server::find(&served.0.zones()).unwrap().is_none());
         std::fs::write(&file, server.get().to_string()).unwrap();
         served.write(&[]).await.unwrap();
         if let Some(server) = PidFd::open(server).unwrap() {

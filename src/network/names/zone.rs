@@ -86,6 +86,12 @@ fn fits(name: &str) -> bool {
     !name.is_empty() && !name.contains([',', ' ', '\n'])
 }
 
+/// Where a network's names are served, by its file.
+pub(super) fn servers(text: &str) -> Vec<IpAddr> {
+    let line = text.lines().next().unwrap_or_default();
+    line.split(',').filter_map(|ip| ip.parse().ok()).collect()
+}
+
 fn list(addresses: &[IpAddr]) -> String {
     let texts: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
     texts.join(",")
@@ -134,6 +140,7 @@ mod tests {
                 &format!("{} 10.89.0.4  in 255.255.255.255", id("c")),
             ]
         );
+        assert_eq!(servers(&text), zone.servers);
         assert!(zone.is_served());
         zone.members.drain(..3);
         assert!(!zone.is_served());

@@ -175,7 +175,7 @@ impl Netavark {
     }
 }
 
-async fn succeed(name: &str, program: Program) -> Result<String> {
+pub(crate) async fn succeed(name: &str, program: Program) -> Result<String> {
     let program = program.output_max(limits::FIREWALL_BYTES_MAX);
     let done = program.run(limits::NETAVARK_TIMEOUT).await?;
     if !done.status.success() {

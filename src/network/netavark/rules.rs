@@ -15,6 +15,8 @@ use std::net::IpAddr;
 use model::{NetworkDriver, NetworkRecord};
 use sys::links::Link;
 
+use crate::names::{PORT, PORT_ASIDE};
+
 /// The host's own rules for containers.
 const FIRST: &str = "-j DOCKER-USER";
 /// Before isolation: published ports answer containers of other networks, too.
@@ -26,10 +28,11 @@ const APART: &str = r#"-m comment --comment "moored: networks are apart" -j NETA
 /// netavark's own, to the letter: it must not put another one before the one above.
 pub(super) const ACCEPTS: &str =
     r#"-m comment --comment "netavark firewall plugin rules" -j NETAVARK_FORWARD"#;
-/// What else comes to the host, published ports' answers among it, is not held up by the rules of bridges.
+/// What else comes to the host, published ports' answers among it, is not held up by the rules of bridges. The
+/// ports are the name servers' two.
 const ASKED: [&str; 2] = [
-    "-p udp -m udp --dport 53 -j MOORED-INPUT",
-    "-p tcp -m tcp --dport 53 -j MOORED-INPUT",
+    "-p udp -m multiport --dports 53,733 -j MOORED-INPUT",
+    "-p tcp -m multiport --dports 53,733 -j MOORED-INPUT",
 ];
 /// Names are asked for by the host itself, too.
 const HOSTS_OWN: &str = "-i lo -j RETURN";
@@ -140,7 +143,7 @@ impl Wanted<'_> {
             for gateway in gateways.filter(|gateway| self.family.is_of(gateway)) {
                 let width = if gateway.is_ipv4() { 32 } else { 128 };
                 for protocol in ["udp", "tcp"] {
-                    let asks = format!("-p {protocol} -m {protocol} --dport 53");
+                    let asks = format!("-p {protocol} -m multiport --dports {PORT},{PORT_ASIDE}");
                     rules.push(format!("-d {gateway}/{width} -i {bridge} {asks} -j ACCEPT"));
                     rules.push(format!("-d {gateway}/{width} ! -i {bridge} {asks} -j DROP"));
                 }
@@ -298,8 +301,8 @@ mod tests {
         wanted.missing(saved)
     }
 
-    const OWN: &str = "-A INPUT -p udp -m udp --dport 53 -j MOORED-INPUT\n\
-        -A INPUT -p tcp -m tcp --dport 53 -j MOORED-INPUT\n-A MOORED-INPUT -i lo -j RETURN\n";
+    const OWN: &str = "-A INPUT -p udp -m multiport --dports 53,733 -j MOORED-INPUT\n\
+        -A INPUT -p tcp -m multiport --dports 53,733 -j MOORED-INPUT\n-A MOORED-INPUT -i lo -j RETURN\n";
     const CHAINS: &str = ":FORWARD ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n:MOORED-FORWARD - [0:0]\n:MOORED-INPUT - [0:0]\n\
         :NETAVARK_ISOLATION_1 - [0:0]\n:NETAVARK_FORWARD - [0:0]";
 
@@ -375,7 +378,7 @@ mod tests {
         assert_eq!(asked.len(), 5, "{asked:?}");
         assert_eq!(
             asked[1],
-            "-d fd91::1/128 -i br-test1 -p udp -m udp --dport 53 -j ACCEPT"
+            "-d fd91::1/128 -i br-test1 -p udp -m multiport --dports 53,733 -j ACCEPT"
         );
         // What is there is left alone, whether one asks for it or not.
         let asked_first = ASKED.map(|rule| format!("-A INPUT {rule}\n")).concat();

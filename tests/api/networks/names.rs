@@ -32,15 +32,20 @@ fn containers_find_each_other_by_every_name() {
         "own-hostname",
         &id[..12],
         "NAMED",
+        "named.net",
+        "shared-name.net",
+        &format!("{}.net", &id[..12]),
     ] {
         assert!(finds(&d, "asks", name, &ip), "{name}");
         assert!(!finds(&d, "outside", name, &ip), "{name}");
     }
     let (said, code) = try_exec(&d, "asks", "nslookup nosuch");
     assert_ne!(code, 0, "{said}");
-    // And backwards.
+    assert!(!finds(&d, "asks", "named.far", &ip));
+    // And backwards, the longer name first.
     let said = exec(&d, "asks", &format!("nslookup {ip}"));
-    assert!(said.contains("named"), "{said}");
+    let told = said.lines().find(|line| line.contains("name = "));
+    assert!(told.is_some_and(|l| l.ends_with("named.net")), "{said}");
 
     let mut body = stays("net");
     body["NetworkingConfig"] = json!({"EndpointsConfig": {"net": {"Aliases": ["shared-name"]}}});
@@ -57,6 +62,99 @@ fn containers_find_each_other_by_every_name() {
     assert!(finds(&d, "asks", "alias", &ip));
     kill(&d, "renamed");
     until("the name is gone", || !finds(&d, "asks", "renamed", &ip));
+    d.finish();
+}
+
+/// Says `heard` to whoever sends it a datagram at port 53 of all addresses.
+const SERVER: &str = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); \
+    s.bind(('0.0.0.0', 53)); \
+    exec('while True: d, a = s.recvfrom(999); s.sendto(b\"heard\", a)')";
+
+/// Asks there; a datagram may be lost, so it waits a second only.
+const ASK: &str = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1); \
+    s.sendto(b'me', ('127.0.0.1', 53)); print(s.recv(9).decode())";
+
+fn serve(mut program: std::process::Command) -> std::process::Child {
+    program
+        .args(["python3", "-c", SERVER])
+        .spawn()
+        .expect("it runs")
+}
+
+fn is_heard(d: &Daemon) -> bool {
+    let mut ask = d.command_inside("python3");
+    let said = ask.args(["-c", ASK]).output().expect("python3 runs");
+    said.stdout == b"heard\n"
+}
+
+/// A resolver for the neighbourhood in a container, as pi-hole: its port 53 and the networks' names do not know
+/// of each other.
+#[test]
+fn a_container_may_publish_port_53() {
+    let mut d = daemon();
+    make(&d, "net", subnet("10.126.0.0/24"));
+    d.run_detached("asks", stays("net"));
+    d.run_detached("named", stays("net"));
+    let ip = address(&d, "named", "net");
+    assert!(finds(&d, "asks", "named", &ip));
+    let mut body = stays("bridge");
+    body["HostConfig"]["PortBindings"] =
+        json!({"53/udp": [{"HostPort": "53"}], "53/tcp": [{"HostPort": "53"}]});
+    d.run_detached("resolver", body);
+    let in_it = |d: &Daemon| {
+        let mut nsenter = d.command_inside("nsenter");
+        nsenter.arg(format!("--net=/proc/{}/ns/net", d.init_pid("resolver")));
+        nsenter
+    };
+    let mut server = serve(in_it(&d));
+    until("the host's port leads to it", || is_heard(&d));
+    assert!(finds(&d, "asks", "named", &ip));
+    // Networks that come later.
+    make(&d, "later", subnet("10.126.1.0/24"));
+    d.run_detached("late", stays("later"));
+    let late = address(&d, "late", "later");
+    assert!(finds(&d, "late", "late", &late));
+    // The next daemon, after somebody has emptied the firewall.
+    d.stop();
+    let mut nft = d.command_inside("nft");
+    assert!(
+        nft.args(["flush", "ruleset"])
+            .status()
+            .expect("it runs")
+            .success()
+    );
+    d.restart();
+    until("names are found", || finds(&d, "asks", "named", &ip));
+    until("the port is led to it", || is_heard(&d));
+    server.kill().expect("ours");
+    server.wait().expect("ours");
+    // Who is in the way is no longer the name server.
+    let mut body = stays("bridge");
+    body["HostConfig"]["PortBindings"] = json!({"53/udp": [{"HostPort": "53"}]});
+    d.create("second", body);
+    let said = d.http.post("/containers/second/start").error(500);
+    assert!(
+        said.contains("Bind for 0.0.0.0:53 failed: port is already allocated"),
+        "{said}"
+    );
+    d.http.post("/containers/resolver/restart?t=0").expect(204);
+    assert!(finds(&d, "asks", "named", &ip));
+    d.finish();
+}
+
+/// As dnsmasq and named do where nobody tells them not to.
+#[test]
+fn names_are_found_where_the_hosts_name_server_has_all_addresses() {
+    let d = daemon();
+    make(&d, "net", subnet("10.127.0.0/24"));
+    let mut server = serve(d.command_inside("env"));
+    until("the host's server is there", || is_heard(&d));
+    d.run_detached("named", stays("net"));
+    let ip = address(&d, "named", "net");
+    assert!(finds(&d, "named", "named", &ip));
+    assert!(is_heard(&d));
+    server.kill().expect("ours");
+    server.wait().expect("ours");
     d.finish();
 }
 

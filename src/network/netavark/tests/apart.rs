@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use super::*;
 use crate::fixture::{Host, ip};
+use crate::names::{PORT, PORT_ASIDE};
 
 fn iptables(args: &str) {
     let done = Command::new("iptables").args(args.split(' ')).status();
@@ -144,13 +145,17 @@ fn a_networks_name_server_is_asked_by_its_own() {
             host.netavark.set_up(ns, &order).await.unwrap();
         }
         answer(&own(host), 53, "word");
+        answer(&own(host), PORT_ASIDE, "word");
         assert_eq!(ask("10.125.0.1:53"), word());
         // As a host whose own firewall lets nothing in.
         for policy in ["ACCEPT", "DROP"] {
             iptables(&format!("-P INPUT {policy}"));
-            assert_eq!(from(&one, "10.125.0.1:53"), word(), "{policy}");
-            assert_eq!(from(&two, "10.125.0.1:53"), None, "{policy}");
-            assert_eq!(from(&lan, "10.125.0.1:53"), None, "{policy}");
+            for port in [PORT, PORT_ASIDE] {
+                let server = format!("10.125.0.1:{port}");
+                assert_eq!(from(&one, &server), word(), "{policy}");
+                assert_eq!(from(&two, &server), None, "{policy}");
+                assert_eq!(from(&lan, &server), None, "{policy}");
+            }
         }
         iptables("-P INPUT ACCEPT");
         assert_eq!(
