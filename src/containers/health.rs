@@ -202,7 +202,7 @@ impl crate::Shared {
     /// A runtime that is configured no more.
     pub fn target(&self, view: &ContainerView) -> model::Result<Target> {
         Ok(Target {
-            spec: self.selinux.in_force(&view.spec),
+            spec: self.in_force(view),
             rootfs: view.paths.tree.merged.clone(),
             runtime: self.runtime_of(view)?,
         })

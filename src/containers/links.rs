@@ -1,4 +1,5 @@
-//! Whom a running container is linked to may come and go: the lines of its /etc/hosts follow.
+//! Those that a container is linked to: their variables, and their lines in its /etc/hosts, which follow while
+//! they come and go.
 //!
 //! What was written last is remembered in memory, for those alone that have links: a file that is not as it
 //! was written then is somebody else's, and stays as it is.
@@ -6,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{ContainerId, ContainerSpec};
+use model::{ContainerId, ContainerSpec, Port};
 use network::Naming;
 
 use crate::{ContainerView, Shared};
@@ -42,6 +43,51 @@ fn has_links(spec: &ContainerSpec) -> bool {
 }
 
 impl Shared {
+    /// What a container was asked to be, as it counts now: with the variables of those that it is linked to on
+    /// the default network, before its own (moby `setupLinkedContainers`).
+    pub(crate) fn in_force(&self, view: &ContainerView) -> Arc<ContainerSpec> {
+        let spec = self.selinux.in_force(&view.spec);
+        let mut env = self.link_variables(view);
+        if env.is_empty() {
+            return spec;
+        }
+        env.extend_from_slice(&spec.env);
+        Arc::new(ContainerSpec {
+            env,
+            ..(*spec).clone()
+        })
+    }
+
+    fn link_variables(&self, view: &ContainerView) -> Vec<String> {
+        let mut endpoints = view.spec.endpoints.iter();
+        let default = endpoints.find(|e| e.name.as_str() == "bridge");
+        let Some(network) = default.and_then(|e| e.network.as_ref()) else {
+            return Vec::new();
+        };
+        let variables = |link: &String| {
+            let (other, alias) = link.split_once(':').unwrap_or((link, link));
+            let other = self.registry.find(other.trim_start_matches('/')).ok()?;
+            let other = other.view();
+            let address = self.networks.addresses_for(&other.id, network);
+            let exposed = other.spec.exposed_ports.iter();
+            let mut ports: Vec<Port> = exposed.filter_map(|port| port.parse().ok()).collect();
+            ports.extend(other.spec.port_bindings.iter().map(|b| b.port));
+            Some(rules::link_variables(&rules::Link {
+                container: view.name.as_str(),
+                alias,
+                address: *address.first()?,
+                ports: &ports,
+                env: &other.spec.env,
+            }))
+        };
+        view.spec
+            .links
+            .iter()
+            .filter_map(variables)
+            .flatten()
+            .collect()
+    }
+
     /// Takes back those that run with links, when all containers are taken back.
     pub fn take_back_links(&self) {
         for handle in self.registry.all() {

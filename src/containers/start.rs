@@ -441,7 +441,7 @@ impl Shared {
         let etc = self.etc_of(view);
         let tree = bundles::TreeOrder {
             id: &view.id,
-            spec: &self.selinux.in_force(&view.spec),
+            spec: &self.in_force(view),
             layers: &layers,
             etc: &etc,
             first_run: matches!(view.state, ContainerState::Created { .. }),

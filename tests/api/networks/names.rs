@@ -213,11 +213,30 @@ fn restarts_keep_names() {
 fn links_name_others_for_one_container_alone() {
     let d = daemon();
     make(&d, "net", subnet("10.122.0.0/24"));
-    d.run_detached("db", stays("bridge"));
+    let mut body = stays("bridge");
+    body["Env"] = json!(["A=of db", "HOME=/nowhere"]);
+    body["ExposedPorts"] = json!({"5432/tcp": {}});
+    d.run_detached("db", body);
     let mut body = stays("bridge");
     body["HostConfig"]["Links"] = json!(["db:store", "db"]);
+    body["Env"] = json!(["DB_ENV_A=of its own"]);
     d.run_detached("web", body);
     let ip = address(&d, "db", "bridge");
+    let first = exec(&d, "web", "tr '\\0' '\\n' </proc/1/environ");
+    let env = exec(&d, "web", "env");
+    for variable in [
+        &format!("STORE_PORT=tcp://{ip}:5432"),
+        &format!("STORE_PORT_5432_TCP_ADDR={ip}"),
+        "STORE_NAME=/web/store",
+        "STORE_ENV_A=of db",
+        "DB_ENV_A=of its own",
+    ] {
+        assert!(first.lines().any(|l| l == variable), "{variable}: {first}");
+        assert!(env.lines().any(|l| l == variable), "{variable}: {env}");
+    }
+    assert!(!env.contains("_ENV_HOME"), "{env}");
+    let asked = d.inspect("web")["Config"]["Env"].to_string();
+    assert!(!asked.contains("STORE"), "{asked}");
     let hosts = exec(&d, "web", "cat /etc/hosts");
     for name in ["store", "db"] {
         let line = hosts
