@@ -171,7 +171,7 @@ impl Netavark {
                 .await;
         }
         let made = made.and_then(|()| bridge::keep(order));
-        let Err(e) = made.and_then(|()| bridge::reach_themselves(ns, order)) else {
+        let Err(e) = made.and_then(|()| bridge::attend(ns, order)) else {
             forget_flows(order);
             return Ok(());
         };

@@ -66,13 +66,28 @@ pub fn set_mac(name: &str, mac: MacAddress) -> io::Result<()> {
 pub fn hairpin(index: u32) -> io::Result<()> {
     /// `IFLA_BRPORT_MODE` of linux/if_link.h.
     const HAIRPIN: u16 = 4;
+    set_on_port(index, HAIRPIN)
+}
+
+/// Has a bridge keep its member `index` apart from all others that are so: what comes from one goes to the
+/// host and not to another.
+///
+/// # Errors
+/// As [`hairpin`].
+pub fn isolate(index: u32) -> io::Result<()> {
+    /// `IFLA_BRPORT_ISOLATED` of linux/if_link.h.
+    const ISOLATED: u16 = 33;
+    set_on_port(index, ISOLATED)
+}
+
+fn set_on_port(index: u32, flag: u16) -> io::Result<()> {
     /// Of netlink(7): the value is attributes itself.
     const NESTED: u16 = 1 << 15;
     let mut body = vec![0; LINK_BYTES];
     body[0] = u8::try_from(libc::AF_BRIDGE).expect("families are small numbers");
     body[4..8].copy_from_slice(&index.to_ne_bytes());
     let mut port = Vec::new();
-    attribute(&mut port, HAIRPIN, &[1]);
+    attribute(&mut port, flag, &[1]);
     attribute(&mut body, libc::IFLA_PROTINFO | NESTED, &port);
     netlink::ask(None, libc::RTM_SETLINK, 0, &body)
 }

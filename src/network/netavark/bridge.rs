@@ -8,6 +8,7 @@ use std::time::Instant;
 use model::{Context, Error, MacAddress, NetworkDriver, NetworkRecord, Result};
 use sys::{links, netns};
 
+use super::document::{TALK, is_false};
 use super::{LOOK_AGAIN, Order};
 
 /// Sees to it that the bridges of an order are its networks' own.
@@ -114,24 +115,43 @@ pub(super) fn has_none(network: &NetworkRecord) -> bool {
         && links::members(&network.interface).is_ok_and(|members| members.is_none())
 }
 
-/// A container with ports reaches itself by them, as others reach it: what goes to the host comes back by the
-/// same way, which a bridge does only when it is told to.
-pub(super) fn reach_themselves(ns: &Path, order: &Order) -> Result<()> {
-    if order.ports.is_empty() {
+/// What a bridge does for a container that is new on it.
+///
+/// One with ports reaches itself by them, as others reach it: what goes to the host comes back by the same way,
+/// which a bridge does only when it is told to. And where a network's containers are to be apart, the bridge
+/// keeps them so (moby drops what goes from a bridge to itself, by rules that need the module br_netfilter).
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn attend(ns: &Path, order: &Order) -> Result<()> {
+    let bridged = order.places.iter();
+    let bridged = bridged.filter(|(network, _)| network.driver == NetworkDriver::Bridge);
+    let own_ports = !order.ports.is_empty();
+    let told: Vec<_> = bridged
+        .filter(|(network, _)| own_ports || are_apart(network))
+        .collect();
+    if told.is_empty() {
         return Ok(());
     }
     let links = netns::inside(ns, links::list).context("cannot list the container's interfaces")?;
-    let bridged = order
-        .places
-        .iter()
-        .filter(|(network, _)| network.driver == NetworkDriver::Bridge);
-    for (_, place) in bridged {
+    for (network, place) in told {
         let link = links.iter().find(|link| link.name == place.interface);
-        if let Some(peer) = link.and_then(|link| link.peer) {
+        let Some(peer) = link.and_then(|link| link.peer) else {
+            continue;
+        };
+        if own_ports {
             links::hairpin(peer).context("cannot let a container reach its own ports")?;
+        }
+        if are_apart(network) {
+            links::isolate(peer).context("cannot keep a network's containers apart")?;
         }
     }
     Ok(())
+}
+
+/// No container of this network is to reach another there.
+fn are_apart(network: &NetworkRecord) -> bool {
+    network.options.get(TALK).is_some_and(|v| is_false(v))
 }
 
 /// Waits for the last member of a bridge to go; whether the bridge is left alone.

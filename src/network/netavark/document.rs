@@ -11,7 +11,7 @@ use super::{Order, Version, parent};
 /// Docker's options that mean something here.
 const MTU: &str = "com.docker.network.driver.mtu";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-const TALK: &str = "com.docker.network.bridge.enable_icc";
+pub(super) const TALK: &str = "com.docker.network.bridge.enable_icc";
 const MACVLAN_MODE: &str = "macvlan_mode";
 const IPVLAN_MODE: &str = "ipvlan_mode";
 
@@ -43,16 +43,14 @@ pub fn check(network: &NetworkRecord, version: Version) -> Result<()> {
             "networks of the driver ipvlan need netavark {KNOWS_IPVLAN} or later, this is {version}"
         ));
     }
-    for option in [MASQUERADE, TALK] {
-        if network.options.get(option).is_some_and(|v| is_false(v)) {
-            return no(format!("netavark has no {option}=false"));
-        }
+    if network.options.get(MASQUERADE).is_some_and(|v| is_false(v)) {
+        return no(format!("netavark has no {MASQUERADE}=false"));
     }
     Ok(())
 }
 
 /// As Go's strconv.ParseBool reads it.
-fn is_false(text: &str) -> bool {
+pub(super) fn is_false(text: &str) -> bool {
     ["0", "f", "F", "false", "FALSE", "False"].contains(&text)
 }
 

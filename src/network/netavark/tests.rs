@@ -259,7 +259,7 @@ fn failures_tell_netavarks_words_and_are_undone() {
         host.netavark.tidy().await.unwrap();
         assert_eq!(host.settled().await, clean);
         net.options = BTreeMap::from([(
-            "com.docker.network.bridge.enable_icc".to_owned(),
+            "com.docker.network.bridge.enable_ip_masquerade".to_owned(),
             "false".to_owned(),
         )]);
         let refused = check(&net, Version::OLDEST).unwrap_err();

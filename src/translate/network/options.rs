@@ -21,12 +21,12 @@ const INTERFACES: [(&str, usize); 3] = [
     ("parent", 15),
 ];
 
-/// Booleans of the bridge, and the value that asks for nothing.
-const BRIDGE_BOOLEANS: [(&str, bool); 4] = [
-    ("com.docker.network.bridge.enable_icc", true),
-    ("com.docker.network.bridge.enable_ip_masquerade", true),
-    ("com.docker.network.bridge.inhibit_ipv4", false),
-    ("com.docker.network.bridge.default_bridge", false),
+/// Booleans of the bridge, and the value that asks for nothing where the other is not built.
+const BRIDGE_BOOLEANS: [(&str, Option<bool>); 4] = [
+    ("com.docker.network.bridge.enable_icc", None),
+    ("com.docker.network.bridge.enable_ip_masquerade", Some(true)),
+    ("com.docker.network.bridge.inhibit_ipv4", Some(false)),
+    ("com.docker.network.bridge.default_bridge", Some(false)),
 ];
 
 /// Options of the bridge of which no value, or only these, ask for nothing.
@@ -71,7 +71,7 @@ pub(super) fn check(driver: &str, options: &BTreeMap<String, String>) -> Result<
 }
 
 fn check_bridge(options: &BTreeMap<String, String>) -> Result<()> {
-    for (name, default) in BRIDGE_BOOLEANS {
+    for (name, only) in BRIDGE_BOOLEANS {
         let Some(word) = options.get(name) else {
             continue;
         };
@@ -79,7 +79,7 @@ fn check_bridge(options: &BTreeMap<String, String>) -> Result<()> {
             let why = format!("strconv.ParseBool: parsing {word:?}: invalid syntax");
             unparsed(name, word, &why)
         })?;
-        if asked != default {
+        if only.is_some_and(|only| asked != only) {
             return Err(not_built(name, word));
         }
     }
@@ -192,6 +192,7 @@ mod tests {
             ("bridge", HOST_BINDING, "127.0.0.1"),
             ("bridge", "com.docker.network.container_iface_prefix", "net"),
             ("bridge", "com.docker.network.bridge.enable_icc", "true"),
+            ("", "com.docker.network.bridge.enable_icc", "0"),
             ("bridge", "com.docker.network.bridge.inhibit_ipv4", "F"),
             (
                 "bridge",
@@ -218,7 +219,6 @@ mod tests {
     #[test]
     fn what_would_change_the_network_is_refused_by_name() {
         for (driver, name, value) in [
-            ("", "com.docker.network.bridge.enable_icc", "false"),
             (
                 "bridge",
                 "com.docker.network.bridge.enable_ip_masquerade",

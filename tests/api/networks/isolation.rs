@@ -95,6 +95,31 @@ fn bridges_do_not_reach_each_other() {
     d.finish();
 }
 
+/// Where a network's containers are to be apart, they reach the host, who asks for names, and others by what
+/// they publish; whether their neighbours, too, is the kernel's affair (br_netfilter).
+#[test]
+fn containers_of_a_network_can_be_kept_apart() {
+    let d = daemon();
+    let mut body = subnet("10.143.0.0/24");
+    body["Options"] = json!({"com.docker.network.bridge.enable_icc": "false"});
+    make(&d, "apart", body);
+    let mut body = serves("apart");
+    body["HostConfig"]["PortBindings"] = json!({"80/tcp": [{"HostPort": "8143"}]});
+    d.run_detached("web", body);
+    d.run_detached("asks", stays("apart"));
+    d.run_detached("late", stays("bridge"));
+    let published = "10.143.0.1:8143";
+    until("it serves", || reaches(&d, "late", published));
+    connect(&d, "apart", "late", &json!({}));
+    let web = address(&d, "web", "apart");
+    for from in ["asks", "late"] {
+        assert!(!reaches(&d, from, &web), "{from}");
+        let (said, code) = try_exec(&d, from, "nslookup web");
+        assert_eq!(code, 0, "{said}");
+    }
+    d.finish();
+}
+
 /// A published port is the way from one network to another, through the host.
 #[test]
 fn a_published_port_leads_from_one_bridge_to_another() {
