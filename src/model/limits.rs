@@ -37,6 +37,8 @@ pub const PORTS_MAX: usize = 1024;
 pub const NETWORK_LEAVE_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether somebody has taken containers' rules out of the firewall.
 pub const FIREWALL_LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// How long who takes tables of the firewall away is left to put its own in their place.
+pub const FIREWALL_RELOAD_PATIENCE: Duration = Duration::from_millis(300);
 /// Operations that may wait for one container's task.
 pub const CONTAINER_QUEUE_MAX: usize = 64;
 /// Environment variables, labels, mounts, arguments: entries of one list of a create request, of an image's

@@ -63,6 +63,8 @@ impl Networks {
         }
         self.tell_or_warn().await;
         let networks = self.clone();
+        tokio::spawn(async move { networks.watch_tables().await });
+        let networks = self.clone();
         // Nobody waits for it: who starts a container has the rules made that it needs.
         tokio::spawn(async move {
             loop {
@@ -76,6 +78,23 @@ impl Networks {
                 drop(tokio::time::timeout(limits::FIREWALL_LOOK_INTERVAL, asked).await);
             }
         });
+    }
+
+    /// Has the firewall looked at when somebody has reloaded it. Where it is not told (iptables without nftables, single
+    /// rules), the look now and then has to do.
+    async fn watch_tables(&self) {
+        let watch = async {
+            let tables = sys::tables::Tables::listen()?;
+            loop {
+                tables.deleted().await?;
+                tokio::time::sleep(limits::FIREWALL_RELOAD_PATIENCE).await;
+                self.look_soon();
+            }
+        };
+        let ended: std::io::Result<()> = watch.await;
+        if let Err(e) = ended {
+            tracing::debug!(error = %e, "reloads of the firewall are not told");
+        }
     }
 
     /// Has the firewall looked at now, and what could not be taken away tried again.

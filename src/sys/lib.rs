@@ -36,5 +36,6 @@ pub mod seqpacket;
 pub mod space;
 pub mod spawn;
 pub mod spill_file;
+pub mod tables;
 pub mod task;
 pub mod tree;

@@ -95,7 +95,7 @@ pub(crate) fn dump(
 }
 
 /// The first message: its kind, its body, and what comes behind it.
-fn message_of(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+pub(crate) fn message_of(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let len = usize::try_from(word(bytes, 0)?).ok()?;
     let body = bytes.get(HEADER_BYTES..len)?;
     let kind = u16::from_ne_bytes([bytes[4], bytes[5]]);
@@ -103,7 +103,7 @@ fn message_of(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, body, next))
 }
 
-fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+pub(crate) fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
     let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
     Ok(socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?)
 }
