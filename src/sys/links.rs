@@ -26,19 +26,43 @@ pub fn delete(name: &str) -> io::Result<bool> {
 /// # Errors
 /// As [`delete`]; `Unsupported` of a kernel that has none.
 pub fn make_dummy(name: &str) -> io::Result<bool> {
-    make(name, "dummy")
+    make_up(name, "dummy")
 }
 
 /// As [`make_dummy`], of a kind of ip-link(8) that needs no more to be told.
-fn make(name: &str, kind: &str) -> io::Result<bool> {
+fn make_up(name: &str, kind: &str) -> io::Result<bool> {
     let mut body = vec![0; LINK_BYTES];
     // ifi_flags and ifi_change, the third and fourth words but for the address family's.
     let up = (libc::IFF_UP as u32).to_ne_bytes();
     body[8..12].copy_from_slice(&up);
     body[12..16].copy_from_slice(&up);
+    make(body, name, kind, None)
+}
+
+/// Makes a veth pair, both ends in this namespace and down, `name` on the bridge of number `bridge`; `false`
+/// when there is an interface of one of the names.
+///
+/// # Errors
+/// As [`delete`].
+pub fn make_veth(name: &str, peer: &str, bridge: u32) -> io::Result<bool> {
+    /// `VETH_INFO_PEER` of linux/veth.h.
+    const PEER: u16 = 1;
+    let mut other = vec![0; LINK_BYTES];
+    attribute(&mut other, libc::IFLA_IFNAME, &name_bytes(peer)?);
+    let mut data = Vec::new();
+    attribute(&mut data, PEER, &other);
+    let mut body = vec![0; LINK_BYTES];
+    attribute(&mut body, libc::IFLA_MASTER, &bridge.to_ne_bytes());
+    make(body, name, "veth", Some(&data))
+}
+
+fn make(mut body: Vec<u8>, name: &str, kind: &str, data: Option<&[u8]>) -> io::Result<bool> {
     attribute(&mut body, libc::IFLA_IFNAME, &name_bytes(name)?);
     let mut info = Vec::new();
     attribute(&mut info, libc::IFLA_INFO_KIND, kind.as_bytes());
+    if let Some(data) = data {
+        attribute(&mut info, libc::IFLA_INFO_DATA, data);
+    }
     attribute(&mut body, libc::IFLA_LINKINFO, &info);
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     match netlink::ask(None, libc::RTM_NEWLINK, flags, &body) {
@@ -176,12 +200,23 @@ mod tests {
         netns::make(&path).unwrap();
         netns::inside(&path, || {
             let there = || std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
-            assert!(make("dm-0123456789ab", "bridge")?);
+            assert!(make_up("dm-0123456789ab", "bridge")?);
             assert!(there().contains("dm-0123456789ab:"));
-            assert!(!make("dm-0123456789ab", "bridge")?);
+            assert!(!make_up("dm-0123456789ab", "bridge")?);
             let names: Vec<_> = list()?.into_iter().map(|link| link.name).collect();
             assert_eq!(names, ["lo", "dm-0123456789ab"]);
             assert_eq!((members("lo")?, members("br0")?), (Some(0), None));
+            let bridge = list()?[1].index;
+            assert!(make_veth("va0", "vb0", bridge)?);
+            for taken in [["va0", "vb1"], ["va1", "vb0"]] {
+                assert!(!make_veth(taken[0], taken[1], bridge)?);
+            }
+            assert_eq!(members("dm-0123456789ab")?, Some(1));
+            // Both go together.
+            assert!(delete("vb0")?);
+            assert_eq!(list()?.len(), 2);
+            assert!(make_veth("va0", "vb0", 1).is_err(), "no bridge");
+            assert_eq!(list()?.len(), 2);
             assert!(delete("dm-0123456789ab")?);
             assert!(!there().contains("dm-"));
             assert!(!delete("dm-0123456789ab")?);
