@@ -209,6 +209,11 @@ points! {
     /// Its files are gone.
     VolumeDone = "volume-done",
 
+    /// The bridge that is to stay is there, and nothing keeps it yet.
+    NetworkBridgeMade = "network-bridge-made",
+    /// It stays, and what it was made with is still on it.
+    NetworkBridgeKept = "network-bridge-kept",
+
     /// What a run is to have of networks is in the ledger.
     NetworkPromised = "network-promised",
     /// Its namespace is pinned.

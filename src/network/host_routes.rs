@@ -7,19 +7,28 @@ use ipnet::IpNet;
 /// All of them, but for the default routes. A host without a family has none of that.
 pub fn read() -> Vec<IpNet> {
     let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let mut nets = ipv4(&text("/proc/net/route"));
-    nets.extend(ipv6(&text("/proc/net/ipv6_route")));
+    let mut nets = ipv4(&text("/proc/thread-self/net/route"));
+    nets.extend(ipv6(&text("/proc/thread-self/net/ipv6_route")));
     nets
 }
 
 /// The IPv4 subnet that this interface of the host leads to.
 pub fn of_interface(name: &str) -> Option<IpNet> {
-    let text = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    all_of_interface(name).into_iter().next()
+}
+
+/// Whether this interface of the host leads to an IPv4 subnet: it has an address there, and is up.
+pub(crate) fn leads_to(name: &str, subnet: &IpNet) -> bool {
+    all_of_interface(name).contains(subnet)
+}
+
+fn all_of_interface(name: &str) -> Vec<IpNet> {
+    let text = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
     let is_its = |line: &&str| line.split_ascii_whitespace().next() == Some(name);
     let lines: Vec<&str> = std::iter::once("")
         .chain(text.lines().filter(is_its))
         .collect();
-    ipv4(&lines.join("\n")).into_iter().next()
+    ipv4(&lines.join("\n"))
 }
 
 /// Those of `/proc/net/route`: a line of names, then `Iface Destination Gateway Flags RefCnt Use Metric

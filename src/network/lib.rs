@@ -26,7 +26,7 @@ mod resolv_conf;
 
 pub use hosts::{hosts, parse_extra_host};
 pub use netavark::{
-    Netavark, Order, Version, check, check_parent, publishes_in_both, remove_parent,
+    Netavark, Order, Version, check, check_parent, publishes_in_both, remove_parent, stands,
 };
 pub use resolv_conf::{RESOLVED, is_resolved, resolv_conf};
 

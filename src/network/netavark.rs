@@ -5,6 +5,7 @@
 //! | [`Netavark::set_up`] | a namespace gets its places on networks, and ports are published; what fails is undone |
 //! | [`Netavark::tear_down`] | all of that is taken away, whatever is left of it |
 //! | [`Netavark::keep_rules`] | what somebody else took from the firewall is put back |
+//! | [`Netavark::establish`] | a network's bridge is there without containers, too, and stays; [`Netavark::dismantle`] undoes that |
 //!
 //! netavark is not made to be called twice or to be interrupted: it ends its undoing at the first
 //! thing that is missing, and then keeps the bridge and its rules. What it cannot undo as it is, is
@@ -32,6 +33,7 @@ use tokio::sync::Mutex;
 
 pub use document::{check, publishes_in_both};
 pub use parent::{check as check_parent, remove as remove_parent};
+pub use standing::stands;
 
 pub(crate) use guard::succeed;
 pub(crate) use version::Cache;
@@ -42,6 +44,7 @@ mod document;
 mod guard;
 mod parent;
 mod rules;
+mod standing;
 mod version;
 
 /// Where distributions put netavark and aardvark-dns, which are in nobody's `$PATH`.
@@ -159,11 +162,12 @@ impl Netavark {
         if !self.arranged.load(Ordering::Relaxed) {
             self.arrange_or_warn(&alone, version, &[]).await;
         }
-        // What a bridge's rules are about is there only then, and with nftables netavark's own table, too.
+        // What a bridge's rules are about is there only then, and with nftables netavark's own table, too. A
+        // bridge that stays is there before, but nobody may have missed its rules.
         let is_first = order
             .places
             .iter()
-            .any(|(network, _)| bridge::has_none(network));
+            .any(|(network, _)| standing::is_empty(network));
         let made = self.call(&alone, "setup", ns, order, version).await;
         if made.is_ok() && is_first {
             let networks = order.places.iter().map(|(network, _)| &**network);
@@ -259,6 +263,10 @@ impl Netavark {
         // The kernel may still be about to take the old interfaces from their bridges.
         let deadline = Instant::now() + limits::NETNS_END_TIMEOUT;
         for (network, place) in &order.places {
+            // One that stays is left alone for ever.
+            if stands(network) {
+                continue;
+            }
             if !bridge::waits_for_members(&network.interface, deadline).await? {
                 continue;
             }
@@ -270,7 +278,8 @@ impl Netavark {
                     places: vec![(network.clone(), place.clone())],
                     ..order.clone()
                 };
-                self.by_stand_in(&alone, &one, version).await?;
+                let nothing = std::future::ready(Ok(()));
+                self.by_stand_in(&alone, &one, version, nothing).await?;
                 self.forget_bridges(&one);
             }
         }
@@ -304,7 +313,8 @@ impl Netavark {
         if order.places.is_empty() {
             return Ok(false);
         }
-        self.by_stand_in(alone, order, version).await?;
+        let nothing = std::future::ready(Ok(()));
+        self.by_stand_in(alone, order, version, nothing).await?;
         Ok(!pinned)
     }
 
@@ -324,10 +334,19 @@ impl Netavark {
         }
     }
 
-    /// Makes complete what is there, on an empty namespace, and undoes it.
-    async fn by_stand_in(&self, alone: &Alone<'_>, order: &Order, version: Version) -> Result<()> {
+    /// Makes complete what is there, on an empty namespace, and undoes it; `meanwhile` is done in between.
+    async fn by_stand_in(
+        &self,
+        alone: &Alone<'_>,
+        order: &Order,
+        version: Version,
+        meanwhile: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         let stand_in = self.stand_in()?;
-        let made = self.call(alone, "setup", &stand_in, order, version).await;
+        let mut made = self.call(alone, "setup", &stand_in, order, version).await;
+        if made.is_ok() {
+            made = meanwhile.await;
+        }
         let undone = self
             .call(alone, "teardown", &stand_in, order, version)
             .await;
@@ -336,22 +355,39 @@ impl Netavark {
         made.and(undone).and(removed)
     }
 
-    /// A namespace that is empty. One that a daemon before this one left behind goes first, with its
-    /// interfaces, which would keep their bridges.
+    /// A namespace that is empty.
     fn stand_in(&self) -> Result<PathBuf> {
-        let path = self.dir.join("stand-in");
-        let make = || -> std::io::Result<()> {
-            if netns::is_pinned(&path)? {
-                netns::inside(&path, || {
-                    let left = links::list()?.into_iter().filter(|link| link.name != "lo");
-                    left.into_iter()
-                        .try_for_each(|link| links::delete(&link.name).map(drop))
-                })?;
-            }
-            netns::make(&path)
-        };
-        make().context("cannot make a network namespace")?;
+        self.clear_stand_in()?;
+        let path = self.stand_in_path();
+        netns::make(&path).context("cannot make a network namespace")?;
         Ok(path)
+    }
+
+    fn stand_in_path(&self) -> PathBuf {
+        self.dir.join("stand-in")
+    }
+
+    /// Whether a namespace stands in just now, or one was left behind.
+    fn has_stand_in(&self) -> Result<bool> {
+        netns::is_pinned(&self.stand_in_path()).context("cannot look at a network namespace")
+    }
+
+    /// Takes away the namespace that a daemon before this one left behind, its interfaces first, which would
+    /// keep their bridges.
+    fn clear_stand_in(&self) -> Result<()> {
+        if !self.has_stand_in()? {
+            return Ok(());
+        }
+        let path = self.stand_in_path();
+        let clear = || -> std::io::Result<()> {
+            netns::inside(&path, || {
+                let left = links::list()?.into_iter().filter(|link| link.name != "lo");
+                left.into_iter()
+                    .try_for_each(|link| links::delete(&link.name).map(drop))
+            })?;
+            netns::remove(&path)
+        };
+        clear().context("cannot remove a network namespace")
     }
 
     async fn call(

@@ -1,6 +1,6 @@
 //! What earlier daemons have set up is taken back, and what others take away is put back.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use model::{Attachment, ContainerId, Context, Result, limits};
 use network::Order;
@@ -70,6 +70,7 @@ impl Networks {
             loop {
                 networks.make_predefined().await;
                 let asked = networks.inner.look.notified();
+                networks.keep_bridge().await;
                 networks.keep_rules().await;
                 if let Err(e) = networks.inner.tools.names.keep().await {
                     tracing::error!(error = %e, "containers may not find each other by name");
@@ -121,6 +122,33 @@ impl Networks {
         }
     }
 
+    /// The default network's bridge is there as long as there is to be such a network, and stays when the daemon
+    /// ends: containers go on, and so does what else counts on the host's address there. One that an earlier
+    /// daemon made goes where there is to be none (dockerd's `--bridge=none`), when nobody is on it.
+    async fn keep_bridge(&self) {
+        let Some(record) = self.read().by_name("bridge").cloned() else {
+            return;
+        };
+        let (netavark, bridge) = (&self.inner.tools.netavark, &record.interface);
+        let kept = match self.default_network().is_some() {
+            true => netavark.establish(&record).await,
+            false => netavark.dismantle(&record).await,
+        };
+        if matches!(kept, Ok(true)) {
+            tracing::info!(%bridge, is_there = network::stands(&record), "the default network's bridge");
+        }
+        // What is wrong is told once.
+        let wrong = kept.err().map(|e| e.message().to_owned());
+        let told = self.inner.told.lock();
+        let mut told = told.unwrap_or_else(PoisonError::into_inner);
+        if wrong != *told
+            && let Some(error) = &wrong
+        {
+            tracing::warn!(%bridge, %error, "the default network's bridge is not as it should be");
+        }
+        *told = wrong;
+    }
+
     /// Puts back what somebody has taken out of the firewall, by a reload of it perhaps.
     async fn keep_rules(&self) {
         let netavark = &self.inner.tools.netavark;
@@ -132,7 +160,11 @@ impl Networks {
             }
             return;
         }
-        match netavark.keep_rules(|| self.running()).await {
+        let standing = self.default_network().filter(|n| network::stands(n));
+        match netavark
+            .keep_rules(standing.as_deref(), || self.running())
+            .await
+        {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "the firewall had lost containers' rules"),
             Err(e) => tracing::error!(error = %e, "the firewall's rules may not be whole"),

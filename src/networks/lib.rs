@@ -9,7 +9,7 @@
 //! | `runs` | around a run: attached, set up, left, released |
 //! | `places` | networks that come and go while it runs |
 //! | `damaged` | records that cannot be read |
-//! | `keep` | taken back after a restart; rules put back that others took away |
+//! | `keep` | taken back after a restart; rules, and the default network's bridge, put back that others took away |
 //! | `naming` | who is called what on which network; resolv.conf and hosts |
 //! | `settings` | what the operator says of it all |
 //!
@@ -102,6 +102,8 @@ struct Inner {
     telling: tokio::sync::Mutex<u64>,
     /// Asks for a look at the firewall.
     look: tokio::sync::Notify,
+    /// What is wrong with the default network's bridge, as it was told.
+    told: Mutex<Option<String>>,
 }
 
 /// The networks by id; names are unique.
@@ -134,6 +136,7 @@ impl Networks {
                 asked: AtomicU64::new(0),
                 telling: tokio::sync::Mutex::default(),
                 look: tokio::sync::Notify::new(),
+                told: Mutex::default(),
             }),
         };
         networks.make_predefined().await;

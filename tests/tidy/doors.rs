@@ -20,7 +20,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("survey", &["model", "runtime", "spec", "sys"]),
     ("streams", &["failpoint", "model", "sys"]),
     ("stdio", &["model", "runtime", "streams", "sys"]),
-    ("network", &["model", "sys"]),
+    ("network", &["failpoint", "model", "sys"]),
     (
         "networks",
         &["failpoint", "model", "network", "rules", "state", "sys"],

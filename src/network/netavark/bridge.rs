@@ -9,6 +9,7 @@ use model::{Context, Error, MacAddress, NetworkDriver, NetworkRecord, Result};
 use sys::{links, netns};
 
 use super::document::{TALK, is_false};
+use super::standing::Bridge;
 use super::{LOOK_AGAIN, Order};
 
 /// Sees to it that the bridges of an order are its networks' own.
@@ -31,7 +32,8 @@ pub(super) fn claim(dir: &Path, order: &Order) -> Result<()> {
 /// Whether a network's bridge is its own, or will be. One that the host had before is not: netavark would take
 /// it for its own, and delete it with the last container.
 ///
-/// A name that is not made of the network's id says nothing: so it is noted before there is such a bridge.
+/// A name that is not made of the network's id says nothing: so it is noted before there is such a bridge. One
+/// that stays outlives the notes, and is known by its anchor.
 ///
 /// # Errors
 /// System.
@@ -43,7 +45,7 @@ pub(super) fn is_own(dir: &Path, network: &NetworkRecord) -> Result<bool> {
         if note.try_exists()? {
             return Ok(true);
         }
-        if links::members(&network.interface)?.is_some() {
+        if Bridge::of(network)?.is_some_and(|bridge| !bridge.is_anchored) {
             return Ok(false);
         }
         std::fs::create_dir_all(note.parent().expect("it is in a directory"))?;
@@ -109,7 +111,7 @@ fn mac(network: &NetworkRecord) -> MacAddress {
     })
 }
 
-/// Nobody is on a network that has its bridge made with the first.
+/// There is no bridge of a network that has one as long as somebody is on it.
 pub(super) fn has_none(network: &NetworkRecord) -> bool {
     network.driver == NetworkDriver::Bridge
         && links::members(&network.interface).is_ok_and(|members| members.is_none())

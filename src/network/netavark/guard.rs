@@ -36,19 +36,24 @@ pub(super) struct Rules {
 
 impl Netavark {
     /// Sees to it that the rules of these running containers are in the firewall, and those that are always
-    /// there; how many containers' had to be put back. To be called when the daemon starts, and now
-    /// and then. `running` is asked when no other netavark can run any more: who is about to take a
+    /// there, the bridge of `standing` being one that is; how many containers' had to be put back. To be called
+    /// when the daemon starts, and now and then. `running` is asked when no other netavark can run any more: who is about to take a
     /// container's rules away no longer counts it among them by then, so none is put back that has gone.
     ///
     /// # Errors
     /// System: the firewall cannot be read or written.
-    pub async fn keep_rules(&self, running: impl Fn() -> Vec<Order> + Send) -> Result<usize> {
+    pub async fn keep_rules(
+        &self,
+        standing: Option<&NetworkRecord>,
+        running: impl Fn() -> Vec<Order> + Send,
+    ) -> Result<usize> {
         let version = self.version().await?;
         let alone = self.alone().await?;
         let mut lost = running();
         let networks = lost.iter().flat_map(|order| &order.places);
         let networks: Vec<_> = networks.map(|(network, _)| network.clone()).collect();
-        let networks: Vec<_> = networks.iter().map(|network| &**network).collect();
+        let networks = networks.iter().map(|network| &**network);
+        let networks: Vec<_> = networks.chain(standing).collect();
         let rules = self.arrange(&alone, version, &networks).await?;
         lost.retain(|order| !rules.have(order));
         for order in &lost {

@@ -10,6 +10,7 @@ use crate::fixture::{network, on_a_host, order, place};
 
 mod apart;
 mod bridges;
+mod standing;
 
 /// Answers one connection in the namespace at `ns` with `word`, for as long as the process lives.
 fn answer(ns: &Path, port: u16, word: &'static str) {
@@ -341,12 +342,15 @@ fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
             order_on(2, 'c', &[]),
         ];
         let namespaces = ["a", "b", "c"].map(|name| host.ns(name));
-        assert_eq!(host.netavark.keep_rules(Vec::new).await.unwrap(), 0);
+        assert_eq!(host.netavark.keep_rules(None, Vec::new).await.unwrap(), 0);
         for (ns, order) in namespaces.iter().zip(&orders) {
             host.netavark.set_up(ns, order).await.unwrap();
         }
         assert_eq!(
-            host.netavark.keep_rules(|| orders.to_vec()).await.unwrap(),
+            host.netavark
+                .keep_rules(None, || orders.to_vec())
+                .await
+                .unwrap(),
             0
         );
         answer(&namespaces[0], 80, "web");
@@ -383,14 +387,14 @@ fn rules_that_were_flushed_come_back_and_networks_stay_apart() {
         assert_eq!(ask("127.0.0.1:8084"), None);
         assert_eq!(
             host.netavark
-                .keep_rules(|| orders[..2].to_vec())
+                .keep_rules(None, || orders[..2].to_vec())
                 .await
                 .unwrap(),
             2
         );
         assert_eq!(
             host.netavark
-                .keep_rules(|| orders[..2].to_vec())
+                .keep_rules(None, || orders[..2].to_vec())
                 .await
                 .unwrap(),
             0

@@ -222,7 +222,10 @@ fn without_a_firewall_of_ipv6_that_of_ipv4_is_kept() {
         assert!(whole.contains("-A MOORED-FORWARD -o br-test27"), "{whole}");
         iptables("-F");
         assert_eq!(
-            netavark.keep_rules(|| vec![order.clone()]).await.unwrap(),
+            netavark
+                .keep_rules(None, || vec![order.clone()])
+                .await
+                .unwrap(),
             1
         );
         assert_eq!(host.settled().await.1, whole);
