@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::leftovers::Baseline;
 use crate::namespace::Namespace;
-use crate::{Client, DEADLINE, Docker, Image, Options, census, network};
+use crate::{Client, DEADLINE, Docker, Image, Options, census, network, until};
 
 /// A daemon under test. End it with [`Daemon::finish`]: dropped in another way it fails the test,
 /// and takes everything with it that the daemon made.
@@ -64,12 +64,22 @@ impl Daemon {
             }
         }
         daemon.restart();
+        if daemon.options.networks {
+            daemon.wait_default_bridge();
+        }
         if daemon.options.image {
             daemon.load(&Image::busybox());
         }
         daemon.start = daemon.look();
         daemon.start.rules = network::firewall(&daemon.namespace);
         daemon
+    }
+
+    /// Nobody waits for it but tests, so that what there is before the first container is always the same.
+    fn wait_default_bridge(&self) {
+        // It is made, or told why it is not.
+        let is_told = || self.log().contains("the default network's bridge");
+        until("the default network's bridge", is_told);
     }
 
     fn mount_data_root(&self, size: u64) {

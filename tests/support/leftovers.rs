@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::network::Standing;
 use crate::{Daemon, census, network};
 
 /// What there was before the first container.
@@ -58,9 +59,11 @@ impl Daemon {
             }
         }
         let now = self.look();
+        let standing = Standing::of(self);
         let more = now.mounts.difference(&self.start.mounts);
         left.extend(more.map(|m| format!("mount {m}")));
         let more = now.run_files.difference(&self.start.run_files);
+        let more = more.filter(|file| !standing.is_note(file));
         left.extend(more.map(|f| format!("file run/{f}")));
         let more = census::surplus(&self.start.descriptors, &now.descriptors);
         left.extend(
@@ -71,11 +74,13 @@ impl Daemon {
             left.extend(directories_of_containers(&self.inside(dir)));
         }
         let more = now.interfaces.difference(&self.start.interfaces);
+        let more = more.filter(|name| !standing.interfaces.contains(*name));
         left.extend(more.map(|name| format!("interface {name}")));
         if left.is_empty() {
             // Asked last: a program has to be run for it.
             let rules = network::firewall(&self.namespace);
             let more = rules.difference(&self.start.rules);
+            let more = more.filter(|rule| !standing.is_rule(rule));
             left.extend(more.map(|rule| format!("rule of the firewall: {rule}")));
         }
         left

@@ -3,8 +3,60 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::IpAddr;
 
-use crate::{Namespace, require};
+use crate::{Daemon, Namespace, require};
+
+/// What stays of the default network when no container is on it, by design: where netavark comes late, it was not
+/// there at the start.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// The bridge and what keeps it.
+    pub(crate) interfaces: BTreeSet<String>,
+    bridge: String,
+    /// Its range and its gateway.
+    addresses: Vec<String>,
+}
+
+impl Standing {
+    /// As the daemon tells of its network; nothing where it has none, or does not run.
+    pub(crate) fn of(daemon: &Daemon) -> Self {
+        let answer = daemon.http.attempt("GET", "/networks/bridge", "", b"");
+        let Some(answer) = answer.filter(|answer| answer.status == 200) else {
+            return Self::default();
+        };
+        let shown: serde_json::Value = serde_json::from_str(&answer.text).unwrap_or_default();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let (id, config) = (text(&shown["Id"]), &shown["IPAM"]["Config"][0]);
+        let bridge = text(&shown["Options"]["com.docker.network.bridge.name"]);
+        Self {
+            interfaces: ["ma", "mp"]
+                .map(|kind| format!("{kind}-{}", id.get(..12).unwrap_or_default()))
+                .into_iter()
+                .chain([bridge.clone()])
+                .collect(),
+            bridge,
+            addresses: [text(&config["Subnet"]), text(&config["Gateway"])].into(),
+        }
+    }
+
+    /// Whether a file of the run root says whose the bridge is.
+    pub(crate) fn is_note(&self, file: &str) -> bool {
+        file.strip_prefix("networks/bridges/") == Some(&self.bridge)
+    }
+
+    /// Whether a rule is about the network as a whole, and not about one who is on it.
+    pub(crate) fn is_rule(&self, rule: &str) -> bool {
+        // Masqueraded is what is not for many.
+        let is_address = |word: &&str| {
+            let address = word.split('/').next().unwrap_or_default();
+            let address = address.parse::<IpAddr>();
+            address.is_ok_and(|address| !address.is_multicast())
+        };
+        let mut addresses = rule.split(' ').filter(is_address);
+        !rule.contains("dnat") && addresses.all(|word| self.addresses.iter().any(|a| a == word))
+    }
+}
 
 /// The interfaces that process `pid` has.
 pub(crate) fn interfaces(pid: u32) -> BTreeSet<String> {
@@ -58,6 +110,36 @@ fn addressed(line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rules_of_a_network_are_not_those_of_a_container() {
+        let standing = Standing {
+            addresses: ["172.17.0.0/16", "172.17.0.1"].map(str::to_owned).into(),
+            ..Standing::default()
+        };
+        for (rule, is_its) in [
+            (
+                "ip saddr 172.17.0.0/16 counter jump NETAVARK-1D8721804F16F",
+                true,
+            ),
+            (
+                "iifname \"moored0\" ip daddr 172.17.0.1 udp dport 53 counter accept",
+                true,
+            ),
+            (
+                "ip saddr 172.17.0.0/16 tcp dport 80 counter dnat to 172.17.0.1:80",
+                false,
+            ),
+            ("ip daddr != 224.0.0.0/4 counter masquerade", true),
+            ("ip saddr 172.17.0.2 counter accept", false),
+            (
+                "ip saddr 172.17.0.0/16 ip daddr 172.18.0.0/16 counter drop",
+                false,
+            ),
+        ] {
+            assert_eq!(standing.is_rule(rule), is_its, "{rule}");
+        }
+    }
 
     #[test]
     fn interfaces_and_rules_are_found_and_the_frame_is_none() {

@@ -233,3 +233,31 @@ fn nothing_is_published_by_itself() {
     exec(&d, "none", "true");
     d.finish();
 }
+
+/// As under Docker, where docker0 is there with or without containers.
+#[test]
+fn the_default_networks_gateway_is_there_without_containers_on_it() {
+    let d = daemon();
+    make(&d, "net", subnet("10.158.0.0/24"));
+    let mut body = serves("net");
+    body["Hostname"] = json!("web");
+    body["HostConfig"]["PortBindings"] =
+        json!({"80/tcp": [{"HostIp": "172.17.0.1", "HostPort": "8158"}]});
+    d.run_detached("web", body);
+    fetches(&d, "172.17.0.1:8158", "web");
+    assert_eq!(fetch(&d, "127.0.0.1:8158"), None);
+    // Who is on another network finds it, and what the host's own programs serve there.
+    let mut server = d.command_inside("busybox");
+    let server = server.args(["httpd", "-f", "-p", "172.17.0.1:8159", "-h", "/etc"]);
+    let mut server = server.spawn().expect("busybox runs");
+    let mut body = stays("net");
+    body["HostConfig"]["ExtraHosts"] = json!(["host.docker.internal:host-gateway"]);
+    d.run_detached("asks", body);
+    for at in ["8158/", "8159/hostname"] {
+        let ask = format!("timeout 1 wget -q -O - http://host.docker.internal:{at}");
+        until(at, || super::try_exec(&d, "asks", &ask).1 == 0);
+    }
+    server.kill().expect("ours");
+    server.wait().expect("ours");
+    d.finish();
+}

@@ -19,20 +19,20 @@ fn iptables(d: &Daemon, words: &str) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-fn hang_up(d: &Daemon) {
+pub(super) fn hang_up(d: &Daemon) {
     let pid = rustix::process::Pid::from_raw(d.pid().cast_signed()).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it is alive");
 }
 
 /// All rules and chains of everybody are gone, as after a careless reload.
-fn flush(d: &Daemon) {
+pub(super) fn flush(d: &Daemon) {
     for words in ["-P FORWARD DROP", "-F", "-t nat -F", "-X", "-t nat -X"] {
         iptables(d, words);
     }
 }
 
 #[test]
-fn flushed_rules_are_back_when_they_are_asked_for() {
+pub(super) fn flushed_rules_are_back_when_they_are_asked_for() {
     let mut d = daemon();
     make_network(&d, "one");
     let id = d.run_detached("it", server("it", "one", 18080));

@@ -2,6 +2,7 @@
 //! fail in every way, addresses and ports used up, a firewall that is flushed. What runs keeps its
 //! addresses, names and ports; of what has ended nothing is left.
 
+mod bridge;
 mod changes;
 mod firewall;
 mod many;

@@ -45,6 +45,8 @@ struct Shown {
     addresses: BTreeMap<Ipv4Addr, String>,
     /// Id, network's id, address, for each.
     places: BTreeSet<(String, String, String)>,
+    /// The ends of the pair that keeps the default network's bridge.
+    anchors: usize,
 }
 
 impl Shown {
@@ -114,8 +116,9 @@ fn shown(d: &Daemon, wrong: &mut Vec<String>) -> Shown {
 /// All that is not as it must be now.
 fn wrong(d: &Daemon) -> Vec<String> {
     let mut wrong = Vec::new();
-    let shown = shown(d, &mut wrong);
+    let mut shown = shown(d, &mut wrong);
     pins(d, &shown, &mut wrong);
+    standing(d, &mut shown, &mut wrong);
     links(d, &shown, &mut wrong);
     zones(d, &shown, &mut wrong);
     leases(d, &shown, &mut wrong);
@@ -141,8 +144,37 @@ fn ip(d: &Daemon, args: &[&str]) -> String {
     String::from_utf8_lossy(&out.expect("ip runs").stdout).into_owned()
 }
 
+/// The default network's bridge is there without containers, too, where there was ever a netavark to make it.
+fn standing(d: &Daemon, shown: &mut Shown, wrong: &mut Vec<String>) {
+    let network = d.http.get("/networks/bridge").expect(200).json();
+    let (id, bridge) = (
+        text(&network["Id"]),
+        &network["Options"]["com.docker.network.bridge.name"],
+    );
+    let (bridge, config) = (text(bridge), &network["IPAM"]["Config"][0]);
+    let (range, gateway) = (text(&config["Subnet"]), text(&config["Gateway"]));
+    let on_it = ip(d, &["-o", "link", "show", "master", &bridge]);
+    if !on_it.contains(&format!(" ma-{}@", &id[..12])) {
+        if !d.log().contains("apt install netavark") && !d.log().contains("package iptables") {
+            wrong.push(format!(
+                "nothing keeps the default network's bridge: {on_it}"
+            ));
+        }
+        return;
+    }
+    let own = ip(d, &["-o", "-4", "addr", "show", "dev", &bridge]);
+    let length = range.split('/').nth(1).unwrap_or_default();
+    if !own.contains(&format!(" {gateway}/{length} ")) {
+        wrong.push(format!("{bridge} does not have {gateway}: {own}"));
+    }
+    shown.anchors = 2;
+    shown.gateways.extend(gateway.parse::<Ipv4Addr>());
+    shown.ranges.insert(id, vec![range]);
+}
+
 fn links(d: &Daemon, shown: &Shown, wrong: &mut Vec<String>) {
-    for (kind, wanted) in [("veth", shown.places.len()), ("bridge", shown.ranges.len())] {
+    let veths = shown.places.len() + shown.anchors;
+    for (kind, wanted) in [("veth", veths), ("bridge", shown.ranges.len())] {
         let found = ip(d, &["-o", "link", "show", "type", kind]);
         if found.lines().count() != wanted {
             wrong.push(format!("not {wanted} of {kind}:\n{found}"));
