@@ -13,7 +13,7 @@ use testkit::{Daemon, Options};
 use crate::namespace_of;
 
 const PAIRS: usize = 30;
-/// Of the container that runs all the while: with it the bridge stays, on both sides.
+/// Of the container that runs all the while. The bridge stays without it, too, on both sides.
 const ELSEWHERE: &str = "sleep";
 /// Whose id netavark is told.
 const ID: &str = "f100f100f100f100f100f100f100f100f100f100f100f100f100f100f100f100";

@@ -67,7 +67,9 @@ modprobe -a sctp dummy macvlan ipvlan || fail "the kernel's modules"
 systemctl start moored.socket
 echo "$(/usr/lib/podman/netavark --version | head -n 1), $(/usr/lib/podman/aardvark-dns --version | head -n 1)"
 
-# The default network.
+# The default network: its bridge is there before the first container.
+docker info >/dev/null
+within 60 sh -c 'ip -br addr show moored0 2>/dev/null | grep -q 172.17.0.1/16'
 sleeper one -p 8001:81 -p 8002:82/udp -p 8003:83/sctp -p 127.0.0.1:8004:81
 sleeper two
 for protocol in "tcp 81" "udp 82" "sctp 83"; do
@@ -164,6 +166,15 @@ docker rm -f one two third four five six seven >/dev/null
 docker network rm mine apart closed >/dev/null
 systemctl stop moored.service moored.socket
 within 10 sh -c '! pgrep aardvark-dns'
+# The default network's bridge stays without a daemon, until the next is to have none.
+ip -br addr show moored0 | grep -q "$gateway/16" || fail "the default network's bridge: $(ip -br addr)"
+[ "$(ip -o link | grep -cE ' (moored0|m[ap]-[0-9a-f]{12})[:@]')" = 3 ] || fail "its interfaces: $(ip -br link)"
+mkdir -p /etc/moored
+printf '[networks]\nbridge = "none"\n' >/etc/moored/moored.toml
+systemctl start moored.socket moored.service
+within 60 sh -c '! ip link show moored0 >/dev/null 2>&1 && ! nft list ruleset | grep -q moored0'
+systemctl stop moored.service moored.socket
+rm /etc/moored/moored.toml
 [ -z "$(left)" ] || fail "left: $(left)"
 [ -z "$(ls /run/moored/netns 2>/dev/null)" ] || fail "a namespace is left: $(ls /run/moored/netns)"
 pkill -P "$(IFS=,; echo "${servers[*]}")"
