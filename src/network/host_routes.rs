@@ -22,11 +22,20 @@ pub(crate) fn leads_to(name: &str, subnet: &IpNet) -> bool {
     all_of_interface(name).contains(subnet)
 }
 
+/// Whether another interface of the host than this leads to an IPv4 subnet.
+pub(crate) fn another_leads_to(name: &str, subnet: &IpNet) -> bool {
+    of_interfaces(|other| other != name).contains(subnet)
+}
+
 fn all_of_interface(name: &str) -> Vec<IpNet> {
+    of_interfaces(|other| other == name)
+}
+
+fn of_interfaces(wanted: impl Fn(&str) -> bool) -> Vec<IpNet> {
     let text = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
-    let is_its = |line: &&str| line.split_ascii_whitespace().next() == Some(name);
+    let is_wanted = |line: &&str| line.split_ascii_whitespace().next().is_some_and(&wanted);
     let lines: Vec<&str> = std::iter::once("")
-        .chain(text.lines().filter(is_its))
+        .chain(text.lines().skip(1).filter(is_wanted))
         .collect();
     ipv4(&lines.join("\n"))
 }

@@ -85,8 +85,9 @@ impl Netavark {
     /// to be done. To be called now and then: where all is well no program is run, and nobody held up.
     ///
     /// # Errors
-    /// Conflict where there is an interface of that name that is not this network's, or the bridge has another
-    /// address and somebody is on it; NotImplemented for what netavark is too old for; System.
+    /// Conflict where there is an interface of that name that is not this network's, another that leads to the
+    /// same range, or the bridge has another address and somebody is on it; NotImplemented for what netavark is
+    /// too old for; System.
     pub async fn establish(&self, network: &Arc<NetworkRecord>) -> Result<bool> {
         if !self.has_stand_in()? && is_whole(network)? {
             return Ok(false);
@@ -100,6 +101,7 @@ impl Netavark {
         if is_whole(network)? {
             return Ok(false);
         }
+        check_routes(network)?;
         let order = stand_in_for(network)?;
         bridge::claim(&self.dir, &order)?;
         if let Some(found) = look(network)?
@@ -208,6 +210,20 @@ fn is_right(network: &NetworkRecord) -> bool {
         host_routes::leads_to(&network.interface, &subnet.subnet)
             && subnet.gateway.is_none_or(is_hosts)
     })
+}
+
+/// That a network's range is nobody else's: another engine may have taken it since, when this one's bridge was
+/// not there. Who is on the network has to live with that; who is not, has not.
+fn check_routes(network: &NetworkRecord) -> Result<()> {
+    let mut subnets = network.subnets.iter().map(|subnet| &subnet.subnet);
+    let taken = |subnet: &&IpNet| host_routes::another_leads_to(&network.interface, subnet);
+    match subnets.find(taken) {
+        Some(subnet) => Err(Error::conflict(format!(
+            "another interface of the host leads to {subnet}, the range of network {}",
+            network.name
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Makes the anchor, on a bridge that is there.

@@ -191,7 +191,16 @@ fn a_bridge_of_somebody_else_is_neither_kept_nor_taken_away() {
         }
         assert!(!stands(&net));
         assert_eq!(interfaces(host).await, ["br-test145"]);
-        ip("link del br-test145");
+        // Nor is a range.
+        for words in ["addr add 10.145.0.9/24 dev", "link set up dev"] {
+            ip(&format!("{words} br-test145"));
+        }
+        ip("link set br-test145 name docker0");
+        let e = host.netavark.establish(&net).await.unwrap_err();
+        assert_eq!(e.kind(), model::Kind::Conflict);
+        assert!(e.message().contains("leads to 10.145.0.0/24"), "{e}");
+        assert_eq!(interfaces(host).await, ["docker0"]);
+        ip("link del docker0");
         host.netavark.establish(&net).await.unwrap();
         // Its anchor tells whose it is, where the notes are lost.
         std::fs::remove_dir_all(host.dir.path().join("netavark")).unwrap();
