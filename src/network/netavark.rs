@@ -304,7 +304,7 @@ impl Netavark {
                 }
             }
             // The bridge stays while the namespace still has an interface on it.
-            delete_links(ns, order)?;
+            bridge::delete_links(ns, order)?;
         }
         // Nothing of the others is outside the namespace.
         order
@@ -473,16 +473,6 @@ fn forget_flows(order: &Order) {
     {
         tracing::warn!(id = order.id.short(), error = %e, "who sent to its UDP ports before may not reach it");
     }
-}
-
-/// Takes the interfaces of an order from a namespace.
-fn delete_links(ns: &Path, order: &Order) -> Result<()> {
-    let names = order.places.iter().map(|(_, place)| &place.interface);
-    let delete = || {
-        let mut names = names;
-        names.try_for_each(|name| links::delete(name).map(drop))
-    };
-    netns::inside(ns, delete).context("cannot delete the container's interfaces")
 }
 
 #[cfg(test)]

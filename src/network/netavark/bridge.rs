@@ -156,6 +156,36 @@ fn are_apart(network: &NetworkRecord) -> bool {
     network.options.get(TALK).is_some_and(|v| is_false(v))
 }
 
+/// Takes the interfaces of an order from a namespace. A program there may have given one another name: it is
+/// found by its other end, on the network's bridge.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn delete_links(ns: &Path, order: &Order) -> Result<()> {
+    let mut names = order.places.iter().map(|(_, place)| &place.interface);
+    let delete = || {
+        names.try_for_each(|name| links::delete(name).map(drop))?;
+        links::list()
+    };
+    let left = netns::inside(ns, delete).context("cannot delete the container's interfaces")?;
+    let hosts = links::list().context("cannot list interfaces")?;
+    let is_bridge = |link: &&links::Link| {
+        let mut places = order.places.iter();
+        places.any(|(network, _)| network.interface == link.name)
+    };
+    let bridges: Vec<u32> = hosts.iter().filter(is_bridge).map(|l| l.index).collect();
+    let is_its = |end: &&links::Link| {
+        let on_bridge = end.master.is_some_and(|bridge| bridges.contains(&bridge));
+        let mut left = left.iter();
+        on_bridge && left.any(|l| l.peer == Some(end.index) && end.peer == Some(l.index))
+    };
+    for end in hosts.iter().filter(is_its) {
+        let deleted = links::delete(&end.name);
+        deleted.context(format_args!("cannot delete the interface {}", end.name))?;
+    }
+    Ok(())
+}
+
 /// Waits for the last member of a bridge to go; whether the bridge is left alone.
 pub(super) async fn waits_for_members(bridge: &str, deadline: Instant) -> Result<bool> {
     loop {

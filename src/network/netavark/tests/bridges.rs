@@ -55,6 +55,38 @@ fn no_bridge_takes_routes_from_containers() {
 }
 
 #[test]
+fn an_interface_that_was_renamed_inside_goes_too() {
+    on_a_host(async |host| {
+        let net = network(35, &[("10.135.0.0/24", "10.135.0.1")]);
+        let other = network(36, &[("10.136.0.0/24", "10.136.0.1")]);
+        let places = [
+            (&net, place(&net, "eth0", &["10.135.0.2/24"])),
+            (&other, place(&other, "eth1", &["10.136.0.2/24"])),
+        ];
+        let both = order('a', &places, &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &both).await.unwrap();
+        netns::inside(&ns, || {
+            ip("link set eth0 down");
+            ip("link set eth0 name wan0");
+            Ok(())
+        })
+        .unwrap();
+        // One network is left, the other stays.
+        let one = Order {
+            places: both.places[..1].to_vec(),
+            ..both.clone()
+        };
+        host.netavark.tear_down(&ns, &one).await.unwrap();
+        let left = netns::inside(&ns, links::list).unwrap();
+        let left: Vec<_> = left.into_iter().map(|link| link.name).collect();
+        assert_eq!(left, ["lo", "eth1"]);
+        host.netavark.tear_down(&ns, &both).await.unwrap();
+        assert_eq!(host.settled().await.0, [""; 0]);
+    });
+}
+
+#[test]
 fn who_waits_for_the_last_to_leave_a_network_holds_up_nobody() {
     on_a_host(async |host| {
         let net = network(34, &[("10.134.0.0/24", "10.134.0.1")]);
