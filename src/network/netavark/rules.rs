@@ -138,7 +138,8 @@ impl Wanted<'_> {
     /// All of `MOORED-INPUT`.
     fn name_servers(&self, filter: &Table<'_>) -> Vec<String> {
         let mut rules = self.of_others(filter, "MOORED-INPUT");
-        for (bridge, network) in self.bridges() {
+        // Where there are no names, the host may have a server of its own at that address, for everybody.
+        for (bridge, network) in self.bridges().into_iter().filter(|(_, n)| n.has_dns()) {
             let gateways = network.subnets.iter().filter_map(|subnet| subnet.gateway);
             for gateway in gateways.filter(|gateway| self.family.is_of(gateway)) {
                 let width = if gateway.is_ipv4() { 32 } else { 128 };
@@ -376,6 +377,10 @@ mod tests {
         );
         let asked: Vec<_> = Table(&rules).rules("MOORED-INPUT").collect();
         assert_eq!(asked.len(), 5, "{asked:?}");
+        let mut default = one.clone();
+        default.name = "bridge".parse().unwrap();
+        let nameless = missing(&before, false, &[&default], &there).unwrap();
+        assert!(!nameless.contains("--dports"), "{nameless}");
         assert_eq!(
             asked[1],
             "-d fd91::1/128 -i br-test1 -p udp -m multiport --dports 53,733 -j ACCEPT"
