@@ -1,5 +1,8 @@
 //! Events: Docker's actions and attributes in Docker's order, filters, times and numbers.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 use testkit::{query, until};
 
@@ -311,6 +314,16 @@ fn what_is_told_is_so() {
     let follower = d.http.clone();
     let path = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D";
     let mut events = follower.events(path);
+    // The makings that were looked at; whoever removes one waits for that.
+    let looked_at = Arc::new(Mutex::new(HashSet::new()));
+    let looking = looked_at.clone();
+    let remove = |name: &str| {
+        until("its making was looked at", || {
+            looked_at.lock().expect("nobody panicked").contains(name)
+        });
+        let path = format!("/containers/{name}?v=1");
+        d.http.delete(&path).expect(204);
+    };
     let watching = std::thread::spawn(move || {
         let mut seen = 0;
         loop {
@@ -320,7 +333,11 @@ fn what_is_told_is_so() {
             let shown = follower.get(&format!("/containers/{name}/json"));
             let status = || shown.json()["State"]["Status"].clone();
             match event["Action"].as_str().expect("text") {
-                "create" => assert_eq!(shown.status, 200, "{event}"),
+                "create" => {
+                    assert_eq!(shown.status, 200, "{event}");
+                    let name = name.to_owned();
+                    looking.lock().expect("nobody panicked").insert(name);
+                }
                 // It may have ended, and may be gone, by now.
                 "start" if shown.status == 200 => assert_ne!(status(), "created", "{event}"),
                 "die" if shown.status == 200 => assert_ne!(status(), "running", "{event}"),
@@ -333,22 +350,20 @@ fn what_is_told_is_so() {
     });
     std::thread::scope(|scope| {
         for lane in 0..4 {
-            let d = &d;
+            let (d, remove) = (&d, &remove);
             scope.spawn(move || {
                 for n in 0..8 {
                     let name = format!("lane-{lane}-{n}");
                     d.create(&name, json!({"Cmd": ["true"], "Volumes": {"/data": {}}}));
                     d.start_container(&name);
                     d.wait(&name);
-                    d.http
-                        .delete(&format!("/containers/{name}?v=1"))
-                        .expect(204);
+                    remove(&name);
                 }
             });
         }
     });
     d.create("last", json!({"Cmd": ["true"]}));
-    d.http.delete("/containers/last").expect(204);
+    remove("last");
     assert_eq!(watching.join().expect("all was so"), 4 * 8 * 4 + 1);
     d.finish();
 }
