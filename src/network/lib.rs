@@ -25,9 +25,7 @@ pub mod ports;
 mod resolv_conf;
 
 pub use hosts::{hosts, parse_extra_host};
-pub use netavark::{
-    Netavark, Order, Version, check, check_parent, publishes_in_both, remove_parent, stands,
-};
+pub use netavark::{Netavark, Order, Version, check, is_on, publishes_in_both, stands};
 pub use resolv_conf::{RESOLVED, is_resolved, resolv_conf};
 
 /// What names a container is to know, besides what it asks for itself.

@@ -32,7 +32,7 @@ use sys::{conntrack, links, netns};
 use tokio::sync::Mutex;
 
 pub use document::{check, publishes_in_both};
-pub use parent::{check as check_parent, remove as remove_parent};
+pub use parent::is_on;
 pub use standing::stands;
 
 pub(crate) use guard::succeed;
@@ -156,7 +156,7 @@ impl Netavark {
         let alone = self.alone().await?;
         bridge::claim(&self.dir, order)?;
         for (network, _) in &order.places {
-            parent::make(network)?;
+            parent::make(&self.dir, network)?;
         }
         // Not later: until then the operator's own rules would not count.
         if !self.arranged.load(Ordering::Relaxed) {

@@ -126,13 +126,16 @@ impl Networks {
         if driver != NetworkDriver::Bridge || !new.options.is_empty() {
             // What this netavark cannot make is refused now, and not when the first container starts.
             network::check(&record, self.inner.tools.netavark.version().await?)?;
-            network::check_parent(&record)?;
+            self.inner.tools.netavark.make_parent(&record).await?;
         }
         let event = self.event(&record, &Action::Create);
         let (networks, made) = (self.clone(), record.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         let ledger = ledger.applying(move || networks.insert(made.clone()));
-        ledger.insert_network(&record).await?;
+        if let Err(e) = ledger.insert_network(&record).await {
+            self.remove_parent(&record).await;
+            return Err(e);
+        }
         Ok(record)
     }
 
@@ -280,10 +283,31 @@ impl Networks {
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         let ledger = ledger.applying(move || networks.take_out(&gone));
         ledger.delete_network(&record.id).await?;
-        if let Err(e) = network::remove_parent(record) {
+        self.remove_parent(record).await;
+        Ok(())
+    }
+
+    /// Takes away what was made for a network that is none any more. Called by who holds `choosing`.
+    async fn remove_parent(&self, record: &NetworkRecord) {
+        let is_shared = self
+            .all()
+            .iter()
+            .any(|r| network::is_on(r, &record.interface));
+        if !is_shared && let Err(e) = self.inner.tools.netavark.remove_parent(record).await {
             tracing::warn!(network = %record.name, error = %e, "its interface stays");
         }
-        Ok(())
+    }
+
+    /// Takes away what was made for networks that are not written down: a daemon was killed in between.
+    pub(crate) async fn sweep_parents(&self) {
+        let _choosing = self.inner.choosing.lock().await;
+        // What one that cannot be read is on is not known.
+        if self.has_damaged() {
+            return;
+        }
+        if let Err(e) = self.inner.tools.netavark.sweep_parents(&self.all()).await {
+            tracing::warn!(error = %e, "an interface of no network may be left");
+        }
     }
 
     /// Removes all that no running container is on and `filters` select; their names.

@@ -35,6 +35,11 @@ impl Networks {
         damaged.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is any.
+    pub(crate) fn has_damaged(&self) -> bool {
+        !self.damaged().is_empty()
+    }
+
     /// The one of that name or id.
     pub(crate) fn damaged_one(&self, term: &str) -> Option<Damaged> {
         self.damaged().iter().find(|d| d.is_called(term)).cloned()

@@ -67,6 +67,7 @@ impl Networks {
         let networks = self.clone();
         // Nobody waits for it: who starts a container has the rules made that it needs.
         tokio::spawn(async move {
+            networks.sweep_parents().await;
             loop {
                 networks.make_predefined().await;
                 let asked = networks.inner.look.notified();

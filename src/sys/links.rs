@@ -31,12 +31,32 @@ pub fn make_dummy(name: &str) -> io::Result<bool> {
 
 /// As [`make_dummy`], of a kind of ip-link(8) that needs no more to be told.
 fn make_up(name: &str, kind: &str) -> io::Result<bool> {
+    make(up(), name, kind, None)
+}
+
+/// Makes an interface for a VLAN of another, and sets it up; `false` when there is one of that name, or for that
+/// VLAN.
+///
+/// # Errors
+/// As [`make_dummy`]; `NetworkDown` where the other is not up: then none is made.
+pub fn make_vlan(name: &str, of: &Link, id: u16) -> io::Result<bool> {
+    /// `IFLA_VLAN_ID` of linux/if_link.h.
+    const VLAN_ID: u16 = 1;
+    let mut data = Vec::new();
+    attribute(&mut data, VLAN_ID, &id.to_ne_bytes());
+    let mut body = up();
+    attribute(&mut body, libc::IFLA_LINK, &of.index.to_ne_bytes());
+    make(body, name, "vlan", Some(&data))
+}
+
+/// The beginning of what makes an interface that is up.
+fn up() -> Vec<u8> {
     let mut body = vec![0; LINK_BYTES];
     // ifi_flags and ifi_change, the third and fourth words but for the address family's.
     let up = (libc::IFF_UP as u32).to_ne_bytes();
     body[8..12].copy_from_slice(&up);
     body[12..16].copy_from_slice(&up);
-    make(body, name, kind, None)
+    body
 }
 
 /// Makes a veth pair, both ends in this namespace and down, `name` on the bridge of number `bridge`; `false`
@@ -138,7 +158,7 @@ pub struct Link {
     pub name: String,
     /// The number of the bridge it belongs to.
     pub master: Option<u32>,
-    /// The number of the other end of a veth, in the namespace where that is.
+    /// The number of the other end of a veth, in the namespace where that is, and of what a VLAN is on.
     pub peer: Option<u32>,
 }
 
@@ -226,6 +246,16 @@ mod tests {
                 Err(e) => assert_eq!(e.kind(), io::ErrorKind::Unsupported),
                 Ok(made) => assert!(made && delete("dm0")?),
             }
+            let all = list()?;
+            match make_vlan("lo.7", &all[0], 7) {
+                // lo is down, and the kernel may have no VLANs.
+                Err(e) => assert!(matches!(
+                    e.kind(),
+                    io::ErrorKind::Unsupported | io::ErrorKind::NetworkDown
+                )),
+                Ok(made) => assert!(made && delete("lo.7")?),
+            }
+            assert_eq!(list()?, all);
             // What cannot be deleted says so.
             assert!(delete("lo").is_err());
             Ok(())
