@@ -87,6 +87,35 @@ moves_to_another_daemon() {
     rm -rf /second /second.sock /moved.tar
 }
 
+# A container on a network has its place again, and its port; another address, where somebody has its own.
+goes_on_with_its_network() {
+    local shown='{{.State.Status}} {{.NetworkSettings.Networks.cp.IPAddress}}' port=http://127.0.0.1:8121
+    docker network create --subnet 10.96.0.0/24 cp >/dev/null
+    docker run -d --name it --runtime $runtime --network cp -p 8121:81 busybox \
+        sh -c "mkdir /www; echo hello >/www/index.html; httpd -p 81 -h /www; $counter" >/dev/null
+    docker run -d --name other --network cp busybox sleep 1000 >/dev/null
+    within 20 curl -sf $port
+    docker checkpoint create --leave-running it one >/dev/null
+    [ "$(curl -s -m 20 $port)" = hello ] || fail "$runtime: its port beside a checkpoint"
+    docker checkpoint create it two >/dev/null
+    within 20 sh -c '! nft list ruleset | grep -q 8121'
+    docker run -d --name port -p 8121:81 busybox sleep 1000 >/dev/null
+    refused "Bind for 0.0.0.0:8121 failed: port is already allocated" start --checkpoint two it
+    docker rm -f port >/dev/null
+    docker start --checkpoint two it >/dev/null
+    [ "$(docker inspect -f "$shown" it)" = "running 10.96.0.2" ] || fail "$runtime: its address: $(docker inspect it)"
+    [ "$(curl -s -m 20 $port)" = hello ] || fail "$runtime: its port after a restore: $(nft list ruleset)"
+    [ "$(docker exec other wget -qO- http://it:81)" = hello ] || fail "$runtime: its name after a restore"
+    [ "$(docker exec it wget -qO- http://10.96.0.1:8121)" = hello ] || fail "$runtime: its own port from within"
+    docker stop -t 0 it >/dev/null
+    docker run -d --name taker --network cp --ip 10.96.0.2 busybox sleep 1000 >/dev/null
+    docker start --checkpoint two it >/dev/null
+    [ "$(docker inspect -f "$shown" it)" = "running 10.96.0.4" ] || fail "$runtime: another address: $(docker inspect it)"
+    [ "$(curl -s -m 20 $port)" = hello ] || fail "$runtime: its port at another address"
+    docker rm -f it other taker >/dev/null
+    docker network rm cp >/dev/null
+}
+
 systemctl start moored.socket
 make_same_image
 for pair in "runc /usr/bin/conmon-old" "crun /usr/bin/conmon"; do
@@ -170,8 +199,9 @@ for pair in "runc /usr/bin/conmon-old" "crun /usr/bin/conmon"; do
     [ "$(state)" = "running 0" ] || fail "$runtime: a failed checkpoint changed it: $(state)"
     docker rm -f it >/dev/null
     moves_to_another_daemon
+    goes_on_with_its_network
     echo "a counter goes on where it was: $runtime, $(${pair#* } --version | head -n 1)"
 done
-docker events --since 1 --until "$(date +%s)" | grep -c ' checkpoint ' | grep -qx 10 || fail "events"
+docker events --since 1 --until "$(date +%s)" | grep -c ' checkpoint ' | grep -qx 14 || fail "events"
 rm /etc/moored/moored.toml
 systemctl stop moored.service moored.socket

@@ -5,8 +5,17 @@
 cat >/run/talk.py <<'PYTHON'
 # talk.py serve PROTOCOL PORT WORD: answers whoever asks, in both families.
 # talk.py ask PROTOCOL ADDRESS PORT [SECONDS]: prints the answer.
-import socket, sys
+# talk.py name SERVER NAME: the address of that name, asked for by TCP.
+import socket, struct, sys
 KINDS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
+if sys.argv[1] == "name":
+    s = socket.create_connection((sys.argv[2], 53), 10)
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in sys.argv[3].split("."))
+    asked = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + struct.pack(">B2H", 0, 1, 1)
+    s.sendall(struct.pack(">H", len(asked)) + asked)
+    wanted = struct.unpack(">H", s.recv(2, socket.MSG_WAITALL))[0]
+    print(socket.inet_ntoa(s.recv(wanted, socket.MSG_WAITALL)[-4:]))
+    sys.exit()
 way, protocol, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
 kind, number = KINDS[protocol]
 if way == "serve":
@@ -63,7 +72,7 @@ left() {
     pgrep -a aardvark-dns
 }
 
-modprobe -a sctp dummy macvlan ipvlan || fail "the kernel's modules"
+modprobe -a sctp dummy macvlan ipvlan 8021q || fail "the kernel's modules"
 systemctl start moored.socket
 echo "$(/usr/lib/podman/netavark --version | head -n 1), $(/usr/lib/podman/aardvark-dns --version | head -n 1)"
 
@@ -145,8 +154,90 @@ for driver in macvlan ipvlan; do
 done
 echo "internal, macvlan and ipvlan networks"
 
-# Somebody takes all rules away.
+# VLANs: another host is on the wire, and has one of them.
+ip link add up0 type veth peer name wire0
+ip link set up0 up
+ip netns add wire
+ip link set wire0 netns wire
+ip netns exec wire sh -c 'ip link set wire0 up && ip link add link wire0 name in10 type vlan id 10 &&
+    ip addr add 10.94.0.100/24 dev in10 && ip link set in10 up'
+on_wire() { ip netns exec wire python3 /run/talk.py ask tcp "$(address eight tagged)" 88; }
+for driver in macvlan ipvlan; do
+    docker network create -d $driver --subnet 10.94.0.0/24 -o parent=up0.10 tagged >/dev/null
+    docker network create -d $driver --subnet 10.95.0.0/24 -o parent=up0.10 beside >/dev/null
+    sleeper eight --network tagged
+    serve eight tcp 88 eight
+    [ "$(on_wire)" = eight ] || fail "$driver: the VLAN is not the wire's: $(ip -d link)"
+    docker rm -f eight >/dev/null
+    # As after a reboot.
+    ip link delete up0.10
+    sleeper eight --network tagged
+    serve eight tcp 88 eight
+    [ "$(on_wire)" = eight ] || fail "$driver: the VLAN's interface is not made again: $(ip -d link)"
+    docker rm -f eight >/dev/null
+    docker network rm tagged >/dev/null
+    ip link show up0.10 >/dev/null || fail "$driver: it went, and a network is on it"
+    # The next daemon knows whose it is, and takes away what one that was killed left.
+    ip link add link up0 name up0.12 type vlan id 12
+    touch /run/moored/networks/vlans/up0.12
+    systemctl kill -s KILL moored.service
+    within 20 docker ps
+    within 20 sh -c '! ip link show up0.12'
+    docker network rm beside >/dev/null
+    ip link show up0.10 >/dev/null 2>&1 && fail "$driver: the VLAN's interface is left"
+    # What the host had stays, and what cannot be made leaves nothing.
+    ip link add link up0 name up0.10 type vlan id 10
+    docker network create -d $driver --subnet 10.94.0.0/24 -o parent=up0.10 theirs >/dev/null
+    docker network rm theirs >/dev/null
+    ip link set up0.10 name other
+    timeout 60 docker network create -d $driver --subnet 10.94.0.0/24 -o parent=up0.10 no 2>&1 |
+        grep -q "failed to create up0.10 vlan link: file exists" || fail "$driver: two interfaces for a VLAN"
+    ip link delete other
+    ip link set up0 down
+    timeout 60 docker network create -d $driver --subnet 10.94.0.0/24 -o parent=up0.10 no 2>&1 |
+        grep -q "failed to enable up0.10 the $driver parent link" || fail "$driver: a parent that is down"
+    ip link set up0 up
+    [ -z "$(ls /run/moored/networks/vlans; ip -o link | grep up0.1)" ] || fail "$driver: left: $(ip -br link)"
+done
+ip netns delete wire
+umount /run/netns
+within 10 sh -c '! ip link show up0'
+echo "networks on VLANs"
+
+# Port 53 is a container's, and names are found all the same.
+knows_names() {
+    docker exec four nslookup third | grep -q 10.92.0.2 || fail "names beside a name server: $(nft list ruleset)"
+    [ "$(inside four python3 /run/talk.py name 10.92.0.1 third)" = 10.92.0.2 ] || fail "names by TCP: $(nft list ruleset)"
+}
+knows_names
+sleeper ten -p 53:53/udp -p 53:53/tcp
+serve ten udp 53 ten
+serve ten tcp 53 ten
+has_port() {
+    for protocol in udp tcp; do
+        answers ten $protocol 127.0.0.1 53
+        answers ten inside two $protocol "$gateway" 53
+    done
+}
+has_port
+knows_names
+nft list tables | grep -q moored/ || fail "port 53 is a container's, and nobody is led elsewhere"
 nft flush ruleset
+systemctl kill -s HUP --kill-whom=main moored.service
+within 60 sh -c 'python3 /run/talk.py ask tcp 127.0.0.1 53 1 && nft list tables | grep moored/'
+has_port
+knows_names
+docker rm -f ten >/dev/null
+knows_names
+echo "names beside a container's own name server"
+
+# Somebody takes all rules away. Who is started right then has its own.
+nft flush ruleset
+sleeper eleven -p 8021:81
+serve eleven tcp 81 eleven
+answers eleven tcp 127.0.0.1 8021
+answers eleven inside four tcp 10.92.0.1 8021
+docker rm -f eleven >/dev/null
 within 60 sh -c 'python3 /run/talk.py ask tcp 10.92.0.1 8011 1'
 within 60 sh -c 'python3 /run/talk.py ask udp 127.0.0.1 8002 1'
 answers one tcp 127.0.0.1 8001
@@ -164,6 +255,25 @@ docker restart -t 0 four >/dev/null
 docker exec four nslookup third | grep -q 10.92.0.2 || fail "names after a restart"
 docker rm -f one two third four five six seven >/dev/null
 docker network rm mine apart closed >/dev/null
+within 10 sh -c '! nft list tables | grep moored/ && ! pgrep aardvark-dns'
+
+# A name server of the host's own, which was there first.
+for protocol in udp tcp; do
+    python3 /run/talk.py serve $protocol 53 host &
+    servers+=($!)
+    within 10 python3 /run/talk.py ask $protocol 127.0.0.1 53
+done
+docker network create --subnet 10.92.0.0/24 mine >/dev/null
+sleeper third --network mine
+sleeper four --network mine
+knows_names
+for protocol in udp tcp; do
+    answers host $protocol 127.0.0.1 53
+done
+docker rm -f third four >/dev/null
+docker network rm mine >/dev/null
+within 10 sh -c '! nft list tables | grep moored/'
+echo "names beside a name server of the host"
 systemctl stop moored.service moored.socket
 within 10 sh -c '! pgrep aardvark-dns'
 # The default network's bridge stays without a daemon, until the next is to have none.
