@@ -16,7 +16,8 @@ impl Networks {
     /// Connects a container that runs to one more network; what it has of networks then.
     ///
     /// # Errors
-    /// As [`Networks::attach`] and [`Networks::set_up`]; then nothing has changed. After that the container's
+    /// As [`Networks::attach`] and [`Networks::set_up`]; then nothing has changed, or what could not be taken away
+    /// again stays held, until the run's next change of networks or its end. After that the container's
     /// row is to name it, and [`Networks::confirm`] to be called: a daemon that dies before takes it away.
     pub async fn connect(
         &self,
@@ -24,6 +25,7 @@ impl Networks {
         spec: &Arc<ContainerSpec>,
         wish: &EndpointSpec,
     ) -> Result<Arc<Attachment>> {
+        self.mend_torn(id).await?;
         let choosing = self.inner.choosing.lock().await;
         let record = self.network_of(wish)?;
         let before = self.lease(id)?;
@@ -61,11 +63,16 @@ impl Networks {
         if let Err(e) = set_up {
             // Only this one of its places.
             let torn = self.inner.tools.netavark.tear_down(&pin, &order).await;
-            if let Err(e) = torn {
+            let held = if let Err(e) = torn {
                 tracing::error!(id = id.short(), error = %e, "a network was not taken away");
-            }
-            let held = self.hold(id, &before.attachment, &before.spec, None).await;
-            self.change_place(id, None);
+                // Nobody else gets its address as long as there may be rules about it.
+                self.hold(id, &attachment, &before.spec, Some(&joined))
+                    .await
+            } else {
+                let held = self.hold(id, &before.attachment, &before.spec, None).await;
+                self.change_place(id, None);
+                held
+            };
             return held.and_then(|()| Err(networking(&e)));
         }
         self.change_place(id, None);
@@ -97,6 +104,7 @@ impl Networks {
         spec: &Arc<ContainerSpec>,
         network: &NetworkId,
     ) -> Result<Arc<Attachment>> {
+        self.mend_torn(id).await?;
         let before = self.lease(id)?;
         let of_network = |e: &&Endpoint| e.network == *network;
         let endpoints = before.attachment.endpoints.iter();
@@ -142,8 +150,16 @@ impl Networks {
         Ok(attachment)
     }
 
-    /// Whether a daemon that died while the container was connected or disconnected has left its run with
-    /// other networks than its row names: see [`Networks::mend`].
+    /// Makes right what an earlier change has left, before there is another.
+    async fn mend_torn(&self, id: &ContainerId) -> Result<()> {
+        match self.is_torn(id) {
+            true => self.mend(id).await.map(drop).map_err(|e| networking(&e)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the run has other networks than the container's row names: a daemon died while it was connected or
+    /// disconnected, or what was connected could neither be made nor taken away. See [`Networks::mend`].
     pub fn is_torn(&self, id: &ContainerId) -> bool {
         self.inner
             .held
@@ -155,7 +171,7 @@ impl Networks {
     /// does not name it, and made again where it is not there any more. What the run has then.
     ///
     /// # Errors
-    /// What the ledger says.
+    /// What the ledger says, or netavark: then it stays as it is, and held.
     pub async fn mend(&self, id: &ContainerId) -> Result<Arc<Attachment>> {
         if let Some(endpoint) = self.torn(id, &self.lease(id)?) {
             self.mend_place(id, &endpoint).await?;
@@ -171,7 +187,7 @@ impl Networks {
         tracing::warn!(
             id = id.short(),
             network = endpoint.network.short(),
-            "the container was being connected or disconnected when the daemon died"
+            "the container's networks are not as they are to be"
         );
         let order = self.order(id, &lease, std::slice::from_ref(endpoint));
         if self.is_named(&lease.spec, endpoint) {
@@ -180,9 +196,10 @@ impl Networks {
                 Err(e) => tracing::error!(id = id.short(), error = %e, "a network is lost"),
             }
         }
-        if let Err(e) = netavark.tear_down(&pin, &order).await {
+        let torn = netavark.tear_down(&pin, &order).await;
+        torn.inspect_err(|e| {
             tracing::error!(id = id.short(), error = %e, "a network was not taken away");
-        }
+        })?;
         let mut attachment = (*lease.attachment).clone();
         attachment.endpoints.retain(|e| e.id != endpoint.id);
         let (attachment, network) = (Arc::new(attachment), Some(&endpoint.network));

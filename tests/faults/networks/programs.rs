@@ -192,6 +192,44 @@ fn what_cannot_be_taken_away_is_tried_again() {
     d.finish();
 }
 
+/// A network that could neither be connected nor taken away again is nobody's until it is.
+#[test]
+fn what_a_failed_connect_has_left_stays_held() {
+    let fake = Fake::new();
+    let mut d = Daemon::start(options().networks().config(&fake.config()));
+    for name in ["one", "two"] {
+        make_network(&d, name);
+    }
+    let body = json!({"Container": "it"});
+    for round in 0..4 {
+        d.run_detached("it", server("it", "one", 18080));
+        fake.behave(
+            "case $VERB in setup) $REAL \"$@\" >/dev/null;; teardown) ;; *) exec $REAL \"$@\";; esac\n\
+             echo '{\"error\":\"too late\"}'; exit 1",
+        );
+        let said = d.http.post_json("/networks/two/connect", &body).error(500);
+        assert!(said.contains("too late"), "{said}");
+        fake.behave("");
+        d.run_detached("other", sleeper("two"));
+        let other = address(&d, "other", "two");
+        assert!(other.ends_with(".3"), "{other} is in use");
+        remove(&d, "other");
+        match round {
+            0 => d.http.post_json("/networks/two/connect", &body).expect(200),
+            1 => d.http.delete("/containers/it?force=1").expect(204),
+            2 => d.http.post("/containers/it/restart?t=0").expect(204),
+            _ => {
+                d.kill9();
+                d.restart();
+                d.http.get("/_ping").expect(200)
+            }
+        };
+        truth::expect(&d, &format!("at the end of round {round}"));
+        remove(&d, "it");
+    }
+    d.finish();
+}
+
 /// Only those that need netavark wait for one that hangs, and not for longer than it takes.
 #[test]
 fn a_netavark_that_hangs_delays_nobody_who_does_not_need_it() {
