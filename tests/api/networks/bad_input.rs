@@ -149,7 +149,7 @@ fn bad_names(d: &Daemon) {
     );
 }
 
-/// Options of the bridge.
+/// Options of the drivers.
 fn bad_options(d: &Daemon) {
     refused(
         d,
@@ -191,6 +191,21 @@ fn bad_options(d: &Daemon) {
                 net(&json!({"Options": {"com.docker.network.bridge.name": "a/b"}})),
                 400,
                 "invalid interface name in com.docker.network.bridge.name: \"a/b\"",
+            ),
+            (
+                net(&json!({"Driver": "macvlan", "Options": {"parent": "nosuch"}})),
+                500,
+                "invalid subinterface vlan name nosuch, example formatting is eth0.10",
+            ),
+            (
+                net(&json!({"Driver": "macvlan", "Options": {"parent": "nosuch.10"}})),
+                500,
+                "-o parent interface was not found on the host: nosuch",
+            ),
+            (
+                net(&json!({"Driver": "macvlan", "Options": {"parent": "lo.4095"}})),
+                500,
+                "vlan id must be between 1-4094, received: 4095",
             ),
         ],
     );
