@@ -77,7 +77,7 @@ moves_to_another_daemon() {
     within 20 sh -c "[ \"\$(DOCKER_HOST=unix:///second.sock docker logs it | tail -n 1)\" -gt $((at + 5)) ]"
     (
         export DOCKER_HOST=unix:///second.sock
-        [ "$(docker logs it | head -n 1)" -gt "$at" ] || fail "$runtime: it did not go on where it was"
+        [ "$(docker logs it | sed -n 1p)" -gt "$at" ] || fail "$runtime: it did not go on where it was"
         [ "$(docker exec it cat /kept/file /etc/file | xargs)" = "of-the-volume of-the-layer" ] || fail "$runtime: its files"
         timeout 60 docker exec it test -e /etc/group && fail "$runtime: what it had removed is there"
         docker rm -fv it >/dev/null
