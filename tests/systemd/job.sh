@@ -56,7 +56,7 @@ docker run -d --name reader --network named busybox sleep 1000 >/dev/null
 says() {
     within 10 curl -sf --max-time 2 http://127.0.0.1:8080/said
     [ "$(curl -s --max-time 5 http://127.0.0.1:8080/said)" = said ] || fail "$1: the port does not answer"
-    docker exec reader nslookup web | grep -qF "$(docker inspect -f '{{.NetworkSettings.Networks.named.IPAddress}}' web)" ||
+    docker exec reader nslookup web | grep -F "$(docker inspect -f '{{.NetworkSettings.Networks.named.IPAddress}}' web)" >/dev/null ||
         fail "$1: the name is not known"
 }
 says "at first"
