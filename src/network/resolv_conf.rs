@@ -15,10 +15,19 @@ pub fn is_resolved(host: &str) -> bool {
     values(host, "nameserver") == ["127.0.0.53"]
 }
 
+/// Google's, which Docker takes where the host's own cannot be reached from a container.
+const DEFAULT_SERVERS: [&str; 4] = [
+    "8.8.8.8",
+    "8.8.4.4",
+    "2001:4860:4860::8888",
+    "2001:4860:4860::8844",
+];
+
 /// Text of the container's `/etc/resolv.conf`.
 ///
 /// On the host's network it is the host's file; elsewhere name servers on the loopback are left
-/// out, because the container's loopback is not the host's (moby libnetwork `resolvconf`). What
+/// out, because the container's loopback is not the host's, and those with IPv6 addresses where the container has
+/// none; the default ones come in their place if none is left (moby libnetwork `TransformForLegacyNw`). What
 /// the container asks for replaces the lines of that kind, but for the servers where its networks
 /// have their own: those ask the others.
 pub fn resolv_conf(host: &str, spec: &ContainerSpec, naming: &Naming) -> String {
@@ -30,11 +39,7 @@ pub fn resolv_conf(host: &str, spec: &ContainerSpec, naming: &Naming) -> String 
     let servers = if !naming.name_servers.is_empty() {
         naming.name_servers.iter().map(IpAddr::to_string).collect()
     } else if spec.dns.is_empty() {
-        let keep = |s: &String| of_host || !is_loopback(s);
-        values(host, "nameserver")
-            .into_iter()
-            .filter(keep)
-            .collect()
+        of_others(host, of_host, naming)
     } else {
         spec.dns.clone()
     };
@@ -62,6 +67,26 @@ pub fn resolv_conf(host: &str, spec: &ContainerSpec, naming: &Naming) -> String 
     text
 }
 
+/// The name servers of the host that a container can ask.
+fn of_others(host: &str, of_host: bool, naming: &Naming) -> Vec<String> {
+    let mut servers = values(host, "nameserver");
+    if of_host {
+        return servers;
+    }
+    let has_ipv6 = naming.own.iter().any(IpAddr::is_ipv6);
+    let can_be_asked = |server: &str| match server.parse::<IpAddr>() {
+        Ok(ip) => !ip.is_loopback() && (ip.is_ipv4() || has_ipv6),
+        // With a zone, which no container has.
+        Err(_) => !server.contains(':'),
+    };
+    servers.retain(|server| can_be_asked(server));
+    if servers.is_empty() {
+        let default = DEFAULT_SERVERS.into_iter();
+        servers.extend(default.filter(|s| can_be_asked(s)).map(str::to_owned));
+    }
+    servers
+}
+
 /// What the lines that begin with `keyword` say, in order.
 fn values(host: &str, keyword: &str) -> Vec<String> {
     host.lines()
@@ -69,10 +94,6 @@ fn values(host: &str, keyword: &str) -> Vec<String> {
         .filter(|rest| rest.starts_with([' ', '\t']))
         .map(|rest| rest.trim().to_owned())
         .collect()
-}
-
-fn is_loopback(server: &str) -> bool {
-    server.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -100,6 +121,28 @@ mod tests {
         assert_eq!(without(HOST, &spec(NetworkMode::Host)), HOST);
         assert!(is_resolved("nameserver 127.0.0.53\noptions edns0"));
         assert!(!is_resolved(HOST) && !is_resolved(""));
+    }
+
+    #[test]
+    fn where_no_server_of_the_hosts_can_be_asked_there_are_dockers() {
+        let default = spec(NetworkMode::Default);
+        let mut naming = Naming {
+            own: vec!["172.17.0.2".parse().unwrap()],
+            ..Naming::default()
+        };
+        for host in [
+            "",
+            "nameserver ::1",
+            "nameserver 127.0.0.1\nnameserver 2001:db8::1\n",
+        ] {
+            let text = resolv_conf(host, &default, &naming);
+            assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n", "{host}");
+        }
+        naming.own.push("fd00::2".parse().unwrap());
+        let text = resolv_conf("nameserver 2001:db8::1", &default, &naming);
+        assert_eq!(text, "nameserver 2001:db8::1\n");
+        let text = resolv_conf("nameserver fe80::1%eth0", &default, &naming);
+        assert_eq!(text.lines().count(), 4, "{text}");
     }
 
     #[test]
