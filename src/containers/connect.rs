@@ -138,6 +138,8 @@ impl Actor {
         match (self.keep_spec(spec, Some(attachment.clone())).await, joined) {
             (Ok(()), _) => {
                 self.engine.networks.confirm(self.handle.id()).await;
+                // Its address may be another than before.
+                self.engine.follow_links();
                 answer(reply, Ok(()));
             }
             (Err(e), Some(joined)) => self.part_again(joined, e, reply),

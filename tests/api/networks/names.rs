@@ -267,6 +267,15 @@ fn links_name_others_for_one_container_alone() {
     exec(&d, "web2", "ping -c1 -w5 store");
     let (said, code) = try_exec(&d, "other", "ping -c1 -w5 store");
     assert_ne!(code, 0, "{said}");
+    // Its line follows it to another address.
+    disconnect(&d, "net", "db2");
+    let fixed = json!({"IPAMConfig": {"IPv4Address": "10.122.0.99"}});
+    connect(&d, "net", "db2", &fixed);
+    until("its line follows", || {
+        let hosts = exec(&d, "web2", "cat /etc/hosts");
+        let line = hosts.lines().find(|l| l.contains("store"));
+        line.is_some_and(|l| l.starts_with("10.122.0.99"))
+    });
     d.finish();
 }
 
