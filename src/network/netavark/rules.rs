@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `PREROUTING` of `raw` | nothing from outside is for 127.0.0.0/8: netavark has the kernel route it from bridges, and the ports that are published there would answer neighbours |
 //! | `FORWARD` | the order: DOCKER-USER, ours, netavark's isolation, netavark's |
-//! | `MOORED-FORWARD` | of each bridge: what is published is let in, also where the policy is to drop; nothing else is, though the host forwards; an internal network's bridge is on its own |
+//! | `MOORED-FORWARD` | of each bridge: what is published is let in, also where the policy is to drop; nothing else is, though the host forwards; an internal network's bridge is on its own; nothing comes back to a bridge whose containers are apart |
 //! | `MOORED-INPUT` | of each bridge: its name server is for those on it |
 //!
 //! Several daemons share the chains. The rules of a bridge name it, and go when it does.
@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use model::{NetworkDriver, NetworkRecord};
 use sys::links::Link;
 
+use super::bridge;
 use crate::names::{PORT, PORT_ASIDE};
 
 /// The host's own rules for containers.
@@ -120,6 +121,12 @@ impl Wanted<'_> {
                 rules.push(format!(
                     "! -i {bridge} -o {bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP"
                 ));
+                // The bridge itself keeps them apart only where nothing goes by the host.
+                if bridge::are_apart(network) {
+                    rules.push(format!(
+                        "-i {bridge} -o {bridge} -m conntrack ! --ctstate DNAT -j DROP"
+                    ));
+                }
             }
         }
         let is_internal = |rule: &str| !rule.contains(" -m conntrack ");
@@ -351,7 +358,9 @@ mod tests {
 
     #[test]
     fn rules_of_a_bridge_go_with_it_and_internal_networks_come_first() {
-        let one = network(1, &[("fd91::/64", "fd91::1")]);
+        let mut one = network(1, &[("fd91::/64", "fd91::1")]);
+        let icc = "com.docker.network.bridge.enable_icc".to_owned();
+        one.options.insert(icc, "false".to_owned());
         let mut inner = network(2, &[("10.92.0.0/24", "10.92.0.1")]);
         inner.internal = true;
         let there = ["lo", "br-test1", "br-test2", "br-other"];
@@ -373,6 +382,7 @@ mod tests {
                 "-o br-other -m conntrack --ctstate DNAT -j ACCEPT",
                 "-o br-test1 -m conntrack --ctstate DNAT -j ACCEPT",
                 "! -i br-test1 -o br-test1 -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP",
+                "-i br-test1 -o br-test1 -m conntrack ! --ctstate DNAT -j DROP",
             ]
         );
         let asked: Vec<_> = Table(&rules).rules("MOORED-INPUT").collect();

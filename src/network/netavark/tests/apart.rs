@@ -231,3 +231,39 @@ fn without_a_firewall_of_ipv6_that_of_ipv4_is_kept() {
         assert_eq!(host.settled().await.1, whole);
     });
 }
+
+/// Not by the bridge, and not by the host, which sends on what it is given for a neighbour.
+#[test]
+fn containers_that_are_apart_do_not_reach_each_other_by_the_host() {
+    on_a_host(async |host| {
+        let mut net = network(29, &[("10.129.0.0/24", "10.129.0.1")]);
+        let icc = "com.docker.network.bridge.enable_icc".to_owned();
+        net.options.insert(icc, "false".to_owned());
+        let at = |id, address, ports: &[(u16, u16)]| {
+            order(id, &[(&net, place(&net, "eth0", &[address]))], ports)
+        };
+        let [web, asks] = ["web", "asks"].map(|name| host.ns(name));
+        for (ns, order) in [
+            (&web, at('a', "10.129.0.2/24", &[(8129, 80)])),
+            (&asks, at('b', "10.129.0.3/24", &[])),
+        ] {
+            host.netavark.set_up(ns, &order).await.unwrap();
+        }
+        answer(&web, 80, "word");
+        assert_eq!(from(&asks, "10.129.0.2:80"), None);
+        for (ns, other) in [(&web, "10.129.0.3"), (&asks, "10.129.0.2")] {
+            let by_host = || Ok(ip(&format!("route add {other}/32 via 10.129.0.1")));
+            netns::inside(ns, by_host).unwrap();
+        }
+        // Whether the host's rules are for what only passes its bridges, too, is the host's own affair.
+        let filters_bridges = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
+        for value in ["1", "0"] {
+            if filters_bridges.exists() {
+                std::fs::write(filters_bridges, value).unwrap();
+            }
+            assert_eq!(from(&asks, "10.129.0.2:80"), None);
+            assert_eq!(ask("10.129.0.2:80"), word());
+        }
+        assert_eq!(from(&asks, "10.129.0.1:8129"), word(), "what is published");
+    });
+}
