@@ -1,8 +1,8 @@
 //! What earlier daemons have set up is taken back, and what others take away is put back.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{Attachment, ContainerId, Context, Result, limits};
+use model::{Attachment, ContainerId, Context, Error, Result, limits};
 use network::Order;
 use sys::task::blocking;
 
@@ -82,8 +82,8 @@ impl Networks {
         });
     }
 
-    /// Has the firewall looked at when somebody has reloaded it. Where it is not told (iptables without nftables, single
-    /// rules), the look now and then has to do.
+    /// Has the firewall looked at when somebody has reloaded it. Where it is not told (iptables without nftables,
+    /// single rules), the look now and then has to do.
     async fn watch_tables(&self) {
         let watch = async {
             let tables = sys::tables::Tables::listen()?;
@@ -138,16 +138,9 @@ impl Networks {
         if matches!(kept, Ok(true)) {
             tracing::info!(%bridge, is_there = network::stands(&record), "the default network's bridge");
         }
-        // What is wrong is told once.
-        let wrong = kept.err().map(|e| e.message().to_owned());
-        let told = self.inner.told.lock();
-        let mut told = told.unwrap_or_else(PoisonError::into_inner);
-        if wrong != *told
-            && let Some(error) = &wrong
-        {
+        if let Some(error) = news(&self.inner.told_of_bridge, kept.err()) {
             tracing::warn!(%bridge, %error, "the default network's bridge is not as it should be");
         }
-        *told = wrong;
     }
 
     /// Puts back what somebody has taken out of the firewall, by a reload of it perhaps.
@@ -156,19 +149,20 @@ impl Networks {
         // Where there is no default network, the firewall is left alone until somebody is on another.
         let may_run = self.default_network().is_some() && netavark.program().is_ok();
         if !may_run && self.running().is_empty() {
-            if let Err(e) = netavark.tidy().await {
-                tracing::warn!(error = %e, "the firewall's rules are not in order");
+            let tidied = netavark.tidy().await;
+            if let Some(error) = news(&self.inner.told_of_rules, tidied.err()) {
+                tracing::warn!(%error, "the firewall's rules are not in order");
             }
             return;
         }
         let standing = self.default_network().filter(|n| network::stands(n));
-        match netavark
-            .keep_rules(standing.as_deref(), || self.running())
-            .await
-        {
-            Ok(0) => {}
-            Ok(count) => tracing::warn!(count, "the firewall had lost containers' rules"),
-            Err(e) => tracing::error!(error = %e, "the firewall's rules may not be whole"),
+        let kept = netavark.keep_rules(standing.as_deref(), || self.running());
+        let kept = kept.await;
+        if let Ok(count @ 1..) = kept {
+            tracing::warn!(count, "the firewall had lost containers' rules");
+        }
+        if let Some(error) = news(&self.inner.told_of_rules, kept.err()) {
+            tracing::error!(%error, "the firewall's rules may not be whole");
         }
     }
 
@@ -182,5 +176,35 @@ impl Networks {
             self.order(&id, &lease, &settled.collect::<Vec<_>>())
         });
         orders.filter(|order| !order.places.is_empty()).collect()
+    }
+}
+
+/// What is wrong now, unless it was told last time.
+fn news(told: &Mutex<Option<String>>, wrong: Option<Error>) -> Option<String> {
+    let wrong = wrong.map(|e| e.message().to_owned());
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_news = wrong != *told;
+    told.clone_from(&wrong);
+    wrong.filter(|_| is_news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told_once_until_it_changes() {
+        let told = Mutex::default();
+        let steps = [
+            (Some("a"), Some("a")),
+            (Some("a"), None),
+            (Some("b"), Some("b")),
+            (None, None),
+            (Some("b"), Some("b")),
+        ];
+        for (wrong, wanted) in steps {
+            let said = news(&told, wrong.map(Error::system));
+            assert_eq!(said.as_deref(), wanted);
+        }
     }
 }

@@ -103,7 +103,9 @@ struct Inner {
     /// Asks for a look at the firewall.
     look: tokio::sync::Notify,
     /// What is wrong with the default network's bridge, as it was told.
-    told: Mutex<Option<String>>,
+    told_of_bridge: Mutex<Option<String>>,
+    /// What is wrong with the firewall's rules.
+    told_of_rules: Mutex<Option<String>>,
 }
 
 /// The networks by id; names are unique.
@@ -136,7 +138,8 @@ impl Networks {
                 asked: AtomicU64::new(0),
                 telling: tokio::sync::Mutex::default(),
                 look: tokio::sync::Notify::new(),
-                told: Mutex::default(),
+                told_of_bridge: Mutex::default(),
+                told_of_rules: Mutex::default(),
             }),
         };
         networks.make_predefined().await;

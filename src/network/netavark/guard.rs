@@ -3,10 +3,11 @@
 //! A firewall that is reloaded flushes the rules of running containers, and netavark takes the jump to its
 //! chain of isolation away with the first network that goes, whoever is left, and puts it before all others
 //! with the next. [`Netavark::keep_rules`] puts all that right. What netavark made is not remembered: netavark
-//! makes it again, on a stand-in, where it is missing. What we add is in [`rules`]. The host's own rules have their place, as with Docker: the chain DOCKER-USER, which comes
-//! before all of ours and is never flushed.
+//! makes it again, on a stand-in, where it is missing. What we add is in [`rules`]. The host's own rules have
+//! their place, as with Docker: the chain DOCKER-USER, which comes before all of ours and is never flushed.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use model::{Context, Error, NetworkDriver, NetworkRecord, Result, limits};
 use sys::spawn::Program;
@@ -37,11 +38,13 @@ pub(super) struct Rules {
 impl Netavark {
     /// Sees to it that the rules of these running containers are in the firewall, and those that are always
     /// there, the bridge of `standing` being one that is; how many containers' had to be put back. To be called
-    /// when the daemon starts, and now and then. `running` is asked when no other netavark can run any more: who is about to take a
-    /// container's rules away no longer counts it among them by then, so none is put back that has gone.
+    /// when the daemon starts, and now and then. `running` is asked when no other netavark can run any more: who
+    /// is about to take a container's rules away no longer counts it among them by then, so none is put back
+    /// that has gone.
     ///
     /// # Errors
-    /// System: the firewall cannot be read or written.
+    /// System: the firewall cannot be read or written; or some containers', whom it names, cannot be put back,
+    /// while those of all others are there. As long as all stays so it has the same words.
     pub async fn keep_rules(
         &self,
         standing: Option<&NetworkRecord>,
@@ -56,14 +59,38 @@ impl Netavark {
         let networks: Vec<_> = networks.chain(standing).collect();
         let rules = self.arrange(&alone, version, &networks).await?;
         lost.retain(|order| !rules.have(order));
-        for order in &lost {
-            self.put_back(&alone, order, version).await?;
-        }
+        // So that what fails is told in the same order each time.
+        lost.sort_by(|a, b| a.id.cmp(&b.id));
+        let failed = self.put_all_back(&alone, &lost, version).await;
         if !lost.is_empty() && version >= KNOWS_NFTABLES {
             // Those had no place before netavark made one.
             self.arrange(&alone, version, &networks).await?;
         }
-        Ok(lost.len())
+        match failed.is_empty() {
+            true => Ok(lost.len()),
+            false => Err(Error::system(failed.join("; "))),
+        }
+    }
+
+    /// One that fails, for a bridge that is there no more perhaps, does not keep the others without theirs; but
+    /// a netavark that does not end would keep all who start waiting. Why, and whose are not back.
+    async fn put_all_back(
+        &self,
+        alone: &Alone<'_>,
+        lost: &[Order],
+        version: Version,
+    ) -> Vec<String> {
+        let mut failed = Vec::new();
+        for order in lost {
+            let began = Instant::now();
+            if let Err(e) = self.put_back(alone, order, version).await {
+                failed.push(format!("{} ({}): {e}", order.name, order.id.short()));
+                if began.elapsed() >= limits::NETAVARK_TIMEOUT {
+                    break;
+                }
+            }
+        }
+        failed
     }
 
     /// Puts the rules that are always there where they must be, and those of these networks; what was in the

@@ -10,6 +10,7 @@ use crate::fixture::{network, on_a_host, order, place};
 
 mod apart;
 mod bridges;
+mod lost;
 mod standing;
 
 /// Answers one connection in the namespace at `ns` with `word`, for as long as the process lives.
