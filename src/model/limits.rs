@@ -227,6 +227,8 @@ pub const PASSWD_BYTES_MAX: u64 = 4 << 20;
 pub const NETAVARK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The host's firewall rules, as text: some hundred bytes for each published port.
 pub const FIREWALL_BYTES_MAX: usize = 16 << 20;
+/// How long another daemon on this host is waited for, that changes the firewall.
+pub const FIREWALL_LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a netavark that a daemon before this one started is waited for.
 pub const NETAVARK_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long aardvark-dns may take until it serves.

@@ -435,21 +435,8 @@ impl Netavark {
         let path = self.dir.join("lock");
         std::fs::create_dir_all(&self.dir)
             .context(format_args!("create {}", self.dir.display()))?;
-        let deadline = Instant::now() + limits::NETAVARK_LOCK_TIMEOUT;
-        loop {
-            let taken =
-                LockFile::try_take(&path).context(format_args!("lock {}", path.display()))?;
-            if let Some(file) = taken {
-                return Ok(Alone { _turn: turn, file });
-            }
-            if Instant::now() > deadline {
-                return Err(Error::system(format!(
-                    "{} is held by a netavark that does not end",
-                    path.display()
-                )));
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        let file = guard::lock(&path, limits::NETAVARK_LOCK_TIMEOUT).await?;
+        Ok(Alone { _turn: turn, file })
     }
 }
 

@@ -6,16 +6,18 @@
 //! makes it again, on a stand-in, where it is missing. What we add is in [`rules`]. The host's own rules have
 //! their place, as with Docker: the chain DOCKER-USER, which comes before all of ours and is never flushed.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::{Context, Error, NetworkDriver, NetworkRecord, Result, limits};
+use sys::lock_file::LockFile;
 use sys::spawn::Program;
 use sys::{links, netns};
 
 use super::bridge;
 use super::rules::{self, Family};
-use super::{Alone, Netavark, Order, Version};
+use super::{Alone, LOOK_AGAIN, Netavark, Order, Version};
 
 /// Published ports answer containers of other networks, too, where netavark uses nftables, whose chains do not
 /// end those of others: in its own, before its jump to isolation, which it puts behind what is there.
@@ -25,6 +27,11 @@ const PUBLISHED_NFT_SIGN: &str = "ct status dnat accept comment \"moored: ";
 
 /// The first netavark that may have been built to use nftables.
 pub(super) const KNOWS_NFTABLES: Version = Version(1, 10, 0);
+
+/// Who has it locked is alone in changing what all daemons share in the firewall: between the look at it and the
+/// change, which flushes chains, another's rules would be lost. The lock of iptables itself is not for that: its
+/// programs take it, each on its own.
+const LOCK: &str = "/run/moored-firewall.lock";
 
 /// What is in the host's firewall.
 #[derive(Debug)]
@@ -101,6 +108,7 @@ impl Netavark {
         version: Version,
         networks: &[&NetworkRecord],
     ) -> Result<Rules> {
+        let lock = lock(Path::new(LOCK), limits::FIREWALL_LOCK_TIMEOUT).await?;
         let links = links::list().context("cannot list interfaces")?;
         let rules = self.rules(version).await;
         // A later one may use nftables: before it made anything, nobody knows.
@@ -116,7 +124,7 @@ impl Netavark {
                 links: &links,
             };
             let restored = match wanted.missing(saved) {
-                Some(input) => self.restore(family, &input).await,
+                Some(input) => self.restore(&lock, family, &input).await,
                 None => Ok(()),
             };
             if self.heard(family, restored).is_some() && family == Family::V4 {
@@ -129,13 +137,13 @@ impl Netavark {
         Ok(rules)
     }
 
-    async fn restore(&self, family: Family, input: &str) -> Result<()> {
+    /// Has the program hold the lock, too: a daemon that was killed may have left one running.
+    async fn restore(&self, lock: &LockFile, family: Family, input: &str) -> Result<()> {
         let name = family.restore();
         let program = Program::new(self.tool(name)?).args(["--noflush", "-w", "5"]);
         let program = program.env([("PATH", &self.search_path)]);
-        let program = program
-            .input(input.as_bytes())
-            .context("cannot run iptables")?;
+        let share = || program.fd(3, lock.share()?).input(input.as_bytes());
+        let program = share().context("cannot run iptables")?;
         succeed(name, program).await.map(drop)
     }
 
@@ -204,6 +212,24 @@ impl Netavark {
                 "{name}, which netavark needs, was not found in $PATH: install the package {package}"
             ))
         })
+    }
+}
+
+/// Takes a lock that others have for a short time.
+pub(super) async fn lock(path: &Path, patience: Duration) -> Result<LockFile> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let taken = LockFile::try_take(path).context(format_args!("lock {}", path.display()))?;
+        if let Some(file) = taken {
+            return Ok(file);
+        }
+        if Instant::now() > deadline {
+            return Err(Error::system(format!(
+                "{} is held by a program that does not end",
+                path.display()
+            )));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -42,3 +42,32 @@ fn one_that_cannot_be_mended_does_not_keep_others_without_rules() {
         ip("link del br-test131");
     });
 }
+
+/// They write to the same chains, and each writes what it has read.
+#[test]
+fn daemons_side_by_side_leave_each_other_their_rules() {
+    on_a_host(async |host| {
+        let path = std::env::var_os("PATH").unwrap();
+        let other = Netavark::new(None, path, host.dir.path().join("other"));
+        let nets = [133, 134].map(|n| {
+            let mut net = network(n, &[(&format!("10.{n}.0.0/24"), &format!("10.{n}.0.1"))]);
+            net.internal = true;
+            ip(&format!("link add {} type bridge", net.interface));
+            net
+        });
+        let arrange = async |netavark: &Netavark, network: &NetworkRecord| {
+            let alone = netavark.alone().await.unwrap();
+            let version = netavark.version().await.unwrap();
+            netavark.arrange(&alone, version, &[network]).await.unwrap();
+        };
+        for round in 0..5 {
+            nft("flush ruleset");
+            tokio::join!(arrange(&host.netavark, &nets[0]), arrange(&other, &nets[1]));
+            let rules = host.settled().await.1;
+            for net in &nets {
+                let alone = format!("-A MOORED-FORWARD ! -i {0} -o {0} -j DROP", net.interface);
+                assert!(rules.contains(&alone), "in round {round}: {rules}");
+            }
+        }
+    });
+}
