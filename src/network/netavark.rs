@@ -41,6 +41,7 @@ pub use version::Version;
 
 mod bridge;
 mod document;
+mod found;
 mod guard;
 mod parent;
 mod rules;

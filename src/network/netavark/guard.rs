@@ -16,6 +16,7 @@ use sys::spawn::Program;
 use sys::{links, netns};
 
 use super::bridge;
+use super::found::Rules;
 use super::rules::{self, Family};
 use super::{Alone, LOOK_AGAIN, Netavark, Order, Version};
 
@@ -32,15 +33,6 @@ pub(super) const KNOWS_NFTABLES: Version = Version(1, 10, 0);
 /// change, which flushes chains, another's rules would be lost. The lock of iptables itself is not for that: its
 /// programs take it, each on its own.
 const LOCK: &str = "/run/moored-firewall.lock";
-
-/// What is in the host's firewall.
-#[derive(Debug)]
-pub(super) struct Rules {
-    /// What `iptables-save` prints, all tables, and for IPv6; nothing of a family that the host cannot filter.
-    iptables: [Option<String>; 2],
-    /// netavark's table, where it uses nftables.
-    nftables: String,
-}
 
 impl Netavark {
     /// Sees to it that the rules of these running containers are in the firewall, and those that are always
@@ -65,7 +57,8 @@ impl Netavark {
         let networks = networks.iter().map(|network| &**network);
         let networks: Vec<_> = networks.chain(standing).collect();
         let rules = self.arrange(&alone, version, &networks).await?;
-        lost.retain(|order| !rules.have(order));
+        let found = rules.index();
+        lost.retain(|order| !found.has(order));
         // So that what fails is told in the same order each time.
         lost.sort_by(|a, b| a.id.cmp(&b.id));
         let failed = self.put_all_back(&alone, &lost, version).await;
@@ -110,26 +103,29 @@ impl Netavark {
     ) -> Result<Rules> {
         let lock = lock(Path::new(LOCK), limits::FIREWALL_LOCK_TIMEOUT).await?;
         let links = links::list().context("cannot list interfaces")?;
-        let rules = self.rules(version).await;
+        let mut rules = self.rules(version).await;
         // A later one may use nftables: before it made anything, nobody knows.
         let with_netavarks = version < KNOWS_NFTABLES
             || matches!(&rules.iptables[0], Some(saved) if saved.contains("NETAVARK_"));
         // Before netavark's, so that it finds its own where it must be.
-        for (family, saved) in Family::BOTH.into_iter().zip(&rules.iptables) {
-            let Some(saved) = saved else { continue };
-            let wanted = rules::Wanted {
-                family,
-                with_netavarks,
-                networks,
-                links: &links,
-            };
-            let restored = match wanted.missing(saved) {
-                Some(input) => self.restore(&lock, family, &input).await,
-                None => Ok(()),
-            };
-            if self.heard(family, restored).is_some() && family == Family::V4 {
-                self.arranged.store(true, Ordering::Relaxed);
+        for (index, family) in Family::BOTH.into_iter().enumerate() {
+            if let Some(saved) = &rules.iptables[index] {
+                let wanted = rules::Wanted {
+                    family,
+                    with_netavarks,
+                    networks,
+                    links: &links,
+                };
+                let restored = match wanted.missing(saved) {
+                    Some(input) => self.restore(&lock, family, &input).await,
+                    None => Ok(()),
+                };
+                if restored.is_ok() && family == Family::V4 {
+                    self.arranged.store(true, Ordering::Relaxed);
+                }
+                rules.failed[index] = restored.err();
             }
+            self.tell(family, rules.failed[index].as_ref());
         }
         if !rules.nftables.is_empty() && !rules.nftables.contains(PUBLISHED_NFT_SIGN) {
             succeed("nft", Program::new(self.tool("nft")?).args([PUBLISHED_NFT])).await?;
@@ -147,20 +143,11 @@ impl Netavark {
         succeed(name, program).await.map(drop)
     }
 
-    /// What came of it, if it worked. A failure is told once, until it works again.
-    fn heard<T>(&self, family: Family, outcome: Result<T>) -> Option<T> {
-        let told = &self.told[family as usize];
-        match outcome {
-            Ok(value) => {
-                told.store(false, Ordering::Relaxed);
-                Some(value)
-            }
-            Err(e) => {
-                if !told.swap(true, Ordering::Relaxed) {
-                    tracing::error!(error = %e, "the firewall's rules of a family are not in order");
-                }
-                None
-            }
+    /// A failure is told once, until it works again.
+    fn tell(&self, family: Family, failed: Option<&Error>) {
+        let was_told = self.told[family as usize].swap(failed.is_some(), Ordering::Relaxed);
+        if let Some(error) = failed.filter(|_| !was_told) {
+            tracing::error!(%error, "the firewall's rules of a family are not in order");
         }
     }
 
@@ -180,13 +167,16 @@ impl Netavark {
     }
 
     async fn rules(&self, version: Version) -> Rules {
-        let mut iptables = [None, None];
-        for (text, family) in iptables.iter_mut().zip(Family::BOTH) {
+        let (mut iptables, mut failed) = ([None, None], [None, None]);
+        for (index, family) in Family::BOTH.into_iter().enumerate() {
             let saved = async {
                 let program = Program::new(self.tool(family.save())?);
                 succeed(family.save(), program.env([("PATH", &self.search_path)])).await
             };
-            *text = self.heard(family, saved.await);
+            match saved.await {
+                Ok(text) => iptables[index] = Some(text),
+                Err(e) => failed[index] = Some(e),
+            }
         }
         let mut nftables = String::new();
         if version >= KNOWS_NFTABLES
@@ -196,7 +186,11 @@ impl Netavark {
             let program = Program::new(nft).args(["list", "table", "inet", "netavark"]);
             nftables = succeed("nft", program).await.unwrap_or_default();
         }
-        Rules { iptables, nftables }
+        Rules {
+            iptables,
+            failed,
+            nftables,
+        }
     }
 
     /// A program of the firewall.
@@ -249,46 +243,4 @@ pub(crate) async fn succeed(name: &str, program: Program) -> Result<String> {
         )));
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
-}
-
-impl Rules {
-    /// Whether the rules of a container are there: its networks' and its ports'.
-    fn have(&self, order: &Order) -> bool {
-        let bridged = order
-            .places
-            .iter()
-            .filter(|(network, _)| network.driver == NetworkDriver::Bridge && !network.internal);
-        let mut bridged = bridged.peekable();
-        if bridged.peek().is_none() {
-            return true;
-        }
-        let v4 = bridged.clone().filter_map(|(_, place)| place.ipv4);
-        let v6 = bridged.filter_map(|(_, place)| place.ipv6);
-        let v4 = v4.map(|net| (0, net.trunc().to_string(), net.addr().to_string()));
-        let v6 = v6.map(|net| (1, net.trunc().to_string(), format!("[{}]", net.addr())));
-        v4.chain(v6).all(|(family, subnet, address)| {
-            let has_ports = order
-                .ports
-                .iter()
-                .any(|port| port.host_ip.is_ipv6() == (family == 1));
-            if !self.nftables.is_empty() {
-                return self.nftables.contains(&subnet)
-                    && (!has_ports || self.nftables.contains(address.trim_matches(['[', ']'])));
-            }
-            // Nothing can be put where nothing can be read.
-            let Some(saved) = &self.iptables[family] else {
-                return true;
-            };
-            let masquerades = format!("-A POSTROUTING -s {subnet} -j NETAVARK-");
-            let forwards = format!("-A NETAVARK_FORWARD -s {subnet} -j ACCEPT");
-            let leads = format!("--to-destination {address}:");
-            saved.contains(&masquerades)
-                && saved.contains(&forwards)
-                && saved.contains(&format!("-A FORWARD {}", rules::ACCEPTS))
-                && (!has_ports
-                    || saved.contains(
-                        "-A PREROUTING -m addrtype --dst-type LOCAL -j NETAVARK-HOSTPORT-DNAT",
-                    ) && saved.contains(&leads))
-        })
-    }
 }

@@ -71,3 +71,55 @@ fn daemons_side_by_side_leave_each_other_their_rules() {
         }
     });
 }
+
+/// Of a container with several ports, by a hand that takes one away.
+#[test]
+fn a_single_rule_that_is_gone_comes_back() {
+    on_a_host(async |host| {
+        let (one, two) = (
+            network(
+                135,
+                &[("10.135.0.0/24", "10.135.0.1"), ("fd35::/64", "fd35::1")],
+            ),
+            network(136, &[("10.136.0.0/24", "10.136.0.1")]),
+        );
+        let places = [
+            (&one, place(&one, "eth0", &["10.135.0.2/24", "fd35::2/64"])),
+            (&two, place(&two, "eth1", &["10.136.0.2/24"])),
+        ];
+        let mut web = order(
+            'a',
+            &places,
+            &[(8135, 80), (8136, 81), (8137, 82), (8135, 80), (8138, 83)],
+        );
+        web.ports[1].port.protocol = Protocol::Udp;
+        web.ports[1].host_ip = "127.0.0.2".parse().unwrap();
+        web.ports[2].host_ip = std::net::Ipv4Addr::LOCALHOST.into();
+        web.ports[3].host_ip = Ipv6Addr::UNSPECIFIED.into();
+        web.ports[4].host_ip = Ipv6Addr::LOCALHOST.into();
+        host.netavark.set_up(&host.ns("ns"), &web).await.unwrap();
+        let keep = async || host.netavark.keep_rules(None, || vec![web.clone()]).await;
+        assert_eq!(keep().await.unwrap(), 0, "all is there");
+        let whole = host.settled().await;
+        for family in ["", "6"] {
+            let run = |args: &str| {
+                let words = args.split(' ').map(|word| word.trim_matches('"'));
+                let run = Command::new(format!("ip{family}tables"))
+                    .args(words)
+                    .output();
+                String::from_utf8(run.unwrap().stdout).unwrap()
+            };
+            let rules = run("-t nat -S");
+            let dnat = rules.lines().filter(|l| l.contains(" -j DNAT "));
+            let dnat: Vec<_> = dnat.collect();
+            assert_eq!(dnat.len(), if family.is_empty() { 6 } else { 2 }, "{rules}");
+            for rule in dnat {
+                run(&format!("-t nat {}", rule.replacen("-A", "-D", 1)));
+                assert_ne!(host.settled().await, whole, "without {rule}");
+                assert_eq!(keep().await.unwrap(), 1, "without {rule}");
+                assert_eq!(host.settled().await, whole);
+            }
+        }
+        assert_eq!(keep().await.unwrap(), 0);
+    });
+}
