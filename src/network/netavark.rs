@@ -169,11 +169,9 @@ impl Netavark {
             .places
             .iter()
             .any(|(network, _)| standing::is_empty(network));
-        let made = self.call(&alone, "setup", ns, order, version).await;
+        let mut made = self.call(&alone, "setup", ns, order, version).await;
         if made.is_ok() && is_first {
-            let networks = order.places.iter().map(|(network, _)| &**network);
-            self.arrange_or_warn(&alone, version, &networks.collect::<Vec<_>>())
-                .await;
+            made = self.arrange_new(&alone, version, order).await;
         }
         let made = made.and_then(|()| bridge::keep(order));
         let Err(e) = made.and_then(|()| bridge::attend(ns, order)) else {

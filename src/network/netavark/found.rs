@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use model::{Error, NetworkDriver, PublishedPort};
+use model::{Error, NetworkDriver, NetworkRecord, PublishedPort};
 
 use super::Order;
 use super::rules;
@@ -54,6 +54,12 @@ struct PortRule<'a> {
 const ALL_PORTS: &str = "NETAVARK-HOSTPORT-DNAT";
 
 impl Rules {
+    /// Why the rules of a network are not there, in a family that it has.
+    pub(super) fn failed_for(&self, network: &NetworkRecord) -> Option<Error> {
+        let mut subnets = network.subnets.iter();
+        subnets.find_map(|s| self.failed[usize::from(s.subnet.addr().is_ipv6())].clone())
+    }
+
     /// Made once for all containers: of a thousand with a thousand rules, each would read all.
     pub(super) fn index(&self) -> Found<'_> {
         let texts = self.iptables.iter().flatten();

@@ -93,6 +93,30 @@ impl Netavark {
         failed
     }
 
+    /// As [`Self::arrange`], for networks that may be new.
+    ///
+    /// # Errors
+    /// System: nothing would keep apart who is to be apart. What else fails is only told.
+    pub(super) async fn arrange_new(
+        &self,
+        alone: &Alone<'_>,
+        version: Version,
+        order: &Order,
+    ) -> Result<()> {
+        let networks: Vec<_> = order.places.iter().map(|(network, _)| &**network).collect();
+        let arranged = self.arrange(alone, version, &networks).await;
+        let mut closed = networks.into_iter().filter(|network| is_closed(network));
+        let failed = match arranged {
+            Ok(rules) => closed.find_map(|network| rules.failed_for(network)),
+            Err(e) if closed.next().is_some() => Some(e),
+            Err(e) => {
+                tracing::warn!(error = %e, "the firewall's rules are not in order");
+                None
+            }
+        };
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Puts the rules that are always there where they must be, and those of these networks; what was in the
     /// firewall before. A family that fails does not keep the other from its rules, and is complained of once.
     pub(super) async fn arrange(
@@ -207,6 +231,11 @@ impl Netavark {
             ))
         })
     }
+}
+
+/// Only rules of ours keep apart who is on such a network, and who is not to be reached from there.
+fn is_closed(network: &NetworkRecord) -> bool {
+    network.driver == NetworkDriver::Bridge && (network.internal || bridge::are_apart(network))
 }
 
 /// Takes a lock that others have for a short time.

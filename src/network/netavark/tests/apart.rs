@@ -200,21 +200,58 @@ fn who_sent_datagrams_before_a_container_came_reaches_it() {
     });
 }
 
+/// A netavark that finds, of the firewall's programs, these only.
+fn with_programs(host: &Host, names: &[&str]) -> Netavark {
+    let tools = host.dir.path().join(format!("bin-{}", names.len()));
+    std::fs::create_dir(&tools).unwrap();
+    for name in names {
+        let found = sys::locate::locate(name, &[], std::env::var_os("PATH").as_deref());
+        std::os::unix::fs::symlink(found.unwrap(), tools.join(name)).unwrap();
+    }
+    let path = tools.into_os_string();
+    Netavark::new(None, path, host.dir.path().join("netavark"))
+}
+
+/// What netavark looks for is there, what lists and restores may not be.
+#[test]
+fn nobody_starts_on_a_closed_network_that_nothing_closes() {
+    on_a_host(async |host| {
+        let mut inner = network(30, &[("10.130.0.0/24", "10.130.0.1")]);
+        inner.internal = true;
+        let mut apart = network(31, &[("fd31::/64", "fd31::1")]);
+        let icc = "com.docker.network.bridge.enable_icc".to_owned();
+        apart.options.insert(icc, "false".to_owned());
+        let open = network(32, &[("10.132.0.0/24", "10.132.0.1")]);
+        let orders = [
+            (&inner, "10.130.0.2/24"),
+            (&apart, "fd31::2/64"),
+            (&open, "10.132.0.2/24"),
+        ]
+        .map(|(net, at)| order('a', &[(net, place(net, "eth0", &[at]))], &[]));
+        let v4 = ["iptables", "ip6tables", "iptables-save", "iptables-restore"];
+        for (programs, wanted) in [(&v4[..2], [false, false, true]), (&v4, [true, false, true])] {
+            let netavark = with_programs(host, programs);
+            for (order, wanted) in orders.iter().zip(wanted) {
+                let ns = host.ns("ns");
+                let made = netavark.set_up(&ns, order).await;
+                assert_eq!(made.is_ok(), wanted, "{made:?}");
+                if let Err(e) = made {
+                    assert!(e.message().contains("tables-save, which"), "{e}");
+                } else {
+                    netavark.tear_down(&ns, order).await.unwrap();
+                }
+                netns::remove(&ns).unwrap();
+                assert_eq!(links::list().unwrap().len(), 1, "nothing is left");
+            }
+        }
+    });
+}
+
 #[test]
 fn without_a_firewall_of_ipv6_that_of_ipv4_is_kept() {
     on_a_host(async |host| {
-        // What netavark looks for is there, what lists and restores is not.
-        let tools = host.dir.path().join("bin");
-        std::fs::create_dir(&tools).unwrap();
-        for name in ["iptables", "iptables-save", "iptables-restore", "ip6tables"] {
-            let found = sys::locate::locate(name, &[], std::env::var_os("PATH").as_deref());
-            std::os::unix::fs::symlink(found.unwrap(), tools.join(name)).unwrap();
-        }
-        let netavark = Netavark::new(
-            None,
-            tools.into_os_string(),
-            host.dir.path().join("netavark"),
-        );
+        let names = ["iptables", "iptables-save", "iptables-restore", "ip6tables"];
+        let netavark = with_programs(host, &names);
         let net = network(27, &[("10.127.0.0/24", "10.127.0.1")]);
         let order = order('a', &[(&net, place(&net, "eth0", &["10.127.0.2/24"]))], &[]);
         netavark.set_up(&host.ns("ns"), &order).await.unwrap();
