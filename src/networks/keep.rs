@@ -1,6 +1,7 @@
 //! What earlier daemons have set up is taken back, and what others take away is put back.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use model::{Attachment, ContainerId, Context, Error, Result, limits};
 use network::Order;
@@ -85,17 +86,29 @@ impl Networks {
     /// Has the firewall looked at when somebody has reloaded it. Where it is not told (iptables without nftables,
     /// single rules), the look now and then has to do.
     async fn watch_tables(&self) {
-        let watch = async {
-            let tables = sys::tables::Tables::listen()?;
-            loop {
-                tables.deleted().await?;
-                tokio::time::sleep(limits::FIREWALL_RELOAD_PATIENCE).await;
-                self.look_soon();
+        let mut was_told = false;
+        loop {
+            let ended: std::io::Result<()> = self.watch_tables_once().await;
+            if let Err(e) = ended
+                && !was_told
+            {
+                tracing::info!(error = %e, "reloads of the firewall are not told: it is looked at now and then");
+                was_told = true;
             }
-        };
-        let ended: std::io::Result<()> = watch.await;
-        if let Err(e) = ended {
-            tracing::debug!(error = %e, "reloads of the firewall are not told");
+            tokio::time::sleep(limits::FIREWALL_LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn watch_tables_once(&self) -> std::io::Result<()> {
+        let tables = sys::tables::Tables::listen()?;
+        loop {
+            tables.deleted().await?;
+            tokio::time::sleep(limits::FIREWALL_RELOAD_PATIENCE).await;
+            // Whoever takes all away has it told for each table: it is one look.
+            while let Ok(deleted) = tokio::time::timeout(Duration::ZERO, tables.deleted()).await {
+                deleted?;
+            }
+            self.look_soon();
         }
     }
 

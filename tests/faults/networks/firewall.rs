@@ -1,5 +1,7 @@
 //! Somebody flushes the firewall, or has rules of his own in it.
 
+use std::time::{Duration, Instant};
+
 use testkit::{Daemon, until};
 
 use super::{address, daemon, fetched, make_network, remove, resolved, server, sleeper, truth};
@@ -68,6 +70,28 @@ pub(super) fn flushed_rules_are_back_when_they_are_asked_for() {
     remove(&d, "it");
     remove(&d, "third");
     truth::expect(&d, "after the ends on a flushed firewall");
+    d.finish();
+}
+
+/// Nobody asks for it, as nobody does who reloads nftables.
+#[test]
+fn a_reload_of_nftables_is_noticed() {
+    let d = daemon();
+    make_network(&d, "one");
+    d.run_detached("it", server("it", "one", 18080));
+    d.run_detached("other", server("other", "bridge", 18081));
+    let serve = || fetched(&d, 18080) == "it" && fetched(&d, 18081) == "other";
+    until("they serve", serve);
+    let began = Instant::now();
+    for _ in 0..5 {
+        let nft = testkit::require("nft", "nftables");
+        let flushed = d.command_inside(nft).args(["flush", "ruleset"]).status();
+        assert!(flushed.expect("nft runs").success());
+        until("they serve again", serve);
+    }
+    // By the look that there is each 15 s, only the first could come sooner than that.
+    assert!(began.elapsed() < Duration::from_secs(4 * 15));
+    truth::expect(&d, "after reloads");
     d.finish();
 }
 

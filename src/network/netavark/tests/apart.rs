@@ -289,8 +289,11 @@ fn containers_that_are_apart_do_not_reach_each_other_by_the_host() {
         answer(&web, 80, "word");
         assert_eq!(from(&asks, "10.129.0.2:80"), None);
         for (ns, other) in [(&web, "10.129.0.3"), (&asks, "10.129.0.2")] {
-            let by_host = || Ok(ip(&format!("route add {other}/32 via 10.129.0.1")));
-            netns::inside(ns, by_host).unwrap();
+            netns::inside(ns, || {
+                ip(&format!("route add {other}/32 via 10.129.0.1"));
+                Ok(())
+            })
+            .unwrap();
         }
         // Whether the host's rules are for what only passes its bridges, too, is the host's own affair.
         let filters_bridges = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
