@@ -28,6 +28,7 @@ use model::{
 };
 use sys::lock_file::LockFile;
 use sys::spawn::Program;
+use sys::tables::Tables;
 use sys::{conntrack, links, netns};
 use tokio::sync::Mutex;
 
@@ -141,7 +142,7 @@ impl Netavark {
     }
 
     /// Gives the namespace pinned at `ns` its places on networks, and publishes ports. When it
-    /// fails, nothing of it stays; what might (netavark fails in undoing, too) is logged, and
+    /// fails, nothing of it stays (and it is tried once more where somebody reloaded the firewall); what might (netavark fails in undoing, too) is logged, and
     /// [`Netavark::tear_down`] can be called until it works.
     ///
     /// # Errors
@@ -150,6 +151,21 @@ impl Netavark {
         if order.places.is_empty() {
             return Ok(());
         }
+        let tables = Tables::listen();
+        let made = self.try_set_up(ns, order).await;
+        match tables {
+            Ok(tables) if made.is_err() && guard::is_reloaded(&tables).await => {
+                tracing::info!(
+                    id = order.id.short(),
+                    "the firewall was reloaded: setting up again"
+                );
+                self.try_set_up(ns, order).await
+            }
+            _ => made,
+        }
+    }
+
+    async fn try_set_up(&self, ns: &Path, order: &Order) -> Result<()> {
         let version = self.version().await?;
         for (network, _) in &order.places {
             check(network, version)?;

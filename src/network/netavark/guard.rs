@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use model::{Context, Error, NetworkDriver, NetworkRecord, Result, limits};
 use sys::lock_file::LockFile;
 use sys::spawn::Program;
+use sys::tables::Tables;
 use sys::{links, netns};
 
 use super::bridge;
@@ -231,6 +232,17 @@ impl Netavark {
             ))
         })
     }
+}
+
+/// Whether somebody has taken tables of the firewall away, who is left time then to put his own there.
+pub(super) async fn is_reloaded(tables: &Tables) -> bool {
+    let patience = limits::FIREWALL_RELOAD_PATIENCE;
+    let deleted = tokio::time::timeout(patience, tables.deleted()).await;
+    let is_reloaded = matches!(deleted, Ok(Ok(())));
+    if is_reloaded {
+        tokio::time::sleep(patience).await;
+    }
+    is_reloaded
 }
 
 /// Only rules of ours keep apart who is on such a network, and who is not to be reached from there.

@@ -7,7 +7,7 @@ use crate::fixture::ip;
 fn alone(n: u8, ports: &[(u16, u16)]) -> Order {
     let net = network(n, &[(&format!("10.{n}.0.0/24"), &format!("10.{n}.0.1"))]);
     let place = place(&net, "eth0", &[&format!("10.{n}.0.2/24")]);
-    order(char::from(b'a' + n % 10), &[(&net, place)], ports)
+    order(char::from(b'a' + n % 6), &[(&net, place)], ports)
 }
 
 fn nft(args: &str) {
@@ -121,5 +121,35 @@ fn a_single_rule_that_is_gone_comes_back() {
             }
         }
         assert_eq!(keep().await.unwrap(), 0);
+    });
+}
+
+/// netavark's program finds its chains gone in the middle of its work.
+#[test]
+fn a_reload_in_between_is_survived() {
+    on_a_host(async |host| {
+        let real = host.netavark.program().unwrap();
+        let (fake, once) = (host.dir.path().join("fake"), host.dir.path().join("once"));
+        let script = format!(
+            "#!/bin/sh\ncase $* in *setup*) if [ -e {once} ]; then rm {once}; nft flush ruleset; \
+             echo '{{\"error\":\"no chain\"}}'; exit 1; fi;; esac\nexec {real} \"$@\"\n",
+            once = once.display(),
+            real = real.display(),
+        );
+        // Not by this process: while another thread starts a program, it has what is open here open, too.
+        let write = r#"echo "$1" > "$2"; chmod 755 "$2""#;
+        let mut writes = Command::new("sh");
+        let writes = writes.args(["-c", write, "sh", &script]).arg(&fake);
+        assert!(writes.status().unwrap().success());
+        let path = std::env::var_os("PATH").unwrap();
+        let netavark = Netavark::new(Some(fake), path, host.dir.path().join("faking"));
+        let (first, web) = (alone(137, &[(8137, 80)]), alone(138, &[(8138, 80)]));
+        netavark.set_up(&host.ns("first"), &first).await.unwrap();
+        std::fs::write(&once, "").unwrap();
+        let ns = host.ns("web");
+        netavark.set_up(&ns, &web).await.unwrap();
+        assert!(!once.exists());
+        answer(&ns, 80, "word");
+        assert_eq!(ask("127.0.0.1:8138").as_deref(), Some("word"));
     });
 }
