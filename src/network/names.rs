@@ -54,8 +54,26 @@ struct Inner {
 /// The server that runs, and the way to it.
 #[derive(Debug)]
 struct Serving {
-    server: Option<Server>,
+    server: Known,
     aside: Aside,
+}
+
+/// What is known of the server.
+#[derive(Debug)]
+enum Known {
+    /// An earlier daemon may have left one, or a start that was given up.
+    Nothing,
+    Nobody,
+    Running(Server),
+}
+
+impl Known {
+    fn running(&self) -> Option<&Server> {
+        match self {
+            Self::Running(server) => Some(server),
+            Self::Nothing | Self::Nobody => None,
+        }
+    }
 }
 
 impl Names {
@@ -68,7 +86,7 @@ impl Names {
             search_path,
             dir,
             serving: Mutex::new(Serving {
-                server: None,
+                server: Known::Nothing,
                 aside,
             }),
             is_untold: AtomicBool::new(false),
@@ -108,12 +126,11 @@ impl Names {
         }
         written.context("cannot write the names of networks")?;
         let servers = servers_of(zones);
-        if this.find(&mut serving)? {
+        if this.find(&mut serving).await? {
             // A daemon that was killed may have written its files, and not told it.
             this.is_untold.store(true, Relaxed);
-            this.watch(&serving);
         }
-        let before = match &serving.server {
+        let before = match serving.server.running() {
             Some(running) if this.is_untold.load(Relaxed) => {
                 let before = listening::read(running.port);
                 running.hang_up().await?;
@@ -148,9 +165,7 @@ impl Names {
     pub async fn make_way(&self) -> Result<bool> {
         let this = &self.0;
         let mut serving = this.serving.lock().await;
-        if this.find(&mut serving)? {
-            this.watch(&serving);
-        }
+        this.find(&mut serving).await?;
         if !is_usual(&serving) {
             return Ok(false);
         }
@@ -171,7 +186,7 @@ impl Names {
 
 /// It runs, and has port 53.
 fn is_usual(serving: &Serving) -> bool {
-    serving.server.as_ref().is_some_and(|s| s.port == PORT)
+    serving.server.running().is_some_and(|s| s.port == PORT)
 }
 
 /// Where names are to be served.
@@ -235,20 +250,31 @@ impl Inner {
         Ok(servers)
     }
 
-    /// Looks whether the server runs, and whether it is one that is new here: from a daemon before this one.
-    fn find(&self, serving: &mut Serving) -> Result<bool> {
-        if let Some(known) = &serving.server
-            && !known.has_ended()?
-        {
-            return Ok(false);
+    /// Looks whether the server runs, and whether it is one that is new here: from a daemon before this one. There
+    /// is one at most after that.
+    async fn find(self: &Arc<Self>, serving: &mut Serving) -> Result<bool> {
+        match &serving.server {
+            Known::Nobody => return Ok(false),
+            Known::Running(known) if !known.has_ended()? => return Ok(false),
+            Known::Nothing | Known::Running(_) => {}
         }
-        let found = Server::find(&self.zones()).context("cannot look for aardvark-dns")?;
-        serving.server = found;
-        Ok(serving.server.is_some())
+        let mut found = Server::find(&self.zones()).await?;
+        serving.server = match found.pop() {
+            Some(newest) => Known::Running(newest),
+            None => Known::Nobody,
+        };
+        self.watch(serving);
+        for older in found {
+            older.end().await?;
+        }
+        Ok(serving.server.running().is_some())
     }
 
     /// Starts the server where it can be had.
     async fn start(self: &Arc<Self>, serving: &mut Serving, servers: &[IpAddr]) -> Result<()> {
+        // One that nobody knows of has the port, and tells what was true once.
+        serving.server = Known::Nothing;
+        Server::end_all(&self.zones()).await?;
         let port = match aside::is_taken(servers) {
             true => {
                 serving.aside.lead(servers).await?;
@@ -266,7 +292,7 @@ impl Inner {
         let path = self.program()?;
         self.version.of("aardvark-dns", &path).await?;
         let started = Server::start(&path, &self.search_path, &self.zones(), port).await?;
-        serving.server = Some(started);
+        serving.server = Known::Running(started);
         self.watch(serving);
         Ok(())
     }
@@ -275,9 +301,8 @@ impl Inner {
     /// one can be.
     async fn move_aside(self: &Arc<Self>, serving: &mut Serving, servers: &[IpAddr]) -> Result<()> {
         serving.aside.lead(servers).await?;
-        if let Some(running) = &serving.server {
-            running.end().await?;
-        }
+        serving.server = Known::Nothing;
+        Server::end_all(&self.zones()).await?;
         self.start_at(serving, PORT_ASIDE).await?;
         tracing::info!(
             port = PORT_ASIDE,
@@ -288,7 +313,7 @@ impl Inner {
 
     /// Starts the server again when it ends while there are names.
     fn watch(self: &Arc<Self>, serving: &Serving) {
-        let Some(server) = &serving.server else {
+        let Some(server) = serving.server.running() else {
             return;
         };
         let (this, process) = (Arc::downgrade(self), server.process.clone());
@@ -310,7 +335,7 @@ impl Inner {
         servers: &[IpAddr],
         before: &HashMap<IpAddr, u64>,
     ) -> Result<()> {
-        let port = serving.server.as_ref().map_or(PORT, |s| s.port);
+        let port = serving.server.running().map_or(PORT, |s| s.port);
         if port == PORT || servers.is_empty() {
             serving.aside.end().await?;
         } else {
@@ -352,13 +377,13 @@ async fn restart(names: Weak<Inner>, ended: &Arc<PidFd>) {
         {
             let Some(this) = names.upgrade() else { return };
             let mut serving = this.serving.lock().await;
-            let now = serving.server.as_ref();
+            let now = serving.server.running();
             if now.is_some_and(|now| !Arc::ptr_eq(&now.process, ended)) {
                 return;
             }
             let started = match this.servers() {
                 Ok(servers) if servers.is_empty() => {
-                    serving.server = None;
+                    serving.server = Known::Nothing;
                     return;
                 }
                 Ok(servers) => this.start(&mut serving, &servers).await,

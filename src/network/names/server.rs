@@ -1,6 +1,6 @@
 //! The process of aardvark-dns: found again, started, told to read its files again, ended.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use model::{Context, Pid, Result, Signal, limits};
 use sys::pidfd::PidFd;
 use sys::proc;
 use sys::spawn::Program;
+use sys::task::blocking;
 
-/// The file in which aardvark-dns tells its pid, among those of the networks.
+/// The file in which aardvark-dns tells its pid, among those of the networks. Nobody here reads it.
 pub(super) const PID_FILE: &str = "aardvark.pid";
 
 /// How often the server's state is looked at.
@@ -26,30 +27,19 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The process that the pid file names, if it is an aardvark-dns on these files.
-    pub(super) fn find(zones: &Path) -> io::Result<Option<Self>> {
-        let text = match std::fs::read_to_string(zones.join(PID_FILE)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text?,
-        };
-        let Some(pid) = text.trim().parse().ok().and_then(Pid::new) else {
-            return Ok(None);
-        };
-        let Some(found) = PidFd::open(pid)? else {
-            return Ok(None);
-        };
-        let arguments = proc::arguments(pid)?.unwrap_or_default();
-        let port = arguments.iter().skip_while(|a| *a != "--port").nth(1);
-        let port = port.and_then(|port| port.to_str()?.parse().ok());
-        let Some(port) = port.filter(|_| is_on(&arguments, zones)) else {
-            return Ok(None);
-        };
-        // Still the same process after its arguments were read.
-        let runs = !found.has_exited()?;
-        Ok(runs.then(|| Self {
-            process: Arc::new(found),
-            port,
-        }))
+    /// All that serve these files, the newest last. A pid file tells of one, and late; a start that was given up
+    /// halfway leaves another.
+    pub(super) async fn find(zones: &Path) -> Result<Vec<Self>> {
+        let zones = zones.to_owned();
+        blocking(move || find_all(&zones).context("cannot look for aardvark-dns")).await
+    }
+
+    /// Ends all that serve these files: they have nothing to lose.
+    pub(super) async fn end_all(zones: &Path) -> Result<()> {
+        for server in Self::find(zones).await? {
+            server.end().await?;
+        }
+        Ok(())
     }
 
     /// Starts the one at `program`, which leaves for a session of its own and tells when it is about to serve.
@@ -71,7 +61,7 @@ impl Server {
                 done.message()
             )));
         }
-        let found = Self::find(zones).context("cannot look for aardvark-dns")?;
+        let found = Self::find(zones).await?.pop();
         found.ok_or_else(|| model::Error::system("aardvark-dns ended as soon as it was started"))
     }
 
@@ -102,7 +92,6 @@ impl Server {
         }
     }
 
-    /// Ends it: it has nothing to lose.
     pub(super) async fn end(&self) -> Result<()> {
         match self.process.signal(Signal::KILL) {
             Err(_) if self.has_ended()? => return Ok(()),
@@ -115,8 +104,54 @@ impl Server {
     }
 }
 
-fn is_on(arguments: &[OsString], zones: &Path) -> bool {
-    let program = arguments.first().map(Path::new).and_then(Path::file_name);
-    let is_aardvark = program == Some(OsStr::new("aardvark-dns"));
-    is_aardvark && arguments.iter().any(|a| a == zones.as_os_str())
+fn find_all(zones: &Path) -> io::Result<Vec<Server>> {
+    let own = owner("self").unwrap_or_default();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(Pid::new) else {
+            continue;
+        };
+        let Some(port) = port_of(pid, zones) else {
+            continue;
+        };
+        let Some(process) = PidFd::open(pid)? else {
+            continue;
+        };
+        // Still the same process after its arguments were read; and they are no proof, anybody may write them.
+        let is_it =
+            port_of(pid, zones).is_some() && owner(&pid.get().to_string()).as_ref() == Some(&own);
+        if is_it && !process.has_exited()? {
+            let process = Arc::new(process);
+            found.push(Server { process, port });
+        }
+    }
+    found.sort_by_key(|server| server.process.process().start_ticks);
+    Ok(found)
+}
+
+/// The port at which a process serves these files, if that is what its arguments say. What the program is called
+/// does not count: an operator may have it under another name, or in a script.
+pub(super) fn port_of(pid: Pid, zones: &Path) -> Option<u16> {
+    // Those that end meanwhile, or are not to be looked at, are no concern of ours.
+    let arguments = proc::arguments(pid).ok()??;
+    match arguments.as_slice() {
+        [_, .., config, dir, option, port, run]
+            if config == "--config" && dir == zones && option == "--port" && run == "run" =>
+        {
+            port.to_str()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+/// Whose a process is: its users, and how many pid namespaces it is below (`Uid` and `NSpid` of
+/// proc_pid_status(5)). A container's is never as the daemon's.
+fn owner(process: &str) -> Option<(String, usize)> {
+    let text = std::fs::read(format!("/proc/{process}/status")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = |key| text.lines().find_map(|line| line.strip_prefix(key));
+    let depth = line("NSpid:")?.split_ascii_whitespace().count();
+    Some((line("Uid:")?.to_owned(), depth))
 }

@@ -61,8 +61,8 @@ fn member(id: char, last: u8, names: &[&str]) -> Member {
 
 async fn pid(names: &Names) -> Option<Pid> {
     let mut serving = names.0.serving.lock().await;
-    names.0.find(&mut serving).unwrap();
-    let server = serving.server.as_ref();
+    names.0.find(&mut serving).await.unwrap();
+    let server = serving.server.running();
     server.map(|server| server.process.process().pid)
 }
 
@@ -180,18 +180,34 @@ fn the_server_makes_way_for_who_wants_port_53() {
         drop(other);
         let aside = pid(&served).await.unwrap();
         assert_ne!(first, aside);
-        let server = Server::find(&served.0.zones()).unwrap().unwrap();
-        server.process.signal(Signal::KILL).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while all().is_ok() {
-            assert!(Instant::now() < deadline, "it did not come back");
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        let server = PidFd::open(aside).unwrap().unwrap();
+        server.signal(Signal::KILL).unwrap();
+        server.exited().await.unwrap();
+        until_another(&served, aside).await;
         until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
         assert!(!tables().contains("moored"), "{}", tables());
         served.write(&[]).await.unwrap();
         host.netavark.tear_down(&ns, &box_order).await.unwrap();
     });
+}
+
+/// Waits until another server is in the place of `before`. Nobody looks for one.
+async fn until_another(names: &Names, before: Pid) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let now = pid_known(names).await;
+        if now.is_some_and(|now| now != before) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it did not come back");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn pid_known(names: &Names) -> Option<Pid> {
+    let serving = names.0.serving.lock().await;
+    let server = serving.server.running();
+    server.map(|server| server.process.process().pid)
 }
 
 /// The names of nftables' tables.
@@ -218,24 +234,10 @@ fn a_server_that_was_killed_comes_back() {
         let killed = PidFd::open(first).unwrap().unwrap();
         killed.signal(Signal::KILL).unwrap();
         killed.exited().await.unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
         // Nobody writes: whoever watches starts it.
-        loop {
-            let now = served.0.serving.lock().await.server.clone();
-            let now = now.map(|server| server.process.process().pid);
-            if now.is_some_and(|now| now != first) {
-                break;
-            }
-            assert!(Instant::now() < deadline, "it did not come back");
-            tokio::task::yield_now().await;
-        }
+        until_another(&served, first).await;
         until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
-        // A pid that is somebody else's now is left alone.
         let server = pid(&served).await.unwrap();
-        let file = served.0.zones().join(PID_FILE);
-        std::fs::write(&file, std::process::id().to_string()).unwrap();
-        assert!(Server::find(&served.0.zones()).unwrap().is_none());
-        std::fs::write(&file, server.get().to_string()).unwrap();
         served.write(&[]).await.unwrap();
         if let Some(server) = PidFd::open(server).unwrap() {
             let ended = tokio::time::timeout(Duration::from_secs(10), server.exited());
@@ -243,4 +245,104 @@ fn a_server_that_was_killed_comes_back() {
         }
         host.netavark.tear_down(&ns, &box_order).await.unwrap();
     });
+}
+
+/// Processes that serve these files.
+async fn count(names: &Names) -> usize {
+    Server::find(&names.0.zones()).await.unwrap().len()
+}
+
+#[test]
+fn one_server_is_left_whatever_was_started_and_whatever_it_is_called() {
+    on_a_host(async |host| {
+        let net = network(25, &[("10.81.0.0/24", "10.81.0.1")]);
+        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let path = std::env::var_os("PATH").unwrap();
+        let real = names(host).program().unwrap();
+        let program = host.dir.path().join("names-1.4");
+        std::os::unix::fs::symlink(real, &program).unwrap();
+        let served = Names::new(Some(program.clone()), path, host.dir.path().join("dns"));
+        let mut zone = Zone {
+            network: net.id.clone(),
+            servers: vec!["10.81.0.1".parse().unwrap()],
+            members: vec![member('a', 2, &["web"])],
+        };
+        served.write(std::slice::from_ref(&zone)).await.unwrap();
+        let first = pid(&served).await.unwrap();
+        zone.members.push(member('b', 3, &["db"]));
+        served.write(std::slice::from_ref(&zone)).await.unwrap();
+        until(&ns, "10.81.0.1", "db", Some("10.81.0.3"));
+        assert_eq!(pid(&served).await, Some(first));
+        // A start that was given up left one, and the pid file names it.
+        let zones = served.0.zones();
+        let start = || {
+            let started = Command::new(&program)
+                .arg("--config")
+                .arg(&zones)
+                .args(["--port", &PORT_ASIDE.to_string(), "run"])
+                .status();
+            assert!(started.unwrap().success());
+        };
+        start();
+        assert_eq!(count(&served).await, 2);
+        let server = PidFd::open(first).unwrap().unwrap();
+        server.signal(Signal::KILL).unwrap();
+        server.exited().await.unwrap();
+        until_another(&served, first).await;
+        assert_eq!(count(&served).await, 1);
+        until(&ns, "10.81.0.1", "db", Some("10.81.0.3"));
+        // A daemon that is new finds both, and needs one.
+        start();
+        drop(served);
+        let next = names(host);
+        zone.members.push(member('c', 4, &["late"]));
+        next.write(std::slice::from_ref(&zone)).await.unwrap();
+        assert_eq!(count(&next).await, 1);
+        next.write(&[]).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while count(&next).await > 0 {
+            assert!(Instant::now() < deadline, "it goes on");
+        }
+        host.netavark.tear_down(&ns, &box_order).await.unwrap();
+    });
+}
+
+#[tokio::test]
+async fn whoever_has_the_arguments_of_a_server_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let sleeps = format!(
+        "exec sh -c 'sleep 60; :' sh --config {} --port 53 run",
+        dir.path().display()
+    );
+    for (tool, options, is_found) in [
+        ("setpriv", ["--reuid=65534", "--clear-groups"], false),
+        ("unshare", ["--pid", "--fork"], false),
+        ("env", ["--", "A=b"], true),
+    ] {
+        let mut command = Command::new(tool);
+        command.args(options).args(["sh", "-c", &sleeps]);
+        let mut child = command.spawn().unwrap();
+        let find = || Server::find(dir.path());
+        // All that have them, whoever they are.
+        let has_them = || {
+            let entries = std::fs::read_dir("/proc").unwrap().flatten();
+            let mut pids = entries.filter_map(|e| Pid::new(e.file_name().to_str()?.parse().ok()?));
+            pids.find(|pid| server::port_of(*pid, dir.path()).is_some())
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let pid = loop {
+            match has_them() {
+                Some(pid) => break pid,
+                None => assert!(Instant::now() < deadline, "{tool} does not start it"),
+            }
+        };
+        let found = find().await.unwrap();
+        assert_eq!(found.len(), usize::from(is_found), "{tool}");
+        let process = PidFd::open(pid).unwrap().unwrap();
+        process.signal(Signal::KILL).unwrap();
+        child.wait().unwrap();
+        assert!(find().await.unwrap().is_empty());
+    }
 }
