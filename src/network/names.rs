@@ -13,7 +13,6 @@ use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -46,8 +45,6 @@ struct Inner {
     search_path: OsString,
     dir: PathBuf,
     serving: Mutex<Serving>,
-    /// The server may not have read its files since they were written.
-    is_untold: AtomicBool,
     version: Cache,
 }
 
@@ -56,6 +53,8 @@ struct Inner {
 struct Serving {
     server: Known,
     aside: Aside,
+    /// It has read its files since they were written, as far as can be seen.
+    is_told: bool,
 }
 
 /// What is known of the server.
@@ -88,8 +87,8 @@ impl Names {
             serving: Mutex::new(Serving {
                 server: Known::Nothing,
                 aside,
+                is_told: true,
             }),
-            is_untold: AtomicBool::new(false),
             version: Cache::default(),
         }))
     }
@@ -122,26 +121,27 @@ impl Names {
         let mut serving = this.serving.lock().await;
         let written = this.write_files(zones);
         if !matches!(written, Ok(false)) {
-            this.is_untold.store(true, Relaxed);
+            serving.is_told = false;
         }
         written.context("cannot write the names of networks")?;
         let servers = servers_of(zones);
-        if this.find(&mut serving).await? {
-            // A daemon that was killed may have written its files, and not told it.
-            this.is_untold.store(true, Relaxed);
-        }
+        this.find(&mut serving).await?;
         let before = match serving.server.running() {
-            Some(running) if this.is_untold.load(Relaxed) => {
+            Some(_) if serving.is_told => return Ok(()),
+            Some(running) => {
                 let before = listening::read(running.port);
                 running.hang_up().await?;
                 before
             }
-            None if !servers.is_empty() => {
-                this.start(&mut serving, &servers).await?;
+            None => {
+                serving.is_told = false;
+                if servers.is_empty() {
+                    serving.aside.end().await?;
+                } else {
+                    this.start(&mut serving, &servers).await?;
+                }
                 HashMap::new()
             }
-            Some(_) => return Ok(()),
-            None => return serving.aside.end().await,
         };
         let mut served = this.until_served(&mut serving, &servers, &before).await;
         if served.is_err() && is_usual(&serving) {
@@ -152,9 +152,14 @@ impl Names {
                 served = this.move_aside(&mut serving, &servers).await;
             }
         }
-        // What could not be served may be at the next time.
-        this.is_untold.store(served.is_err(), Relaxed);
+        serving.is_told = served.is_ok();
         served
+    }
+
+    /// Whether what was written last is served, as far as is known. What could not be may be at the next time: who
+    /// is told no writes once more, now and then.
+    pub async fn is_told(&self) -> bool {
+        self.0.serving.lock().await.is_told
     }
 
     /// Leaves port 53 to a container that publishes its own on all addresses of the host: names are served at
@@ -250,12 +255,11 @@ impl Inner {
         Ok(servers)
     }
 
-    /// Looks whether the server runs, and whether it is one that is new here: from a daemon before this one. There
-    /// is one at most after that.
-    async fn find(self: &Arc<Self>, serving: &mut Serving) -> Result<bool> {
+    /// Looks whether the server runs. There is one at most after that.
+    async fn find(self: &Arc<Self>, serving: &mut Serving) -> Result<()> {
         match &serving.server {
-            Known::Nobody => return Ok(false),
-            Known::Running(known) if !known.has_ended()? => return Ok(false),
+            Known::Nobody => return Ok(()),
+            Known::Running(known) if !known.has_ended()? => return Ok(()),
             Known::Nothing | Known::Running(_) => {}
         }
         let mut found = Server::find(&self.zones()).await?;
@@ -263,11 +267,13 @@ impl Inner {
             Some(newest) => Known::Running(newest),
             None => Known::Nobody,
         };
+        // A daemon that was killed may have written its files, and not told it.
+        serving.is_told = false;
         self.watch(serving);
         for older in found {
             older.end().await?;
         }
-        Ok(serving.server.running().is_some())
+        Ok(())
     }
 
     /// Starts the server where it can be had.
@@ -340,6 +346,9 @@ impl Inner {
             serving.aside.end().await?;
         } else {
             serving.aside.lead(servers).await?;
+        }
+        if servers.is_empty() {
+            return Ok(());
         }
         let deadline = Instant::now() + limits::NAME_SERVER_READ_TIMEOUT;
         let version = match self.program() {

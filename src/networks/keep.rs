@@ -69,18 +69,34 @@ impl Networks {
         // Nobody waits for it: who starts a container has the rules made that it needs.
         tokio::spawn(async move {
             networks.sweep_parents().await;
+            let mut told = None;
             loop {
                 networks.make_predefined().await;
                 let asked = networks.inner.look.notified();
                 networks.keep_bridge().await;
                 networks.keep_rules().await;
-                if let Err(e) = networks.inner.tools.names.keep().await {
-                    tracing::error!(error = %e, "containers may not find each other by name");
-                }
+                networks.keep_names(&mut told).await;
                 networks.release_left().await;
                 drop(tokio::time::timeout(limits::FIREWALL_LOOK_INTERVAL, asked).await);
             }
         });
+    }
+
+    /// Tells the name server again what it could not be told, and puts back what leads to it. What is wrong is told
+    /// once, as long as it is the same.
+    async fn keep_names(&self, told: &mut Option<String>) {
+        let names = &self.inner.tools.names;
+        let kept = match names.is_told().await {
+            true => names.keep().await,
+            false => self.tell().await,
+        };
+        let wrong = kept.err().map(|e| e.message().to_owned());
+        if wrong != *told
+            && let Some(error) = &wrong
+        {
+            tracing::error!(%error, "containers may not find each other by name");
+        }
+        *told = wrong;
     }
 
     /// Has the firewall looked at when somebody has reloaded it. Where it is not told (iptables without nftables,

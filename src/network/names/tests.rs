@@ -155,6 +155,43 @@ fn names_are_served_where_port_53_is_somebody_elses() {
 }
 
 #[test]
+fn what_could_not_be_served_is_not_counted_as_told() {
+    on_a_host(async |host| {
+        let net = network(26, &[("10.81.0.0/24", "10.81.0.1")]);
+        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
+        let ns = host.ns("ns");
+        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let zone = Zone {
+            network: net.id.clone(),
+            servers: vec!["10.81.0.1".parse().unwrap()],
+            members: vec![member('a', 2, &["web"])],
+        };
+        let zones = std::slice::from_ref(&zone);
+        let taken = [PORT, PORT_ASIDE].map(|p| std::net::UdpSocket::bind(("0.0.0.0", p)).unwrap());
+        let served = names(host);
+        served.write(zones).await.unwrap_err();
+        assert!(!served.is_told().await);
+        served.write(&[]).await.unwrap();
+        assert!(served.is_told().await);
+        served.write(zones).await.unwrap_err();
+        // One to whom the files are not new is none the wiser.
+        let server = PidFd::open(pid(&served).await.unwrap()).unwrap().unwrap();
+        drop(served);
+        server.signal(Signal::KILL).unwrap();
+        server.exited().await.unwrap();
+        let next = names(host);
+        next.write(zones).await.unwrap_err();
+        assert!(!next.is_told().await);
+        drop(taken);
+        next.write(zones).await.unwrap();
+        assert!(next.is_told().await);
+        until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
+        next.write(&[]).await.unwrap();
+        host.netavark.tear_down(&ns, &box_order).await.unwrap();
+    });
+}
+
+#[test]
 fn the_server_makes_way_for_who_wants_port_53() {
     on_a_host(async |host| {
         let net = network(24, &[("10.81.0.0/24", "10.81.0.1")]);
