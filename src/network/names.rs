@@ -129,7 +129,7 @@ impl Names {
         let before = match serving.server.running() {
             Some(_) if serving.is_told => return Ok(()),
             Some(running) => {
-                let before = listening::read(running.port);
+                let before = listening::of(running);
                 running.hang_up().await?;
                 before
             }
@@ -145,9 +145,9 @@ impl Names {
         };
         let mut served = this.until_served(&mut serving, &servers, &before).await;
         if served.is_err() && is_usual(&serving) {
-            let listening = listening::read(PORT);
-            let (_, deaf): (Vec<_>, Vec<_>) =
-                servers.iter().partition(|ip| listening.contains_key(ip));
+            let own = serving.server.running().map(listening::of);
+            let own = own.unwrap_or_default();
+            let (_, deaf): (Vec<_>, Vec<_>) = servers.iter().partition(|ip| own.contains_key(ip));
             if aside::is_taken(&deaf) {
                 served = this.move_aside(&mut serving, &servers).await;
             }
@@ -357,7 +357,9 @@ impl Inner {
         };
         let keeps = version.is_ok_and(|version| version >= KEEPS_SOCKETS);
         loop {
-            let now = listening::read(port);
+            // Another's socket at such an address answers nobody who asks for these names.
+            let now = serving.server.running().map(listening::of);
+            let now = now.unwrap_or_default();
             let is_new = |ip: &IpAddr| {
                 let inode = now.get(ip);
                 inode.is_some() && (keeps || inode != before.get(ip))
@@ -369,8 +371,12 @@ impl Inner {
                 let is_deaf = |ip: &&IpAddr| !now.contains_key(ip);
                 return match servers.iter().find(is_deaf) {
                     Some(ip) => Err(not_listening(*ip, port)),
-                    // It is slow.
-                    None => Ok(()),
+                    None => {
+                        tracing::warn!(
+                            "aardvark-dns is slow: it was told of new names, and has not read them yet"
+                        );
+                        Ok(())
+                    }
                 };
             }
             tokio::time::sleep(LOOK_AGAIN).await;

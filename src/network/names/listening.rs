@@ -1,11 +1,30 @@
-//! Which UDP sockets listen where, from `/proc/net/udp` and `/proc/net/udp6`: how a name server that
+//! Which UDP sockets of a server listen where, from `/proc/net/udp` and `/proc/net/udp6`: how a name server that
 //! opens its sockets anew when it reads its files tells that it has read them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Inodes of the sockets that listen on `port`, by address.
-pub(super) fn read(port: u16) -> HashMap<IpAddr, u64> {
+use super::server::Server;
+
+/// Inodes of the sockets by which a server listens, by address. Others' at the same port do not count; none
+/// where it has ended.
+pub(super) fn of(server: &Server) -> HashMap<IpAddr, u64> {
+    let pid = server.process.process().pid.get();
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let inode = |entry: std::fs::DirEntry| {
+        let to = std::fs::read_link(entry.path()).ok()?;
+        let inode = to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        inode.parse().ok()
+    };
+    let entries = entries.into_iter().flatten().flatten();
+    let own: HashSet<u64> = entries.filter_map(inode).collect();
+    let mut found = read(server.port);
+    found.retain(|_, inode| own.contains(inode));
+    found
+}
+
+/// Inodes of all sockets that listen on `port`.
+fn read(port: u16) -> HashMap<IpAddr, u64> {
     let text = |path| std::fs::read_to_string(path).unwrap_or_default();
     // Of the thread, whose namespace may be another than the first thread's.
     let mut found = parse(&text("/proc/thread-self/net/udp"), port);

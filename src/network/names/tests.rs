@@ -155,6 +155,39 @@ fn names_are_served_where_port_53_is_somebody_elses() {
 }
 
 #[test]
+fn a_server_of_the_hosts_at_a_gateway_is_not_taken_for_ours() {
+    on_a_host(async |host| {
+        let [one, two] = [(27, "10.81.0"), (28, "10.82.0")]
+            .map(|(n, net)| network(n, &[(&format!("{net}.0/24"), &format!("{net}.1"))]));
+        let boxes = [('a', &one, "10.81.0.2/24"), ('b', &two, "10.82.0.2/24")]
+            .map(|(id, net, ip)| order(id, &[(net, place(net, "eth0", &[ip]))], &[]));
+        let spaces = ["one", "two"].map(|name| host.ns(name));
+        for (ns, order) in spaces.iter().zip(&boxes) {
+            host.netavark.set_up(ns, order).await.unwrap();
+        }
+        let served = names(host);
+        let zone = |net: &model::NetworkRecord, member| Zone {
+            network: net.id.clone(),
+            servers: net.subnets.iter().filter_map(|s| s.gateway).collect(),
+            members: vec![member],
+        };
+        let mut zones = vec![zone(&one, member('a', 2, &["web"]))];
+        served.write(&zones).await.unwrap();
+        // It binds each address that is new, and is faster.
+        let other = std::net::UdpSocket::bind("10.82.0.1:53").unwrap();
+        zones.push(zone(&two, member('b', 2, &["db"])));
+        served.write(&zones).await.unwrap();
+        until(&spaces[0], "10.81.0.1", "web", Some("10.81.0.2"));
+        until(&spaces[1], "10.82.0.1", "db", Some("10.81.0.2"));
+        drop(other);
+        served.write(&[]).await.unwrap();
+        for (ns, order) in spaces.iter().zip(&boxes) {
+            host.netavark.tear_down(ns, order).await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn what_could_not_be_served_is_not_counted_as_told() {
     on_a_host(async |host| {
         let net = network(26, &[("10.81.0.0/24", "10.81.0.1")]);
@@ -349,8 +382,8 @@ fn one_server_is_left_whatever_was_started_and_whatever_it_is_called() {
 #[tokio::test]
 async fn whoever_has_the_arguments_of_a_server_is_none() {
     let dir = tempfile::tempdir().unwrap();
-    let sleeps = format!(
-        "exec sh -c 'sleep 60; :' sh --config {} --port 53 run",
+    let waits = format!(
+        "exec sh -c 'read x' sh --config {} --port 53 run",
         dir.path().display()
     );
     for (tool, options, is_found) in [
@@ -359,8 +392,8 @@ async fn whoever_has_the_arguments_of_a_server_is_none() {
         ("env", ["--", "A=b"], true),
     ] {
         let mut command = Command::new(tool);
-        command.args(options).args(["sh", "-c", &sleeps]);
-        let mut child = command.spawn().unwrap();
+        command.args(options).args(["sh", "-c", &waits]);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
         let find = || Server::find(dir.path());
         // All that have them, whoever they are.
         let has_them = || {
