@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use model::{Context, Result, limits};
+use model::{Context, PortBinding, Protocol, Result, limits};
 use sys::pidfd::PidFd;
 use tokio::sync::Mutex;
 
@@ -162,12 +162,13 @@ impl Names {
         self.0.serving.lock().await.is_told
     }
 
-    /// Leaves port 53 to a container that publishes its own on all addresses of the host: names are served at
-    /// another from now on, and whoever asks at a gateway's port 53 is led there. Whether it had it.
+    /// Leaves port 53 to a container that publishes its own at one of these addresses, if it is in the way there:
+    /// names are served at another port from now on, and whoever asks at a gateway's port 53 is led there. Whether
+    /// it was.
     ///
     /// # Errors
     /// System: it could not, and goes on where it is, or is started again soon.
-    pub async fn make_way(&self) -> Result<bool> {
+    pub async fn make_way(&self, wanted: &[IpAddr]) -> Result<bool> {
         let this = &self.0;
         let mut serving = this.serving.lock().await;
         this.find(&mut serving).await?;
@@ -177,6 +178,10 @@ impl Names {
         let servers = this
             .servers()
             .context("cannot read the names of networks")?;
+        let is_wanted = |server: &IpAddr| wanted.iter().any(|ip| covers(*ip, *server));
+        if !servers.iter().any(is_wanted) {
+            return Ok(false);
+        }
         this.move_aside(&mut serving, &servers).await.map(|()| true)
     }
 
@@ -187,6 +192,16 @@ impl Names {
     pub async fn keep(&self) -> Result<()> {
         self.0.serving.lock().await.aside.keep().await
     }
+}
+
+/// Whether a binding may want the port at which names are asked for, of the host, and no other.
+pub fn wants_port(binding: &PortBinding) -> bool {
+    binding.host_ports == Some((PORT, PORT)) && binding.port.protocol != Protocol::Sctp
+}
+
+/// Whether who listens at `ip` has the port at `server`, too.
+fn covers(ip: IpAddr, server: IpAddr) -> bool {
+    ip == server || (ip.is_unspecified() && ip.is_ipv4() == server.is_ipv4())
 }
 
 /// It runs, and has port 53.

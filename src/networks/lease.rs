@@ -276,10 +276,14 @@ pub(crate) fn share_ports(held: &Attachment, spec: &ContainerSpec) -> bool {
     held.ports.iter().any(is_wanted)
 }
 
-/// Whether it asks for that port of the host.
-pub(crate) fn wants_port(spec: &ContainerSpec, port: u16) -> bool {
-    let mut ranges = spec.port_bindings.iter().filter_map(|b| b.host_ports);
-    ranges.any(|(first, last)| (first..=last).contains(&port))
+/// The host's addresses at which these are published; all are `0.0.0.0` and `::`.
+pub(crate) fn addresses(bindings: &[PortBinding], default: Option<IpAddr>) -> Vec<IpAddr> {
+    let all = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let of = |binding: &PortBinding| match binding.host_ip.or(default) {
+        Some(ip) if !ip.is_unspecified() => vec![ip],
+        _ => all.to_vec(),
+    };
+    bindings.iter().flat_map(of).collect()
 }
 
 /// The addresses by which the host's ports lead to it, of both families.

@@ -3,6 +3,7 @@
 //! One job of the container's task at a time calls these for it. Each can be done again: a release that
 //! was cut short begins anew, in the same daemon or the next.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use failpoint::Point;
 use model::{
     Action, Attachment, ContainerId, ContainerName, ContainerSpec, Context, Endpoint, EndpointSpec,
-    Error, Event, Kind, NetworkRecord, Port, ProcessRef, PublishedPort, Result, limits,
+    Error, Event, Kind, NetworkRecord, Port, PortBinding, ProcessRef, PublishedPort, Result,
+    limits,
 };
 use network::Order;
 use network::names;
@@ -43,6 +45,14 @@ pub struct Attached {
     pub endpoints: Option<Vec<EndpointSpec>>,
     /// Bound to the host's ports: they are the run's as long as one of these is open.
     pub sockets: Vec<OwnedFd>,
+}
+
+/// Who may have what a run asks for.
+struct Rival {
+    /// Those who have it, and are leaving.
+    leaving: Vec<(ContainerId, Lease)>,
+    /// The name server, at one of these addresses of the host.
+    names_at: Vec<IpAddr>,
 }
 
 impl Networks {
@@ -104,7 +114,7 @@ impl Networks {
 
     /// Chooses addresses and ports; nobody else does while the first of the answer lives. Waits for those who
     /// are leaving where they have what is wanted: a client that stopped one container starts another in its
-    /// place next. One that could not leave is helped once, and not waited for.
+    /// place next. One that could not leave is helped once, and not waited for; the name server is asked once.
     async fn choose_free(
         &self,
         joining: &Joining,
@@ -121,26 +131,26 @@ impl Networks {
             if let Some((gone, _)) = networks.iter().find(|(r, _)| self.by_id(&r.id).is_none()) {
                 return Err(crate::not_found(gone.name.as_str()));
             }
-            let held = &self.inner.held;
-            let (e, leaving) = match self.choose_endpoints(&joining.id, networks, &[]) {
-                Ok(endpoints) => match self.reserve_ports(joining, networks, &endpoints, both) {
-                    Ok(reserved) => return Ok((choosing, endpoints, reserved)),
-                    Err(e) => (e, held.leaving(|a| lease::share_ports(a, &joining.spec))),
-                },
-                Err(e) => (e, held.leaving(|a| lease::share_networks(a, networks))),
+            let (e, rival) = match self.choose_now(joining, networks, both) {
+                Ok((endpoints, reserved)) => return Ok((choosing, endpoints, reserved)),
+                Err(taken) => taken,
             };
             drop(choosing);
             // Not what somebody has asked for wrongly.
             if e.kind() == Kind::InvalidParameter {
                 return Err(e);
             }
-            if !has_asked && lease::wants_port(&joining.spec, names::PORT) {
+            if !has_asked && !rival.names_at.is_empty() {
                 has_asked = true;
-                let moved = self.inner.tools.names.make_way().await;
-                if moved.context("the names of networks are served at this port")? {
-                    continue;
+                let moved = self.inner.tools.names.make_way(&rival.names_at).await;
+                match moved {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    // Who starts a container learns what it wants and cannot have.
+                    Err(e) => tracing::error!(error = %e, "the name server keeps port 53"),
                 }
             }
+            let leaving = rival.leaving;
             if leaving.is_empty() {
                 return Err(e);
             }
@@ -159,12 +169,54 @@ impl Networks {
         }
     }
 
+    /// Chooses addresses and ports as things are. Called by who holds `choosing`.
+    fn choose_now(
+        &self,
+        joining: &Joining,
+        networks: &[(Arc<NetworkRecord>, EndpointSpec)],
+        both: bool,
+    ) -> std::result::Result<(Vec<Endpoint>, Reserved), (Error, Rival)> {
+        let held = &self.inner.held;
+        let endpoints = self.choose_endpoints(&joining.id, networks, &[]);
+        let endpoints = endpoints.map_err(|e| {
+            let leaving = held.leaving(|a| lease::share_networks(a, networks));
+            let names_at = Vec::new();
+            (e, Rival { leaving, names_at })
+        })?;
+        let bindings = &joining.spec.port_bindings;
+        let reserve = |bindings: &[PortBinding]| {
+            self.reserve_ports(joining, networks, &endpoints, bindings, both)
+        };
+        match reserve(bindings) {
+            Ok(reserved) => Ok((endpoints, reserved)),
+            Err(e) => {
+                let leaving = held.leaving(|a| lease::share_ports(a, &joining.spec));
+                let (names, others): (Vec<_>, Vec<_>) =
+                    bindings.iter().cloned().partition(names::wants_port);
+                // The server makes way where that is all that is missing.
+                let names_at = match !names.is_empty() && reserve(&others).is_ok() {
+                    true => lease::addresses(&names, self.default_address(networks)),
+                    false => Vec::new(),
+                };
+                Err((e, Rival { leaving, names_at }))
+            }
+        }
+    }
+
+    /// The host's address of ports that are published at none.
+    fn default_address(&self, networks: &[(Arc<NetworkRecord>, EndpointSpec)]) -> Option<IpAddr> {
+        let mut options = networks.iter().map(|(record, _)| &record.options);
+        let of_network = options.find_map(lease::binding_address);
+        of_network.or(self.inner.tools.settings.publish_address)
+    }
+
     /// Binds the host's ports that are to lead to it.
     fn reserve_ports(
         &self,
         joining: &Joining,
         networks: &[(Arc<NetworkRecord>, EndpointSpec)],
         endpoints: &[Endpoint],
+        bindings: &[PortBinding],
         both: bool,
     ) -> Result<Reserved> {
         if !lease::publishes(networks) {
@@ -173,15 +225,12 @@ impl Networks {
         let exposed = joining.spec.exposed_ports.iter();
         // An image may say what is no port.
         let exposed: Vec<Port> = exposed.filter_map(|port| port.parse().ok()).collect();
-        let mut options = networks.iter().map(|(record, _)| &record.options);
-        let of_network = options.find_map(lease::binding_address);
-        let settings = &self.inner.tools.settings;
         let (v4, v6) = lease::families(endpoints);
         let request = PortRequest {
-            bindings: &joining.spec.port_bindings,
+            bindings,
             exposed: &exposed,
             publish_all: joining.spec.publish_all,
-            default_ip: of_network.or(settings.publish_address),
+            default_ip: self.default_address(networks),
             ipv4: v4,
             ipv6: v6,
             both,

@@ -59,6 +59,10 @@ fn member(id: char, last: u8, names: &[&str]) -> Member {
     }
 }
 
+fn all_addresses() -> [IpAddr; 1] {
+    ["0.0.0.0".parse().unwrap()]
+}
+
 async fn pid(names: &Names) -> Option<Pid> {
     let mut serving = names.0.serving.lock().await;
     names.0.find(&mut serving).await.unwrap();
@@ -136,7 +140,11 @@ fn names_are_served_where_port_53_is_somebody_elses() {
         let other = std::net::UdpSocket::bind("0.0.0.0:53").unwrap();
         served.write(std::slice::from_ref(&zone)).await.unwrap();
         until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
-        assert!(!served.make_way().await.unwrap(), "it is aside already");
+        let wanted = all_addresses();
+        assert!(
+            !served.make_way(&wanted).await.unwrap(),
+            "it is aside already"
+        );
         // A daemon that is new goes on there, and what somebody takes away is put back.
         let next = names(host);
         zone.members.push(member('b', 3, &["db"]));
@@ -232,7 +240,11 @@ fn the_server_makes_way_for_who_wants_port_53() {
         let ns = host.ns("ns");
         host.netavark.set_up(&ns, &box_order).await.unwrap();
         let served = names(host);
-        assert!(!served.make_way().await.unwrap(), "nobody is in the way");
+        let wanted = all_addresses();
+        assert!(
+            !served.make_way(&wanted).await.unwrap(),
+            "nobody is in the way"
+        );
         let zone = Zone {
             network: net.id.clone(),
             servers: vec!["10.81.0.1".parse().unwrap()],
@@ -243,7 +255,11 @@ fn the_server_makes_way_for_who_wants_port_53() {
         let all = || std::net::UdpSocket::bind("0.0.0.0:53");
         assert!(all().is_err());
         let first = pid(&served).await.unwrap();
-        assert!(served.make_way().await.unwrap());
+        // Those at which it is not are none of its business.
+        let others = ["192.0.2.1", "::"].map(|ip| ip.parse().unwrap());
+        assert!(!served.make_way(&others).await.unwrap());
+        assert_eq!(pid(&served).await, Some(first));
+        assert!(served.make_way(&wanted).await.unwrap());
         let other = all().unwrap();
         until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
         // One that is started again goes to where there is room.
@@ -415,4 +431,24 @@ async fn whoever_has_the_arguments_of_a_server_is_none() {
         child.wait().unwrap();
         assert!(find().await.unwrap().is_empty());
     }
+}
+
+#[test]
+fn only_who_asks_for_that_port_alone_wants_it() {
+    let wants = |protocol, host_ports| {
+        wants_port(&PortBinding {
+            port: model::Port {
+                number: 53,
+                protocol,
+            },
+            host_ip: None,
+            host_ports,
+        })
+    };
+    assert!(wants(Protocol::Udp, Some((53, 53))));
+    assert!(wants(Protocol::Tcp, Some((53, 53))));
+    assert!(!wants(Protocol::Sctp, Some((53, 53))));
+    // Another of them will do.
+    assert!(!wants(Protocol::Udp, Some((50, 60))));
+    assert!(!wants(Protocol::Udp, None));
 }
