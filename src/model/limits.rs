@@ -229,6 +229,8 @@ pub const NETAVARK_TIMEOUT: Duration = Duration::from_secs(30);
 pub const FIREWALL_BYTES_MAX: usize = 16 << 20;
 /// How long another daemon on this host is waited for, that changes the firewall.
 pub const FIREWALL_LOCK_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long nft may take for the name server's rules, a dozen lines. Those who start containers wait for it.
+pub const NFT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a netavark that a daemon before this one started is waited for.
 pub const NETAVARK_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long aardvark-dns may take until it serves.

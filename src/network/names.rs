@@ -188,9 +188,15 @@ impl Names {
     /// Puts back what leads to the server, where somebody has taken it away.
     ///
     /// # Errors
-    /// System: nft fails.
+    /// System: nft fails, or does not answer.
     pub async fn keep(&self) -> Result<()> {
-        self.0.serving.lock().await.aside.keep().await
+        let look = self.0.serving.lock().await.aside.look()?;
+        // Those who start containers do not wait for it.
+        let Some(look) = look else { return Ok(()) };
+        match look.missing().await? {
+            Some(rules) => self.0.serving.lock().await.aside.put_back(&rules).await,
+            None => Ok(()),
+        }
     }
 }
 

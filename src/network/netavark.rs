@@ -36,7 +36,6 @@ pub use document::{check, publishes_in_both};
 pub use parent::is_on;
 pub use standing::stands;
 
-pub(crate) use guard::succeed;
 pub(crate) use version::Cache;
 pub use version::Version;
 

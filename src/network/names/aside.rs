@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 use model::{Context, Protocol, Result, limits};
 use sys::spawn::Program;
 
-use crate::netavark::succeed;
-
 /// The port at which names are asked for.
 pub const PORT: u16 = 53;
 
@@ -35,6 +33,28 @@ pub(super) struct Aside {
     note: PathBuf,
     /// What this daemon has put there last.
     put: Option<String>,
+}
+
+/// A look at the rules, that takes no part of them.
+#[derive(Debug)]
+pub(super) struct Look {
+    program: Program,
+    rules: String,
+}
+
+impl Look {
+    /// The rules, if they are not all there.
+    ///
+    /// # Errors
+    /// System: nft cannot be run, or does not answer.
+    pub(super) async fn missing(self) -> Result<Option<String>> {
+        let done = self.program.run(limits::NFT_TIMEOUT).await?;
+        // Without the table it fails.
+        let found = String::from_utf8_lossy(&done.stdout);
+        let is_whole =
+            found.matches(" dnat to ").count() == self.rules.matches(" dnat to ").count();
+        Ok((!is_whole).then_some(self.rules))
+    }
 }
 
 impl Aside {
@@ -83,29 +103,44 @@ impl Aside {
         .context(format_args!("cannot remove {}", self.note.display()))
     }
 
-    /// Puts the rules back that somebody has taken away.
+    /// What looks whether the rules are there; `None` where there are to be none.
+    ///
+    /// # Errors
+    /// System: there is no nft.
+    pub(super) fn look(&self) -> Result<Option<Look>> {
+        let Some(rules) = &self.put else {
+            return Ok(None);
+        };
+        let program = self.nft()?.args(["list", "table", "inet"]);
+        Ok(Some(Look {
+            program: program.args([&self.table]),
+            rules: rules.clone(),
+        }))
+    }
+
+    /// Puts the rules back that somebody has taken away, unless others have been put since.
     ///
     /// # Errors
     /// As [`Aside::lead`].
-    pub(super) async fn keep(&self) -> Result<()> {
-        let Some(rules) = &self.put else {
-            return Ok(());
-        };
-        let program = self
-            .nft()?
-            .args(["list", "table", "inet"])
-            .args([&self.table]);
-        let found = succeed("nft", program).await.unwrap_or_default();
-        match found.matches(" dnat to ").count() == rules.matches(" dnat to ").count() {
-            true => Ok(()),
-            false => self.feed(rules).await,
+    pub(super) async fn put_back(&self, rules: &str) -> Result<()> {
+        match self.put.as_deref() == Some(rules) {
+            true => self.feed(rules).await,
+            false => Ok(()),
         }
     }
 
     async fn feed(&self, rules: &str) -> Result<()> {
         let program = self.nft()?.args(["-f", "-"]);
         let program = program.input(rules.as_bytes()).context("cannot run nft")?;
-        succeed("nft", program).await.map(drop)
+        let done = program.run(limits::NFT_TIMEOUT).await?;
+        match done.status.success() {
+            true => Ok(()),
+            false => Err(model::Error::system(format!(
+                "nft failed ({}): {}",
+                done.status,
+                done.message()
+            ))),
+        }
     }
 
     fn nft(&self) -> Result<Program> {

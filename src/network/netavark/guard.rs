@@ -268,7 +268,7 @@ pub(super) async fn lock(path: &Path, patience: Duration) -> Result<LockFile> {
     }
 }
 
-pub(crate) async fn succeed(name: &str, program: Program) -> Result<String> {
+pub(super) async fn succeed(name: &str, program: Program) -> Result<String> {
     let program = program.output_max(limits::FIREWALL_BYTES_MAX);
     let done = program.run(limits::NETAVARK_TIMEOUT).await?;
     if !done.status.success() {
