@@ -20,7 +20,7 @@ use model::{Context, PortBinding, Protocol, Result, limits};
 use sys::pidfd::PidFd;
 use tokio::sync::Mutex;
 
-pub use aside::{PORT, PORT_ASIDE};
+pub use aside::{PORT, PORTS_ASIDE};
 pub use zone::{Member, Zone};
 
 use crate::netavark::{Cache, Version, usual_paths};
@@ -144,11 +144,12 @@ impl Names {
             }
         };
         let mut served = this.until_served(&mut serving, &servers, &before).await;
-        if served.is_err() && is_usual(&serving) {
-            let own = serving.server.running().map(listening::of);
-            let own = own.unwrap_or_default();
+        if served.is_err()
+            && let Some(running) = serving.server.running()
+        {
+            let own = listening::of(running);
             let (_, deaf): (Vec<_>, Vec<_>) = servers.iter().partition(|ip| own.contains_key(ip));
-            if aside::is_taken(&deaf) {
+            if aside::is_taken(&deaf, running.port) {
                 served = this.move_aside(&mut serving, &servers).await;
             }
         }
@@ -302,10 +303,11 @@ impl Inner {
         // One that nobody knows of has the port, and tells what was true once.
         serving.server = Known::Nothing;
         Server::end_all(&self.zones()).await?;
-        let port = match aside::is_taken(servers) {
+        let port = match aside::is_taken(servers, PORT) {
             true => {
-                serving.aside.lead(servers).await?;
-                PORT_ASIDE
+                let port = aside::free(&PORTS_ASIDE, servers)?;
+                serving.aside.lead(servers, port).await?;
+                port
             }
             false => {
                 serving.aside.end().await?;
@@ -324,16 +326,17 @@ impl Inner {
         Ok(())
     }
 
-    /// Has the running server replaced by one at the other port. Nobody is led there before it is known that
+    /// Has the running server replaced by one at another port. Nobody is led there before it is known that
     /// one can be.
     async fn move_aside(self: &Arc<Self>, serving: &mut Serving, servers: &[IpAddr]) -> Result<()> {
-        serving.aside.lead(servers).await?;
+        let port = aside::free(&PORTS_ASIDE, servers)?;
+        serving.aside.lead(servers, port).await?;
         serving.server = Known::Nothing;
         Server::end_all(&self.zones()).await?;
-        self.start_at(serving, PORT_ASIDE).await?;
+        self.start_at(serving, port).await?;
         tracing::info!(
-            port = PORT_ASIDE,
-            "names are served at another port, as 53 is somebody else's"
+            port,
+            "names are served at another port, as that is somebody else's"
         );
         self.until_served(serving, servers, &HashMap::new()).await
     }
@@ -366,7 +369,7 @@ impl Inner {
         if port == PORT || servers.is_empty() {
             serving.aside.end().await?;
         } else {
-            serving.aside.lead(servers).await?;
+            serving.aside.lead(servers, port).await?;
         }
         if servers.is_empty() {
             return Ok(());

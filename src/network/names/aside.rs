@@ -18,13 +18,14 @@ use sys::spawn::Program;
 /// The port at which names are asked for.
 pub const PORT: u16 = 53;
 
-/// The other one: nobody's (IANA), and none that the kernel gives to those who ask for any.
-pub const PORT_ASIDE: u16 = 733;
+/// The others, the first that is free: nobody's (IANA), and none that the kernel gives to those who ask for any.
+/// The last is of those that bindresvport(3) gives away, from 600 up, to clients of NFS say.
+pub const PORTS_ASIDE: [u16; 3] = [298, 338, 733];
 
 /// Before `dstnat`, -100, at which published ports are led to their containers.
 const PRIORITY: i32 = -101;
 
-/// The rules that lead to [`PORT_ASIDE`].
+/// The rules that lead to one of [`PORTS_ASIDE`].
 #[derive(Debug)]
 pub(super) struct Aside {
     table: String,
@@ -68,12 +69,12 @@ impl Aside {
         }
     }
 
-    /// Leads there who asks these servers, and nobody else.
+    /// Leads to `port` who asks these servers, and nobody else.
     ///
     /// # Errors
     /// System: there is no nft, or it fails.
-    pub(super) async fn lead(&mut self, servers: &[IpAddr]) -> Result<()> {
-        let rules = rules(&self.table, servers);
+    pub(super) async fn lead(&mut self, servers: &[IpAddr], port: u16) -> Result<()> {
+        let rules = rules(&self.table, servers, port);
         if self.put.as_ref() == Some(&rules) {
             return Ok(());
         }
@@ -147,7 +148,7 @@ impl Aside {
         let found = sys::locate::locate("nft", &[], Some(&self.search_path));
         let found = found.map_err(|_| {
             model::Error::system(format!(
-                "port {PORT} is taken on all of the host's addresses, and nft, which leads to another, was not \
+                "port {PORT} of a network's gateway is taken, and nft, which leads to another, was not \
                  found in $PATH: install the package nftables"
             ))
         })?;
@@ -156,10 +157,24 @@ impl Aside {
     }
 }
 
-/// Whether a port of one of these addresses is another's.
-pub(super) fn is_taken(servers: &[IpAddr]) -> bool {
+/// The first of `ports` that nobody has at these addresses.
+///
+/// # Errors
+/// System: all are taken.
+pub(super) fn free(ports: &[u16], servers: &[IpAddr]) -> Result<u16> {
+    let free = ports.iter().find(|port| !is_taken(servers, **port));
+    free.copied().ok_or_else(|| {
+        model::Error::system(format!(
+            "port {PORT} of a network's gateway is taken, and all that names could be served at in its place \
+             ({PORTS_ASIDE:?}): `ss -lnp` tells who has them"
+        ))
+    })
+}
+
+/// Whether this port of one of these addresses is another's.
+pub(super) fn is_taken(servers: &[IpAddr], port: u16) -> bool {
     let mut sockets = servers.iter().flat_map(|ip| {
-        let address = SocketAddr::new(*ip, PORT);
+        let address = SocketAddr::new(*ip, port);
         [Protocol::Udp, Protocol::Tcp].map(|protocol| sys::port::hold(protocol, address))
     });
     sockets.any(|held| held.is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse))
@@ -182,7 +197,7 @@ fn none(table: &str) -> String {
 }
 
 /// All at once in the place of what was there.
-fn rules(table: &str, servers: &[IpAddr]) -> String {
+fn rules(table: &str, servers: &[IpAddr], port: u16) -> String {
     let mut text = none(table);
     let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = servers.iter().partition(|ip| ip.is_ipv4());
     writeln!(text, "table inet {table} {{").expect("writing to a string cannot fail");
@@ -198,7 +213,7 @@ fn rules(table: &str, servers: &[IpAddr]) -> String {
                 let all = all.join(", ");
                 writeln!(
                     text,
-                    "{family} daddr {{ {all} }} meta l4proto {{ tcp, udp }} th dport {PORT} dnat to :{PORT_ASIDE}"
+                    "{family} daddr {{ {all} }} meta l4proto {{ tcp, udp }} th dport {PORT} dnat to :{port}"
                 )
                 .expect("writing to a string cannot fail");
             }
@@ -224,10 +239,12 @@ mod tests {
         let both = rules(
             "t",
             &["10.1.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            298,
         );
         assert_eq!(both.matches("ip daddr { 10.1.0.1 } ").count(), 2);
         assert_eq!(both.matches("ip6 daddr { fd00::1 } ").count(), 2);
+        assert_eq!(both.matches("dport 53 dnat to :298\n").count(), 4);
         assert!(both.starts_with("table inet t {}\ndelete table inet t\n"));
-        assert!(!rules("t", &[]).contains("daddr"));
+        assert!(!rules("t", &[], 298).contains("daddr"));
     }
 }

@@ -210,7 +210,7 @@ fn one_server_is_left_whatever_was_started_and_whatever_it_is_called() {
             let started = Command::new(&program)
                 .arg("--config")
                 .arg(&zones)
-                .args(["--port", &PORT_ASIDE.to_string(), "run"])
+                .args(["--port", &PORTS_ASIDE[0].to_string(), "run"])
                 .status();
             assert!(started.unwrap().success());
         };

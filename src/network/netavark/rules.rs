@@ -16,7 +16,7 @@ use model::{NetworkDriver, NetworkRecord};
 use sys::links::Link;
 
 use super::bridge;
-use crate::names::{PORT, PORT_ASIDE};
+use crate::names::{PORT, PORTS_ASIDE};
 
 /// The host's own rules for containers.
 const FIRST: &str = "-j DOCKER-USER";
@@ -30,10 +30,10 @@ const APART: &str = r#"-m comment --comment "moored: networks are apart" -j NETA
 pub(super) const ACCEPTS: &str =
     r#"-m comment --comment "netavark firewall plugin rules" -j NETAVARK_FORWARD"#;
 /// What else comes to the host, published ports' answers among it, is not held up by the rules of bridges. The
-/// ports are the name servers' two.
+/// ports are all that name servers may have.
 const ASKED: [&str; 2] = [
-    "-p udp -m multiport --dports 53,733 -j MOORED-INPUT",
-    "-p tcp -m multiport --dports 53,733 -j MOORED-INPUT",
+    "-p udp -m multiport --dports 53,298,338,733 -j MOORED-INPUT",
+    "-p tcp -m multiport --dports 53,298,338,733 -j MOORED-INPUT",
 ];
 /// Names are asked for by the host itself, too.
 const HOSTS_OWN: &str = "-i lo -j RETURN";
@@ -145,13 +145,16 @@ impl Wanted<'_> {
     /// All of `MOORED-INPUT`.
     fn name_servers(&self, filter: &Table<'_>) -> Vec<String> {
         let mut rules = self.of_others(filter, "MOORED-INPUT");
+        let ports = [&[PORT], &PORTS_ASIDE[..]].concat();
+        let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+        let ports = ports.join(",");
         // Where there are no names, the host may have a server of its own at that address, for everybody.
         for (bridge, network) in self.bridges().into_iter().filter(|(_, n)| n.has_dns()) {
             let gateways = network.subnets.iter().filter_map(|subnet| subnet.gateway);
             for gateway in gateways.filter(|gateway| self.family.is_of(gateway)) {
                 let width = if gateway.is_ipv4() { 32 } else { 128 };
                 for protocol in ["udp", "tcp"] {
-                    let asks = format!("-p {protocol} -m multiport --dports {PORT},{PORT_ASIDE}");
+                    let asks = format!("-p {protocol} -m multiport --dports {ports}");
                     rules.push(format!("-d {gateway}/{width} -i {bridge} {asks} -j ACCEPT"));
                     rules.push(format!("-d {gateway}/{width} ! -i {bridge} {asks} -j DROP"));
                 }
@@ -309,8 +312,8 @@ mod tests {
         wanted.missing(saved)
     }
 
-    const OWN: &str = "-A INPUT -p udp -m multiport --dports 53,733 -j MOORED-INPUT\n\
-        -A INPUT -p tcp -m multiport --dports 53,733 -j MOORED-INPUT\n-A MOORED-INPUT -i lo -j RETURN\n";
+    const OWN: &str = "-A INPUT -p udp -m multiport --dports 53,298,338,733 -j MOORED-INPUT\n\
+        -A INPUT -p tcp -m multiport --dports 53,298,338,733 -j MOORED-INPUT\n-A MOORED-INPUT -i lo -j RETURN\n";
     const CHAINS: &str = ":FORWARD ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n:MOORED-FORWARD - [0:0]\n:MOORED-INPUT - [0:0]\n\
         :NETAVARK_ISOLATION_1 - [0:0]\n:NETAVARK_FORWARD - [0:0]";
 
@@ -393,7 +396,7 @@ mod tests {
         assert!(!nameless.contains("--dports"), "{nameless}");
         assert_eq!(
             asked[1],
-            "-d fd91::1/128 -i br-test1 -p udp -m multiport --dports 53,733 -j ACCEPT"
+            "-d fd91::1/128 -i br-test1 -p udp -m multiport --dports 53,298,338,733 -j ACCEPT"
         );
         // What is there is left alone, whether one asks for it or not.
         let asked_first = ASKED.map(|rule| format!("-A INPUT {rule}\n")).concat();

@@ -1,9 +1,14 @@
 //! Port 53 of the gateways, and where the server goes when that is somebody else's.
 
 use std::fs::Permissions;
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+
+fn bind(port: u16) -> UdpSocket {
+    UdpSocket::bind(("0.0.0.0", port)).unwrap()
+}
 
 #[test]
 fn names_are_served_where_port_53_is_somebody_elses() {
@@ -18,9 +23,11 @@ fn names_are_served_where_port_53_is_somebody_elses() {
             servers: vec!["10.81.0.1".parse().unwrap()],
             members: vec![member('a', 2, &["web"])],
         };
-        let other = std::net::UdpSocket::bind("0.0.0.0:53").unwrap();
+        let others = [PORT, PORTS_ASIDE[0]].map(bind);
         served.write(std::slice::from_ref(&zone)).await.unwrap();
         until(&ns, "10.81.0.1", "web", Some("10.81.0.2"));
+        let at = |serving: &Serving| serving.server.running().map(|server| server.port);
+        assert_eq!(at(&*served.0.serving.lock().await), Some(PORTS_ASIDE[1]));
         let wanted = all_addresses();
         assert!(
             !served.make_way(&wanted).await.unwrap(),
@@ -38,7 +45,7 @@ fn names_are_served_where_port_53_is_somebody_elses() {
         until(&ns, "10.81.0.1", "db", Some("10.81.0.3"));
         next.write(&[]).await.unwrap();
         assert!(!tables().contains("moored"), "{}", tables());
-        drop(other);
+        drop(others);
         host.netavark.tear_down(&ns, &box_order).await.unwrap();
     });
 }
@@ -63,7 +70,7 @@ fn a_server_of_the_hosts_at_a_gateway_is_not_taken_for_ours() {
         let mut zones = vec![zone(&one, member('a', 2, &["web"]))];
         served.write(&zones).await.unwrap();
         // It binds each address that is new, and is faster.
-        let other = std::net::UdpSocket::bind("10.82.0.1:53").unwrap();
+        let other = UdpSocket::bind("10.82.0.1:53").unwrap();
         zones.push(zone(&two, member('b', 2, &["db"])));
         served.write(&zones).await.unwrap();
         until(&spaces[0], "10.81.0.1", "web", Some("10.81.0.2"));
@@ -89,7 +96,8 @@ fn what_could_not_be_served_is_not_counted_as_told() {
             members: vec![member('a', 2, &["web"])],
         };
         let zones = std::slice::from_ref(&zone);
-        let taken = [PORT, PORT_ASIDE].map(|p| std::net::UdpSocket::bind(("0.0.0.0", p)).unwrap());
+        let taken = [&[PORT], &PORTS_ASIDE[..]].concat();
+        let taken: Vec<_> = taken.into_iter().map(bind).collect();
         let served = names(host);
         served.write(zones).await.unwrap_err();
         assert!(!served.is_told().await);
@@ -97,10 +105,7 @@ fn what_could_not_be_served_is_not_counted_as_told() {
         assert!(served.is_told().await);
         served.write(zones).await.unwrap_err();
         // One to whom the files are not new is none the wiser.
-        let server = PidFd::open(pid(&served).await.unwrap()).unwrap().unwrap();
         drop(served);
-        server.signal(Signal::KILL).unwrap();
-        server.exited().await.unwrap();
         let next = names(host);
         next.write(zones).await.unwrap_err();
         assert!(!next.is_told().await);
@@ -139,7 +144,7 @@ fn nobody_waits_for_an_nft_that_hangs() {
             servers: vec!["10.81.0.1".parse().unwrap()],
             members: vec![member('a', 2, &["web"])],
         };
-        let other = std::net::UdpSocket::bind("0.0.0.0:53").unwrap();
+        let other = bind(PORT);
         served.write(std::slice::from_ref(&zone)).await.unwrap();
         std::fs::write(&hangs, "").unwrap();
         let mut kept = std::pin::pin!(served.keep());
@@ -179,7 +184,7 @@ fn the_server_makes_way_for_who_wants_port_53() {
         };
         let zones = std::slice::from_ref(&zone);
         served.write(zones).await.unwrap();
-        let all = || std::net::UdpSocket::bind("0.0.0.0:53");
+        let all = || UdpSocket::bind("0.0.0.0:53");
         assert!(all().is_err());
         let first = pid(&served).await.unwrap();
         // Those at which it is not are none of its business.
