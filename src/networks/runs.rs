@@ -193,10 +193,13 @@ impl Networks {
                 let leaving = held.leaving(|a| lease::share_ports(a, &joining.spec));
                 let (names, others): (Vec<_>, Vec<_>) =
                     bindings.iter().cloned().partition(names::wants_port);
-                // The server makes way where that is all that is missing.
-                let names_at = match !names.is_empty() && reserve(&others).is_ok() {
-                    true => lease::addresses(&names, self.default_address(networks)),
-                    false => Vec::new(),
+                // The server makes way where that is all that is missing; else what is missing besides is told.
+                let (e, names_at) = match reserve(&others) {
+                    Ok(_) => {
+                        let default = self.default_address(networks);
+                        (e, lease::addresses(&names, default))
+                    }
+                    Err(other) => (other, Vec::new()),
                 };
                 Err((e, Rival { leaving, names_at }))
             }

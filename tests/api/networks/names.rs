@@ -1,5 +1,8 @@
 //! Who finds whom by name: on networks of the user's own all do, whatever happens to their containers.
 
+use std::io::Read as _;
+use std::process::Stdio;
+
 use serde_json::json;
 use testkit::{Daemon, until};
 
@@ -139,6 +142,44 @@ fn a_container_may_publish_port_53() {
     );
     d.http.post("/containers/resolver/restart?t=0").expect(204);
     assert!(finds(&d, "asks", "named", &ip));
+    d.finish();
+}
+
+/// What else is in the way of a container that publishes port 53 is told, and no server is moved for it.
+#[test]
+fn the_name_server_stays_where_making_way_is_of_no_use() {
+    let d = daemon();
+    make(&d, "net", subnet("10.126.2.0/24"));
+    d.run_detached("named", stays("net"));
+    let ip = address(&d, "named", "net");
+    let taken = "import socket, time; s = socket.create_server(('0.0.0.0', 8080)); print(flush=True); time.sleep(60)";
+    let mut python = d.command_inside("python3");
+    let python = python.args(["-c", taken]).stdout(Stdio::piped());
+    let mut other = python.spawn().expect("it runs");
+    let mut said = [0];
+    let mut out = other.stdout.take().expect("it is piped");
+    out.read_exact(&mut said).expect("it listens");
+    for host_ip in ["", "192.0.2.1"] {
+        let mut body = stays("bridge");
+        body["HostConfig"]["PortBindings"] = json!({
+            "53/udp": [{"HostIp": host_ip, "HostPort": "53"}],
+            "80/tcp": [{"HostPort": "8080"}],
+        });
+        d.create("resolver", body);
+        let said = d.http.post("/containers/resolver/start").error(500);
+        assert!(
+            said.contains("0.0.0.0:8080/tcp: address already in use"),
+            "{said}"
+        );
+        d.http.delete("/containers/resolver").expect(204);
+    }
+    let mut nft = d.command_inside("nft");
+    let tables = nft.args(["list", "tables"]).output().expect("it runs");
+    let tables = String::from_utf8_lossy(&tables.stdout).into_owned();
+    assert!(!tables.contains("moored"), "{tables}");
+    assert!(finds(&d, "named", "named", &ip));
+    other.kill().expect("ours");
+    other.wait().expect("ours");
     d.finish();
 }
 
