@@ -4,8 +4,8 @@
 //! was renamed, a name that was lost, and a daemon that was killed are all mended by writing once more.
 //! aardvark-dns goes on without the daemon; the next one finds it again. It ends when no network is left.
 //!
-//! It listens on the networks' gateways, at port 53 or, where somebody else has that on all addresses, at
-//! another one ([`aside`]). A server that runs stays where it is until it ends or has to make way
+//! It listens on the networks' gateways, at port 53 or, where somebody else has that at one of them, at
+//! another ([`aside`]). A server that runs stays where it is until it ends or has to make way
 //! ([`Names::make_way`]); at which port it is, its arguments tell.
 
 use std::collections::HashMap;
@@ -183,7 +183,9 @@ impl Names {
         if !servers.iter().any(is_wanted) {
             return Ok(false);
         }
-        this.move_aside(&mut serving, &servers).await.map(|()| true)
+        let moved = this.move_aside(&mut serving, &servers).await;
+        serving.is_told = moved.is_ok();
+        moved.map(|()| true)
     }
 
     /// Puts back what leads to the server, where somebody has taken it away.
@@ -431,6 +433,8 @@ async fn restart(names: Weak<Inner>, ended: &Arc<PidFd>) {
             match started {
                 Ok(()) => {
                     tracing::warn!("aardvark-dns had ended and was started again");
+                    // Whether it listens everywhere is looked at when it is told the next time.
+                    serving.is_told = false;
                     return;
                 }
                 Err(e) => {

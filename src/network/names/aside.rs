@@ -1,10 +1,10 @@
 //! Where port 53 of the networks' gateways is not to be had, the name server has another port, and the kernel leads
 //! there whoever asks.
 //!
-//! Who has port 53 on all of the host's addresses has it on the gateways, too: a name server of the host's own,
-//! or a container that publishes one. netavark's rules would lead to that container what is asked at a
-//! gateway; these come before them. They are in a table of nftables, which can come before netavark's wherever
-//! those are, and which is this daemon's alone: it is named by its directory.
+//! Who has port 53 on all of the host's addresses, or on each that is new, has it on the gateways, too: a name
+//! server of the host's own, or a container that publishes one. netavark's rules would lead to that container
+//! what is asked at a gateway; these come before them. They are in a table of nftables, which can come before
+//! netavark's wherever those are, and which is this daemon's alone: it is named by its directory.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
