@@ -22,9 +22,11 @@ pub(crate) fn leads_to(name: &str, subnet: &IpNet) -> bool {
     all_of_interface(name).contains(subnet)
 }
 
-/// Whether another interface of the host than this leads to an IPv4 subnet.
-pub(crate) fn another_leads_to(name: &str, subnet: &IpNet) -> bool {
-    of_interfaces(|other| other != name).contains(subnet)
+/// What takes IPv4 addresses of `subnet` away from this interface: a range that another leads to, as large or
+/// smaller. Single addresses do not count.
+pub(crate) fn another_leads_into(name: &str, subnet: &IpNet) -> Option<IpNet> {
+    let takes = |net: &IpNet| subnet.contains(net) && net.prefix_len() < net.max_prefix_len();
+    of_interfaces(|other| other != name).into_iter().find(takes)
 }
 
 fn all_of_interface(name: &str) -> Vec<IpNet> {

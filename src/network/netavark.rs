@@ -170,6 +170,9 @@ impl Netavark {
             check(network, version)?;
         }
         let alone = self.alone().await?;
+        for (network, _) in order.places.iter().filter(|(n, _)| standing::is_to_stay(n)) {
+            self.prepare(&alone, network, version).await?;
+        }
         bridge::claim(&self.dir, order)?;
         for (network, _) in &order.places {
             parent::make(&self.dir, network)?;

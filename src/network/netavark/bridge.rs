@@ -12,6 +12,9 @@ use super::document::{TALK, is_false};
 use super::standing::Bridge;
 use super::{LOOK_AGAIN, Order};
 
+/// In the place of an id: the bridge is being taken away.
+const GOING: &str = "going";
+
 /// Sees to it that the bridges of an order are its networks' own.
 ///
 /// # Errors
@@ -32,26 +35,70 @@ pub(super) fn claim(dir: &Path, order: &Order) -> Result<()> {
 /// Whether a network's bridge is its own, or will be. One that the host had before is not: netavark would take
 /// it for its own, and delete it with the last container.
 ///
-/// A name that is not made of the network's id says nothing: so it is noted before there is such a bridge. One
+/// A name that is not made of the network's id says nothing: so the id is noted before there is such a bridge. One
 /// that stays outlives the notes, and is known by its anchor.
 ///
 /// # Errors
 /// System.
 pub(super) fn is_own(dir: &Path, network: &NetworkRecord) -> Result<bool> {
-    let Some(note) = note(dir, network) else {
+    let Some(path) = note(dir, network) else {
         return Ok(true);
     };
-    let make = || -> io::Result<bool> {
-        if note.try_exists()? {
-            return Ok(true);
-        }
-        if Bridge::of(network)?.is_some_and(|bridge| !bridge.is_anchored) {
-            return Ok(false);
-        }
-        std::fs::create_dir_all(note.parent().expect("it is in a directory"))?;
-        std::fs::write(&note, network.id.as_str()).map(|()| true)
+    let is_noted = noted(dir, network)?.as_deref() == Some(network.id.as_str());
+    let found = Bridge::of(network).context("cannot list interfaces")?;
+    if is_noted {
+        // Another daemon may have taken it over.
+        return Ok(found.is_none_or(|bridge| bridge.is_anchored || bridge.strays.is_empty()));
+    }
+    let is_own = found.is_none_or(|bridge| bridge.is_anchored);
+    if is_own {
+        write_note(&path, network.id.as_str())?;
+    }
+    Ok(is_own)
+}
+
+/// Whether nobody is on a bridge that a network had which is there no more: where the data root was wiped, the next
+/// default network has another id. One that this network once had itself is another daemon's by now.
+///
+/// # Errors
+/// System.
+pub(super) fn is_left_over(dir: &Path, network: &NetworkRecord, found: &Bridge) -> Result<bool> {
+    let noted = noted(dir, network)?;
+    let is_noted = |text| noted.as_deref() == Some(text);
+    let was_kept = !found.strays.is_empty() && !is_noted(network.id.as_str());
+    Ok(found.others == 0 && (was_kept || is_noted(GOING)))
+}
+
+/// Notes that a bridge is being taken away: without its anchor nothing else tells that it is not the host's.
+///
+/// # Errors
+/// System.
+pub(super) fn note_going(dir: &Path, network: &NetworkRecord) -> Result<()> {
+    note(dir, network).map_or(Ok(()), |path| write_note(&path, GOING))
+}
+
+/// What was noted of a network's bridge: the id of the network that it is of, or was of.
+///
+/// # Errors
+/// System.
+pub(super) fn noted(dir: &Path, network: &NetworkRecord) -> Result<Option<String>> {
+    let Some(path) = note(dir, network) else {
+        return Ok(None);
     };
-    make().context(format_args!("cannot note the bridge {}", network.interface))
+    match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read
+            .map(Some)
+            .context(format_args!("cannot read {}", path.display())),
+    }
+}
+
+fn write_note(path: &Path, text: &str) -> Result<()> {
+    let write = || {
+        std::fs::create_dir_all(path.parent().expect("it is in a directory"))?;
+        std::fs::write(path, text)
+    };
+    write().context(format_args!("cannot write {}", path.display()))
 }
 
 /// Forgets whose a bridge was that is there no more.

@@ -34,13 +34,21 @@ fn peer_name(network: &NetworkRecord) -> String {
     format!("mp-{}", network.id.short())
 }
 
+/// Whether an interface is the anchor of some network.
+fn is_anchor(name: &str) -> bool {
+    let id = name.strip_prefix("ma-");
+    id.is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// A bridge that is there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Bridge {
     index: u32,
     /// It stays.
     pub(super) is_anchored: bool,
-    /// Its members but the anchor.
+    /// Anchors of other networks: of a default network whose record was wiped, say. They are nobody.
+    pub(super) strays: Vec<String>,
+    /// Its members but those.
     pub(super) others: usize,
 }
 
@@ -55,15 +63,16 @@ impl Bridge {
             return Ok(None);
         };
         let anchor = anchor_name(network);
-        let members = || {
-            let members = links.iter();
-            members.filter(|link| link.master == Some(bridge.index))
-        };
-        let is_anchored = members().any(|link| link.name == anchor);
+        let members = links.iter();
+        let members = members.filter(|link| link.master == Some(bridge.index));
+        let (anchors, others): (Vec<_>, Vec<_>) = members.partition(|link| is_anchor(&link.name));
+        let strays = anchors.iter().filter(|link| link.name != anchor);
+        let strays: Vec<_> = strays.map(|link| link.name.clone()).collect();
         Ok(Some(Self {
             index: bridge.index,
-            is_anchored,
-            others: members().count() - usize::from(is_anchored),
+            is_anchored: strays.len() < anchors.len(),
+            strays,
+            others: others.len(),
         }))
     }
 }
@@ -72,6 +81,11 @@ impl Bridge {
 pub fn stands(network: &NetworkRecord) -> bool {
     let found = Bridge::of(network);
     found.is_ok_and(|bridge| bridge.is_some_and(|bridge| bridge.is_anchored))
+}
+
+/// Whether the bridge of this network is to stay: the default network's.
+pub(super) fn is_to_stay(network: &NetworkRecord) -> bool {
+    network.driver == NetworkDriver::Bridge && network.is_predefined()
 }
 
 /// Whether nobody is on a network: what comes next is the first.
@@ -85,8 +99,8 @@ impl Netavark {
     /// to be done. To be called now and then: where all is well no program is run, and nobody held up.
     ///
     /// # Errors
-    /// Conflict where there is an interface of that name that is not this network's, another that leads to the
-    /// same range, or the bridge has another address and somebody is on it; NotImplemented for what netavark is
+    /// Conflict where there is an interface of that name that is not this network's, another that leads into the
+    /// range, or the bridge has another address and somebody is on it; NotImplemented for what netavark is
     /// too old for; System.
     pub async fn establish(&self, network: &Arc<NetworkRecord>) -> Result<bool> {
         if !self.has_stand_in()? && is_whole(network)? {
@@ -96,26 +110,13 @@ impl Netavark {
         let version = self.version().await?;
         check(network, version)?;
         let alone = self.alone().await?;
-        // One that a daemon before this one left behind would count as somebody.
         self.clear_stand_in()?;
         if is_whole(network)? {
             return Ok(false);
         }
-        check_routes(network)?;
         let order = stand_in_for(network)?;
+        self.prepare(&alone, network, version).await?;
         bridge::claim(&self.dir, &order)?;
-        if let Some(found) = look(network)?
-            && !is_right(network)
-        {
-            if found.others > 0 {
-                return Err(Error::conflict(format!(
-                    "bridge {} is not as network {} says, and somebody is on it: it is made anew when nobody is",
-                    network.interface, network.name
-                )));
-            }
-            self.unmake(&alone, network, version).await?;
-            bridge::claim(&self.dir, &order)?;
-        }
         if !self.is_tidy() {
             self.arrange_or_warn(&alone, version, &[]).await;
         }
@@ -131,6 +132,43 @@ impl Netavark {
         made?;
         self.arrange_or_warn(&alone, version, &[&**network]).await;
         Ok(true)
+    }
+
+    /// Before somebody comes on a network whose bridge stays: one that nobody is on goes where it is not as the
+    /// record says, or was made for a record that is there no more; then, and where there is none, its range must
+    /// be free. Whose the bridge is otherwise, [`bridge::claim`] says.
+    ///
+    /// # Errors
+    /// Conflict as for [`Netavark::establish`]; System.
+    pub(super) async fn prepare(
+        &self,
+        alone: &Alone<'_>,
+        network: &Arc<NetworkRecord>,
+        version: Version,
+    ) -> Result<()> {
+        // One that a daemon before this one left behind would count as somebody.
+        self.clear_stand_in()?;
+        if let Some(found) = look(network)? {
+            match bridge::is_own(&self.dir, network)? {
+                true if is_right(network) => return Ok(()),
+                true if found.others > 0 => {
+                    return Err(Error::conflict(format!(
+                        "bridge {} is not as network {} says, and somebody is on it: it is made anew when nobody is",
+                        network.interface, network.name
+                    )));
+                }
+                true => {}
+                false if bridge::is_left_over(&self.dir, network, &found)? => {
+                    tracing::info!(
+                        bridge = network.interface,
+                        "taking over what an earlier network left"
+                    );
+                }
+                false => return Ok(()),
+            }
+            self.unmake(alone, network, version).await?;
+        }
+        check_routes(network)
     }
 
     /// Takes away what [`Netavark::establish`] made, if nobody is on it; whether there was something. What is
@@ -166,8 +204,11 @@ impl Netavark {
         network: &Arc<NetworkRecord>,
         version: Version,
     ) -> Result<()> {
-        // The rules are about the range that it had.
+        // The rules are about the network that it was of, and the range that it had.
         let mut had = NetworkRecord::clone(network);
+        if let Some(id) = bridge::noted(&self.dir, network)?.and_then(|id| id.parse().ok()) {
+            had.id = id;
+        }
         if let Some(subnet) = host_routes::of_interface(&network.interface)
             && !had.subnets.iter().any(|known| known.subnet == subnet)
         {
@@ -179,7 +220,11 @@ impl Netavark {
             }];
         }
         let order = stand_in_for(&Arc::new(had))?;
-        delete_anchor(network)?;
+        bridge::note_going(&self.dir, network)?;
+        let strays = look(network)?.map(|found| found.strays);
+        for name in strays.iter().flatten().chain([&anchor_name(network)]) {
+            delete_anchor(name)?;
+        }
         let nothing = std::future::ready(Ok(()));
         let gone = self.by_stand_in(alone, &order, version, nothing).await;
         self.forget_bridges(&order);
@@ -212,18 +257,18 @@ fn is_right(network: &NetworkRecord) -> bool {
     })
 }
 
-/// That a network's range is nobody else's: another engine may have taken it since, when this one's bridge was
-/// not there. Who is on the network has to live with that; who is not, has not.
+/// That a network's range is nobody else's: another engine may have taken of it since, when this one's bridge was
+/// not there. Once it is, containers on it have to live with that.
 fn check_routes(network: &NetworkRecord) -> Result<()> {
-    let mut subnets = network.subnets.iter().map(|subnet| &subnet.subnet);
-    let taken = |subnet: &&IpNet| host_routes::another_leads_to(&network.interface, subnet);
-    match subnets.find(taken) {
-        Some(subnet) => Err(Error::conflict(format!(
-            "another interface of the host leads to {subnet}, the range of network {}",
-            network.name
-        ))),
-        None => Ok(()),
+    for Subnet { subnet, .. } in &network.subnets {
+        if let Some(taken) = host_routes::another_leads_into(&network.interface, subnet) {
+            return Err(Error::conflict(format!(
+                "another interface of the host leads to {taken}, and the range of network {} is {subnet}",
+                network.name
+            )));
+        }
     }
+    Ok(())
 }
 
 /// Makes the anchor, on a bridge that is there.
@@ -245,16 +290,15 @@ fn anchor(network: &NetworkRecord) -> Result<()> {
     make().context(format_args!("cannot keep the bridge {}", network.interface))
 }
 
-fn delete_anchor(network: &NetworkRecord) -> Result<bool> {
-    let name = anchor_name(network);
-    links::delete(&name).context(format_args!("cannot delete the interface {name}"))
+fn delete_anchor(name: &str) -> Result<bool> {
+    links::delete(name).context(format_args!("cannot delete the interface {name}"))
 }
 
 /// Deletes an anchor whose bridge is gone; whether there was one.
 fn free_anchor(network: &NetworkRecord) -> Result<bool> {
     match look(network)? {
         Some(_) => Ok(false),
-        None => delete_anchor(network),
+        None => delete_anchor(&anchor_name(network)),
     }
 }
 

@@ -198,7 +198,11 @@ fn a_bridge_of_somebody_else_is_neither_kept_nor_taken_away() {
         ip("link set br-test145 name docker0");
         let e = host.netavark.establish(&net).await.unwrap_err();
         assert_eq!(e.kind(), model::Kind::Conflict);
-        assert!(e.message().contains("leads to 10.145.0.0/24"), "{e}");
+        assert!(
+            e.message()
+                .contains("another interface of the host leads to 10.145.0.0/24"),
+            "{e}"
+        );
         assert_eq!(interfaces(host).await, ["docker0"]);
         ip("link del docker0");
         host.netavark.establish(&net).await.unwrap();
@@ -219,5 +223,120 @@ fn a_bridge_of_somebody_else_is_neither_kept_nor_taken_away() {
         ip("link del br-test145");
         assert!(host.netavark.dismantle(&net).await.unwrap());
         assert_eq!(host.settled().await.0, [""; 0]);
+    });
+}
+
+/// Another default network with the same bridge: its record was wiped, and is made anew.
+fn anew(net: &NetworkRecord, id: char) -> Arc<NetworkRecord> {
+    let mut next = net.clone();
+    next.id = id.to_string().repeat(64).parse().unwrap();
+    next.name = "bridge".parse().unwrap();
+    Arc::new(next)
+}
+
+fn next_daemon(host: &Host, dir: &str) -> Netavark {
+    let path = std::env::var_os("PATH").unwrap();
+    Netavark::new(None, path, host.dir.path().join(dir))
+}
+
+#[test]
+fn what_a_network_left_whose_record_was_wiped_is_taken_over() {
+    on_a_host(async |host| {
+        let old = anew(&dual(146), 'd');
+        assert!(host.netavark.establish(&old).await.unwrap());
+        let rules = host.settled().await.1;
+        // The data root was wiped, and the range is another now; the notes are there.
+        let mut next = anew(&dual(147), 'b');
+        Arc::make_mut(&mut next)
+            .interface
+            .clone_from(&old.interface);
+        let one = on(&next, 'a', 2, &[]);
+        let ns = host.ns("ns");
+        // Whoever comes first.
+        host.netavark.set_up(&ns, &one).await.unwrap();
+        UdpSocket::bind((gateway(&next), 0)).unwrap();
+        host.netavark.establish(&next).await.unwrap();
+        assert!(stands(&next) && !stands(&old));
+        host.netavark.tear_down(&ns, &one).await.unwrap();
+        assert_eq!(interfaces(host).await, alone(&next));
+        let left = host.settled().await.1;
+        assert!(!left.contains("10.146."), "{left}");
+        // As long as somebody is on it, it is not taken.
+        host.netavark.set_up(&ns, &one).await.unwrap();
+        let other = anew(&next, 'c');
+        let e = host.netavark.establish(&other).await.unwrap_err();
+        assert_eq!(e.kind(), model::Kind::Conflict);
+        host.netavark.tear_down(&ns, &one).await.unwrap();
+        // The run root was wiped, too.
+        let third = next_daemon(host, "third");
+        assert!(third.establish(&other).await.unwrap());
+        assert_eq!(interfaces(host).await, alone(&other));
+        assert!(!third.establish(&other).await.unwrap());
+        // If that was another daemon's, it is not taken from each other in turn.
+        let e = host.netavark.establish(&next).await.unwrap_err();
+        assert_eq!(e.kind(), model::Kind::Conflict);
+        assert!(host.netavark.set_up(&ns, &one).await.is_err());
+        assert!(stands(&other));
+        assert!(third.dismantle(&other).await.unwrap());
+        assert_eq!(host.settled().await.0, [""; 0]);
+        assert!(rules.contains("10.146."), "{rules}");
+    });
+}
+
+#[test]
+fn no_start_walks_into_a_range_that_was_taken_meanwhile() {
+    on_a_host(async |host| {
+        let net = anew(&dual(148), 'd');
+        let (ns, one) = (host.ns("ns"), on(&net, 'a', 2, &[]));
+        ip("link add other0 type bridge");
+        ip("link set other0 up");
+        for (taken, is_free) in [
+            ("10.148.0.1/24", false),
+            ("10.148.0.129/26", false),
+            ("10.148.0.9/32", true),
+            ("10.148.1.1/16", true),
+        ] {
+            ip(&format!("addr add {taken} dev other0"));
+            let made = host.netavark.set_up(&ns, &one).await;
+            if is_free {
+                made.unwrap();
+                host.netavark.tear_down(&ns, &one).await.unwrap();
+            } else {
+                let e = made.unwrap_err();
+                assert_eq!(e.kind(), model::Kind::Conflict, "{taken}");
+                assert!(
+                    e.message()
+                        .contains("another interface of the host leads to"),
+                    "{e}"
+                );
+                assert!(host.netavark.establish(&net).await.is_err());
+            }
+            assert_eq!(host.settled().await.0, ["other0"], "{taken}");
+            ip(&format!("addr del {taken} dev other0"));
+        }
+        // Who is there lives with it, and others come.
+        host.netavark.establish(&net).await.unwrap();
+        ip("addr add 10.148.0.1/24 dev other0");
+        host.netavark.set_up(&ns, &one).await.unwrap();
+    });
+}
+
+#[test]
+fn nobody_starts_where_the_gateway_is_not() {
+    on_a_host(async |host| {
+        let net = anew(&dual(149), 'd');
+        host.netavark.establish(&net).await.unwrap();
+        ip("addr del 10.149.0.1/24 dev br-test149");
+        let (ns, one) = (host.ns("ns"), on(&net, 'a', 2, &[]));
+        host.netavark.set_up(&ns, &one).await.unwrap();
+        UdpSocket::bind((gateway(&net), 0)).unwrap();
+        ip("addr del 10.149.0.1/24 dev br-test149");
+        let two = on(&net, 'b', 3, &[]);
+        let e = host
+            .netavark
+            .set_up(&host.ns("two"), &two)
+            .await
+            .unwrap_err();
+        assert!(e.message().contains("somebody is on it"), "{e}");
     });
 }
