@@ -113,7 +113,6 @@ impl Networks {
             created_at: (self.inner.tools.now)(),
             driver,
             interface,
-            // A macvlan without a parent leads nowhere (moby `macvlan` createNetwork).
             internal: new.internal,
             attachable: new.attachable,
             enable_ipv4: new.enable_ipv4,
