@@ -41,6 +41,7 @@ pub use version::Version;
 
 mod bridge;
 mod document;
+mod ends;
 mod found;
 mod guard;
 mod parent;
@@ -192,7 +193,7 @@ impl Netavark {
             made = self.arrange_new(&alone, version, order).await;
         }
         let made = made.and_then(|()| bridge::keep(order));
-        let Err(e) = made.and_then(|()| bridge::attend(ns, order)) else {
+        let Err(e) = made.and_then(|()| ends::attend(ns, order)) else {
             forget_flows(order);
             return Ok(());
         };
@@ -314,14 +315,21 @@ impl Netavark {
     ) -> Result<bool> {
         let pinned = netns::is_pinned(ns).context(format_args!("look at {}", ns.display()))?;
         if pinned {
-            match self.call(alone, "teardown", ns, order, version).await {
-                Ok(()) => return Ok(false),
-                Err(e) => {
-                    tracing::debug!(id = order.id.short(), error = %e, "undone by a stand-in")
+            let mut undone = false;
+            if ends::are_named(ns, order)? {
+                match self.call(alone, "teardown", ns, order, version).await {
+                    Ok(()) => undone = true,
+                    Err(e) => {
+                        tracing::debug!(id = order.id.short(), error = %e, "undone by a stand-in")
+                    }
                 }
             }
-            // The bridge stays while the namespace still has an interface on it.
-            bridge::delete_links(ns, order)?;
+            // The bridge stays while the namespace still has an interface on it; and who changed names meanwhile
+            // keeps nothing.
+            ends::delete(ns, order)?;
+            if undone {
+                return Ok(false);
+            }
         }
         // Nothing of the others is outside the namespace.
         order

@@ -150,7 +150,7 @@ pub fn members(name: &str) -> io::Result<Option<usize>> {
 }
 
 /// An interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its number.
     pub index: u32,
@@ -158,8 +158,12 @@ pub struct Link {
     pub name: String,
     /// The number of the bridge it belongs to.
     pub master: Option<u32>,
-    /// The number of the other end of a veth, in the namespace where that is, and of what a VLAN is on.
+    /// The number of the other end of a veth, or of what a VLAN or macvlan is on, in the namespace where that is.
     pub peer: Option<u32>,
+    /// The number by which this namespace knows that one, if it is another.
+    pub peer_netns: Option<u32>,
+    /// Its hardware address, where it is one as Ethernet has them.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// All interfaces.
@@ -167,8 +171,22 @@ pub struct Link {
 /// # Errors
 /// What the kernel answers.
 pub fn list() -> io::Result<Vec<Link>> {
+    list_of(&[0; LINK_BYTES])
+}
+
+/// All interfaces of the network namespace that this one knows by the number `netns`.
+///
+/// # Errors
+/// What the kernel answers: there is none.
+pub fn list_in(netns: u32) -> io::Result<Vec<Link>> {
+    let mut body = vec![0; LINK_BYTES];
+    attribute(&mut body, libc::IFLA_TARGET_NETNSID, &netns.to_ne_bytes());
+    list_of(&body)
+}
+
+fn list_of(asked: &[u8]) -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
-    dump(None, libc::RTM_GETLINK, &[0; LINK_BYTES], |kind, body| {
+    dump(None, libc::RTM_GETLINK, asked, |kind, body| {
         if kind == libc::RTM_NEWLINK {
             links.extend(link(body));
         }
@@ -179,6 +197,7 @@ pub fn list() -> io::Result<Vec<Link>> {
 fn link(body: &[u8]) -> Option<Link> {
     let index = word(body, 4)?;
     let (mut name, mut master, mut peer) = (String::new(), None, None);
+    let (mut peer_netns, mut mac) = (None, None);
     for (kind, value) in attributes(body.get(LINK_BYTES..)?) {
         if kind == libc::IFLA_IFNAME {
             let text = String::from_utf8_lossy(value);
@@ -187,6 +206,10 @@ fn link(body: &[u8]) -> Option<Link> {
             master = word(value, 0);
         } else if kind == libc::IFLA_LINK {
             peer = word(value, 0);
+        } else if kind == libc::IFLA_LINK_NETNSID {
+            peer_netns = word(value, 0);
+        } else if kind == libc::IFLA_ADDRESS {
+            mac = value.try_into().ok();
         }
     }
     Some(Link {
@@ -194,6 +217,8 @@ fn link(body: &[u8]) -> Option<Link> {
         name,
         master,
         peer,
+        peer_netns,
+        mac,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The bridges of networks: whose they are, and what netavark leaves to the kernel.
+//! The bridges of networks: whose they are, and what they keep.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use model::{Context, Error, MacAddress, NetworkDriver, NetworkRecord, Result};
-use sys::{links, netns};
+use sys::links;
 
-use super::document::{TALK, is_false};
 use super::standing::Bridge;
 use super::{LOOK_AGAIN, Order};
 
@@ -162,75 +161,6 @@ fn mac(network: &NetworkRecord) -> MacAddress {
 pub(super) fn has_none(network: &NetworkRecord) -> bool {
     network.driver == NetworkDriver::Bridge
         && links::members(&network.interface).is_ok_and(|members| members.is_none())
-}
-
-/// What a bridge does for a container that is new on it.
-///
-/// One with ports reaches itself by them, as others reach it: what goes to the host comes back by the same way,
-/// which a bridge does only when it is told to. And where a network's containers are to be apart, the bridge
-/// keeps them so (moby drops what goes from a bridge to itself, by rules that need the module br_netfilter).
-///
-/// # Errors
-/// What the kernel says.
-pub(super) fn attend(ns: &Path, order: &Order) -> Result<()> {
-    let bridged = order.places.iter();
-    let bridged = bridged.filter(|(network, _)| network.driver == NetworkDriver::Bridge);
-    let own_ports = !order.ports.is_empty();
-    let told: Vec<_> = bridged
-        .filter(|(network, _)| own_ports || are_apart(network))
-        .collect();
-    if told.is_empty() {
-        return Ok(());
-    }
-    let links = netns::inside(ns, links::list).context("cannot list the container's interfaces")?;
-    for (network, place) in told {
-        let link = links.iter().find(|link| link.name == place.interface);
-        let Some(peer) = link.and_then(|link| link.peer) else {
-            continue;
-        };
-        if own_ports {
-            links::hairpin(peer).context("cannot let a container reach its own ports")?;
-        }
-        if are_apart(network) {
-            links::isolate(peer).context("cannot keep a network's containers apart")?;
-        }
-    }
-    Ok(())
-}
-
-/// No container of this network is to reach another there.
-pub(super) fn are_apart(network: &NetworkRecord) -> bool {
-    network.options.get(TALK).is_some_and(|v| is_false(v))
-}
-
-/// Takes the interfaces of an order from a namespace. A program there may have given one another name: it is
-/// found by its other end, on the network's bridge.
-///
-/// # Errors
-/// What the kernel says.
-pub(super) fn delete_links(ns: &Path, order: &Order) -> Result<()> {
-    let mut names = order.places.iter().map(|(_, place)| &place.interface);
-    let delete = || {
-        names.try_for_each(|name| links::delete(name).map(drop))?;
-        links::list()
-    };
-    let left = netns::inside(ns, delete).context("cannot delete the container's interfaces")?;
-    let hosts = links::list().context("cannot list interfaces")?;
-    let is_bridge = |link: &&links::Link| {
-        let mut places = order.places.iter();
-        places.any(|(network, _)| network.interface == link.name)
-    };
-    let bridges: Vec<u32> = hosts.iter().filter(is_bridge).map(|l| l.index).collect();
-    let is_its = |end: &&links::Link| {
-        let on_bridge = end.master.is_some_and(|bridge| bridges.contains(&bridge));
-        let mut left = left.iter();
-        on_bridge && left.any(|l| l.peer == Some(end.index) && end.peer == Some(l.index))
-    };
-    for end in hosts.iter().filter(is_its) {
-        let deleted = links::delete(&end.name);
-        deleted.context(format_args!("cannot delete the interface {}", end.name))?;
-    }
-    Ok(())
 }
 
 /// Waits for the last member of a bridge to go; whether the bridge is left alone.

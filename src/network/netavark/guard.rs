@@ -186,7 +186,7 @@ impl Netavark {
         let stand_in = self.stand_in()?;
         let made = self.call(alone, "setup", &stand_in, &order, version).await;
         let made = made.and_then(|()| bridge::keep(&order));
-        let gone = bridge::delete_links(&stand_in, &order);
+        let gone = super::ends::delete(&stand_in, &order);
         let removed = netns::remove(&stand_in).context("cannot remove a network namespace");
         made.and(gone).and(removed)
     }

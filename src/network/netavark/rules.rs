@@ -291,8 +291,7 @@ mod tests {
         let link = |name: &&str| Link {
             index: 1,
             name: (*name).to_owned(),
-            master: None,
-            peer: None,
+            ..Link::default()
         };
         names.iter().map(link).collect()
     }

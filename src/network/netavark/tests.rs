@@ -10,6 +10,7 @@ use crate::fixture::{network, on_a_host, order, place};
 
 mod apart;
 mod bridges;
+mod ends;
 mod lost;
 mod standing;
 
