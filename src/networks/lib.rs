@@ -9,6 +9,7 @@
 //! | `runs` | around a run: attached, set up, left, released |
 //! | `places` | networks that come and go while it runs |
 //! | `damaged` | records that cannot be read |
+//! | `predefined` | those that are always there; the default network follows what the operator says |
 //! | `keep` | taken back after a restart; rules, and the default network's bridge, put back that others took away |
 //! | `naming` | who is called what on which network; resolv.conf and hosts |
 //! | `settings` | what the operator says of it all |
@@ -35,6 +36,7 @@ mod keep;
 mod lease;
 mod naming;
 mod places;
+mod predefined;
 mod runs;
 mod settings;
 mod subnets;
@@ -49,7 +51,7 @@ pub use damaged::Damaged;
 use held::Held;
 pub use held::Member;
 pub use lease::{check_config, check_mode};
-use model::{Error, NetworkDriver, NetworkId, NetworkName, NetworkRecord, Result, Timestamp};
+use model::{Error, NetworkId, NetworkRecord, Result, Timestamp};
 pub use runs::{Attached, Joining};
 pub use settings::Settings;
 
@@ -106,6 +108,8 @@ struct Inner {
     told_of_bridge: Mutex<Option<String>>,
     /// What is wrong with the firewall's rules.
     told_of_rules: Mutex<Option<String>>,
+    /// Why the default network is not as the operator says, as it was told.
+    told_of_settings: Mutex<Option<String>>,
 }
 
 /// The networks by id; names are unique.
@@ -140,9 +144,10 @@ impl Networks {
                 look: tokio::sync::Notify::new(),
                 told_of_bridge: Mutex::default(),
                 told_of_rules: Mutex::default(),
+                told_of_settings: Mutex::default(),
             }),
         };
-        networks.make_predefined().await;
+        networks.make_missing().await;
         networks
     }
 
@@ -201,83 +206,6 @@ impl Networks {
     fn random_id(&self) -> [u8; 32] {
         (self.inner.tools.random)()
     }
-
-    /// `bridge`, `host` and `none`: as records like all others, so that their ids stay. What cannot be made
-    /// now is made later: the daemon has containers to look after all the same.
-    pub(crate) async fn make_predefined(&self) {
-        let kinds = [
-            ("none", NetworkDriver::Null),
-            ("host", NetworkDriver::Host),
-            ("bridge", NetworkDriver::Bridge),
-        ];
-        for (name, driver) in kinds {
-            let is_off =
-                driver == NetworkDriver::Bridge && self.inner.tools.settings.bridge.is_none();
-            if is_off || self.read().by_name(name).is_some() {
-                continue;
-            }
-            if let Err(e) = self.make_one(name, driver).await {
-                tracing::error!(network = name, error = %e, "no container can be on this network");
-            }
-        }
-    }
-
-    async fn make_one(&self, name: &str, driver: NetworkDriver) -> Result<()> {
-        let _choosing = self.inner.choosing.lock().await;
-        let mut record = self.predefined(name.parse()?, driver)?;
-        // It takes the place of one that cannot be read: that one's containers are on it.
-        if let Some(id) = self.replace_damaged(name).await? {
-            record.id = id;
-            self.keep_range(&mut record);
-        }
-        self.inner.tools.ledger.insert_network(&record).await?;
-        self.insert(Arc::new(record));
-        Ok(())
-    }
-
-    fn predefined(&self, name: NetworkName, driver: NetworkDriver) -> Result<NetworkRecord> {
-        let settings = &self.inner.tools.settings;
-        let is_bridge = driver == NetworkDriver::Bridge;
-        let interface = settings.bridge.clone().filter(|_| is_bridge);
-        let interface = interface.unwrap_or_default();
-        let subnets = match is_bridge {
-            true => vec![self.default_subnet()?],
-            false => Vec::new(),
-        };
-        let options = match is_bridge {
-            true => bridge_options(&interface),
-            false => BTreeMap::new(),
-        };
-        Ok(NetworkRecord {
-            id: NetworkId::from_bytes(self.random_id()),
-            name,
-            created_at: (self.inner.tools.now)(),
-            driver,
-            interface,
-            internal: false,
-            attachable: false,
-            enable_ipv4: true,
-            enable_ipv6: false,
-            subnets,
-            ipam_options: None,
-            options,
-            labels: BTreeMap::new(),
-        })
-    }
-}
-
-/// What Docker shows of its default bridge.
-fn bridge_options(interface: &str) -> BTreeMap<String, String> {
-    [
-        ("com.docker.network.bridge.default_bridge", "true"),
-        ("com.docker.network.bridge.enable_icc", "true"),
-        ("com.docker.network.bridge.enable_ip_masquerade", "true"),
-        ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0"),
-        ("com.docker.network.bridge.name", interface),
-        ("com.docker.network.driver.mtu", "1500"),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into()
 }
 
 /// Docker's words.
@@ -289,3 +217,6 @@ fn not_found(term: &str) -> Error {
 fn clip(text: &str) -> String {
     text.chars().take(256).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use model::{Error, NetworkDriver, NetworkRecord, Result, Subnet};
+use model::{Error, NetworkDriver, Result, Subnet};
+use network::addresses::Pool;
 
 use crate::Networks;
 use crate::catalog::{NewNetwork, NewSubnet};
@@ -19,7 +20,7 @@ impl Networks {
         driver: NetworkDriver,
     ) -> Result<Vec<Subnet>> {
         check(new)?;
-        let mut taken = self.taken();
+        let mut taken = self.taken(None);
         let mut chosen: Vec<Subnet> = Vec::new();
         for v6 in [false, true] {
             let enabled = if v6 { new.enable_ipv6 } else { new.enable_ipv4 };
@@ -47,43 +48,54 @@ impl Networks {
         Ok(chosen)
     }
 
-    /// The default network's: what the operator says, or a pool's.
+    /// The default network's: what the operator says; else that of its bridge, if that is there, as where the record
+    /// alone was lost; else a pool's. `has_users` where containers are on it: they have addresses of its range.
     ///
     /// # Errors
     /// Every pool overlaps with what the host has.
-    pub(crate) fn default_subnet(&self) -> Result<Subnet> {
-        let given = self.inner.tools.settings.bridge_address;
-        let wish = NewSubnet {
-            subnet: given.map(|net| net.trunc()),
-            gateway: given.map(|net| net.addr()),
-            ..NewSubnet::default()
-        };
-        self.choose(wish, false, &self.taken())
+    pub(crate) fn default_subnet(&self, interface: &str, has_users: bool) -> Result<Subnet> {
+        let settings = &self.inner.tools.settings;
+        // It may take the place of itself.
+        let taken = self.taken(Some("bridge"));
+        if let Some(given) = settings.bridge_address {
+            let wish = NewSubnet {
+                subnet: Some(given.trunc()),
+                gateway: Some(given.addr()),
+                ..NewSubnet::default()
+            };
+            return self.choose(wish, false, &taken);
+        }
+        let found = network::host_routes::of_interface(interface);
+        if let Some(subnet) = found.filter(|net| has_users || is_part(net, &settings.pools)) {
+            let wish = NewSubnet {
+                subnet: Some(subnet),
+                ..NewSubnet::default()
+            };
+            match self.choose(wish, false, &taken) {
+                Ok(kept) => return Ok(kept),
+                Err(e) => {
+                    tracing::warn!(error = %e, "the default network has another range now");
+                }
+            }
+        }
+        self.choose(NewSubnet::default(), false, &taken)
     }
 
-    /// The default network's record is made anew, and its bridge is there: it keeps its range, which
-    /// containers have addresses of.
-    pub(crate) fn keep_range(&self, record: &mut NetworkRecord) {
-        let is_given = self.inner.tools.settings.bridge_address.is_some();
-        let found = network::host_routes::of_interface(&record.interface);
-        let Some(subnet) = found.filter(|_| !is_given) else {
-            return;
-        };
-        let wish = NewSubnet {
-            subnet: Some(subnet),
-            ..NewSubnet::default()
-        };
-        match self.choose(wish, false, &self.taken()) {
-            Ok(kept) => record.subnets = vec![kept],
-            Err(e) => tracing::warn!(error = %e, "the default network has another range now"),
+    /// Whether the default network may have that range, as the operator says.
+    pub(crate) fn may_be_default(&self, subnet: &Subnet) -> bool {
+        let settings = &self.inner.tools.settings;
+        match settings.bridge_address {
+            Some(given) => subnet.subnet == given.trunc() && subnet.gateway == Some(given.addr()),
+            None => is_part(&subnet.subnet, &settings.pools),
         }
     }
 
-    /// The ranges of all networks.
-    fn taken(&self) -> Vec<IpNet> {
+    /// The ranges of all networks, but for those of the one called `but`.
+    fn taken(&self, but: Option<&str>) -> Vec<IpNet> {
         let records = self.read();
-        let subnets = records.by_id.values().flat_map(|r| &r.subnets);
-        subnets.map(|s| s.subnet).collect()
+        let others = records.by_id.values();
+        let others = others.filter(|r| Some(r.name.as_str()) != but);
+        others.flat_map(|r| &r.subnets).map(|s| s.subnet).collect()
     }
 
     fn choose(&self, wish: NewSubnet, v6: bool, taken: &[IpNet]) -> Result<Subnet> {
@@ -131,6 +143,12 @@ impl Networks {
         }
         Ok(chosen)
     }
+}
+
+/// Whether a network could have that range from one of the pools.
+fn is_part(net: &IpNet, pools: &[Pool]) -> bool {
+    let of = |pool: &Pool| pool.size == net.prefix_len() && pool.base.contains(net);
+    pools.iter().any(of)
 }
 
 /// A reserved address that is the gateway's, or another's.
