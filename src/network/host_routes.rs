@@ -24,7 +24,7 @@ pub(crate) fn leads_to(name: &str, subnet: &IpNet) -> bool {
 
 /// What takes IPv4 addresses of `subnet` away from this interface: a range that another leads to, as large or
 /// smaller. Single addresses do not count.
-pub(crate) fn another_leads_into(name: &str, subnet: &IpNet) -> Option<IpNet> {
+pub fn another_leads_into(name: &str, subnet: &IpNet) -> Option<IpNet> {
     let takes = |net: &IpNet| subnet.contains(net) && net.prefix_len() < net.max_prefix_len();
     of_interfaces(|other| other != name).into_iter().find(takes)
 }

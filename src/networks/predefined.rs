@@ -106,7 +106,7 @@ impl Networks {
                 %error,
                 bridge = record.interface,
                 range = ranges.join(", "),
-                "the default network stays as it was: the configured bridge and range do not count yet"
+                "the default network stays as it is: what is configured, or free, does not count yet"
             );
         }
         *told = wrong;
@@ -118,9 +118,15 @@ impl Networks {
         bridge == Some(&record.interface) && self.has_range_as_said(record)
     }
 
+    /// One of a pool must be free, too, as long as there is no bridge: after a reboot another engine may have been
+    /// faster.
     fn has_range_as_said(&self, record: &NetworkRecord) -> bool {
+        let is_kept = self.inner.tools.settings.bridge_address.is_some() || network::stands(record);
+        let is_free = |subnet| {
+            is_kept || network::host_routes::another_leads_into(&record.interface, subnet).is_none()
+        };
         let mut subnets = record.subnets.iter();
-        subnets.all(|subnet| self.may_be_default(subnet))
+        subnets.all(|s| self.may_be_default(s) && is_free(&s.subnet))
     }
 
     async fn change_default(&self, record: &Arc<NetworkRecord>) -> Result<()> {

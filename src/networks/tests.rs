@@ -72,7 +72,7 @@ impl Networks {
     }
 }
 
-fn range(record: &NetworkRecord) -> String {
+fn range(record: &Arc<NetworkRecord>) -> String {
     record.subnets[0].subnet.to_string()
 }
 
@@ -99,6 +99,41 @@ fn a_wiped_data_root_leaves_the_default_network_its_range() {
         let next = daemon(dir, "ccc", pools).await.look().await;
         assert_eq!(range(&next), "172.18.0.0/16");
         assert_eq!(leads_to("test0").unwrap(), "172.18.0.0/16");
+    });
+}
+
+#[test]
+fn the_default_network_goes_out_of_the_way_of_another_engine() {
+    on_a_host(async |dir| {
+        let networks = daemon(dir, "a", said()).await;
+        networks.look().await;
+        for line in [
+            "link add other0 type bridge",
+            "addr add 172.17.5.1/24 dev other0",
+            "link set other0 up",
+        ] {
+            ip(line);
+        }
+        assert_eq!(
+            range(&networks.look().await),
+            "172.17.0.0/16",
+            "it is there"
+        );
+        ip("link del test0");
+        let next = networks.look().await;
+        assert_eq!(range(&next), "172.18.0.0/16");
+        assert!(network::stands(&next));
+        drop(networks);
+        // What the operator names stays.
+        ip("link del test0");
+        let mut settings = said();
+        settings.bridge_address = Some("172.17.0.1/16".parse().unwrap());
+        let networks = daemon(dir, "a", settings).await;
+        networks.make_predefined().await;
+        let record = networks.default_network().unwrap();
+        assert_eq!(range(&record), "172.17.0.0/16");
+        let e = networks.inner.tools.netavark.establish(&record).await;
+        assert_eq!(e.unwrap_err().kind(), model::Kind::Conflict);
     });
 }
 
@@ -153,7 +188,7 @@ fn the_default_network_becomes_what_the_operator_says_by_now() {
         let told = networks.inner.unheeded.lock().unwrap().clone();
         assert_eq!(told.as_deref(), Some("containers are on it"));
         ip("link del veth7");
-        assert_eq!(range(&*networks.look().await), "10.66.0.0/24");
+        assert_eq!(range(&networks.look().await), "10.66.0.0/24");
         assert_eq!(*networks.inner.unheeded.lock().unwrap(), None);
     });
 }
