@@ -85,6 +85,8 @@ pub struct Netavark {
     arranged: AtomicBool,
     /// That the firewall of IPv4, or of IPv6, does not work was told.
     told: [AtomicBool; 2],
+    /// Tells other daemons that this one keeps a bridge.
+    kept: standing::Kept,
 }
 
 /// Where `name`, a program of the Podman project, may be: the configured path alone, or the usual ones.
@@ -110,6 +112,7 @@ impl Netavark {
             version: Cache::default(),
             arranged: AtomicBool::new(false),
             told: Default::default(),
+            kept: standing::Kept::default(),
         }
     }
 

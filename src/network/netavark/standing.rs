@@ -14,7 +14,9 @@
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
-use std::sync::Arc;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use failpoint::Point;
 use ipnet::IpNet;
@@ -38,6 +40,32 @@ fn peer_name(network: &NetworkRecord) -> String {
 fn is_anchor(name: &str) -> bool {
     let id = name.strip_prefix("ma-");
     id.is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// A socket named after the bridge that a daemon keeps, which its network namespace has once, and which ends with
+/// the daemon: by it others see that it lives.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<Option<(String, UnixDatagram)>>);
+
+impl Kept {
+    /// Whether no other daemon that lives keeps that bridge; from now on this one does.
+    fn keep(&self, bridge: &str) -> bool {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_some_and(|(name, _)| name == bridge) {
+            return true;
+        }
+        let name = SocketAddr::from_abstract_name(format!("moored/bridge/{bridge}"));
+        match name.and_then(|name| UnixDatagram::bind_addr(&name)) {
+            Ok(socket) => {
+                *kept = Some((bridge.to_owned(), socket));
+                true
+            }
+            Err(e) => {
+                tracing::debug!(bridge, error = %e, "another daemon may keep it");
+                false
+            }
+        }
+    }
 }
 
 /// A bridge that is there.
@@ -104,6 +132,7 @@ impl Netavark {
     /// too old for; System.
     pub async fn establish(&self, network: &Arc<NetworkRecord>) -> Result<bool> {
         if !self.has_stand_in()? && is_whole(network)? {
+            self.kept.keep(&network.interface);
             return Ok(false);
         }
         self.ready().await?;
@@ -130,6 +159,7 @@ impl Netavark {
         let made = self.by_stand_in(&alone, &order, version, keep).await;
         self.forget_bridges(&order);
         made?;
+        self.kept.keep(&network.interface);
         self.arrange_or_warn(&alone, version, &[&**network]).await;
         Ok(true)
     }
@@ -158,7 +188,10 @@ impl Netavark {
                     )));
                 }
                 true => {}
-                false if bridge::is_left_over(&self.dir, network, &found)? => {
+                false
+                    if bridge::is_left_over(&self.dir, network, &found)?
+                        && self.kept.keep(&network.interface) =>
+                {
                     tracing::info!(
                         bridge = network.interface,
                         "taking over what an earlier network left"

@@ -267,19 +267,35 @@ fn what_a_network_left_whose_record_was_wiped_is_taken_over() {
         let e = host.netavark.establish(&other).await.unwrap_err();
         assert_eq!(e.kind(), model::Kind::Conflict);
         host.netavark.tear_down(&ns, &one).await.unwrap();
-        // The run root was wiped, too.
-        let third = next_daemon(host, "third");
-        assert!(third.establish(&other).await.unwrap());
-        assert_eq!(interfaces(host).await, alone(&other));
-        assert!(!third.establish(&other).await.unwrap());
-        // If that was another daemon's, it is not taken from each other in turn.
-        let e = host.netavark.establish(&next).await.unwrap_err();
-        assert_eq!(e.kind(), model::Kind::Conflict);
-        assert!(host.netavark.set_up(&ns, &one).await.is_err());
-        assert!(stands(&other));
-        assert!(third.dismantle(&other).await.unwrap());
+        assert!(host.netavark.dismantle(&next).await.unwrap());
         assert_eq!(host.settled().await.0, [""; 0]);
         assert!(rules.contains("10.146."), "{rules}");
+    });
+}
+
+#[test]
+fn what_a_daemon_left_is_taken_over_only_when_it_has_ended() {
+    on_a_host(async |host| {
+        let (old, new) = (anew(&dual(150), 'd'), anew(&dual(150), 'c'));
+        let [first, second, again] = ["one", "two", "one"].map(|dir| next_daemon(host, dir));
+        assert!(first.establish(&old).await.unwrap());
+        let e = second.establish(&new).await.unwrap_err();
+        assert_eq!(e.kind(), model::Kind::Conflict);
+        assert!(stands(&old));
+        // Its run root and its data root were wiped.
+        drop(first);
+        assert!(second.establish(&new).await.unwrap());
+        assert_eq!(interfaces(host).await, alone(&new));
+        assert!(!second.establish(&new).await.unwrap());
+        // If they were not, it is not taken from each other in turn.
+        let one = on(&old, 'a', 2, &[]);
+        let ns = host.ns("ns");
+        drop(second);
+        for _ in 0..2 {
+            assert!(again.establish(&old).await.is_err());
+            assert!(again.set_up(&ns, &one).await.is_err());
+            assert!(stands(&new));
+        }
     });
 }
 
