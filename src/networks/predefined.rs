@@ -92,7 +92,7 @@ impl Networks {
             false => self.change_default(&record).await.err(),
         };
         let wrong = wrong.map(|e| e.message().to_owned());
-        let told = self.inner.unheeded.lock();
+        let told = self.inner.told_of_settings.lock();
         let mut told = told.unwrap_or_else(PoisonError::into_inner);
         if wrong != *told
             && let Some(error) = &wrong

@@ -185,10 +185,10 @@ fn the_default_network_becomes_what_the_operator_says_by_now() {
         let networks = daemon(dir, "a", changed).await;
         networks.make_predefined().await;
         assert_eq!(networks.default_network().unwrap(), last);
-        let told = networks.inner.unheeded.lock().unwrap().clone();
+        let told = networks.inner.told_of_settings.lock().unwrap().clone();
         assert_eq!(told.as_deref(), Some("containers are on it"));
         ip("link del veth7");
         assert_eq!(range(&networks.look().await), "10.66.0.0/24");
-        assert_eq!(*networks.inner.unheeded.lock().unwrap(), None);
+        assert_eq!(*networks.inner.told_of_settings.lock().unwrap(), None);
     });
 }

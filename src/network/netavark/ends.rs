@@ -150,6 +150,6 @@ pub(super) fn attend(ns: &Path, order: &Order) -> Result<()> {
 }
 
 /// No container of this network is to reach another there.
-fn are_apart(network: &NetworkRecord) -> bool {
+pub(super) fn are_apart(network: &NetworkRecord) -> bool {
     network.options.get(TALK).is_some_and(|v| is_false(v))
 }

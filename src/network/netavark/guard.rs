@@ -16,10 +16,10 @@ use sys::spawn::Program;
 use sys::tables::Tables;
 use sys::{links, netns};
 
-use super::bridge;
 use super::found::Rules;
 use super::rules::{self, Family};
 use super::{Alone, LOOK_AGAIN, Netavark, Order, Version};
+use super::{bridge, ends};
 
 /// Published ports answer containers of other networks, too, where netavark uses nftables, whose chains do not
 /// end those of others: in its own, before its jump to isolation, which it puts behind what is there.
@@ -186,7 +186,7 @@ impl Netavark {
         let stand_in = self.stand_in()?;
         let made = self.call(alone, "setup", &stand_in, &order, version).await;
         let made = made.and_then(|()| bridge::keep(&order));
-        let gone = super::ends::delete(&stand_in, &order);
+        let gone = ends::delete(&stand_in, &order);
         let removed = netns::remove(&stand_in).context("cannot remove a network namespace");
         made.and(gone).and(removed)
     }
@@ -247,7 +247,7 @@ pub(super) async fn is_reloaded(tables: &Tables) -> bool {
 
 /// Only rules of ours keep apart who is on such a network, and who is not to be reached from there.
 fn is_closed(network: &NetworkRecord) -> bool {
-    network.driver == NetworkDriver::Bridge && (network.internal || bridge::are_apart(network))
+    network.driver == NetworkDriver::Bridge && (network.internal || ends::are_apart(network))
 }
 
 /// Takes a lock that others have for a short time.
