@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use model::{NetworkDriver, NetworkRecord};
 use sys::links::Link;
 
-use super::bridge;
+use super::ends;
 use crate::names::{PORT, PORTS_ASIDE};
 
 /// The host's own rules for containers.
@@ -116,13 +116,21 @@ impl Wanted<'_> {
             if network.internal {
                 rules.push(format!("! -i {bridge} -o {bridge} -j DROP"));
                 rules.push(format!("-i {bridge} ! -o {bridge} -j DROP"));
+                // What goes from one to another passes here, too, where br_netfilter is at work, and netavark
+                // has no rule for it.
+                let own = if ends::are_apart(network) {
+                    "DROP"
+                } else {
+                    "ACCEPT"
+                };
+                rules.push(format!("-i {bridge} -o {bridge} -j {own}"));
             } else {
                 rules.push(format!("-o {bridge} -m conntrack --ctstate DNAT -j ACCEPT"));
                 rules.push(format!(
                     "! -i {bridge} -o {bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP"
                 ));
                 // The bridge itself keeps them apart only where nothing goes by the host.
-                if bridge::are_apart(network) {
+                if ends::are_apart(network) {
                     rules.push(format!(
                         "-i {bridge} -o {bridge} -m conntrack ! --ctstate DNAT -j DROP"
                     ));
@@ -381,6 +389,7 @@ mod tests {
             [
                 "! -i br-test2 -o br-test2 -j DROP",
                 "-i br-test2 ! -o br-test2 -j DROP",
+                "-i br-test2 -o br-test2 -j ACCEPT",
                 "-o br-other -m conntrack --ctstate DNAT -j ACCEPT",
                 "-o br-test1 -m conntrack --ctstate DNAT -j ACCEPT",
                 "! -i br-test1 -o br-test1 -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP",

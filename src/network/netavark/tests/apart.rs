@@ -113,6 +113,8 @@ fn nothing_is_sent_into_an_internal_network() {
         for (name, order) in &all {
             host.netavark.set_up(&host.ns(name), order).await.unwrap();
         }
+        // As dockerd and ufw leave it.
+        iptables("-P FORWARD DROP");
         let [inner, near, far] = all.map(|(name, _)| host.dir.path().join(name));
         let socket = netns::inside(&inner, || UdpSocket::bind("10.123.0.2:9")).unwrap();
         socket
