@@ -147,7 +147,8 @@ pub(super) fn port_of(pid: Pid, zones: &Path) -> Option<u16> {
 }
 
 /// Whose a process is: its users, and how many pid namespaces it is below (`Uid` and `NSpid` of
-/// proc_pid_status(5)). A container's is never as the daemon's.
+/// proc_pid_status(5)). Another user's is not as the daemon's, nor is a container's, but for one that shares the
+/// host's processes: its root may end any of them anyhow.
 fn owner(process: &str) -> Option<(String, usize)> {
     let text = std::fs::read(format!("/proc/{process}/status")).ok()?;
     let text = String::from_utf8_lossy(&text);
