@@ -145,8 +145,9 @@ impl Netavark {
     }
 
     /// Gives the namespace pinned at `ns` its places on networks, and publishes ports. When it
-    /// fails, nothing of it stays (and it is tried once more where somebody reloaded the firewall); what might (netavark fails in undoing, too) is logged, and
-    /// [`Netavark::tear_down`] can be called until it works.
+    /// fails, nothing of it stays, and it is tried once more where somebody reloaded the firewall meanwhile; what
+    /// might stay (netavark fails in undoing, too) is logged, and [`Netavark::tear_down`] can be called until it
+    /// works.
     ///
     /// # Errors
     /// System with netavark's words; NotImplemented for what it is too old for.
