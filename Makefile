@@ -32,7 +32,7 @@ test: setup check
 	@[ "$$(id -u)" = 0 ] || { echo "make test: real containers need root: sudo make test" >&2; exit 1; }
 	@scripts/compose.sh >/dev/null
 	$(CENSUS) save target/census
-	$(CARGO) test --workspace --locked --features failpoints
+	$(CARGO) test --workspace --locked --features failpoints --no-fail-fast
 	$(CENSUS) since target/census
 
 soak: setup

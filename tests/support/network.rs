@@ -13,7 +13,7 @@ use crate::{Daemon, Namespace, require};
 pub(crate) struct Standing {
     /// The bridge and what keeps it.
     pub(crate) interfaces: BTreeSet<String>,
-    bridge: String,
+    pub(crate) bridge: String,
     /// Its range and its gateway.
     addresses: Vec<String>,
 }
