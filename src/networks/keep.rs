@@ -69,13 +69,12 @@ impl Networks {
         // Nobody waits for it: who starts a container has the rules made that it needs.
         tokio::spawn(async move {
             networks.sweep_parents().await;
-            let mut told = None;
             loop {
                 networks.make_predefined().await;
                 let asked = networks.inner.look.notified();
                 networks.keep_bridge().await;
                 networks.keep_rules().await;
-                networks.keep_names(&mut told).await;
+                networks.keep_names().await;
                 networks.release_left().await;
                 drop(tokio::time::timeout(limits::FIREWALL_LOOK_INTERVAL, asked).await);
             }
@@ -84,19 +83,15 @@ impl Networks {
 
     /// Tells the name server again what it could not be told, and puts back what leads to it. What is wrong is told
     /// once, as long as it is the same.
-    async fn keep_names(&self, told: &mut Option<String>) {
+    async fn keep_names(&self) {
         let names = &self.inner.tools.names;
         let kept = match names.is_told().await {
             true => names.keep().await,
             false => self.tell().await,
         };
-        let wrong = kept.err().map(|e| e.message().to_owned());
-        if wrong != *told
-            && let Some(error) = &wrong
-        {
+        if let Some(error) = news(&self.inner.told_of_names, kept.err()) {
             tracing::error!(%error, "containers may not find each other by name");
         }
-        *told = wrong;
     }
 
     /// Has the firewall looked at when somebody has reloaded it. Where it is not told (iptables without nftables,
@@ -209,7 +204,7 @@ impl Networks {
 }
 
 /// What is wrong now, unless it was told last time.
-fn news(told: &Mutex<Option<String>>, wrong: Option<Error>) -> Option<String> {
+pub(crate) fn news(told: &Mutex<Option<String>>, wrong: Option<Error>) -> Option<String> {
     let wrong = wrong.map(|e| e.message().to_owned());
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     let is_news = wrong != *told;

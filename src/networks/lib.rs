@@ -108,6 +108,8 @@ struct Inner {
     told_of_bridge: Mutex<Option<String>>,
     /// What is wrong with the firewall's rules.
     told_of_rules: Mutex<Option<String>>,
+    /// Why containers may not find each other by name.
+    told_of_names: Mutex<Option<String>>,
     /// Why the default network is not as the operator says, as it was told.
     told_of_settings: Mutex<Option<String>>,
 }
@@ -144,6 +146,7 @@ impl Networks {
                 look: tokio::sync::Notify::new(),
                 told_of_bridge: Mutex::default(),
                 told_of_rules: Mutex::default(),
+                told_of_names: Mutex::default(),
                 told_of_settings: Mutex::default(),
             }),
         };

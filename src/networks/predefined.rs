@@ -1,12 +1,13 @@
 //! The networks that are always there.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use model::{Error, NetworkDriver, NetworkId, NetworkName, NetworkRecord, Result};
 
 use crate::Networks;
 use crate::held::Stage;
+use crate::keep::news;
 
 impl Networks {
     /// Makes those that are missing, and has the default network be as the operator says. To be called when what
@@ -91,12 +92,7 @@ impl Networks {
             true => None,
             false => self.change_default(&record).await.err(),
         };
-        let wrong = wrong.map(|e| e.message().to_owned());
-        let told = self.inner.told_of_settings.lock();
-        let mut told = told.unwrap_or_else(PoisonError::into_inner);
-        if wrong != *told
-            && let Some(error) = &wrong
-        {
+        if let Some(error) = news(&self.inner.told_of_settings, wrong) {
             let ranges: Vec<_> = record
                 .subnets
                 .iter()
@@ -109,7 +105,6 @@ impl Networks {
                 "the default network stays as it is: what is configured, or free, does not count yet"
             );
         }
-        *told = wrong;
     }
 
     /// Whether a default network is what would be made now.
