@@ -50,6 +50,15 @@ fn names(host: &Host) -> Names {
     Names::new(None, path, host.dir.path().join("dns"))
 }
 
+/// A container at 10.81.0.2 of a network of its own: what that is, how it was set up, where it is.
+async fn a_box(host: &Host, number: u8) -> (model::NetworkRecord, crate::Order, PathBuf) {
+    let net = network(number, &[("10.81.0.0/24", "10.81.0.1")]);
+    let set_up = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
+    let ns = host.ns("ns");
+    host.netavark.set_up(&ns, &set_up).await.unwrap();
+    (net, set_up, ns)
+}
+
 fn member(id: char, last: u8, names: &[&str]) -> Member {
     Member {
         id: id.to_string().repeat(64).parse().unwrap(),
@@ -75,10 +84,7 @@ async fn pid(names: &Names) -> Option<Pid> {
 #[test]
 fn names_are_served_and_follow_what_is_written() {
     on_a_host(async |host| {
-        let net = network(21, &[("10.81.0.0/24", "10.81.0.1")]);
-        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
-        let ns = host.ns("ns");
-        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let (net, box_order, ns) = a_box(host, 21).await;
         let served = names(host);
         let mut zone = Zone {
             network: net.id.clone(),
@@ -148,10 +154,7 @@ async fn pid_known(names: &Names) -> Option<Pid> {
 #[test]
 fn a_server_that_was_killed_comes_back() {
     on_a_host(async |host| {
-        let net = network(22, &[("10.81.0.0/24", "10.81.0.1")]);
-        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
-        let ns = host.ns("ns");
-        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let (net, box_order, ns) = a_box(host, 22).await;
         let served = names(host);
         let zone = Zone {
             network: net.id.clone(),
@@ -184,10 +187,7 @@ async fn count(names: &Names) -> usize {
 #[test]
 fn one_server_is_left_whatever_was_started_and_whatever_it_is_called() {
     on_a_host(async |host| {
-        let net = network(25, &[("10.81.0.0/24", "10.81.0.1")]);
-        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
-        let ns = host.ns("ns");
-        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let (net, box_order, ns) = a_box(host, 25).await;
         let path = std::env::var_os("PATH").unwrap();
         let real = names(host).program().unwrap();
         let program = host.dir.path().join("names-1.4");

@@ -13,10 +13,7 @@ fn bind(port: u16) -> UdpSocket {
 #[test]
 fn names_are_served_where_port_53_is_somebody_elses() {
     on_a_host(async |host| {
-        let net = network(23, &[("10.81.0.0/24", "10.81.0.1")]);
-        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
-        let ns = host.ns("ns");
-        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let (net, box_order, ns) = a_box(host, 23).await;
         let served = names(host);
         let mut zone = Zone {
             network: net.id.clone(),
@@ -86,10 +83,7 @@ fn a_server_of_the_hosts_at_a_gateway_is_not_taken_for_ours() {
 #[test]
 fn what_could_not_be_served_is_not_counted_as_told() {
     on_a_host(async |host| {
-        let net = network(26, &[("10.81.0.0/24", "10.81.0.1")]);
-        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
-        let ns = host.ns("ns");
-        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let (net, box_order, ns) = a_box(host, 26).await;
         let zone = Zone {
             network: net.id.clone(),
             servers: vec!["10.81.0.1".parse().unwrap()],
@@ -121,10 +115,7 @@ fn what_could_not_be_served_is_not_counted_as_told() {
 #[test]
 fn nobody_waits_for_an_nft_that_hangs() {
     on_a_host(async |host| {
-        let net = network(29, &[("10.81.0.0/24", "10.81.0.1")]);
-        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
-        let ns = host.ns("ns");
-        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let (net, box_order, ns) = a_box(host, 29).await;
         let bin = host.dir.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         let search_path = std::env::var("PATH").unwrap();
@@ -167,10 +158,7 @@ fn nobody_waits_for_an_nft_that_hangs() {
 #[test]
 fn the_server_makes_way_for_who_wants_port_53() {
     on_a_host(async |host| {
-        let net = network(24, &[("10.81.0.0/24", "10.81.0.1")]);
-        let box_order = order('a', &[(&net, place(&net, "eth0", &["10.81.0.2/24"]))], &[]);
-        let ns = host.ns("ns");
-        host.netavark.set_up(&ns, &box_order).await.unwrap();
+        let (net, box_order, ns) = a_box(host, 24).await;
         let served = names(host);
         let wanted = all_addresses();
         assert!(
