@@ -131,7 +131,7 @@ impl Networks {
         let (networks, made) = (self.clone(), record.clone());
         let ledger = self.inner.tools.ledger.telling(vec![event]);
         let ledger = ledger.applying(move || networks.insert(made.clone()));
-        if let Err(e) = ledger.insert_network(&record).await {
+        if let Err(e) = ledger.put_network(&record).await {
             self.remove_parent(&record).await;
             return Err(e);
         }

@@ -44,7 +44,7 @@ impl Networks {
         if let Some(id) = self.replace_damaged(name).await? {
             record.id = id;
         }
-        self.inner.tools.ledger.insert_network(&record).await?;
+        self.inner.tools.ledger.put_network(&record).await?;
         self.insert(Arc::new(record));
         Ok(())
     }
@@ -151,8 +151,7 @@ impl Networks {
         if network::stands(record) {
             return Err(on_it());
         }
-        tools.ledger.delete_network(&record.id).await?;
-        tools.ledger.insert_network(&next).await?;
+        tools.ledger.put_network(&next).await?;
         tracing::info!(
             bridge = next.interface,
             "the default network is as configured now"

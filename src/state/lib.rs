@@ -251,17 +251,18 @@ impl Ledger {
             .context(format_args!("forgetting the addresses of container {id}"))
     }
 
-    /// Keeps a new network.
+    /// Keeps a network, a new one or as it is now.
     ///
     /// # Errors
     /// A name that is taken: `Conflict`.
-    pub async fn insert_network(&self, record: &NetworkRecord) -> Result<()> {
+    pub async fn put_network(&self, record: &NetworkRecord) -> Result<()> {
         let (id, name) = (record.id.to_string(), record.name.to_string());
         let json = row::to_json(record)?;
         self.writer
             .write(move |db| {
-                db.prepare_cached("INSERT INTO networks (id, name, record) VALUES (?1, ?2, ?3)")?
-                    .execute([&id, &name, &json])?;
+                let put = "INSERT INTO networks (id, name, record) VALUES (?1, ?2, ?3) \
+                    ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record";
+                db.prepare_cached(put)?.execute([&id, &name, &json])?;
                 Ok(())
             })
             .await
